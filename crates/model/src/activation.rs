@@ -1,0 +1,80 @@
+//! Nonlinearities, their derivatives and their energies, side by side.
+
+use burn::tensor::{Tensor, activation};
+use serde::{Deserialize, Serialize};
+
+/// A monotone nonlinearity `g`, the gradient of a convex Lagrangian `L`; `A` is the convex
+/// conjugate of `L` and the layer's own term of the energy (Krotov 2021, arXiv 2107.06446).
+///
+/// | | `g(a)` | `A(s)` | `g'` in terms of `s = g(a)` |
+/// |---|---|---|---|
+/// | `identity` | `a` | `s^2/2` | 1 |
+/// | `relu` | `max(a, 0)` | `s^2/2`, `s >= 0` | `s > 0` |
+/// | `hard-sigmoid` | `clamp(a, 0, 1)` | `s^2/2`, `0 <= s <= 1` | `0 < s < 1` |
+/// | `sigmoid` | `1/(1 + exp(-a))` | `s ln s + (1-s) ln(1-s)` | `s(1-s)` |
+/// | `tanh` | `tanh a` | `((1+s) ln(1+s) + (1-s) ln(1-s))/2` | `1 - s^2` |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// No nonlinearity.
+    Identity,
+    /// Rectified linear.
+    Relu,
+    /// Clamp to `[0, 1]`.
+    HardSigmoid,
+    /// Logistic function.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+impl Activation {
+    /// `g(a)`, elementwise.
+    pub fn apply<const D: usize>(self, a: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Identity => a,
+            Self::Relu => activation::relu(a),
+            Self::HardSigmoid => a.clamp(0.0, 1.0),
+            Self::Sigmoid => activation::sigmoid(a),
+            Self::Tanh => a.tanh(),
+        }
+    }
+
+    /// `g'(a)` where `s = g(a)`, elementwise.
+    pub fn slope<const D: usize>(self, s: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Identity => s.ones_like(),
+            Self::Relu => s.greater_elem(0.0).float(),
+            Self::HardSigmoid => {
+                s.clone().greater_elem(0.0).float() * s.lower_elem(1.0).float()
+            }
+            Self::Sigmoid => s.clone() * (-s).add_scalar(1.0),
+            Self::Tanh => (-s.square()).add_scalar(1.0),
+        }
+    }
+
+    /// `A(s)`, elementwise; finite on the closed range of `g`, outside which it is not defined.
+    pub fn conjugate<const D: usize>(self, s: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Identity | Self::Relu | Self::HardSigmoid => s.square().mul_scalar(0.5),
+            Self::Sigmoid => x_ln_x(s.clone()) + x_ln_x((-s).add_scalar(1.0)),
+            Self::Tanh => {
+                let (up, down) = (s.clone().add_scalar(1.0), (-s).add_scalar(1.0));
+                (x_ln_x(up) + x_ln_x(down)).mul_scalar(0.5)
+            }
+        }
+    }
+
+    /// Largest slope of `g`.
+    pub fn max_slope(self) -> f64 {
+        match self {
+            Self::Sigmoid => 0.25,
+            _ => 1.0,
+        }
+    }
+}
+
+/// `x ln x`, with its limit 0 at `x = 0`.
+fn x_ln_x<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.clone() * x.clamp_min(f32::MIN_POSITIVE).log()
+}

@@ -1,0 +1,169 @@
+//! What a Hopfield VAE is and how one is trained, as plain data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::eqprop::Nudging;
+use crate::error::require;
+use crate::{Activation, LayerSpec, ModelError};
+
+/// The architecture and objective of a Hopfield VAE.
+///
+/// | setting | default | meaning | range |
+/// |---|---|---|---|
+/// | `hidden` | `[512]` | sizes of the hidden layers from the image to the latent; mirrored in the decoder | each >= 1 |
+/// | `latent` | 16 | latent dimensions | >= 1 |
+/// | `hidden_activation` | `relu` | | |
+/// | `visible_activation` | `sigmoid` | the decoder's image layer | `sigmoid`, `hard-sigmoid`, `identity` |
+/// | `visible_gain` | 10 | gain `c` of the decoder's image layer | > 0 |
+/// | `latent_gain` | 3 | gain `c` of the encoder's outputs | > 0 |
+/// | `precision` | 30 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
+/// | `initial_log_variance` | -2 | where `ln sigma^2` starts | finite |
+///
+/// A layer's gain `c` divides its loop gain: with the same signal passed forward, the feedback to
+/// the layer before it is `c` times weaker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VaeConfig {
+    /// Sizes of the hidden layers, from the image to the latent.
+    pub hidden: Vec<usize>,
+    /// Latent dimensions.
+    pub latent: usize,
+    /// Nonlinearity of the hidden layers.
+    pub hidden_activation: Activation,
+    /// Nonlinearity of the decoder's image layer.
+    pub visible_activation: Activation,
+    /// Gain of the decoder's image layer.
+    pub visible_gain: f64,
+    /// Gain of the encoder's outputs.
+    pub latent_gain: f64,
+    /// `w` in the cost `w/2 |x^ - x|^2`.
+    pub precision: f64,
+    /// Where `ln sigma^2` starts.
+    pub initial_log_variance: f64,
+}
+
+impl Default for VaeConfig {
+    fn default() -> Self {
+        Self {
+            hidden: vec![512],
+            latent: 16,
+            hidden_activation: Activation::Relu,
+            visible_activation: Activation::Sigmoid,
+            visible_gain: 10.0,
+            latent_gain: 3.0,
+            precision: 30.0,
+            initial_log_variance: -2.0,
+        }
+    }
+}
+
+impl VaeConfig {
+    /// Refuses what cannot work, naming the setting.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Setting`].
+    pub fn check(&self) -> Result<(), ModelError> {
+        let sizes = || format!("{:?}", self.hidden);
+        require(!self.hidden.is_empty(), "hidden", sizes(), "needs at least one layer")?;
+        require(self.hidden.iter().all(|&n| n > 0), "hidden", sizes(), "every size must be >= 1")?;
+        require(self.latent > 0, "latent", self.latent, "must be >= 1")?;
+        for (name, gain) in [("visible_gain", self.visible_gain), ("latent_gain", self.latent_gain)] {
+            require(gain.is_finite() && gain > 0.0, name, gain, "must be a positive number")?;
+        }
+        let precision = self.precision;
+        let positive = precision.is_finite() && precision > 0.0;
+        require(positive, "precision", precision, "must be a positive number")?;
+        let (low, high) = crate::latent::LOG_VARIANCE_RANGE;
+        let start = self.initial_log_variance;
+        let inside = (low..=high).contains(&start);
+        require(inside, "initial_log_variance", start, "must lie between -10 and 4")?;
+        let visible = self.visible_activation;
+        let image = matches!(
+            visible,
+            Activation::Sigmoid | Activation::HardSigmoid | Activation::Identity
+        );
+        let name = format!("{visible:?}").to_lowercase();
+        require(image, "visible_activation", name, "must be sigmoid, hard-sigmoid or identity")
+    }
+
+    /// The encoder's layers: image, hidden layers, means, log-variances.
+    pub(crate) fn encoder_layers(&self, pixels: usize) -> Vec<LayerSpec> {
+        let mut layers = vec![layer("image", pixels, Activation::Identity, 1.0, false)];
+        layers.extend(self.hidden_layers(self.hidden.iter().copied()));
+        for name in ["mean", "log_variance"] {
+            layers.push(layer(name, self.latent, Activation::Identity, self.latent_gain, true));
+        }
+        layers
+    }
+
+    /// The decoder's layers: latent, hidden layers, image.
+    pub(crate) fn decoder_layers(&self, pixels: usize) -> Vec<LayerSpec> {
+        let mut layers = vec![layer("latent", self.latent, Activation::Identity, 1.0, false)];
+        layers.extend(self.hidden_layers(self.hidden.iter().rev().copied()));
+        layers.push(layer("image", pixels, self.visible_activation, self.visible_gain, true));
+        layers
+    }
+
+    fn hidden_layers(&self, sizes: impl Iterator<Item = usize>) -> impl Iterator<Item = LayerSpec> {
+        sizes
+            .enumerate()
+            .map(|(i, n)| layer(&format!("hidden{}", i + 1), n, self.hidden_activation, 1.0, true))
+    }
+}
+
+fn layer(name: &str, size: usize, activation: Activation, gain: f64, bias: bool) -> LayerSpec {
+    LayerSpec { name: name.to_owned(), size, activation, gain, bias }
+}
+
+/// How the equilibria are found and contrasted.
+///
+/// | setting | default | meaning | range |
+/// |---|---|---|---|
+/// | `nudging` | `centred` | which nudged phases | `centred`, `positive`, `negative` |
+/// | `decoder_beta` | 0.01 | nudging strength in the decoder | > 0 |
+/// | `encoder_beta` | 0.01 | nudging strength in the encoder | > 0 |
+/// | `tolerance` | 1e-4 | relative residual at which a sample of a free phase is done | >= 0 |
+/// | `nudged_tolerance` | 1e-5 | the same of a nudged phase, which starts close to its end | >= 0 |
+/// | `free_sweeps` | 30 | sweeps of a free phase at most | >= 1 |
+/// | `nudged_sweeps` | 15 | sweeps of a nudged phase at most | >= 1 |
+/// | `check_every` | 2 | sweeps between two looks at the residual | >= 1 |
+/// | `damping` | 0 | of every sweep | in [0, 1) |
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EpConfig {
+    /// Which nudged phases are run.
+    pub nudging: Nudging,
+    /// Nudging strength in the decoder.
+    pub decoder_beta: f64,
+    /// Nudging strength in the encoder.
+    pub encoder_beta: f64,
+    /// Relative residual at which a sample of a free phase is done.
+    pub tolerance: f64,
+    /// Relative residual at which a sample of a nudged phase is done.
+    pub nudged_tolerance: f64,
+    /// Sweeps of a free phase at most.
+    pub free_sweeps: usize,
+    /// Sweeps of a nudged phase at most.
+    pub nudged_sweeps: usize,
+    /// Sweeps between two looks at the residual.
+    pub check_every: usize,
+    /// Damping of every sweep.
+    pub damping: f64,
+}
+
+impl Default for EpConfig {
+    fn default() -> Self {
+        Self {
+            nudging: Nudging::Centred,
+            decoder_beta: 0.01,
+            encoder_beta: 0.01,
+            tolerance: 1e-4,
+            nudged_tolerance: 1e-5,
+            free_sweeps: 30,
+            nudged_sweeps: 15,
+            check_every: 2,
+            damping: 0.0,
+        }
+    }
+}

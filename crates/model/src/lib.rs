@@ -1,0 +1,59 @@
+//! Symmetric Hopfield networks and variational autoencoders trained by equilibrium propagation.
+//!
+//! # Notation
+//!
+//! | symbol | here | meaning |
+//! |---|---|---|
+//! | `s_k` | `states[k]`, `[batch, n_k]` | activations of layer `k` |
+//! | `g_k`, `A_k`, `c_k` | [`Activation`], [`LayerSpec::gain`] | nonlinearity, its energy, its gain |
+//! | `b_k` | [`Layer::bias`] | bias |
+//! | `W_kl`, `R_k` | [`Coupling::weight`] | couplings between layers, within a layer |
+//! | `beta` | [`Nudge::beta`] | nudging strength |
+//! | `delta` | [`Force::force`] | `dC/ds` at the free equilibrium |
+//! | `mu`, `sigma` | [`Posterior`] | mean and standard deviation of `q(z given x)` |
+//! | `w` | [`VaeConfig::precision`] | weight of the reconstruction cost |
+//!
+//! # The one energy
+//!
+//! ```text
+//! E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ] - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
+//! dE/ds_k = 0   <=>   s_k = g_k( c_k ( b_k + sum_l W_kl s_l + R_k s_k ) )
+//! ```
+//!
+//! Every `W` serves both directions. Updating all layers of one parity given the others is the
+//! exact minimiser of `E` over them, so even-odd sweeps never raise it.
+//!
+//! # The one learning rule
+//!
+//! With `s_beta` the equilibrium of `E(s) + beta <delta, s>` reached from the free equilibrium,
+//!
+//! ```text
+//! dC/dW_kl = - [ s_k' s_l (+beta) - s_k' s_l (-beta) ] / (2 beta),   mean over the batch
+//! dC/db_k  = - [ s_k (+beta) - s_k (-beta) ] / (2 beta),             mean over the batch
+//! dC/dz    = - sum_l W_zl [ s_l (+beta) - s_l (-beta) ] / (2 beta),  per sample, z clamped
+//! ```
+//!
+//! # Map of the crate
+//!
+//! [`Activation`] and [`HopfieldNetwork`] hold the energy; [`Relaxation`] its dynamics with some
+//! layers clamped; [`gradient`] the learning rule; [`HopfieldVae`] puts two networks together.
+//! The crate opens no file, prints nothing and has no random numbers of its own.
+#![recursion_limit = "256"]
+
+mod activation;
+mod config;
+mod eqprop;
+mod error;
+mod latent;
+mod network;
+mod relax;
+mod vae;
+
+pub use activation::Activation;
+pub use config::{EpConfig, VaeConfig};
+pub use eqprop::{EpGradient, Force, Nudge, Nudging, gradient};
+pub use error::ModelError;
+pub use latent::{LOG_VARIANCE_RANGE, Posterior};
+pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};
+pub use relax::{Equilibrium, Relaxation, Role};
+pub use vae::{HopfieldVae, PhaseOutcomes, Phases, Reconstruction, TrainingStep};

@@ -1,0 +1,215 @@
+//! Symmetric networks: layers, couplings, energy and its gradients.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use crate::{Activation, ModelError};
+
+/// What a layer is: its size, nonlinearity and gain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerSpec {
+    /// Name used in messages and logs, such as `hidden1`.
+    pub name: String,
+    /// Number of units.
+    pub size: usize,
+    /// Nonlinearity `g`.
+    pub activation: Activation,
+    /// Gain `c > 0`: `s = g(c a)`, that is, the layer's energy is `A(s) / c`.
+    pub gain: f64,
+    /// Whether the layer has a bias; a layer that is always clamped needs none.
+    pub bias: bool,
+}
+
+/// A layer of a [`HopfieldNetwork`].
+#[derive(Module, Debug)]
+pub struct Layer {
+    /// Bias `b`, `[size]`; starts uniform in `+-1/sqrt(fan in)`, divided by the gain.
+    pub bias: Option<Param<Tensor<1>>>,
+    /// What the layer is.
+    #[module(skip)]
+    pub spec: LayerSpec,
+}
+
+/// A symmetric coupling between two layers, or within one.
+#[derive(Module, Debug)]
+pub struct Coupling {
+    /// `W`, `[size of lower, size of upper]`; within a layer `R`, symmetric with zero diagonal.
+    pub weight: Param<Tensor<2>>,
+    /// Index of the layer with the lower number.
+    pub lower: usize,
+    /// Index of the layer with the higher number; equal to `lower` for `R`.
+    pub upper: usize,
+}
+
+impl Coupling {
+    /// Whether it couples a layer with itself.
+    pub fn is_recurrent(&self) -> bool {
+        self.lower == self.upper
+    }
+}
+
+/// A network of layers with symmetric couplings and the energy
+///
+/// ```text
+/// E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ] - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
+/// ```
+///
+/// so that an equilibrium satisfies `s_k = g_k(c_k (b_k + sum_l W_kl s_l + R_k s_k))`
+/// (Hopfield 1984; HAM form of Krotov 2021, arXiv 2107.06446).
+#[derive(Module, Debug)]
+pub struct HopfieldNetwork {
+    /// The layers, in the order in which signals first pass through them.
+    pub layers: Vec<Layer>,
+    /// The couplings.
+    pub couplings: Vec<Coupling>,
+}
+
+impl HopfieldNetwork {
+    /// A chain: each layer coupled with the next.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn layered(
+        layers: Vec<LayerSpec>,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let pairs: Vec<_> = (1..layers.len()).map(|l| (l - 1, l)).collect();
+        Self::new(layers, &pairs, rng, device)
+    }
+
+    /// A network with a coupling for every pair of `couplings`; a pair `(k, k)` stands for the
+    /// couplings within layer `k`.
+    ///
+    /// Weights and biases start uniform in `+-1/(c sqrt(n))`, where `n` is the size of the lower
+    /// layer and `c` the gain of the upper one, so that the signal that passes from layer to
+    /// layer does not depend on the gains.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] for an empty layer, a gain that is not positive and finite, or a
+    /// coupling that names a layer which does not exist or is given twice.
+    pub fn new(
+        layers: Vec<LayerSpec>,
+        couplings: &[(usize, usize)],
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        check(&layers, couplings)?;
+        let couplings: Vec<Coupling> = couplings
+            .iter()
+            .map(|&(k, l)| {
+                let (lower, upper) = (k.min(l), k.max(l));
+                let (rows, columns) = (layers[lower].size, layers[upper].size);
+                let bound = 1.0 / (layers[upper].gain * (rows as f64).sqrt());
+                let weight = uniform([rows, columns], bound, rng, device);
+                let weight = if lower == upper { symmetrise(weight) } else { weight };
+                Coupling { weight: Param::from_tensor(weight), lower, upper }
+            })
+            .collect();
+        let layers = layers
+            .into_iter()
+            .enumerate()
+            .map(|(k, spec)| {
+                let sources = couplings.iter().filter(|c| c.upper == k && !c.is_recurrent());
+                let fan_in = sources.map(|c| c.weight.dims()[0]).max().unwrap_or(spec.size);
+                let bound = 1.0 / (spec.gain * (fan_in as f64).sqrt());
+                let bias = spec
+                    .bias
+                    .then(|| Param::from_tensor(uniform([1, spec.size], bound, rng, device).reshape([spec.size])));
+                Layer { bias, spec }
+            })
+            .collect();
+        Ok(Self { layers, couplings })
+    }
+
+    /// The layer called `name`.
+    pub fn layer(&self, name: &str) -> Option<usize> {
+        self.layers.iter().position(|l| l.spec.name == name)
+    }
+
+    /// `E(s)` of every sample, `[batch]`, for the states of all layers, each `[batch, n_k]`.
+    pub fn energy(&self, states: &[Tensor<2>]) -> Tensor<1> {
+        let own = self.layers.iter().zip(states).map(|(layer, s)| {
+            let own = layer.spec.activation.conjugate(s.clone()).div_scalar(layer.spec.gain);
+            match &layer.bias {
+                Some(bias) => own - s.clone() * bias.val().unsqueeze(),
+                None => own,
+            }
+            .sum_dim(1)
+        });
+        let bonds = self.couplings.iter().map(|c| {
+            let (s, t) = (states[c.lower].clone(), states[c.upper].clone());
+            let share = if c.is_recurrent() { -0.5 } else { -1.0 };
+            (s.matmul(c.weight.val()) * t).sum_dim(1).mul_scalar(share)
+        });
+        let total = own.chain(bonds).reduce(|a, b| a + b).expect("a network has layers");
+        total.squeeze_dim(1)
+    }
+
+    /// `sum_l W_kl s_l` over the layers `l` for which `states` has a tensor, `[batch, n_k]`;
+    /// `None` when there is none. Couplings within the layer count as `R_k s_k`.
+    pub(crate) fn field(&self, k: usize, states: &[Option<Tensor<2>>]) -> Option<Tensor<2>> {
+        let mut field: Option<Tensor<2>> = None;
+        for c in self.couplings.iter().filter(|c| c.lower == k || c.upper == k) {
+            let source = if c.upper == k { c.lower } else { c.upper };
+            let Some(s) = &states[source] else { continue };
+            let weight = c.weight.val();
+            let weight = if c.upper == k { weight } else { weight.transpose() };
+            let term = s.clone().matmul(weight);
+            field = Some(match field {
+                Some(sum) => term + sum,
+                None => term,
+            });
+        }
+        field
+    }
+
+    /// How much smaller than the others the learning rate of each parameter should be: the
+    /// inverse of the largest gain beside it, since `s = g(c (W s' + b))` moves `c` times as far.
+    pub fn learning_rate_scales(&self) -> Vec<(ParamId, f64)> {
+        let gain = |k: usize| self.layers[k].spec.gain;
+        let weights = self.couplings.iter().map(|c| (c.weight.id, gain(c.lower).max(gain(c.upper))));
+        let biases = self.layers.iter().filter_map(|l| Some((l.bias.as_ref()?.id, l.spec.gain)));
+        weights.chain(biases).map(|(id, gain)| (id, 1.0 / gain.max(1.0))).collect()
+    }
+}
+
+fn check(layers: &[LayerSpec], couplings: &[(usize, usize)]) -> Result<(), ModelError> {
+    for layer in layers {
+        let LayerSpec { name, size, gain, .. } = layer;
+        if *size == 0 {
+            return Err(ModelError::Network(format!("layer {name} has no units")));
+        }
+        if !(gain.is_finite() && *gain > 0.0) {
+            return Err(ModelError::Network(format!("layer {name}: gain {gain} must be positive")));
+        }
+    }
+    for (i, &(k, l)) in couplings.iter().enumerate() {
+        if k.max(l) >= layers.len() {
+            let text = format!("coupling ({k}, {l}) names a layer beyond the {}", layers.len());
+            return Err(ModelError::Network(text));
+        }
+        if couplings[..i].iter().any(|&(a, b)| (a, b) == (k, l) || (b, a) == (k, l)) {
+            return Err(ModelError::Network(format!("coupling ({k}, {l}) is given twice")));
+        }
+    }
+    Ok(())
+}
+
+fn uniform(shape: [usize; 2], bound: f64, rng: &mut impl Rng, device: &Device) -> Tensor<2> {
+    let bound = bound as f32;
+    let values: Vec<f32> =
+        (0..shape[0] * shape[1]).map(|_| rng.random_range(-bound..=bound)).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// `(R + R')/2` with zero diagonal.
+pub(crate) fn symmetrise(r: Tensor<2>) -> Tensor<2> {
+    let [n, _] = r.dims();
+    let off_diagonal = Tensor::<2>::eye(n, &r.device()).neg().add_scalar(1.0);
+    (r.clone() + r.transpose()).mul_scalar(0.5) * off_diagonal
+}

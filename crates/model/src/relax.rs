@@ -1,0 +1,274 @@
+//! Equilibria of a network with some of its layers clamped.
+
+use burn::tensor::{Int, Tensor};
+use hvae_solver::{BlockMap, Damped, Outcome, Solution, State, StoppingRule, Sweep, solve};
+
+use crate::{HopfieldNetwork, ModelError};
+
+/// What a layer does during a phase.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// Held at these states, `[batch, n]`.
+    Clamped(Tensor<2>),
+    /// Relaxes to equilibrium.
+    Free,
+    /// Takes no part, as if it were not there.
+    Absent,
+}
+
+/// The dynamics of the free layers of a network, given the clamped ones.
+///
+/// The clamped layers enter once, as the constant drive `b_k + sum_l W_kl s_l`; a sweep then
+/// costs only the couplings among free layers. Free layers without a coupling among them form a
+/// block and are updated together; for a chain these are its even and its odd layers.
+#[derive(Debug, Clone)]
+pub struct Relaxation<'n> {
+    network: &'n HopfieldNetwork,
+    clamped: Vec<Option<Tensor<2>>>,
+    /// Layer of each component.
+    free: Vec<usize>,
+    /// Drive of each component, `[batch, n_k]`.
+    drive: Vec<Tensor<2>>,
+    blocks: Vec<Vec<usize>>,
+    /// The local slopes `c_k g_k'` where the dynamics are linearised, see [`Self::loop_gain`].
+    slopes: Option<Vec<Tensor<2>>>,
+}
+
+/// An equilibrium, or the best that the solver came to.
+#[derive(Debug, Clone)]
+pub struct Equilibrium {
+    /// The state of every layer, `[batch, n_k]`; `None` for an absent one.
+    pub states: Vec<Option<Tensor<2>>>,
+    /// How each sample ended.
+    pub outcomes: Vec<Outcome>,
+    /// The free layers alone.
+    pub(crate) free: State,
+}
+
+impl Equilibrium {
+    /// The state of layer `k`, `[batch, n_k]`.
+    ///
+    /// # Panics
+    ///
+    /// When the layer was absent from the phase.
+    pub fn state(&self, k: usize) -> Tensor<2> {
+        self.states[k].clone().expect("the layer takes part in the phase")
+    }
+}
+
+impl<'n> Relaxation<'n> {
+    /// The dynamics of `network` when each layer plays the role of `roles`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] when no layer is free or none is clamped, [`ModelError::Shape`]
+    /// when a clamped state does not fit its layer or batches differ.
+    pub fn new(network: &'n HopfieldNetwork, roles: Vec<Role>) -> Result<Self, ModelError> {
+        if roles.len() != network.layers.len() {
+            let text = format!("{} roles for {} layers", roles.len(), network.layers.len());
+            return Err(ModelError::Network(text));
+        }
+        let (mut clamped, mut free) = (vec![None; roles.len()], Vec::new());
+        for (k, role) in roles.into_iter().enumerate() {
+            match role {
+                Role::Clamped(state) => clamped[k] = Some(state),
+                Role::Free => free.push(k),
+                Role::Absent => {}
+            }
+        }
+        let batch = check_clamped(network, &clamped)?;
+        if free.is_empty() {
+            return Err(ModelError::Network("a phase needs a free layer".to_owned()));
+        }
+        let drive = free.iter().map(|&k| drive(network, k, &clamped, batch)).collect();
+        let blocks = colour(network, &free);
+        Ok(Self { network, clamped, free, drive, blocks, slopes: None })
+    }
+
+    /// The same dynamics with a constant force `-scale * force` (`[batch, n_k]`) on layer `k`:
+    /// those of `E(s) + scale <force, s_k>`.
+    ///
+    /// # Panics
+    ///
+    /// When layer `k` is not free.
+    #[must_use]
+    pub fn nudged(mut self, k: usize, force: &Tensor<2>, scale: f64) -> Self {
+        let component = self.component(k);
+        let drive = self.drive[component].clone();
+        self.drive[component] = drive - force.clone().mul_scalar(scale);
+        self
+    }
+
+    /// Both dynamics side by side, as one batch: the samples of `self`, then those of `other`.
+    #[must_use]
+    pub(crate) fn stacked(self, other: &Self) -> Self {
+        let pairs = self.drive.into_iter().zip(&other.drive);
+        let drive = pairs.map(|(a, b)| Tensor::cat(vec![a, b.clone()], 0)).collect();
+        Self { drive, ..self }
+    }
+
+    /// Where a phase starts when nothing better is known: every free layer as if no other free
+    /// layer were active, `g(c * drive)`.
+    pub fn guess(&self) -> State {
+        let states = (0..self.free.len()).map(|i| self.activate(i, self.drive[i].clone())).collect();
+        State::new(states).expect("all drives have one batch size")
+    }
+
+    /// Relaxes from `start` by block sweeps, damped by `damping` (0 is undamped; needed only for
+    /// couplings within a layer).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Solver`] when `damping` is out of range.
+    pub fn relax(
+        &self,
+        start: State,
+        damping: f64,
+        rule: &StoppingRule,
+    ) -> Result<Solution, ModelError> {
+        Ok(solve(Sweep(self.clone()), start, &Damped::new(damping)?, rule)?)
+    }
+
+    /// The states of all layers, from a solution of the free ones.
+    pub(crate) fn equilibrium(&self, solution: Solution) -> Equilibrium {
+        let mut states = self.clamped.clone();
+        for (&k, state) in self.free.iter().zip(solution.state.components()) {
+            states[k] = Some(state.clone());
+        }
+        Equilibrium { states, outcomes: solution.outcomes, free: solution.state }
+    }
+
+    /// The gain of one linearised sweep about `state`, for every sample, `[batch]`.
+    ///
+    /// The largest eigenvalue in modulus of the product of the block Jacobians, by `iterations`
+    /// steps of power iteration. Sweeps converge locally where it is below 1, by that factor a
+    /// sweep.
+    pub fn loop_gain(&self, state: &State, iterations: usize) -> Tensor<1> {
+        use hvae_solver::FixedPointMap;
+        let slopes = self.free.iter().zip(state.components()).map(|(&k, s)| {
+            let spec = &self.network.layers[k].spec;
+            spec.activation.slope(s.clone()).mul_scalar(spec.gain)
+        });
+        let linear = Sweep(Self { slopes: Some(slopes.collect()), ..self.clone() });
+        let carried = linear.carried(self.free.len());
+        let norm = |s: &State| {
+            let squares = carried.iter().map(|&c| s.component(c).clone().square().sum_dim(1));
+            squares.reduce(|a, b| a + b).expect("a sweep carries a component").sqrt()
+        };
+        let mut vector = state.map(|s| s.ones_like());
+        let mut gain = norm(&vector);
+        for _ in 0..iterations {
+            let length = norm(&vector).clamp_min(f32::MIN_POSITIVE);
+            vector = linear.apply(&vector.map(|v| v / length.clone()));
+            gain = norm(&vector);
+        }
+        gain.squeeze_dim(1)
+    }
+
+    /// The layer of each component of a state.
+    pub(crate) fn free_layers(&self) -> &[usize] {
+        &self.free
+    }
+
+    /// Component of layer `k`.
+    fn component(&self, k: usize) -> usize {
+        self.free.iter().position(|&f| f == k).expect("the layer is free in this phase")
+    }
+
+    /// `g(c a)` for component `i`.
+    fn activate(&self, i: usize, a: Tensor<2>) -> Tensor<2> {
+        let spec = &self.network.layers[self.free[i]].spec;
+        let is_one = (spec.gain - 1.0).abs() < f64::EPSILON;
+        spec.activation.apply(if is_one { a } else { a.mul_scalar(spec.gain) })
+    }
+}
+
+impl BlockMap for Relaxation<'_> {
+    fn blocks(&self) -> &[Vec<usize>] {
+        &self.blocks
+    }
+
+    fn update(&self, component: usize, state: &State) -> Tensor<2> {
+        let mut states = vec![None; self.network.layers.len()];
+        for (&k, s) in self.free.iter().zip(state.components()) {
+            states[k] = Some(s.clone());
+        }
+        let field = self.network.field(self.free[component], &states);
+        if let Some(slopes) = &self.slopes {
+            let slope = slopes[component].clone();
+            return field.map_or_else(|| slope.zeros_like(), |f| f * slope.clone());
+        }
+        let drive = self.drive[component].clone();
+        self.activate(component, field.map_or(drive.clone(), |f| f + drive))
+    }
+
+    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        let pick = |t: &Tensor<2>| t.clone().select(0, rows.clone());
+        Self {
+            drive: self.drive.iter().map(pick).collect(),
+            slopes: self.slopes.as_ref().map(|s| s.iter().map(pick).collect()),
+            ..self.clone()
+        }
+    }
+
+    fn is_self_coupled(&self, component: usize) -> bool {
+        let k = self.free[component];
+        self.network.couplings.iter().any(|c| c.is_recurrent() && c.lower == k)
+    }
+}
+
+/// The common batch size of the clamped states.
+fn check_clamped(
+    network: &HopfieldNetwork,
+    clamped: &[Option<Tensor<2>>],
+) -> Result<usize, ModelError> {
+    let mut batch = None;
+    for (layer, state) in network.layers.iter().zip(clamped) {
+        let Some(state) = state else { continue };
+        let [rows, units] = state.dims();
+        let expected = vec![*batch.get_or_insert(rows), layer.spec.size];
+        if expected != [rows, units] {
+            let what = format!("the clamped state of layer {}", layer.spec.name);
+            return Err(ModelError::Shape { what, expected, found: vec![rows, units] });
+        }
+    }
+    batch.ok_or_else(|| ModelError::Network("a phase needs a clamped layer".to_owned()))
+}
+
+/// `b_k` plus the field of the clamped layers, `[batch, n_k]`.
+fn drive(
+    network: &HopfieldNetwork,
+    k: usize,
+    clamped: &[Option<Tensor<2>>],
+    batch: usize,
+) -> Tensor<2> {
+    let layer = &network.layers[k];
+    let field = network.field(k, clamped);
+    let bias = layer.bias.as_ref().map(|b| b.val().unsqueeze::<2>());
+    match (field, bias) {
+        (Some(field), Some(bias)) => field + bias,
+        (Some(field), None) => field,
+        (None, Some(bias)) => bias.expand([batch, layer.spec.size]),
+        (None, None) => {
+            let held = clamped.iter().flatten().next().expect("a phase has a clamped layer");
+            Tensor::zeros([batch, layer.spec.size], &held.device())
+        }
+    }
+}
+
+/// Groups the free layers so that no two of a group are coupled: each takes the first group
+/// that has no neighbour of it.
+fn colour(network: &HopfieldNetwork, free: &[usize]) -> Vec<Vec<usize>> {
+    let coupled = |a: usize, b: usize| {
+        network.couplings.iter().any(|c| (c.lower, c.upper) == (a.min(b), a.max(b)))
+    };
+    let mut blocks: Vec<Vec<usize>> = Vec::new();
+    for (component, &k) in free.iter().enumerate() {
+        let open = blocks.iter_mut().find(|b| b.iter().all(|&other| !coupled(free[other], k)));
+        match open {
+            Some(block) => block.push(component),
+            None => blocks.push(vec![component]),
+        }
+    }
+    blocks
+}

@@ -1,0 +1,349 @@
+//! The Hopfield VAE: two networks, their phases, and one training step.
+
+use burn::module::{Module, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use hvae_solver::{Outcome, StoppingRule};
+use rand::Rng;
+
+use crate::eqprop::{self, EpGradient, Force, Nudge};
+use crate::latent::Posterior;
+use crate::relax::{Equilibrium, Relaxation, Role};
+use crate::{EpConfig, HopfieldNetwork, ModelError, VaeConfig};
+
+/// A variational autoencoder whose encoder and decoder are Hopfield networks (H-VAE; after
+/// Van Der Meersch et al. 2023, arXiv 2311.15047).
+///
+/// Encoder: the image is clamped, the hidden layers relax together with the means and
+/// log-variances of the posterior. Decoder: the latent is clamped, the hidden layers relax
+/// together with the image.
+#[derive(Module, Debug)]
+pub struct HopfieldVae {
+    /// Layers `image`, `hidden1..`, `mean`, `log_variance`.
+    pub encoder: HopfieldNetwork,
+    /// Layers `latent`, `hidden1..`, `image`.
+    pub decoder: HopfieldNetwork,
+    /// Weight `w` of the reconstruction cost `w/2 |x^ - x|^2`.
+    pub precision: f64,
+}
+
+/// When and how a phase is run, checked.
+#[derive(Debug, Clone)]
+pub struct Phases {
+    free: StoppingRule,
+    damping: f64,
+    encoder: Nudge,
+    decoder: Nudge,
+}
+
+impl Phases {
+    /// The phases of `config`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Setting`] or [`ModelError::Solver`], naming the setting.
+    pub fn new(config: &EpConfig) -> Result<Self, ModelError> {
+        for (name, beta) in
+            [("decoder_beta", config.decoder_beta), ("encoder_beta", config.encoder_beta)]
+        {
+            let positive = beta.is_finite() && beta > 0.0;
+            crate::error::require(positive, name, beta, "must be a positive number")?;
+        }
+        hvae_solver::Damped::new(config.damping)?;
+        let rule = |tolerance, sweeps| {
+            StoppingRule::new(tolerance, sweeps)?.with_check_every(config.check_every)
+        };
+        let nudged = rule(config.nudged_tolerance, config.nudged_sweeps)?;
+        let nudge = |beta| Nudge {
+            beta,
+            nudging: config.nudging,
+            damping: config.damping,
+            rule: nudged,
+        };
+        Ok(Self {
+            free: rule(config.tolerance, config.free_sweeps)?,
+            damping: config.damping,
+            encoder: nudge(config.encoder_beta),
+            decoder: nudge(config.decoder_beta),
+        })
+    }
+}
+
+/// How each sample of each phase of a step ended.
+#[derive(Debug, Clone, Default)]
+pub struct PhaseOutcomes {
+    /// Encoder, image clamped.
+    pub encoder_free: Vec<Outcome>,
+    /// Decoder, latent clamped.
+    pub decoder_free: Vec<Outcome>,
+    /// Decoder with the reconstruction cost; with centred nudging both signs.
+    pub decoder_nudged: Vec<Outcome>,
+    /// Encoder with the cost handed down; with centred nudging both signs.
+    pub encoder_nudged: Vec<Outcome>,
+}
+
+/// The gradients of one step and what was seen on the way.
+#[derive(Debug)]
+pub struct TrainingStep {
+    /// The gradient of the batch's mean cost, under the parameters' ids.
+    pub gradients: GradientsParams,
+    /// Sum over pixels of `(x^ - x)^2` at the sampled latent, mean over the batch.
+    pub reconstruction_error: f64,
+    /// `KL(q(z|x) || p(z))` in nats, mean over the batch.
+    pub divergence: f64,
+    /// How the phases ended.
+    pub outcomes: PhaseOutcomes,
+}
+
+/// An image batch, its posterior and reconstruction.
+#[derive(Debug)]
+pub struct Reconstruction {
+    /// `q(z|x)`.
+    pub posterior: Posterior,
+    /// `x^`, `[batch, pixels]`.
+    pub images: Tensor<2>,
+    /// Sum over pixels of `(x^ - x)^2` per sample, `[batch]`.
+    pub error: Tensor<1>,
+    /// How the free phases ended.
+    pub outcomes: PhaseOutcomes,
+}
+
+impl HopfieldVae {
+    /// A new model for images of `pixels` pixels.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Setting`] as [`VaeConfig::check`].
+    pub fn new(
+        config: &VaeConfig,
+        pixels: usize,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        config.check()?;
+        let hidden = config.hidden.len();
+        let mut chain: Vec<_> = (0..=hidden).map(|l| (l, l + 1)).collect();
+        let decoder =
+            HopfieldNetwork::new(config.decoder_layers(pixels), &chain, rng, device)?;
+        chain.push((hidden, hidden + 2));
+        let mut encoder =
+            HopfieldNetwork::new(config.encoder_layers(pixels), &chain, rng, device)?;
+        let start = config.initial_log_variance / config.latent_gain;
+        let bias = &mut encoder.layers[hidden + 2].bias;
+        *bias = bias.take().map(|b| b.map(|b| b.full_like(start)));
+        Ok(Self { encoder, decoder, precision: config.precision })
+    }
+
+    /// Pixels of an image.
+    pub fn pixels(&self) -> usize {
+        self.encoder.layers[0].spec.size
+    }
+
+    /// Latent dimensions.
+    pub fn latent(&self) -> usize {
+        self.decoder.layers[0].spec.size
+    }
+
+    fn mean_layer(&self) -> usize {
+        self.encoder.layers.len() - 2
+    }
+
+    fn image_layer(&self) -> usize {
+        self.decoder.layers.len() - 1
+    }
+
+    /// The encoder's dynamics with the images `[batch, pixels]` clamped.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Shape`] when `images` has another width.
+    pub fn encoder_phase(&self, images: Tensor<2>) -> Result<Relaxation<'_>, ModelError> {
+        Relaxation::new(&self.encoder, first_clamped(&self.encoder, images))
+    }
+
+    /// The decoder's dynamics with the latents `[batch, latent]` clamped.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Shape`] when `latents` has another width.
+    pub fn decoder_phase(&self, latents: Tensor<2>) -> Result<Relaxation<'_>, ModelError> {
+        Relaxation::new(&self.decoder, first_clamped(&self.decoder, latents))
+    }
+
+    /// `q(z|x)` of the images `[batch, pixels]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encoder_phase`].
+    pub fn encode(
+        &self,
+        images: Tensor<2>,
+        phases: &Phases,
+    ) -> Result<(Posterior, Vec<Outcome>), ModelError> {
+        let free = free_phase(&self.encoder_phase(images)?, phases)?;
+        Ok((self.posterior(&free), free.outcomes))
+    }
+
+    /// The images `x^` at the latents `[batch, latent]`, `[batch, pixels]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decoder_phase`].
+    pub fn decode(
+        &self,
+        latents: Tensor<2>,
+        phases: &Phases,
+    ) -> Result<(Tensor<2>, Vec<Outcome>), ModelError> {
+        let free = free_phase(&self.decoder_phase(latents)?, phases)?;
+        Ok((free.state(self.image_layer()), free.outcomes))
+    }
+
+    /// Encodes and decodes the images `[batch, pixels]`, at the posterior mean, or with `noise`
+    /// (`[batch, latent]`) at a sample of the posterior.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encoder_phase`].
+    pub fn reconstruct(
+        &self,
+        images: Tensor<2>,
+        noise: Option<Tensor<2>>,
+        phases: &Phases,
+    ) -> Result<Reconstruction, ModelError> {
+        let (posterior, encoder_free) = self.encode(images.clone(), phases)?;
+        let latents = match noise {
+            Some(noise) => posterior.sample(noise),
+            None => posterior.mean.clone(),
+        };
+        let (reconstructed, decoder_free) = self.decode(latents, phases)?;
+        let error = squared_error(reconstructed.clone() - images);
+        let outcomes = PhaseOutcomes { encoder_free, decoder_free, ..PhaseOutcomes::default() };
+        Ok(Reconstruction { posterior, images: reconstructed, error, outcomes })
+    }
+
+    /// The gradient of `w/2 |x^ - x|^2 + kl_weight KL(q || p)`, averaged over the batch, by
+    /// equilibrium propagation alone. `images` is `[batch, pixels]`, `noise` `[batch, latent]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encoder_phase`], and [`ModelError::NotFinite`] when pixels, weights or states
+    /// have produced a reconstruction or divergence that is not a number.
+    pub fn training_step(
+        &self,
+        images: Tensor<2>,
+        noise: Tensor<2>,
+        kl_weight: f64,
+        phases: &Phases,
+    ) -> Result<TrainingStep, ModelError> {
+        let encoder_phase = self.encoder_phase(images.clone())?;
+        let encoder_free = free_phase(&encoder_phase, phases)?;
+        let posterior = self.posterior(&encoder_free);
+
+        let decoder_phase = self.decoder_phase(posterior.sample(noise.clone()))?;
+        let decoder_free = free_phase(&decoder_phase, phases)?;
+        let image = self.image_layer();
+        let error = decoder_free.state(image) - images;
+        let force = Force { layer: image, force: error.clone().mul_scalar(self.precision) };
+        let nudge = &phases.decoder;
+        let decoder =
+            eqprop::gradient(&self.decoder, &decoder_phase, &decoder_free, &[force], nudge)?;
+
+        let cost = decoder.input(&self.decoder, 0);
+        let (mean, log_variance) = posterior.gradient(&cost, noise, kl_weight);
+        let layer = self.mean_layer();
+        let forces =
+            [Force { layer, force: mean }, Force { layer: layer + 1, force: log_variance }];
+        let nudge = &phases.encoder;
+        let encoder =
+            eqprop::gradient(&self.encoder, &encoder_phase, &encoder_free, &forces, nudge)?;
+
+        let [reconstruction_error, divergence] =
+            finite_means(squared_error(error), posterior.divergence())?;
+        Ok(TrainingStep {
+            gradients: self.register(&encoder, &decoder),
+            reconstruction_error,
+            divergence,
+            outcomes: PhaseOutcomes {
+                encoder_free: encoder_free.outcomes,
+                decoder_free: decoder_free.outcomes,
+                decoder_nudged: decoder.outcomes,
+                encoder_nudged: encoder.outcomes,
+            },
+        })
+    }
+
+    /// The gain of one sweep of encoder and decoder at their free equilibria, each `[batch]`; see
+    /// [`Relaxation::loop_gain`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encoder_phase`].
+    pub fn loop_gains(
+        &self,
+        images: Tensor<2>,
+        phases: &Phases,
+        iterations: usize,
+    ) -> Result<(Tensor<1>, Tensor<1>), ModelError> {
+        let encoder = self.encoder_phase(images)?;
+        let free = free_phase(&encoder, phases)?;
+        let decoder = self.decoder_phase(self.posterior(&free).mean)?;
+        let decoded = free_phase(&decoder, phases)?;
+        let gain = |r: &Relaxation<'_>, e: &Equilibrium| r.loop_gain(&e.free, iterations);
+        Ok((gain(&encoder, &free), gain(&decoder, &decoded)))
+    }
+
+    /// Learning-rate factor of every parameter, see
+    /// [`HopfieldNetwork::learning_rate_scales`].
+    pub fn learning_rate_scales(&self) -> Vec<(ParamId, f64)> {
+        let mut scales = self.encoder.learning_rate_scales();
+        scales.extend(self.decoder.learning_rate_scales());
+        scales
+    }
+
+    fn posterior(&self, free: &Equilibrium) -> Posterior {
+        let layer = self.mean_layer();
+        Posterior { mean: free.state(layer), log_variance: free.state(layer + 1) }
+    }
+
+    fn register(&self, encoder: &EpGradient, decoder: &EpGradient) -> GradientsParams {
+        let mut gradients = GradientsParams::new();
+        encoder.register(&self.encoder, &mut gradients);
+        decoder.register(&self.decoder, &mut gradients);
+        gradients
+    }
+}
+
+/// The first layer clamped, the others free.
+fn first_clamped(network: &HopfieldNetwork, state: Tensor<2>) -> Vec<Role> {
+    let mut roles = vec![Role::Clamped(state)];
+    roles.resize(network.layers.len(), Role::Free);
+    roles
+}
+
+fn free_phase(relaxation: &Relaxation<'_>, phases: &Phases) -> Result<Equilibrium, ModelError> {
+    let solution = relaxation.relax(relaxation.guess(), phases.damping, &phases.free)?;
+    Ok(relaxation.equilibrium(solution))
+}
+
+/// The batch means of reconstruction error and divergence: the one read of a step besides the
+/// convergence checks.
+fn finite_means(error: Tensor<1>, divergence: Tensor<1>) -> Result<[f64; 2], ModelError> {
+    let means = Tensor::cat(vec![error.mean(), divergence.mean()], 0);
+    let means: Vec<f32> = means.into_data().try_to_vec().expect("a float tensor here is f32");
+    for (value, what) in means.iter().zip(["reconstruction error", "KL divergence"]) {
+        if !value.is_finite() {
+            return Err(ModelError::NotFinite {
+                what: what.to_owned(),
+                remedy: "check the images for values outside [0, 1], or lower the learning rate \
+                         or the nudging strength"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok([f64::from(means[0]), f64::from(means[1])])
+}
+
+/// `sum (difference)^2` of every row, `[batch]`.
+fn squared_error(difference: Tensor<2>) -> Tensor<1> {
+    difference.square().sum_dim(1).squeeze_dim(1)
+}

@@ -1,0 +1,79 @@
+//! Batched fixed points `s = f(s)` on Burn tensors, with one outcome per sample.
+//!
+//! A [`State`] holds a batch of independent samples; a [`FixedPointMap`] maps it to its image
+//! `f(s)`; a [`Method`] turns state and image into the next state; [`solve`] runs the one loop,
+//! measures the residual of the *undamped* map, and lets every sample end on its own: a sample
+//! that has converged leaves the batch and costs nothing more, a sample that is no longer finite
+//! leaves it too and touches no other.
+//!
+//! This crate knows tensors and norms. It knows nothing of networks, files, clocks or random
+//! numbers.
+//!
+//! # Which method
+//!
+//! | Method | When |
+//! |---|---|
+//! | [`Picard`] on [`Sweep`] | the map splits into blocks, as for a layered network: the default |
+//! | [`Picard`] on [`Simultaneous`] | the map contracts and its blocks must move together |
+//! | [`Damped`] | undamped iteration oscillates; `damping = 1 - dt` of forward Euler |
+//! | [`Anderson`] on either | contraction is slow and an evaluation is dear |
+//!
+//! # Residual and tolerance
+//!
+//! With Euclidean norms over one sample's *carried* components (see [`FixedPointMap::carried`]),
+//!
+//! ```text
+//! residual  r = |f(s) - s| / |f(s)|          (0 when both norms are 0)
+//! converged   |f(s) - s| <= atol + rtol |f(s)|
+//! ```
+//!
+//! whatever the method does with state and image afterwards. The state handed back is the image
+//! `f(s)` at which the reported residual was measured.
+//!
+//! # Example
+//!
+//! ```
+//! use burn::tensor::{Device, Int, Tensor};
+//! use hvae_solver::{FixedPointMap, Picard, State, StoppingRule, solve};
+//!
+//! /// s = cos(s), one unknown per sample.
+//! struct Cosine;
+//! impl FixedPointMap for Cosine {
+//!     fn apply(&self, state: &State) -> State {
+//!         state.map(|s| s.cos())
+//!     }
+//!     fn select(&self, _rows: &Tensor<1, Int>) -> Self {
+//!         Cosine
+//!     }
+//! }
+//!
+//! let guess = State::new(vec![Tensor::<2>::zeros([3, 1], &Device::flex())])?;
+//! let rule = StoppingRule::new(1e-5, 100)?;
+//! let solution = solve(Cosine, guess, &Picard, &rule)?;
+//! assert!(solution.all_converged());
+//! let value: f32 = solution.state.component(0).clone().slice([0..1, 0..1]).into_scalar();
+//! assert!((value - 0.739_085).abs() < 1e-5);
+//! # Ok::<(), hvae_solver::SolverError>(())
+//! ```
+#![recursion_limit = "256"]
+
+mod block;
+mod error;
+mod map;
+mod method;
+mod methods;
+mod solution;
+mod solve;
+mod state;
+mod stopping;
+
+pub use block::{BlockMap, Simultaneous, Sweep};
+pub use error::SolverError;
+pub use map::FixedPointMap;
+pub use method::{Memory, Method};
+pub use methods::anderson::{Anderson, AndersonMemory};
+pub use methods::picard::{Damped, Picard};
+pub use solution::{Outcome, Solution, Termination};
+pub use solve::solve;
+pub use state::State;
+pub use stopping::StoppingRule;

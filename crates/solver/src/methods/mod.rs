@@ -1,0 +1,4 @@
+//! One file per method.
+
+pub(crate) mod anderson;
+pub(crate) mod picard;

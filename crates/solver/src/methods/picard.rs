@@ -1,0 +1,58 @@
+//! Picard iteration and its damped form.
+
+use crate::{Method, SolverError, State, error::in_range};
+
+/// Picard iteration: `s <- f(s)`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Picard;
+
+impl Method for Picard {
+    type Memory = ();
+
+    fn start(&self, _carried: &[usize]) {}
+
+    fn step(&self, _state: State, image: State, (): &mut ()) -> State {
+        image
+    }
+}
+
+/// Damped Picard iteration: `s <- damping s + (1 - damping) f(s)`.
+///
+/// This is forward Euler on `ds/dt = f(s) - s` with step `dt = 1 - damping`.
+#[derive(Debug, Clone, Copy)]
+pub struct Damped {
+    damping: f64,
+}
+
+impl Damped {
+    /// Damping in `[0, 1)`; 0 is [`Picard`].
+    ///
+    /// # Errors
+    ///
+    /// [`SolverError::OutOfRange`] outside that range.
+    pub fn new(damping: f64) -> Result<Self, SolverError> {
+        let damping = in_range("damping", damping, "in [0, 1)", (0.0..1.0).contains(&damping))?;
+        Ok(Self { damping })
+    }
+
+    /// Forward Euler with step `dt` in `(0, 1]`.
+    ///
+    /// # Errors
+    ///
+    /// [`SolverError::OutOfRange`] outside that range.
+    pub fn forward_euler(dt: f64) -> Result<Self, SolverError> {
+        in_range("dt", dt, "in (0, 1]", dt > 0.0 && dt <= 1.0)?;
+        Self::new(1.0 - dt)
+    }
+}
+
+impl Method for Damped {
+    type Memory = ();
+
+    fn start(&self, _carried: &[usize]) {}
+
+    fn step(&self, state: State, image: State, (): &mut ()) -> State {
+        let damping = self.damping;
+        image.zip(state, |f, s| f.mul_scalar(1.0 - damping) + s.mul_scalar(damping))
+    }
+}

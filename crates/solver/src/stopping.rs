@@ -1,0 +1,88 @@
+//! When a sample is done.
+
+use crate::{SolverError, error::in_range};
+
+/// Tolerances, step limit, and how often the device is read.
+///
+/// | setting | default | meaning | range |
+/// |---|---|---|---|
+/// | `rtol` | given | relative tolerance | finite, >= 0 |
+/// | `atol` | 0 | absolute tolerance | finite, >= 0 |
+/// | `max_steps` | given | applications of the map at most | >= 1 |
+/// | `check_every` | 1 | steps between two looks at the residual, each a read of the device | >= 1 |
+/// | `trace` | off | keep the residuals of every check | |
+///
+/// With both tolerances 0 only an exact fixed point counts as converged: all samples then run to
+/// the step limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StoppingRule {
+    rtol: f64,
+    atol: f64,
+    max_steps: usize,
+    check_every: usize,
+    trace: bool,
+}
+
+impl StoppingRule {
+    /// Stop at relative tolerance `rtol`, or after `max_steps`.
+    ///
+    /// # Errors
+    ///
+    /// [`SolverError::OutOfRange`] for a negative or non-finite `rtol`, or `max_steps` of 0.
+    pub fn new(rtol: f64, max_steps: usize) -> Result<Self, SolverError> {
+        in_range("rtol", rtol, ">= 0", rtol >= 0.0)?;
+        in_range("max_steps", max_steps as f64, ">= 1", max_steps >= 1)?;
+        Ok(Self { rtol, atol: 0.0, max_steps, check_every: 1, trace: false })
+    }
+
+    /// With an absolute tolerance.
+    ///
+    /// # Errors
+    ///
+    /// [`SolverError::OutOfRange`] for a negative or non-finite `atol`.
+    pub fn with_atol(mut self, atol: f64) -> Result<Self, SolverError> {
+        self.atol = in_range("atol", atol, ">= 0", atol >= 0.0)?;
+        Ok(self)
+    }
+
+    /// With a check every `check_every` steps (and always at the step limit).
+    ///
+    /// # Errors
+    ///
+    /// [`SolverError::OutOfRange`] for 0.
+    pub fn with_check_every(mut self, check_every: usize) -> Result<Self, SolverError> {
+        in_range("check_every", check_every as f64, ">= 1", check_every >= 1)?;
+        self.check_every = check_every;
+        Ok(self)
+    }
+
+    /// Keep the residuals of every check in [`Solution::trace`](crate::Solution::trace).
+    #[must_use]
+    pub fn with_trace(mut self) -> Self {
+        self.trace = true;
+        self
+    }
+
+    /// Applications of the map at most.
+    pub fn max_steps(&self) -> usize {
+        self.max_steps
+    }
+
+    /// Relative tolerance.
+    pub fn rtol(&self) -> f64 {
+        self.rtol
+    }
+
+    pub(crate) fn traces(&self) -> bool {
+        self.trace
+    }
+
+    pub(crate) fn is_check(&self, step: usize) -> bool {
+        step.is_multiple_of(self.check_every) || step == self.max_steps
+    }
+
+    /// `|f(s) - s| <= atol + rtol |f(s)|`; false for anything that is not a number.
+    pub(crate) fn is_met(&self, difference: f64, norm: f64) -> bool {
+        difference <= self.atol + self.rtol * norm
+    }
+}

@@ -1,0 +1,355 @@
+//! Checkpoints: whole or absent, versioned, checked when read.
+//!
+//! ```text
+//! <run>/config.toml  metrics.jsonl  latest  best  samples/  reconstructions/
+//! <run>/step-00000469/{model.safetensors, moment1.safetensors, moment2.safetensors, state.json}
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::store::{ModuleStore, SafetensorsStore};
+use burn::tensor::Tensor;
+use hvae_model::HopfieldVae;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::RunConfig;
+use crate::files;
+use crate::metrics::EpochSums;
+
+/// Version of the layout of a checkpoint.
+const FORMAT: u32 = 1;
+const MODEL: &str = "model.safetensors";
+const MOMENTS: [&str; 2] = ["moment1.safetensors", "moment2.safetensors"];
+const STATE: &str = "state.json";
+
+/// Where training stands, besides weights and moments.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingState {
+    /// Version of the checkpoint's layout.
+    pub format: u32,
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// Commit of the program that wrote it.
+    pub commit: String,
+    /// Steps taken in all.
+    pub step: usize,
+    /// Epochs finished.
+    pub epoch: usize,
+    /// Steps taken in the epoch under way.
+    pub step_in_epoch: usize,
+    /// Optimizer steps, as the bias correction of Adam counts them.
+    pub optimizer_steps: usize,
+    /// Sums over the epoch under way.
+    pub sums: EpochSums,
+    /// Lowest test loss (negative ELBO) so far, and the step it belongs to.
+    pub best: Option<(f64, usize)>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// SHA-256 of each file of tensors.
+    pub sha256: BTreeMap<String, String>,
+}
+
+/// A checkpoint in memory.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Weights.
+    pub model: HopfieldVae,
+    /// First and second moments, each in the shape of the model.
+    pub moments: [HopfieldVae; 2],
+    /// Where training stands.
+    pub state: TrainingState,
+}
+
+/// A run's folder.
+#[derive(Debug, Clone)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// The folder `path`, which must hold a run.
+    ///
+    /// # Errors
+    ///
+    /// When there is no run in it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let run = Self(path.to_owned());
+        ensure!(
+            run.config_path().is_file(),
+            "{} is not a run: it has no config.toml. `hvae train` makes runs, by default under checkpoints/",
+            path.display()
+        );
+        Ok(run)
+    }
+
+    /// A new run with this configuration in the folder `path`, which must not exist.
+    ///
+    /// # Errors
+    ///
+    /// When the folder exists or cannot be made.
+    pub fn create(path: &Path, config: &RunConfig) -> Result<Self> {
+        Self::require_new(path)?;
+        std::fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
+        let run = Self(path.to_owned());
+        run.write_text("config.toml", &config.to_toml()?)?;
+        Ok(run)
+    }
+
+    /// Refuses a folder that exists: a run is never written over.
+    ///
+    /// # Errors
+    ///
+    /// When `path` exists.
+    pub fn require_new(path: &Path) -> Result<()> {
+        ensure!(
+            !path.exists(),
+            "{} exists already; resume it with `hvae train --resume {}`, or choose another --name",
+            path.display(),
+            path.display()
+        );
+        Ok(())
+    }
+
+    /// The first of `<parent>/<prefix>-001`, `-002`, ... that does not exist.
+    pub fn next_free(parent: &Path, prefix: &str) -> PathBuf {
+        (1..)
+            .map(|n| parent.join(format!("{prefix}-{n:03}")))
+            .find(|path| !path.exists())
+            .expect("not every number is taken")
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    /// The run's configuration.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or is not valid.
+    pub fn config(&self) -> Result<RunConfig> {
+        RunConfig::resolve(Some(&self.config_path()), &[])
+    }
+
+    /// Writes `text` to the file `name` of the run, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
+        files::write_atomically(&self.0.join(name), |file| {
+            Ok(std::io::Write::write_all(file, text.as_bytes())?)
+        })
+    }
+
+    /// Saves a checkpoint, points `latest` (and `best`) at it, and removes those no longer kept.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written; the checkpoints before are then untouched.
+    pub fn save(&self, checkpoint: Checkpoint, keep: usize) -> Result<()> {
+        let Checkpoint { model, moments, mut state } = checkpoint;
+        let name = step_name(state.step);
+        let destination = self.0.join(&name);
+        if !destination.exists() {
+            let scratch = files::scratch_dir_in(&self.0)?;
+            let [first, second] = moments;
+            let tensors = [(MODEL, model), (MOMENTS[0], first), (MOMENTS[1], second)];
+            for (file, module) in tensors {
+                let bytes = to_bytes(&module)?;
+                state.sha256.insert(file.to_owned(), hex(&bytes));
+                write(&scratch.path().join(file), &bytes)?;
+            }
+            let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
+            write(&scratch.path().join(STATE), &json)?;
+            files::publish_dir(scratch, &destination)?;
+        }
+        if let Some((_, step)) = state.best {
+            self.write_text("best", &format!("{}\n", step_name(step)))?;
+        }
+        self.write_text("latest", &format!("{name}\n"))?;
+        self.retire(keep, state.best.map(|(_, step)| step))
+    }
+
+    fn retire(&self, keep: usize, best: Option<usize>) -> Result<()> {
+        let mut steps = self.steps()?;
+        steps.sort_unstable_by(|a, b| b.cmp(a));
+        for &step in steps.iter().skip(keep).filter(|&&step| Some(step) != best) {
+            let path = self.0.join(step_name(step));
+            std::fs::remove_dir_all(&path)
+                .with_context(|| format!("removing the old checkpoint {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn steps(&self) -> Result<Vec<usize>> {
+        let mut steps = Vec::new();
+        let entries = std::fs::read_dir(&self.0)
+            .with_context(|| format!("listing {}", self.0.display()))?;
+        for entry in entries {
+            let name = entry?.file_name();
+            let step: Option<usize> =
+                name.to_str().and_then(|n| n.strip_prefix("step-")?.parse().ok());
+            steps.extend(step);
+        }
+        Ok(steps)
+    }
+
+    /// The newest checkpoint's folder, or the best one's.
+    ///
+    /// # Errors
+    ///
+    /// When the run has none yet.
+    pub fn checkpoint_path(&self, which: Which) -> Result<PathBuf> {
+        let pointer = self.0.join(match which {
+            Which::Latest => "latest",
+            Which::Best => "best",
+        });
+        if !pointer.exists() {
+            bail!("{} has no checkpoint yet", self.0.display());
+        }
+        let text = std::fs::read_to_string(&pointer)
+            .with_context(|| format!("reading {}", pointer.display()))?;
+        let name = text.trim();
+        let is_step = name.strip_prefix("step-").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        ensure!(is_step, "{} is damaged: it should hold one line such as step-00000469", pointer.display());
+        Ok(self.0.join(name))
+    }
+
+    /// Loads weights into `model` from the newest or best checkpoint; returns where training stood.
+    ///
+    /// # Errors
+    ///
+    /// When files are missing, altered, or do not fit the model, or hold numbers that are not
+    /// finite; the message names the file.
+    pub fn load_model(&self, which: Which, model: HopfieldVae) -> Result<(HopfieldVae, TrainingState)> {
+        let path = self.checkpoint_path(which)?;
+        let state = read_state(&path)?;
+        Ok((load_module(&path, MODEL, &state, model)?, state))
+    }
+
+    /// Loads the newest checkpoint whole; `like` gives the shapes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load_model`].
+    pub fn load(&self, like: &HopfieldVae) -> Result<Checkpoint> {
+        let path = self.checkpoint_path(Which::Latest)?;
+        let state = read_state(&path)?;
+        let load = |file| load_module(&path, file, &state, like.clone());
+        let (model, moments) = (load(MODEL)?, [load(MOMENTS[0])?, load(MOMENTS[1])?]);
+        Ok(Checkpoint { model, moments, state })
+    }
+}
+
+/// Which checkpoint of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    /// The newest.
+    Latest,
+    /// The one with the lowest test loss.
+    Best,
+}
+
+impl TrainingState {
+    /// The state of a run that has not begun.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: crate::COMMIT.to_owned(),
+            step: 0,
+            epoch: 0,
+            step_in_epoch: 0,
+            optimizer_steps: 0,
+            sums: EpochSums::default(),
+            best: None,
+            seed,
+            sha256: BTreeMap::new(),
+        }
+    }
+}
+
+fn step_name(step: usize) -> String {
+    format!("step-{step:08}")
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn to_bytes(module: &HopfieldVae) -> Result<Vec<u8>> {
+    let mut store = SafetensorsStore::from_bytes(None).metadata("producer", "hvae");
+    store.collect_from(module).context("collecting tensors")?;
+    store.get_bytes().context("collecting tensors")
+}
+
+fn read_state(checkpoint: &Path) -> Result<TrainingState> {
+    let path = checkpoint.join(STATE);
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let value: serde_json::Value = serde_json::from_str(&text)
+        .with_context(|| format!("{} is damaged", path.display()))?;
+    let format = value.get("format").and_then(serde_json::Value::as_u64);
+    ensure!(
+        format == Some(u64::from(FORMAT)),
+        "{}: checkpoint format {}, but this program reads format {FORMAT}",
+        path.display(),
+        format.map_or("missing".to_owned(), |f| f.to_string())
+    );
+    serde_json::from_value(value).with_context(|| format!("{} is damaged", path.display()))
+}
+
+/// Reads the tensors of `file` into `module`: every one of them, none besides, all finite.
+fn load_module(
+    checkpoint: &Path,
+    file: &str,
+    state: &TrainingState,
+    mut module: HopfieldVae,
+) -> Result<HopfieldVae> {
+    let path = checkpoint.join(file);
+    let shown = path.display();
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {shown}"))?;
+    let expected = state.sha256.get(file);
+    let found = hex(&bytes);
+    ensure!(
+        expected == Some(&found),
+        "{shown} has been altered or damaged: its SHA-256 is {found}, state.json says {}",
+        expected.map_or("nothing about it", String::as_str)
+    );
+    let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
+    let result = store.apply_to(&mut module).with_context(|| {
+        format!("{shown} does not fit the configuration of the run")
+    })?;
+    ensure!(
+        result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
+        "{shown} does not fit the configuration of the run: {result}"
+    );
+    ensure!(is_finite(&module), "{shown} holds numbers that are not finite");
+    Ok(module)
+}
+
+fn is_finite(module: &HopfieldVae) -> bool {
+    struct Finite(bool);
+    impl ModuleVisitor for Finite {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 &= param.val().is_finite().all().into_scalar::<bool>();
+        }
+    }
+    let mut finite = Finite(true);
+    module.visit(&mut finite);
+    finite.0
+}

@@ -1,0 +1,188 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::checkpoint::Which;
+use crate::config::Dataset;
+
+/// Train, sample and inspect Hopfield variational autoencoders.
+///
+/// Encoder and decoder are symmetric Hopfield networks; they are trained by equilibrium
+/// propagation, that is, from differences between two equilibria, without a backward pass.
+#[derive(Debug, Parser)]
+#[command(name = "hvae", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  hvae train                                    train on MNIST with the defaults
+  hvae train --resume checkpoints/h-vae-001     go on where that run stopped
+  hvae sample checkpoints/h-vae-001             draw a grid of samples
+  hvae reconstruct checkpoints/h-vae-001        draw test images above their reconstructions
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.")]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Device to compute on: cpu, or wgpu in a build with that feature
+    #[arg(long, global = true, default_value = "cpu")]
+    pub device: String,
+    /// CPU threads [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Folder with the MNIST files; they are fetched into it when missing
+    #[arg(long, global = true, value_name = "DIR", default_value = "datasets/mnist")]
+    pub data_dir: PathBuf,
+    /// No progress and no messages, only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model, or go on with a run
+    Train(Box<TrainArgs>),
+    /// Decode latents drawn from the prior
+    Sample(SampleArgs),
+    /// Encode and decode test images
+    Reconstruct(ReconstructArgs),
+}
+
+/// Arguments of `hvae train`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae train
+  hvae train --epochs 3 --name quick --set model.hidden=[256]
+  hvae train --config checkpoints/h-vae-001/config.toml --seed 2
+  hvae train --dataset synthetic --epochs 2      (needs no download)
+  hvae train --resume checkpoints/h-vae-001 --epochs 20
+
+Every key of a run's config.toml can be set with --set section.key=value.")]
+pub struct TrainArgs {
+    /// Go on with this run from its newest checkpoint, under its own configuration
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
+    pub resume: Option<PathBuf>,
+    /// Folder that holds the runs
+    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
+    pub runs: PathBuf,
+    /// Name of the run's folder [default: h-vae-001, or the next free number]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Configuration to start from, such as another run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Change one key of the configuration; may be given many times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Passes over the training images, in total [default: 10]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Images per step [default: 128]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Adam's learning rate at its highest [default: 0.001]
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// Seed of weights, batch order and noise [default: 1]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Images to train and test on [default: mnist]
+    #[arg(long, value_enum)]
+    pub dataset: Option<Dataset>,
+    /// Use only the first N training images
+    #[arg(long, value_name = "N")]
+    pub train_images: Option<usize>,
+    /// Use only the first N test images
+    #[arg(long, value_name = "N")]
+    pub test_images: Option<usize>,
+}
+
+/// Arguments of `hvae sample`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae sample checkpoints/h-vae-001
+  hvae sample checkpoints/h-vae-001 --grid 5x20 --seed 7 --out grid.png
+  hvae sample checkpoints/h-vae-001 --count 10000 --out samples.npz
+  hvae sample checkpoints/h-vae-001 --count 64 --out samples/
+
+Equal RUN, checkpoint, count and seed give equal samples.")]
+pub struct SampleArgs {
+    /// A run's folder
+    pub run: PathBuf,
+    /// Number of samples [default: as many as the grid holds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub count: Option<u32>,
+    /// Seed of the latents
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// ROWSxCOLUMNS of a picture
+    #[arg(long, default_value = "10x10", value_parser = parse_grid)]
+    pub grid: (usize, usize),
+    /// Where to: a .png for a grid, a .npz for float32 [N, height, width] named `images`, or else a
+    /// folder for one picture each
+    #[arg(long, value_name = "PATH", default_value = "samples.png")]
+    pub out: PathBuf,
+    /// Which checkpoint of the run
+    #[arg(long, value_enum, default_value_t = Which::Latest)]
+    pub checkpoint: Which,
+}
+
+/// Arguments of `hvae reconstruct`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae reconstruct checkpoints/h-vae-001 --out reconstructions.png
+  hvae reconstruct checkpoints/h-vae-001 --count 10000 --out reconstructions.npz
+
+In a picture each row of test images stands above the row of their reconstructions.
+A .npz holds `inputs` and `images`, float32 [N, height, width], and `labels`, uint8 [N].")]
+pub struct ReconstructArgs {
+    /// A run's folder
+    pub run: PathBuf,
+    /// Number of test images, from the first
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// Where to: a .png or a .npz
+    #[arg(long, value_name = "PATH", default_value = "reconstructions.png")]
+    pub out: PathBuf,
+    /// Which checkpoint of the run
+    #[arg(long, value_enum, default_value_t = Which::Latest)]
+    pub checkpoint: Which,
+}
+
+/// Largest number of rows or columns of a grid: pictures stay within what viewers open.
+const MAX_GRID: usize = 100;
+
+fn parse_grid(text: &str) -> Result<(usize, usize), String> {
+    let parse = |part: &str| part.parse().ok().filter(|n| (1..=MAX_GRID).contains(n));
+    text.split_once('x')
+        .and_then(|(rows, columns)| Some((parse(rows)?, parse(columns)?)))
+        .ok_or_else(|| format!("expected ROWSxCOLUMNS such as 10x10, each from 1 to {MAX_GRID}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn grids_are_rows_by_columns() {
+        assert_eq!(parse_grid("3x20"), Ok((3, 20)));
+        for wrong in ["", "3", "0x3", "3x", "3x101", "-1x2", "3x4x5"] {
+            assert!(parse_grid(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! One file per command.
+
+mod reconstruct;
+mod sample;
+mod train;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use hvae_model::{HopfieldVae, Phases};
+
+use crate::checkpoint::{RunDir, Which};
+use crate::cli::{Cli, Command, Global};
+use crate::config::RunConfig;
+use crate::data::Verbosity;
+use crate::{device, report, training};
+
+/// How a command ended, if not by an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All is done.
+    Done,
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// Runs the command that the user gave.
+///
+/// # Errors
+///
+/// Whatever goes wrong, as a message for the user.
+pub fn run(cli: Cli) -> Result<Ended> {
+    let global = cli.global;
+    report::set_quiet(global.quiet);
+    if let Some(threads) = global.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build_global()
+            .context("setting the number of threads")?;
+    }
+    let device = device::open(&global.device)?;
+    match cli.command {
+        Command::Train(args) => train::run(*args, &global, device),
+        Command::Sample(args) => sample::run(&args, &device).map(|()| Ended::Done),
+        Command::Reconstruct(args) => {
+            reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
+        }
+    }
+}
+
+impl Global {
+    fn verbosity(&self) -> Verbosity {
+        if self.quiet { Verbosity::Quiet } else { Verbosity::Normal }
+    }
+}
+
+/// A trained model with what it takes to use it.
+struct Trained {
+    model: HopfieldVae,
+    config: RunConfig,
+    phases: Phases,
+}
+
+/// Side of the square images of all sets so far.
+const SIDE: usize = 28;
+
+fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
+    let run = RunDir::open(run)?;
+    let config = run.config()?;
+    let phases = Phases::new(&config.ep)?;
+    let fresh = training::new_model(&config, SIDE * SIDE, device)?;
+    let (model, _) = run.load_model(which, fresh)?;
+    Ok(Trained { model, config, phases })
+}
+
+/// What a path's ending asks for.
+enum Output {
+    Png,
+    Npz,
+    Folder,
+}
+
+fn output(path: &Path) -> Result<Output> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("png") => Ok(Output::Png),
+        Some("npz") => Ok(Output::Npz),
+        None => Ok(Output::Folder),
+        Some(other) => {
+            bail!("--out {}: cannot write .{other}; use .png, .npz or a folder", path.display())
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `hvae sample`.
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+
+use crate::cli::SampleArgs;
+use crate::{npz, picture, report, training};
+
+use super::{Output, SIDE, load, output};
+
+pub(super) fn run(args: &SampleArgs, device: &Device) -> Result<()> {
+    let output = output(&args.out)?;
+    let (rows, columns) = args.grid;
+    let count = args.count.map_or(rows * columns, |c| c as usize);
+    if matches!(output, Output::Png) && count > rows * columns {
+        bail!("{count} samples do not fit a grid of {rows}x{columns}; enlarge --grid, or write a .npz or a folder");
+    }
+    let trained = load(&args.run, args.checkpoint, device)?;
+    let images = training::sample(&trained.model, count, args.seed, &trained.phases, device)?;
+    match output {
+        Output::Png => {
+            let grid = picture::grid(&images, SIDE, SIDE, columns, training::SCALE)?;
+            picture::save_png(&args.out, &grid)?;
+        }
+        Output::Npz => {
+            let array = npz::Array::F32 { shape: vec![count, SIDE, SIDE], values: &images };
+            npz::save(&args.out, &[("images", array)])?;
+        }
+        Output::Folder => picture::save_folder(&args.out, &images, SIDE, SIDE)?,
+    }
+    report::result(&args.out.display().to_string());
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! `hvae train`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use burn::tensor::Device;
+
+use crate::checkpoint::RunDir;
+use crate::cli::{Global, TrainArgs};
+use crate::config::RunConfig;
+use crate::data::Split;
+use crate::images::Images;
+use crate::training::{Finished, Trainer};
+use crate::{files, interrupt, report};
+
+use super::Ended;
+
+pub(super) fn run(args: TrainArgs, global: &Global, device: Device) -> Result<Ended> {
+    interrupt::install()?;
+    let (target, config) = match &args.resume {
+        Some(path) => {
+            let (run, config) = resumed(path, args.epochs)?;
+            (Target::Existing(run), config)
+        }
+        None => {
+            let config = RunConfig::resolve(args.config.as_deref(), &overrides(&args))?;
+            (Target::New(new_path(&args)?), config)
+        }
+    };
+    let load = |split| {
+        Images::load(&config.data, split, &global.data_dir, global.verbosity(), &device)
+    };
+    let images = [load(Split::Train)?, load(Split::Test)?];
+    let resume = matches!(target, Target::Existing(_));
+    let run = match target {
+        Target::Existing(run) => run,
+        Target::New(path) => RunDir::create(&path, &config)?,
+    };
+    files::remove_stale_scratch(run.path())?;
+    let shown = run.path().display().to_string();
+    let mut trainer = Trainer::new(run, config, images, device)?;
+    if resume {
+        trainer.restore()?;
+    }
+    if trainer.is_complete() {
+        let epochs = trainer.state().epoch;
+        report::line(&format!("{shown} has all its {epochs} epochs; --epochs N goes on"));
+        report::result(&shown);
+        return Ok(Ended::Done);
+    }
+    let step = trainer.state().step;
+    let doing = if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
+    report::line(&format!("{doing} {shown}"));
+    let finished = trainer.train()?;
+    report::result(&shown);
+    match finished {
+        Finished::Complete => {
+            report::line(&format!("done; see {shown}/samples, or `hvae sample {shown}`"));
+            Ok(Ended::Done)
+        }
+        Finished::Interrupted => {
+            let step = trainer.state().step;
+            report::line(&format!("saved at step {step}; go on with: hvae train --resume {shown}"));
+            Ok(Ended::Interrupted)
+        }
+    }
+}
+
+/// The run to train.
+enum Target {
+    Existing(RunDir),
+    New(PathBuf),
+}
+
+fn new_path(args: &TrainArgs) -> Result<PathBuf> {
+    let Some(name) = &args.name else {
+        return Ok(RunDir::next_free(&args.runs, "h-vae"));
+    };
+    let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
+    ensure!(plain, "--name {name}: must be a plain folder name");
+    let path = args.runs.join(name);
+    RunDir::require_new(&path)?;
+    Ok(path)
+}
+
+/// The run at `path` and its configuration, with `epochs` in all if given.
+fn resumed(path: &Path, epochs: Option<usize>) -> Result<(RunDir, RunConfig)> {
+    let run = RunDir::open(path)?;
+    let mut config = run.config()?;
+    if let Some(epochs) = epochs.filter(|&e| e != config.training.epochs) {
+        ensure!(epochs > 0, "--epochs 0: must be at least 1");
+        config.training.epochs = epochs;
+        run.write_text("config.toml", &config.to_toml()?)?;
+    }
+    Ok((run, config))
+}
+
+/// The flags as overrides; flags win over --set.
+fn overrides(args: &TrainArgs) -> Vec<String> {
+    let mut overrides = args.set.clone();
+    let mut add = |key: &str, value: Option<String>| {
+        overrides.extend(value.map(|v| format!("{key}={v}")));
+    };
+    let dataset = args.dataset.map(|d| match d {
+        crate::config::Dataset::Mnist => "mnist".to_owned(),
+        crate::config::Dataset::Synthetic => "synthetic".to_owned(),
+    });
+    add("training.epochs", args.epochs.map(|v| v.to_string()));
+    add("training.batch_size", args.batch_size.map(|v| v.to_string()));
+    add("training.learning_rate", args.learning_rate.map(|v| format!("{v:?}")));
+    add("training.seed", args.seed.map(|v| v.to_string()));
+    add("data.dataset", dataset);
+    add("data.train_images", args.train_images.map(|v| v.to_string()));
+    add("data.test_images", args.test_images.map(|v| v.to_string()));
+    overrides
+}

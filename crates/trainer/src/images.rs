@@ -1,0 +1,100 @@
+//! Images on the device, and how a run finds its own.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::config::{DataConfig, Dataset};
+use crate::data::{ImageSet, Split, Verbosity, mnist, synthetic};
+
+/// How many synthetic images there are unless a run asks for fewer.
+const SYNTHETIC_COUNT: (usize, usize) = (10_000, 2_000);
+/// The synthetic set is one fixed set, as MNIST is.
+const SYNTHETIC_SEED: u64 = 1;
+
+/// A set of images, on the host as bytes and on the device as numbers in `[0, 1]`.
+#[derive(Debug)]
+pub struct Images {
+    set: ImageSet,
+    tensor: Tensor<2>,
+}
+
+impl Images {
+    /// The part `split` of the images that `config` names.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be found, fetched or read, or are fewer than asked for.
+    pub fn load(
+        config: &DataConfig,
+        split: Split,
+        data_dir: &Path,
+        verbosity: Verbosity,
+        device: &Device,
+    ) -> Result<Self> {
+        let (wanted, made) = match split {
+            Split::Train => (config.train_images, SYNTHETIC_COUNT.0),
+            Split::Test => (config.test_images, SYNTHETIC_COUNT.1),
+        };
+        let set = match config.dataset {
+            Dataset::Mnist => mnist::load(data_dir, split, verbosity)
+                .with_context(|| format!("loading MNIST from {}", data_dir.display()))?,
+            Dataset::Synthetic => {
+                synthetic::synthetic(wanted.unwrap_or(made), SYNTHETIC_SEED, split)
+            }
+        };
+        let count = wanted.unwrap_or(set.len());
+        ensure!(count <= set.len(), "{count} images asked for, but the set has {}", set.len());
+        let set = set.take(count);
+        let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
+        let tensor = Tensor::from_data(TensorData::new(values, [count, set.pixels()]), device);
+        Ok(Self { set, tensor })
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty()
+    }
+
+    /// The images as bytes, with their labels.
+    pub fn set(&self) -> &ImageSet {
+        &self.set
+    }
+
+    /// The images `rows`, `[rows, pixels]` in `[0, 1]`.
+    pub fn select(&self, rows: &[usize]) -> Tensor<2> {
+        let count = rows.len();
+        let rows: Vec<i64> = rows.iter().map(|&r| r as i64).collect();
+        let rows = TensorData::new(rows, [count]);
+        let rows = Tensor::<1, Int>::from_data(rows, &self.tensor.device());
+        self.tensor.clone().select(0, rows)
+    }
+
+    /// The images in order, `batch` at a time, each `[batch, pixels]`.
+    pub fn batches(&self, batch: usize) -> impl Iterator<Item = Tensor<2>> + '_ {
+        (0..self.len()).step_by(batch).map(move |from| {
+            self.tensor.clone().narrow(0, from, batch.min(self.len() - from))
+        })
+    }
+}
+
+/// `values` as `[rows, columns]` on the device.
+pub fn upload(values: Vec<f32>, columns: usize, device: &Device) -> Tensor<2> {
+    let rows = values.len() / columns;
+    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
+}
+
+/// The values of a tensor.
+///
+/// # Errors
+///
+/// When the device cannot be read.
+pub fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    tensor.into_data().try_to_vec().map_err(|e| anyhow::anyhow!("reading from the device: {e:?}"))
+}

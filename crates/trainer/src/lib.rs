@@ -1,0 +1,26 @@
+//! The program `hvae`: trains, samples and scores Hopfield variational autoencoders.
+//!
+//! This crate is the only one of the workspace that touches files, clock, terminal and random
+//! seeds. It is a library so that tests can call what the program calls; its interface follows
+//! the program's needs and may change with them.
+#![recursion_limit = "256"]
+
+pub mod checkpoint;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod data;
+pub mod device;
+pub mod files;
+pub mod images;
+pub mod interrupt;
+pub mod metrics;
+pub mod npz;
+pub mod optimizer;
+pub mod picture;
+pub mod report;
+pub mod rng;
+pub mod training;
+
+/// The commit that this program was built from, or `unknown`.
+pub const COMMIT: &str = env!("HVAE_COMMIT");

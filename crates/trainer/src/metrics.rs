@@ -1,0 +1,208 @@
+//! What a run reports: sums while an epoch lasts, means when it ends.
+
+use hvae_model::PhaseOutcomes;
+use hvae_solver::{Outcome, Termination};
+use serde::{Deserialize, Serialize};
+
+/// Sums over the samples of one phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSums {
+    samples: u64,
+    sweeps: u64,
+    converged: u64,
+    residual: f64,
+}
+
+impl PhaseSums {
+    /// Adds the outcomes of a batch.
+    pub fn add(&mut self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            self.samples += 1;
+            self.sweeps += outcome.steps as u64;
+            self.converged += u64::from(outcome.termination == Termination::Converged);
+            self.residual += outcome.residual;
+        }
+    }
+
+    /// Means over the samples; `None` without samples.
+    pub fn means(&self) -> Option<PhaseMeans> {
+        let n = self.samples as f64;
+        (self.samples > 0).then(|| PhaseMeans {
+            sweeps: self.sweeps as f64 / n,
+            converged: self.converged as f64 / n,
+            residual: self.residual / n,
+        })
+    }
+}
+
+/// Means over the samples of one phase.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PhaseMeans {
+    /// Sweeps per sample.
+    pub sweeps: f64,
+    /// Share of samples whose residual met the tolerance.
+    pub converged: f64,
+    /// Relative residual at the end.
+    pub residual: f64,
+}
+
+/// Sums over the steps of an epoch; part of a checkpoint, so that a resumed epoch reports what an
+/// uninterrupted one does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSums {
+    /// Images seen.
+    pub images: u64,
+    reconstruction_error: f64,
+    divergence: f64,
+    gradient_norm: f64,
+    steps: u64,
+    encoder_free: PhaseSums,
+    decoder_free: PhaseSums,
+    decoder_nudged: PhaseSums,
+    encoder_nudged: PhaseSums,
+}
+
+impl EpochSums {
+    /// Adds a step on `images` images.
+    pub fn add(&mut self, images: usize, error: f64, divergence: f64, norm: f64, outcomes: &PhaseOutcomes) {
+        self.images += images as u64;
+        self.reconstruction_error += error * images as f64;
+        self.divergence += divergence * images as f64;
+        self.gradient_norm += norm;
+        self.steps += 1;
+        self.encoder_free.add(&outcomes.encoder_free);
+        self.decoder_free.add(&outcomes.decoder_free);
+        self.decoder_nudged.add(&outcomes.decoder_nudged);
+        self.encoder_nudged.add(&outcomes.encoder_nudged);
+    }
+
+    /// Mean losses so far.
+    pub fn losses(&self, likelihood: Likelihood) -> Losses {
+        let n = self.images.max(1) as f64;
+        likelihood.losses(self.reconstruction_error / n, self.reconstruction_error / n, self.divergence / n)
+    }
+
+    /// Mean gradient norm so far.
+    pub fn gradient_norm(&self) -> f64 {
+        self.gradient_norm / self.steps.max(1) as f64
+    }
+
+    /// Means of the four phases so far.
+    pub fn phases(&self) -> Phases {
+        Phases {
+            encoder_free: self.encoder_free.means(),
+            decoder_free: self.decoder_free.means(),
+            decoder_nudged: self.decoder_nudged.means(),
+            encoder_nudged: self.encoder_nudged.means(),
+        }
+    }
+}
+
+/// The decoder's Gaussian `p(x|z) = N(x^, 1/w)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Likelihood {
+    /// `w`.
+    pub precision: f64,
+    /// Pixels of an image.
+    pub pixels: usize,
+}
+
+impl Likelihood {
+    /// Losses from the squared error that is reported, the one at samples of the posterior, and
+    /// the divergence.
+    ///
+    /// `ELBO = -w/2 error - KL + pixels/2 ln(w / 2 pi)`, nats per image, at samples of `q`.
+    pub fn losses(self, reconstruction_error: f64, sampled_error: f64, divergence: f64) -> Losses {
+        let constant =
+            0.5 * self.pixels as f64 * (self.precision / (2.0 * std::f64::consts::PI)).ln();
+        let elbo = constant - 0.5 * self.precision * sampled_error - divergence;
+        Losses { reconstruction_error, divergence, elbo }
+    }
+}
+
+/// Losses per image.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Sum over pixels of `(x^ - x)^2`; pixels in `[0, 1]`.
+    pub reconstruction_error: f64,
+    /// `KL(q(z|x) || p(z))`, nats.
+    #[serde(rename = "kl")]
+    pub divergence: f64,
+    /// Evidence lower bound, nats.
+    pub elbo: f64,
+}
+
+/// Means of the phases of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Encoder, image clamped.
+    pub encoder_free: Option<PhaseMeans>,
+    /// Decoder, latent clamped.
+    pub decoder_free: Option<PhaseMeans>,
+    /// Decoder, nudged by the reconstruction cost.
+    pub decoder_nudged: Option<PhaseMeans>,
+    /// Encoder, nudged by the cost handed down.
+    pub encoder_nudged: Option<PhaseMeans>,
+}
+
+/// Largest loop gain of encoder and decoder over a batch of test images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LoopGains {
+    /// Of the encoder.
+    pub encoder: f64,
+    /// Of the decoder.
+    pub decoder: f64,
+}
+
+/// One line of `metrics.jsonl`: an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Epochs finished.
+    pub epoch: usize,
+    /// Steps taken.
+    pub step: usize,
+    /// Means over the epoch's training images, each seen before its own step, at samples of the
+    /// posterior.
+    pub train: Losses,
+    /// Over the test images: reconstruction at the posterior mean, ELBO at samples of it.
+    pub test: Losses,
+    /// How the phases of training ended.
+    pub phases: Phases,
+    /// Loop gains on a batch of test images.
+    pub loop_gains: LoopGains,
+    /// Mean norm of the gradients.
+    pub gradient_norm: f64,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Training images per second of this process's share of the epoch.
+    pub images_per_second: f64,
+    /// Seconds of this process's share of the epoch, evaluation included.
+    pub seconds: f64,
+}
+
+impl EpochMetrics {
+    /// The line that a person reads.
+    pub fn summary(&self, epochs: usize) -> String {
+        let phase = |p: Option<PhaseMeans>| {
+            p.map_or("-".to_owned(), |p| format!("{:.1} ({:.0}%)", p.sweeps, 100.0 * p.converged))
+        };
+        format!(
+            "epoch {:>2}/{epochs}  reconstruction {:.2} train {:.2} test  KL {:.2}  ELBO {:.1}  \
+             sweeps (converged): encoder {} free {} nudged, decoder {} free {} nudged  \
+             loop gain {:.2} {:.2}  {:.0} images/s  {:.0} s",
+            self.epoch,
+            self.train.reconstruction_error,
+            self.test.reconstruction_error,
+            self.test.divergence,
+            self.test.elbo,
+            phase(self.phases.encoder_free),
+            phase(self.phases.encoder_nudged),
+            phase(self.phases.decoder_free),
+            phase(self.phases.decoder_nudged),
+            self.loop_gains.encoder,
+            self.loop_gains.decoder,
+            self.images_per_second,
+            self.seconds,
+        )
+    }
+}

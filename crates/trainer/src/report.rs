@@ -1,0 +1,100 @@
+//! The one place that writes to the terminal: progress and messages to stderr, results to stdout.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Without a terminal, a progress line at most this often.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Suppresses progress and messages; errors and results stay.
+pub fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// A message to stderr, above the progress bar if there is one.
+pub fn line(text: &str) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
+    let bar = BAR.lock().ok().and_then(|b| b.clone());
+    #[expect(clippy::print_stderr, reason = "this module writes to the terminal")]
+    let write = || eprintln!("{text}");
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+/// A result to stdout.
+#[expect(clippy::print_stdout, reason = "this module writes to the terminal")]
+pub fn result(text: &str) {
+    println!("{text}");
+}
+
+/// An error to stderr.
+#[expect(clippy::print_stderr, reason = "this module writes to the terminal")]
+pub fn error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+/// Progress of one piece of work: a bar with remaining time on a terminal, otherwise a line every
+/// 30 seconds.
+#[derive(Debug)]
+pub struct Progress {
+    name: String,
+    total: usize,
+    started: Instant,
+    spoken: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Begins work of `total` steps, `done` of which are done already.
+    pub fn start(name: &str, total: usize, done: usize) -> Self {
+        let now = Instant::now();
+        let visible = std::io::stderr().is_terminal() && !QUIET.load(Ordering::Relaxed);
+        let bar = visible.then(|| {
+            let template = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {msg}";
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = ProgressBar::new(total as u64).with_style(style).with_prefix(name.to_owned());
+            bar.set_position(done as u64);
+            bar.reset_eta();
+            bar
+        });
+        if let Ok(mut shared) = BAR.lock() {
+            shared.clone_from(&bar);
+        }
+        Self { name: name.to_owned(), total, started: now, spoken: now, bar }
+    }
+
+    /// `done` steps are done; `message` is made only when it is shown.
+    pub fn update(&mut self, done: usize, message: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+            bar.set_message(message());
+        } else if self.spoken.elapsed() >= LINE_INTERVAL {
+            self.spoken = Instant::now();
+            let seconds = self.started.elapsed().as_secs();
+            line(&format!("{} {done}/{} after {seconds} s  {}", self.name, self.total, message()));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if let Ok(mut shared) = BAR.lock() {
+            *shared = None;
+        }
+    }
+}

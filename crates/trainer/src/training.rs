@@ -1,0 +1,392 @@
+//! The training loop.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Tensor};
+use hvae_model::{HopfieldVae, Phases};
+use rand::seq::SliceRandom;
+
+use crate::checkpoint::{Checkpoint, RunDir, TrainingState};
+use crate::config::{RunConfig, TrainingConfig};
+use crate::images::{Images, download, upload};
+use crate::metrics::{EpochMetrics, Likelihood, LoopGains, Losses};
+use crate::optimizer::AdamOptimizer;
+use crate::report::{self, Progress};
+use crate::rng::{self, Stream};
+use crate::{interrupt, picture};
+
+/// Images per batch where nothing is learnt.
+pub const EVALUATION_BATCH: usize = 500;
+/// Images of each grid, and how many stand side by side.
+const GRID: (usize, usize) = (100, 10);
+/// Size of a pixel in pictures.
+pub const SCALE: u32 = 2;
+/// Test images on which the loop gain is measured, and steps of its power iteration.
+const LOOP_GAIN: (usize, usize) = (64, 30);
+/// One event a line, each an [`EpochMetrics`].
+const METRICS: &str = "metrics.jsonl";
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Trainer {
+    run: RunDir,
+    config: RunConfig,
+    phases: Phases,
+    device: Device,
+    train: Images,
+    test: Images,
+    model: HopfieldVae,
+    optimizer: AdamOptimizer,
+    state: TrainingState,
+}
+
+/// How training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// All epochs are done.
+    Complete,
+    /// Stopped early on request, after saving.
+    Interrupted,
+}
+
+impl Trainer {
+    /// A trainer at the beginning of a run.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration cannot work.
+    pub fn new(run: RunDir, config: RunConfig, images: [Images; 2], device: Device) -> Result<Self> {
+        let [train, test] = images;
+        let model = new_model(&config, train.set().pixels(), &device)?;
+        Ok(Self {
+            phases: Phases::new(&config.ep)?,
+            optimizer: AdamOptimizer::new(&model),
+            state: TrainingState::new(config.training.seed),
+            run,
+            config,
+            device,
+            train,
+            test,
+            model,
+        })
+    }
+
+    /// Goes back to where the run's newest checkpoint left off.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be loaded or belongs to another configuration.
+    pub fn restore(&mut self) -> Result<()> {
+        let Checkpoint { model, moments: [first, second], state } = self.run.load(&self.model)?;
+        ensure!(
+            state.seed == self.config.training.seed,
+            "the checkpoint was made with seed {}, the configuration says {}",
+            state.seed,
+            self.config.training.seed
+        );
+        self.optimizer.restore(&first, &second, state.optimizer_steps);
+        self.model = model;
+        self.state = state;
+        self.cut_metrics()
+    }
+
+    /// Drops the metrics of steps after the checkpoint: they will be made again.
+    fn cut_metrics(&self) -> Result<()> {
+        let path = self.run.path().join(METRICS);
+        if !path.exists() {
+            return Ok(());
+        }
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        let known = |line: &&str| {
+            serde_json::from_str::<EpochMetrics>(line).is_ok_and(|m| m.step <= self.state.step)
+        };
+        let kept: String = text.lines().filter(known).map(|l| format!("{l}\n")).collect();
+        self.run.write_text(METRICS, &kept)
+    }
+
+    /// Whether all epochs are done.
+    pub fn is_complete(&self) -> bool {
+        self.state.epoch >= self.config.training.epochs
+    }
+
+    /// The model as it stands.
+    pub fn model(&self) -> &HopfieldVae {
+        &self.model
+    }
+
+    /// Where training stands.
+    pub fn state(&self) -> &TrainingState {
+        &self.state
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.train.len().div_ceil(self.config.training.batch_size)
+    }
+
+    /// Trains until all epochs are done or the user asks to stop.
+    ///
+    /// # Errors
+    ///
+    /// When a number is no longer finite, or a file cannot be written. The last checkpoint is
+    /// then still good.
+    pub fn train(&mut self) -> Result<Finished> {
+        while !self.is_complete() {
+            let started = Instant::now();
+            if self.train_epoch()? == Finished::Interrupted {
+                self.save()?;
+                return Ok(Finished::Interrupted);
+            }
+            self.end_epoch(started)?;
+            if interrupt::requested() && !self.is_complete() {
+                return Ok(Finished::Interrupted);
+            }
+        }
+        Ok(Finished::Complete)
+    }
+
+    fn train_epoch(&mut self) -> Result<Finished> {
+        let (epoch, steps) = (self.state.epoch, self.steps_per_epoch());
+        let mut order: Vec<usize> = (0..self.train.len()).collect();
+        let seed = self.config.training.seed;
+        order.shuffle(&mut rng::generator(seed, Stream::Order, epoch as u64));
+        let name = format!("epoch {}/{}", epoch + 1, self.config.training.epochs);
+        let mut progress = Progress::start(&name, steps, self.state.step_in_epoch);
+        let likelihood = self.likelihood();
+        let batches: Vec<&[usize]> = order.chunks(self.config.training.batch_size).collect();
+        for batch in &batches[self.state.step_in_epoch..] {
+            self.step(batch)?;
+            let done = self.state.step_in_epoch;
+            progress.update(done, || {
+                let losses = self.state.sums.losses(likelihood);
+                format!("reconstruction {:.2} KL {:.2}", losses.reconstruction_error, losses.divergence)
+            });
+            if interrupt::requested() && done < steps {
+                return Ok(Finished::Interrupted);
+            }
+        }
+        Ok(Finished::Complete)
+    }
+
+    fn step(&mut self, batch: &[usize]) -> Result<()> {
+        let training = &self.config.training;
+        let step = self.state.step;
+        let images = self.train.select(batch);
+        let noise = rng::normal(training.seed, Stream::Noise, step as u64, batch.len() * self.model.latent());
+        let noise = upload(noise, self.model.latent(), &self.device);
+        let kl_weight = kl_weight(training, step);
+        let result = self
+            .model
+            .training_step(images, noise, kl_weight, &self.phases)
+            .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
+        let rate = learning_rate(training, step, self.steps_per_epoch());
+        let (model, norm) = self
+            .optimizer
+            .step(self.model.clone(), &result.gradients, rate, training.clip_norm)
+            .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
+        self.model = model;
+        let (error, divergence) = (result.reconstruction_error, result.divergence);
+        self.state.sums.add(batch.len(), error, divergence, norm, &result.outcomes);
+        self.state.step += 1;
+        self.state.step_in_epoch += 1;
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, started: Instant) -> Result<()> {
+        let likelihood = self.likelihood();
+        let train_seconds = started.elapsed().as_secs_f64();
+        let test = evaluate(&self.model, &self.test, &self.config, &self.phases)?;
+        let sums = std::mem::take(&mut self.state.sums);
+        let trained_here = self.state.step_in_epoch.min(self.steps_per_epoch());
+        self.state.epoch += 1;
+        self.state.step_in_epoch = 0;
+        self.draw_grids()?;
+        let training = &self.config.training;
+        let metrics = EpochMetrics {
+            epoch: self.state.epoch,
+            step: self.state.step,
+            train: sums.losses(likelihood),
+            test,
+            phases: sums.phases(),
+            loop_gains: self.loop_gains()?,
+            gradient_norm: sums.gradient_norm(),
+            learning_rate: learning_rate(training, self.state.step - 1, self.steps_per_epoch()),
+            images_per_second: (trained_here * training.batch_size).min(self.train.len()) as f64
+                / train_seconds,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        report::line(&metrics.summary(training.epochs));
+        let loss = -metrics.test.elbo;
+        if self.state.best.is_none_or(|(best, _)| loss < best) {
+            self.state.best = Some((loss, self.state.step));
+        }
+        self.append_metrics(&metrics)?;
+        self.save()
+    }
+
+    fn append_metrics(&self, metrics: &EpochMetrics) -> Result<()> {
+        use std::io::Write;
+        let path = self.run.path().join(METRICS);
+        let line = serde_json::to_string(metrics).context("writing metrics")? + "\n";
+        let append = || {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+            file.write_all(line.as_bytes())?;
+            file.sync_data()
+        };
+        append().with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let (first, second, steps) = self.optimizer.state(&self.model);
+        self.state.optimizer_steps = steps;
+        let checkpoint = Checkpoint {
+            model: self.model.clone(),
+            moments: [first, second],
+            state: self.state.clone(),
+        };
+        self.run.save(checkpoint, self.config.training.keep_checkpoints)
+    }
+
+    fn likelihood(&self) -> Likelihood {
+        Likelihood { precision: self.model.precision, pixels: self.model.pixels() }
+    }
+
+    fn loop_gains(&self) -> Result<LoopGains> {
+        let images = self.test.batches(LOOP_GAIN.0).next().context("the test set is empty")?;
+        let (encoder, decoder) = self.model.loop_gains(images, &self.phases, LOOP_GAIN.1)?;
+        let max = |gain: Tensor<1>| f64::from(gain.max().into_scalar::<f32>());
+        Ok(LoopGains { encoder: max(encoder), decoder: max(decoder) })
+    }
+
+    /// The same latents and the same test images every epoch, so that the pictures compare.
+    fn draw_grids(&self) -> Result<()> {
+        let (count, columns) = GRID;
+        let (height, width) = (self.test.set().height(), self.test.set().width());
+        let name = format!("epoch-{:04}.png", self.state.epoch);
+        let seed = self.config.training.seed;
+        let samples = sample(&self.model, count, seed, &self.phases, &self.device)?;
+        let grid = picture::grid(&samples, height, width, columns, SCALE)?;
+        picture::save_png(&self.run.path().join("samples").join(&name), &grid)?;
+        let shown = self.test.batches(count / 2).next().context("the test set is empty")?;
+        let outputs = self.model.reconstruct(shown.clone(), None, &self.phases)?.images;
+        let (inputs, outputs) = (download(shown)?, download(outputs)?);
+        let grid = picture::pairs(&inputs, &outputs, height, width, columns, SCALE)?;
+        picture::save_png(&self.run.path().join("reconstructions").join(&name), &grid)
+    }
+}
+
+/// A model with fresh weights of the run's seed.
+///
+/// # Errors
+///
+/// When the configuration cannot work.
+pub fn new_model(config: &RunConfig, pixels: usize, device: &Device) -> Result<HopfieldVae> {
+    let mut rng = rng::generator(config.training.seed, Stream::Weights, 0);
+    Ok(HopfieldVae::new(&config.model, pixels, &mut rng, device)?)
+}
+
+/// `count` images decoded from the prior, pixel after pixel, image after image.
+///
+/// # Errors
+///
+/// When the device cannot be read.
+pub fn sample(
+    model: &HopfieldVae,
+    count: usize,
+    seed: u64,
+    phases: &Phases,
+    device: &Device,
+) -> Result<Vec<f32>> {
+    let latents = rng::normal(seed, Stream::Prior, 0, count * model.latent());
+    let mut progress = Progress::start("sampling", count, 0);
+    let mut images = Vec::with_capacity(count * model.pixels());
+    for chunk in latents.chunks(EVALUATION_BATCH * model.latent()) {
+        let latents = upload(chunk.to_vec(), model.latent(), device);
+        images.extend(download(model.decode(latents, phases)?.0)?);
+        progress.update(images.len() / model.pixels(), String::new);
+    }
+    Ok(images)
+}
+
+/// Mean losses over `images`: reconstruction at the posterior mean, ELBO at one sample of it.
+///
+/// # Errors
+///
+/// When a loss is not finite or the device cannot be read.
+pub fn evaluate(
+    model: &HopfieldVae,
+    images: &Images,
+    config: &RunConfig,
+    phases: &Phases,
+) -> Result<Losses> {
+    let (mut error, mut sampled_error, mut divergence) = (0.0, 0.0, 0.0);
+    let add = |sum: &mut f64, values: Tensor<1>| -> Result<()> {
+        *sum += download(values)?.into_iter().map(f64::from).sum::<f64>();
+        Ok(())
+    };
+    for (index, batch) in images.batches(EVALUATION_BATCH).enumerate() {
+        let [rows, _] = batch.dims();
+        let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
+        add(&mut error, reconstruction.error)?;
+        add(&mut divergence, reconstruction.posterior.divergence())?;
+        let seed = config.training.seed;
+        let noise = rng::normal(seed, Stream::Evaluation, index as u64, rows * model.latent());
+        let noise = upload(noise, model.latent(), &batch.device());
+        let latents = reconstruction.posterior.sample(noise);
+        let sampled = model.decode(latents, phases)?.0 - batch;
+        add(&mut sampled_error, sampled.square().sum_dim(1).squeeze_dim(1))?;
+    }
+    let n = images.len() as f64;
+    let likelihood = Likelihood { precision: model.precision, pixels: model.pixels() };
+    let losses = likelihood.losses(error / n, sampled_error / n, divergence / n);
+    ensure!(
+        losses.elbo.is_finite() && losses.reconstruction_error.is_finite(),
+        "the test loss is not a finite number; lower training.learning_rate"
+    );
+    Ok(losses)
+}
+
+/// Linear warm-up, then a cosine from `learning_rate` to its final share at the last step.
+fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
+    let total = (training.epochs * steps_per_epoch) as f64;
+    let warmup = (training.warmup_steps as f64).min(total);
+    let step = step as f64;
+    if step < warmup {
+        return training.learning_rate * (step + 1.0) / warmup;
+    }
+    let done = ((step - warmup) / (total - warmup).max(1.0)).min(1.0);
+    let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+    let last = training.final_learning_rate;
+    training.learning_rate * (last + (1.0 - last) * cosine)
+}
+
+/// Linear from 0 over the warm-up.
+fn kl_weight(training: &TrainingConfig, step: usize) -> f64 {
+    let warmup = training.kl_warmup_steps.max(1) as f64;
+    training.kl_weight * ((step as f64 + 1.0) / warmup).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_then_falls_to_its_final_share() {
+        let training = TrainingConfig { warmup_steps: 10, ..TrainingConfig::default() };
+        let at = |step| learning_rate(&training, step, 100) / training.learning_rate;
+        assert!((at(0) - 0.1).abs() < 1e-12);
+        assert!((at(9) - 1.0).abs() < 1e-12);
+        assert!((at(505) - 0.55).abs() < 1e-12, "half way: {}", at(505));
+        assert!((at(999) - 0.1).abs() < 1e-4, "end: {}", at(999));
+    }
+
+    #[test]
+    fn the_kl_weight_warms_up() {
+        let training = TrainingConfig { kl_warmup_steps: 4, kl_weight: 2.0, ..TrainingConfig::default() };
+        let weights: Vec<f64> = (0..5).map(|s| kl_weight(&training, s)).collect();
+        for (found, expected) in weights.iter().zip([0.5, 1.0, 1.5, 2.0, 2.0]) {
+            assert!((found - expected).abs() < 1e-12, "{weights:?}");
+        }
+    }
+}
