@@ -14,9 +14,9 @@ use crate::{Activation, LayerSpec, ModelError};
 /// | `latent` | 16 | latent dimensions | >= 1 |
 /// | `hidden_activation` | `relu` | | |
 /// | `visible_activation` | `sigmoid` | the decoder's image layer | `sigmoid`, `hard-sigmoid`, `identity` |
-/// | `visible_gain` | 10 | gain `c` of the decoder's image layer | > 0 |
-/// | `latent_gain` | 3 | gain `c` of the encoder's outputs | > 0 |
-/// | `precision` | 30 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
+/// | `visible_gain` | 30 | gain `c` of the decoder's image layer | > 0 |
+/// | `latent_gain` | 30 | gain `c` of the encoder's outputs | > 0 |
+/// | `precision` | 10 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
 /// | `initial_log_variance` | -2 | where `ln sigma^2` starts | finite |
 ///
 /// A layer's gain `c` divides its loop gain: with the same signal passed forward, the feedback to
@@ -49,9 +49,9 @@ impl Default for VaeConfig {
             latent: 16,
             hidden_activation: Activation::Relu,
             visible_activation: Activation::Sigmoid,
-            visible_gain: 10.0,
-            latent_gain: 3.0,
-            precision: 30.0,
+            visible_gain: 30.0,
+            latent_gain: 30.0,
+            precision: 10.0,
             initial_log_variance: -2.0,
         }
     }
@@ -121,8 +121,7 @@ fn layer(name: &str, size: usize, activation: Activation, gain: f64, bias: bool)
 /// | setting | default | meaning | range |
 /// |---|---|---|---|
 /// | `nudging` | `centred` | which nudged phases | `centred`, `positive`, `negative` |
-/// | `decoder_beta` | 0.01 | nudging strength in the decoder | > 0 |
-/// | `encoder_beta` | 0.01 | nudging strength in the encoder | > 0 |
+/// | `nudge` | 0.02 | size of a nudge: root mean square of `c beta delta`, the push on `c a` | > 0 |
 /// | `tolerance` | 1e-4 | relative residual at which a sample of a free phase is done | >= 0 |
 /// | `nudged_tolerance` | 1e-5 | the same of a nudged phase, which starts close to its end | >= 0 |
 /// | `free_sweeps` | 30 | sweeps of a free phase at most | >= 1 |
@@ -134,10 +133,10 @@ fn layer(name: &str, size: usize, activation: Activation, gain: f64, bias: bool)
 pub struct EpConfig {
     /// Which nudged phases are run.
     pub nudging: Nudging,
-    /// Nudging strength in the decoder.
-    pub decoder_beta: f64,
-    /// Nudging strength in the encoder.
-    pub encoder_beta: f64,
+    /// Size of a nudge: `beta` is chosen for every batch and network so that `c beta delta`, the
+    /// push on the gained pre-activations of the nudged layers, has this root mean square. The
+    /// bias of the estimate then stays the same while the costs change over training.
+    pub nudge: f64,
     /// Relative residual at which a sample of a free phase is done.
     pub tolerance: f64,
     /// Relative residual at which a sample of a nudged phase is done.
@@ -156,8 +155,7 @@ impl Default for EpConfig {
     fn default() -> Self {
         Self {
             nudging: Nudging::Centred,
-            decoder_beta: 0.01,
-            encoder_beta: 0.01,
+            nudge: 0.02,
             tolerance: 1e-4,
             nudged_tolerance: 1e-5,
             free_sweeps: 30,

@@ -37,11 +37,21 @@ pub struct Force {
     pub force: Tensor<2>,
 }
 
+/// How strong a nudge is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Strength {
+    /// `beta` itself.
+    Beta(f64),
+    /// `beta` such that `c beta delta`, the push on the gained pre-activations of the nudged
+    /// layers, has this root mean square over batch and units. Costs one read of the device.
+    Size(f64),
+}
+
 /// How the nudged phases are run.
 #[derive(Debug, Clone, Copy)]
 pub struct Nudge {
-    /// Nudging strength `beta > 0`.
-    pub beta: f64,
+    /// How strong, > 0.
+    pub strength: Strength,
     /// Which phases.
     pub nudging: Nudging,
     /// Damping of the sweeps, in `[0, 1)`.
@@ -61,6 +71,8 @@ pub struct EpGradient {
     difference: Vec<Option<Tensor<2>>>,
     /// `beta_a - beta_b`.
     spread: f64,
+    /// The nudging strength that was used.
+    pub beta: f64,
     /// How each sample of each nudged phase ended.
     pub outcomes: Vec<Outcome>,
 }
@@ -100,7 +112,7 @@ impl EpGradient {
 ///
 /// # Errors
 ///
-/// [`ModelError::Setting`] for a `beta` that is not positive and finite, [`ModelError::Solver`]
+/// [`ModelError::Setting`] for a strength that is not positive and finite, [`ModelError::Solver`]
 /// for a damping out of range.
 pub fn gradient(
     network: &HopfieldNetwork,
@@ -109,8 +121,7 @@ pub fn gradient(
     forces: &[Force],
     nudge: &Nudge,
 ) -> Result<EpGradient, ModelError> {
-    let beta = nudge.beta;
-    crate::error::require(beta.is_finite() && beta > 0.0, "beta", beta, "must be positive")?;
+    let beta = beta(network, forces, nudge.strength)?;
     let at = |beta: f64| {
         let start = relaxation.clone();
         forces.iter().fold(start, |r, f| r.nudged(f.layer, &f.force, beta))
@@ -134,7 +145,33 @@ pub fn gradient(
         }
     };
     let spread = if nudge.nudging == Nudging::Centred { 2.0 * beta } else { beta };
-    Ok(contrast(network, relaxation, free, (&a, &b), spread, outcomes))
+    let contrast = contrast(network, relaxation, free, (&a, &b), spread);
+    Ok(EpGradient { beta, outcomes, ..contrast })
+}
+
+/// Smallest root mean square of a force that `beta` is fitted to: below it there is nothing to
+/// learn, and `beta` must not overflow.
+const SMALLEST_FORCE: f64 = 1e-12;
+
+/// `beta`, checked and resolved.
+fn beta(network: &HopfieldNetwork, forces: &[Force], strength: Strength) -> Result<f64, ModelError> {
+    let (Strength::Beta(value) | Strength::Size(value)) = strength;
+    crate::error::require(value.is_finite() && value > 0.0, "nudge", value, "must be positive")?;
+    let Strength::Size(size) = strength else { return Ok(value) };
+    let pushes = forces.iter().map(|f| {
+        let gain = network.layers[f.layer].spec.gain;
+        f.force.clone().square().sum().mul_scalar(gain * gain)
+    });
+    let total: f32 = pushes.reduce(|a, b| a + b).map_or(0.0, Tensor::into_scalar);
+    let units: usize = forces.iter().map(|f| f.force.dims().iter().product::<usize>()).sum();
+    let mean_square = f64::from(total) / units.max(1) as f64;
+    if !mean_square.is_finite() {
+        return Err(ModelError::NotFinite {
+            what: "the force of the cost on the network".to_owned(),
+            remedy: "check the images for values outside [0, 1], or lower the learning rate".to_owned(),
+        });
+    }
+    Ok(size / mean_square.sqrt().max(SMALLEST_FORCE))
 }
 
 /// `[dE/dtheta(a) - dE/dtheta(b)] / spread`, averaged over the batch.
@@ -148,7 +185,6 @@ fn contrast(
     free: &Equilibrium,
     (a, b): (&State, &State),
     spread: f64,
-    outcomes: Vec<Outcome>,
 ) -> EpGradient {
     let count = network.layers.len();
     let (mut sum, mut difference) = (vec![None; count], vec![None; count]);
@@ -184,5 +220,6 @@ fn contrast(
         layer.bias.as_ref()?;
         Some(d.clone()?.sum_dim(0).squeeze_dim::<1>(0).mul_scalar(per_sample))
     });
-    EpGradient { weights: weights.collect(), biases: biases.collect(), difference, spread, outcomes }
+    let (weights, biases) = (weights.collect(), biases.collect());
+    EpGradient { weights, biases, difference, spread, beta: spread, outcomes: Vec::new() }
 }

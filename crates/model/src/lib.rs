@@ -8,7 +8,7 @@
 //! | `g_k`, `A_k`, `c_k` | [`Activation`], [`LayerSpec::gain`] | nonlinearity, its energy, its gain |
 //! | `b_k` | [`Layer::bias`] | bias |
 //! | `W_kl`, `R_k` | [`Coupling::weight`] | couplings between layers, within a layer |
-//! | `beta` | [`Nudge::beta`] | nudging strength |
+//! | `beta` | [`Strength`] | nudging strength |
 //! | `delta` | [`Force::force`] | `dC/ds` at the free equilibrium |
 //! | `mu`, `sigma` | [`Posterior`] | mean and standard deviation of `q(z given x)` |
 //! | `w` | [`VaeConfig::precision`] | weight of the reconstruction cost |
@@ -46,12 +46,13 @@ mod eqprop;
 mod error;
 mod latent;
 mod network;
+mod reference;
 mod relax;
 mod vae;
 
 pub use activation::Activation;
 pub use config::{EpConfig, VaeConfig};
-pub use eqprop::{EpGradient, Force, Nudge, Nudging, gradient};
+pub use eqprop::{EpGradient, Force, Nudge, Nudging, Strength, gradient};
 pub use error::ModelError;
 pub use latent::{LOG_VARIANCE_RANGE, Posterior};
 pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};

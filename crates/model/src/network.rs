@@ -84,9 +84,10 @@ impl HopfieldNetwork {
     /// A network with a coupling for every pair of `couplings`; a pair `(k, k)` stands for the
     /// couplings within layer `k`.
     ///
-    /// Weights and biases start uniform in `+-1/(c sqrt(n))`, where `n` is the size of the lower
-    /// layer and `c` the gain of the upper one, so that the signal that passes from layer to
-    /// layer does not depend on the gains.
+    /// Weights start uniform in `+-r/c`, where `c` is the gain of the upper layer and, with `n`
+    /// the size of the lower one, `r = sqrt(6/n)` below a rectified layer (He et al. 2015, arXiv
+    /// 1502.01852) and `1/sqrt(n)` otherwise; biases in `+-1/(c sqrt(n))`. The signal that passes
+    /// from layer to layer so does not depend on the gains.
     ///
     /// # Errors
     ///
@@ -104,9 +105,13 @@ impl HopfieldNetwork {
             .map(|&(k, l)| {
                 let (lower, upper) = (k.min(l), k.max(l));
                 let (rows, columns) = (layers[lower].size, layers[upper].size);
-                let bound = 1.0 / (layers[upper].gain * (rows as f64).sqrt());
-                let weight = uniform([rows, columns], bound, rng, device);
-                let weight = if lower == upper { symmetrise(weight) } else { weight };
+                let square = if layers[upper].activation == Activation::Relu { 6.0 } else { 1.0 };
+                let bound = (square / rows as f64).sqrt() / layers[upper].gain;
+                let mut weight = uniform(rows * columns, bound, rng);
+                if lower == upper {
+                    make_symmetric(&mut weight, rows);
+                }
+                let weight = Tensor::from_data(TensorData::new(weight, [rows, columns]), device);
                 Coupling { weight: Param::from_tensor(weight), lower, upper }
             })
             .collect();
@@ -117,9 +122,10 @@ impl HopfieldNetwork {
                 let sources = couplings.iter().filter(|c| c.upper == k && !c.is_recurrent());
                 let fan_in = sources.map(|c| c.weight.dims()[0]).max().unwrap_or(spec.size);
                 let bound = 1.0 / (spec.gain * (fan_in as f64).sqrt());
-                let bias = spec
-                    .bias
-                    .then(|| Param::from_tensor(uniform([1, spec.size], bound, rng, device).reshape([spec.size])));
+                let bias = spec.bias.then(|| {
+                    let bias = TensorData::new(uniform(spec.size, bound, rng), [spec.size]);
+                    Param::from_tensor(Tensor::from_data(bias, device))
+                });
                 Layer { bias, spec }
             })
             .collect();
@@ -200,11 +206,19 @@ fn check(layers: &[LayerSpec], couplings: &[(usize, usize)]) -> Result<(), Model
     Ok(())
 }
 
-fn uniform(shape: [usize; 2], bound: f64, rng: &mut impl Rng, device: &Device) -> Tensor<2> {
+fn uniform(count: usize, bound: f64, rng: &mut impl Rng) -> Vec<f32> {
     let bound = bound as f32;
-    let values: Vec<f32> =
-        (0..shape[0] * shape[1]).map(|_| rng.random_range(-bound..=bound)).collect();
-    Tensor::from_data(TensorData::new(values, shape), device)
+    (0..count).map(|_| rng.random_range(-bound..=bound)).collect()
+}
+
+/// Mirrors the upper triangle of an `n x n` matrix into the lower and clears the diagonal.
+fn make_symmetric(matrix: &mut [f32], n: usize) {
+    for i in 0..n {
+        matrix[i * n + i] = 0.0;
+        for j in 0..i {
+            matrix[i * n + j] = matrix[j * n + i];
+        }
+    }
 }
 
 /// `(R + R')/2` with zero diagonal.

@@ -129,6 +129,19 @@ impl<'n> Relaxation<'n> {
         Ok(solve(Sweep(self.clone()), start, &Damped::new(damping)?, rule)?)
     }
 
+    /// The free equilibrium from [`Self::guess`], damped by `damping`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::relax`].
+    pub fn free_equilibrium(
+        &self,
+        damping: f64,
+        rule: &StoppingRule,
+    ) -> Result<Equilibrium, ModelError> {
+        Ok(self.equilibrium(self.relax(self.guess(), damping, rule)?))
+    }
+
     /// The states of all layers, from a solution of the free ones.
     pub(crate) fn equilibrium(&self, solution: Solution) -> Equilibrium {
         let mut states = self.clamped.clone();

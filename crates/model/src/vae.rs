@@ -1,15 +1,15 @@
 //! The Hopfield VAE: two networks, their phases, and one training step.
 
-use burn::module::{Module, ParamId};
+use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use hvae_solver::{Outcome, StoppingRule};
 use rand::Rng;
 
-use crate::eqprop::{self, EpGradient, Force, Nudge};
+use crate::eqprop::{self, EpGradient, Force, Nudge, Strength};
 use crate::latent::Posterior;
 use crate::relax::{Equilibrium, Relaxation, Role};
-use crate::{EpConfig, HopfieldNetwork, ModelError, VaeConfig};
+use crate::{EpConfig, HopfieldNetwork, Layer, ModelError, VaeConfig};
 
 /// A variational autoencoder whose encoder and decoder are Hopfield networks (H-VAE; after
 /// Van Der Meersch et al. 2023, arXiv 2311.15047).
@@ -32,8 +32,7 @@ pub struct HopfieldVae {
 pub struct Phases {
     free: StoppingRule,
     damping: f64,
-    encoder: Nudge,
-    decoder: Nudge,
+    nudge: Nudge,
 }
 
 impl Phases {
@@ -43,28 +42,22 @@ impl Phases {
     ///
     /// [`ModelError::Setting`] or [`ModelError::Solver`], naming the setting.
     pub fn new(config: &EpConfig) -> Result<Self, ModelError> {
-        for (name, beta) in
-            [("decoder_beta", config.decoder_beta), ("encoder_beta", config.encoder_beta)]
-        {
-            let positive = beta.is_finite() && beta > 0.0;
-            crate::error::require(positive, name, beta, "must be a positive number")?;
-        }
+        let positive = config.nudge.is_finite() && config.nudge > 0.0;
+        crate::error::require(positive, "nudge", config.nudge, "must be a positive number")?;
         hvae_solver::Damped::new(config.damping)?;
         let rule = |tolerance, sweeps| {
             StoppingRule::new(tolerance, sweeps)?.with_check_every(config.check_every)
         };
-        let nudged = rule(config.nudged_tolerance, config.nudged_sweeps)?;
-        let nudge = |beta| Nudge {
-            beta,
+        let nudge = Nudge {
+            strength: Strength::Size(config.nudge),
             nudging: config.nudging,
             damping: config.damping,
-            rule: nudged,
+            rule: rule(config.nudged_tolerance, config.nudged_sweeps)?,
         };
         Ok(Self {
             free: rule(config.tolerance, config.free_sweeps)?,
             damping: config.damping,
-            encoder: nudge(config.encoder_beta),
-            decoder: nudge(config.decoder_beta),
+            nudge,
         })
     }
 }
@@ -91,6 +84,8 @@ pub struct TrainingStep {
     pub reconstruction_error: f64,
     /// `KL(q(z|x) || p(z))` in nats, mean over the batch.
     pub divergence: f64,
+    /// Nudging strengths used in encoder and decoder.
+    pub betas: [f64; 2],
     /// How the phases ended.
     pub outcomes: PhaseOutcomes,
 }
@@ -129,8 +124,8 @@ impl HopfieldVae {
         let mut encoder =
             HopfieldNetwork::new(config.encoder_layers(pixels), &chain, rng, device)?;
         let start = config.initial_log_variance / config.latent_gain;
-        let bias = &mut encoder.layers[hidden + 2].bias;
-        *bias = bias.take().map(|b| b.map(|b| b.full_like(start)));
+        let bias = Tensor::full([config.latent], start, device);
+        encoder.layers[hidden + 2].bias = Some(Param::from_tensor(bias));
         Ok(Self { encoder, decoder, precision: config.precision })
     }
 
@@ -244,7 +239,7 @@ impl HopfieldVae {
         let image = self.image_layer();
         let error = decoder_free.state(image) - images;
         let force = Force { layer: image, force: error.clone().mul_scalar(self.precision) };
-        let nudge = &phases.decoder;
+        let nudge = &phases.nudge;
         let decoder =
             eqprop::gradient(&self.decoder, &decoder_phase, &decoder_free, &[force], nudge)?;
 
@@ -253,7 +248,6 @@ impl HopfieldVae {
         let layer = self.mean_layer();
         let forces =
             [Force { layer, force: mean }, Force { layer: layer + 1, force: log_variance }];
-        let nudge = &phases.encoder;
         let encoder =
             eqprop::gradient(&self.encoder, &encoder_phase, &encoder_free, &forces, nudge)?;
 
@@ -263,6 +257,7 @@ impl HopfieldVae {
             gradients: self.register(&encoder, &decoder),
             reconstruction_error,
             divergence,
+            betas: [encoder.beta, decoder.beta],
             outcomes: PhaseOutcomes {
                 encoder_free: encoder_free.outcomes,
                 decoder_free: decoder_free.outcomes,
@@ -292,12 +287,38 @@ impl HopfieldVae {
         Ok((gain(&encoder, &free), gain(&decoder, &decoded)))
     }
 
-    /// Learning-rate factor of every parameter, see
-    /// [`HopfieldNetwork::learning_rate_scales`].
-    pub fn learning_rate_scales(&self) -> Vec<(ParamId, f64)> {
+    /// Learning-rate factor of every parameter: those of
+    /// [`HopfieldNetwork::learning_rate_scales`], times `visible_rate` for the decoder's image
+    /// layer, whose output saturates.
+    pub fn learning_rate_scales(&self, visible_rate: f64) -> Vec<(ParamId, f64)> {
+        let image = self.image_layer();
+        let coupling = self.decoder.couplings.iter().find(|c| c.upper == image);
+        let bias = self.decoder.layers[image].bias.as_ref();
+        let visible = [coupling.map(|c| c.weight.id), bias.map(|b| b.id)];
         let mut scales = self.encoder.learning_rate_scales();
         scales.extend(self.decoder.learning_rate_scales());
+        for (id, scale) in &mut scales {
+            if visible.contains(&Some(*id)) {
+                *scale *= visible_rate;
+            }
+        }
         scales
+    }
+
+    /// What a parameter is called, such as `decoder hidden1-image` or `encoder mean bias`; empty
+    /// for an id that is not of this model.
+    pub fn parameter_name(&self, id: ParamId) -> String {
+        for (side, network) in [("encoder", &self.encoder), ("decoder", &self.decoder)] {
+            let name = |k: usize| network.layers[k].spec.name.as_str();
+            if let Some(c) = network.couplings.iter().find(|c| c.weight.id == id) {
+                return format!("{side} {}-{}", name(c.lower), name(c.upper));
+            }
+            let is_its_bias = |l: &&Layer| l.bias.as_ref().is_some_and(|b| b.id == id);
+            if let Some(layer) = network.layers.iter().find(is_its_bias) {
+                return format!("{side} {} bias", layer.spec.name);
+            }
+        }
+        String::new()
     }
 
     fn posterior(&self, free: &Equilibrium) -> Posterior {
@@ -321,8 +342,7 @@ fn first_clamped(network: &HopfieldNetwork, state: Tensor<2>) -> Vec<Role> {
 }
 
 fn free_phase(relaxation: &Relaxation<'_>, phases: &Phases) -> Result<Equilibrium, ModelError> {
-    let solution = relaxation.relax(relaxation.guess(), phases.damping, &phases.free)?;
-    Ok(relaxation.equilibrium(solution))
+    relaxation.free_equilibrium(phases.damping, &phases.free)
 }
 
 /// The batch means of reconstruction error and divergence: the one read of a step besides the

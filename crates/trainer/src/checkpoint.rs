@@ -292,7 +292,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn to_bytes(module: &HopfieldVae) -> Result<Vec<u8>> {
-    let mut store = SafetensorsStore::from_bytes(None).metadata("producer", "hvae");
+    // Metadata come in no fixed order; without them equal tensors give equal files.
+    let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
     store.collect_from(module).context("collecting tensors")?;
     store.get_bytes().context("collecting tensors")
 }

@@ -55,6 +55,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Encode and decode test images
     Reconstruct(ReconstructArgs),
+    /// Compare the gradients of equilibrium propagation with those through the relaxation
+    Gradcheck(GradcheckArgs),
 }
 
 /// Arguments of `hvae train`.
@@ -89,7 +91,7 @@ pub struct TrainArgs {
     /// Images per step [default: 128]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Adam's learning rate at its highest [default: 0.001]
+    /// Adam's learning rate at its highest [default: 0.002]
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
     /// Seed of weights, batch order and noise [default: 1]
@@ -156,6 +158,33 @@ pub struct ReconstructArgs {
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]
     pub checkpoint: Which,
+}
+
+/// Arguments of `hvae gradcheck`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae gradcheck                                    a new model of the default configuration
+  hvae gradcheck checkpoints/h-vae-001              a trained one, at its own settings
+  hvae gradcheck checkpoints/h-vae-001 --nudge 0.5,0.1,0.02 --set ep.nudged_sweeps=4
+
+The reference differentiates automatically through --sweeps sweeps of every free phase. A cosine
+of 1 and a norm ratio of 1 mean an exact estimate. The column `sweeps` holds the decoder's, free
+and nudged, mean over the samples.")]
+pub struct GradcheckArgs {
+    /// A run's folder; without it, a new model
+    pub run: Option<PathBuf>,
+    /// Sizes of the nudge to try [default: that of the configuration]
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,...")]
+    pub nudge: Vec<f64>,
+    /// Change one key of the configuration; may be given many times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Number of test images
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub images: u32,
+    /// Sweeps of the reference
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub sweeps: u32,
 }
 
 /// Largest number of rows or columns of a grid: pictures stay within what viewers open.

@@ -26,7 +26,8 @@ pub struct RunConfig {
 /// |---|---|---|---|
 /// | `epochs` | 10 | passes over the training images, in total | >= 1 |
 /// | `batch_size` | 128 | images per step | >= 1 |
-/// | `learning_rate` | 1e-3 | Adam's, at its highest | > 0 |
+/// | `learning_rate` | 2e-3 | Adam's, at its highest | > 0 |
+/// | `visible_rate` | 3 | factor on the rate of the decoder's image layer, after division by its gain | > 0 |
 /// | `warmup_steps` | 200 | steps over which the learning rate rises linearly from 0 | >= 0 |
 /// | `final_learning_rate` | 0.1 | share of `learning_rate` reached at the end, along a cosine | in [0, 1] |
 /// | `kl_weight` | 1 | weight of the KL divergence | >= 0 |
@@ -43,6 +44,8 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Adam's learning rate at its highest.
     pub learning_rate: f64,
+    /// Factor on the learning rate of the decoder's image layer, after division by its gain.
+    pub visible_rate: f64,
     /// Steps over which the learning rate rises linearly from 0.
     pub warmup_steps: usize,
     /// Share of `learning_rate` reached at the end.
@@ -65,7 +68,8 @@ impl Default for TrainingConfig {
         Self {
             epochs: 10,
             batch_size: 128,
-            learning_rate: 1e-3,
+            learning_rate: 2e-3,
+            visible_rate: 3.0,
             warmup_steps: 200,
             final_learning_rate: 0.1,
             kl_weight: 1.0,
@@ -150,6 +154,8 @@ impl RunConfig {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let rate = t.learning_rate;
         ensure!(positive(rate), "training.learning_rate = {rate}: must be a positive number");
+        let visible = t.visible_rate;
+        ensure!(positive(visible), "training.visible_rate = {visible}: must be a positive number");
         let last = t.final_learning_rate;
         ensure!((0.0..=1.0).contains(&last), "training.final_learning_rate = {last}: must lie in [0, 1]");
         let kl = t.kl_weight;
@@ -207,13 +213,13 @@ mod tests {
     #[test]
     fn overrides_reach_every_kind_of_value() {
         let overrides = [
-            "training.learning_rate=0.002".to_owned(),
+            "training.learning_rate=0.005".to_owned(),
             "model.hidden=[64, 32]".to_owned(),
             "model.hidden_activation=tanh".to_owned(),
             "data.dataset=\"synthetic\"".to_owned(),
         ];
         let config = RunConfig::resolve(None, &overrides).unwrap();
-        assert!((config.training.learning_rate - 0.002).abs() < f64::EPSILON);
+        assert!((config.training.learning_rate - 0.005).abs() < f64::EPSILON);
         assert_eq!(config.model.hidden, [64, 32]);
         assert_eq!(config.model.hidden_activation, hvae_model::Activation::Tanh);
         assert_eq!(config.data.dataset, Dataset::Synthetic);
@@ -238,7 +244,7 @@ mod tests {
             ("training.epochs=0", "training.epochs"),
             ("model.hidden=[]", "hidden"),
             ("model.visible_gain=0", "visible_gain"),
-            ("ep.decoder_beta=0", "decoder_beta"),
+            ("ep.nudge=0", "nudge"),
             ("ep.damping=1", "damping"),
             ("ep.free_sweeps=0", "max_steps"),
             ("data.dataset=imagenet", "imagenet"),

@@ -28,10 +28,10 @@ impl std::fmt::Debug for AdamOptimizer {
 }
 
 impl AdamOptimizer {
-    /// A fresh optimizer for `model`.
-    pub fn new(model: &HopfieldVae) -> Self {
+    /// A fresh optimizer, with these learning-rate factors.
+    pub fn new(scales: Vec<(ParamId, f64)>) -> Self {
         let adam = AdamConfig::new().with_epsilon(EPSILON).build();
-        Self { adam, scales: model.learning_rate_scales().into_iter().collect(), moments: HashMap::new() }
+        Self { adam, scales: scales.into_iter().collect(), moments: HashMap::new() }
     }
 
     /// One step of `learning_rate`, times each parameter's factor. `max_norm` clips the gradient.

@@ -19,8 +19,6 @@ pub enum Stream {
     Prior,
     /// Posterior noise of an evaluation batch.
     Evaluation,
-    /// Choice of images for pictures.
-    Choice,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device

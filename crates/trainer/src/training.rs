@@ -61,7 +61,9 @@ impl Trainer {
         let model = new_model(&config, train.set().pixels(), &device)?;
         Ok(Self {
             phases: Phases::new(&config.ep)?,
-            optimizer: AdamOptimizer::new(&model),
+            optimizer: AdamOptimizer::new(
+                model.learning_rate_scales(config.training.visible_rate),
+            ),
             state: TrainingState::new(config.training.seed),
             run,
             config,

@@ -1,0 +1,53 @@
+//! What the tests of this crate share.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use hvae_model::{Activation, HopfieldNetwork, LayerSpec};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub(crate) fn rng(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// Uniform in `[low, high)`.
+pub(crate) fn uniform(shape: [usize; 2], low: f32, high: f32, seed: u64, device: &Device) -> Tensor<2> {
+    let mut rng = rng(seed);
+    let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| rng.random_range(low..high)).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+pub(crate) fn layer(name: &str, size: usize, activation: Activation, gain: f64) -> LayerSpec {
+    LayerSpec { name: name.to_owned(), size, activation, gain, bias: true }
+}
+
+/// Multiplies every weight by `factor`: the default initialisation couples weakly.
+pub(crate) fn strengthen(network: &mut HopfieldNetwork, factor: f64) {
+    for coupling in &mut network.couplings {
+        let weight = coupling.weight.val();
+        let device = weight.device();
+        // A parameter on an autodiff device must be a leaf of the graph, so by way of the host.
+        let scaled = weight.mul_scalar(factor).into_data();
+        coupling.weight = Param::from_tensor(Tensor::from_data(scaled, &device));
+    }
+}
+
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    let values: Vec<f32> = tensor.into_data().try_to_vec().unwrap();
+    values.into_iter().map(f64::from).collect()
+}
+
+/// Cosine of the angle between two tensors, and the ratio of their norms.
+pub(crate) fn compare(estimate: &[f64], exact: &[f64]) -> (f64, f64) {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (e, x) = (dot(estimate, estimate).sqrt(), dot(exact, exact).sqrt());
+    assert!(x > 0.0, "the exact gradient is zero");
+    (dot(estimate, exact) / (e * x), e / x)
+}
+
+/// Relative distance of two vectors.
+pub(crate) fn distance(estimate: &[f64], exact: &[f64]) -> f64 {
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    norm(&mut estimate.iter().zip(exact).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied())
+}

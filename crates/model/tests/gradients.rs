@@ -1,0 +1,291 @@
+//! Equilibrium propagation against differentiation through a long relaxation.
+//!
+//! The references below are written out by hand for their small networks and differentiated by
+//! Burn's autodiff; they share no code with what they check but the parameters.
+#![recursion_limit = "256"]
+
+mod common;
+
+use burn::tensor::{Device, Tensor};
+use common::{compare, distance, host, layer, rng, strengthen, uniform};
+use hvae_model::{
+    Activation, EpConfig, Force, HopfieldNetwork, HopfieldVae, ModelError, Nudge, Nudging, Phases,
+    Relaxation, Role, Strength, VaeConfig, gradient,
+};
+use hvae_solver::StoppingRule;
+
+const PIXELS: usize = 12;
+const BATCH: usize = 8;
+
+fn config(hidden: Activation, visible: Activation) -> VaeConfig {
+    VaeConfig {
+        hidden: vec![10],
+        latent: 3,
+        hidden_activation: hidden,
+        visible_activation: visible,
+        visible_gain: 2.0,
+        latent_gain: 1.5,
+        precision: 2.0,
+        initial_log_variance: -1.0,
+    }
+}
+
+/// Phases long enough for f32 to be the only limit.
+fn converged(nudge: f64, nudging: Nudging) -> EpConfig {
+    EpConfig {
+        nudging,
+        nudge,
+        tolerance: 0.0,
+        nudged_tolerance: 0.0,
+        free_sweeps: 150,
+        nudged_sweeps: 150,
+        ..EpConfig::default()
+    }
+}
+
+fn model(config: &VaeConfig, device: &Device) -> HopfieldVae {
+    let mut model = HopfieldVae::new(config, PIXELS, &mut rng(7), device).unwrap();
+    strengthen(&mut model.encoder, 1.3);
+    strengthen(&mut model.decoder, 1.3);
+    model
+}
+
+/// The parameters by name, in an order that both sides share.
+fn parameters(model: &HopfieldVae) -> Vec<(String, burn::module::ParamId, Option<Tensor<2>>, Option<Tensor<1>>)> {
+    let mut all = Vec::new();
+    for (side, network) in [("encoder", &model.encoder), ("decoder", &model.decoder)] {
+        for (i, c) in network.couplings.iter().enumerate() {
+            all.push((format!("{side} weight {i}"), c.weight.id, Some(c.weight.val()), None));
+        }
+        for (i, l) in network.layers.iter().enumerate() {
+            if let Some(bias) = &l.bias {
+                all.push((format!("{side} bias {i}"), bias.id, None, Some(bias.val())));
+            }
+        }
+    }
+    all
+}
+
+/// Mean cost of the batch through 150 written-out sweeps, and its gradients by autodiff.
+fn reference(config: &VaeConfig, images: &Tensor<2>, noise: &Tensor<2>, kl_weight: f64) -> Vec<(String, Vec<f64>)> {
+    let device = Device::flex().autodiff();
+    let model = model(config, &device);
+    let lift = |t: &Tensor<2>| Tensor::<2>::from_data(t.clone().into_data(), &device);
+    let (x, noise) = (lift(images), lift(noise));
+    let g = config.hidden_activation;
+    let bias = |n: &HopfieldNetwork, k: usize| n.layers[k].bias.as_ref().unwrap().val().unsqueeze::<2>();
+    let weight = |n: &HopfieldNetwork, k: usize| n.couplings[k].weight.val();
+
+    let e = &model.encoder;
+    let mut mean = Tensor::<2>::zeros([BATCH, config.latent], &device);
+    let mut log_variance = mean.clone();
+    for _ in 0..150 {
+        let a = x.clone().matmul(weight(e, 0))
+            + bias(e, 1)
+            + mean.clone().matmul(weight(e, 1).transpose())
+            + log_variance.clone().matmul(weight(e, 2).transpose());
+        let h = g.apply(a);
+        mean = (h.clone().matmul(weight(e, 1)) + bias(e, 2)).mul_scalar(config.latent_gain);
+        log_variance = (h.matmul(weight(e, 2)) + bias(e, 3)).mul_scalar(config.latent_gain);
+    }
+    let z = mean.clone() + log_variance.clone().mul_scalar(0.5).exp() * noise;
+    let d = &model.decoder;
+    let mut v = Tensor::<2>::full([BATCH, PIXELS], 0.5, &device);
+    for _ in 0..150 {
+        let a = z.clone().matmul(weight(d, 0)) + bias(d, 1) + v.clone().matmul(weight(d, 1).transpose());
+        let h = g.apply(a);
+        let a = (h.matmul(weight(d, 1)) + bias(d, 2)).mul_scalar(config.visible_gain);
+        v = config.visible_activation.apply(a);
+    }
+    let error = (v - x).square().sum().mul_scalar(0.5 * config.precision);
+    let kl = (mean.square() + log_variance.clone().exp() - log_variance).sum().mul_scalar(0.5 * kl_weight);
+    let gradients = (error + kl).div_scalar(BATCH as f64).backward();
+    parameters(&model)
+        .into_iter()
+        .map(|(name, _, w, b)| {
+            let gradient = match (w, b) {
+                (Some(w), _) => host(w.grad(&gradients).unwrap()),
+                (None, Some(b)) => host(b.grad(&gradients).unwrap()),
+                (None, None) => unreachable!(),
+            };
+            (name, gradient)
+        })
+        .collect()
+}
+
+fn estimate(config: &VaeConfig, ep: &EpConfig, images: &Tensor<2>, noise: &Tensor<2>, kl_weight: f64) -> Vec<(String, Vec<f64>)> {
+    let model = model(config, &Device::flex());
+    let phases = Phases::new(ep).unwrap();
+    let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases).unwrap();
+    assert_eq!(step.gradients.len(), parameters(&model).len());
+    parameters(&model)
+        .into_iter()
+        .map(|(name, id, w, _)| {
+            let gradient = if w.is_some() {
+                host(step.gradients.get::<2>(id).unwrap())
+            } else {
+                host(step.gradients.get::<1>(id).unwrap())
+            };
+            (name, gradient)
+        })
+        .collect()
+}
+
+fn data() -> (Tensor<2>, Tensor<2>) {
+    let device = Device::flex();
+    (uniform([BATCH, PIXELS], 0.0, 1.0, 1, &device), uniform([BATCH, 3], -1.5, 1.5, 2, &device))
+}
+
+/// Every parameter gradient of the whole VAE, and so also the latent gradient on which the
+/// encoder's depend, for each pair of nonlinearities.
+#[test]
+fn ep_gradients_equal_those_through_the_relaxation() {
+    let (images, noise) = data();
+    // Where a nonlinearity has a kink, a unit that crosses it between the phases adds an error of
+    // first order, so beta must be small enough for that to be rare.
+    for (hidden, visible, beta) in [
+        (Activation::Relu, Activation::Sigmoid, 0.002),
+        (Activation::Tanh, Activation::Identity, 0.05),
+        (Activation::Tanh, Activation::Sigmoid, 0.05),
+        (Activation::Sigmoid, Activation::HardSigmoid, 0.002),
+    ] {
+        let config = config(hidden, visible);
+        let exact = reference(&config, &images, &noise, 0.7);
+        let ep = estimate(&config, &converged(beta, Nudging::Centred), &images, &noise, 0.7);
+        for ((name, exact), (_, ep)) in exact.iter().zip(&ep) {
+            let (cosine, ratio) = compare(ep, exact);
+            assert!(cosine >= 0.999, "{hidden:?} {visible:?} {name}: cosine {cosine}");
+            assert!((ratio - 1.0).abs() < 0.01, "{hidden:?} {visible:?} {name}: norm ratio {ratio}");
+        }
+    }
+}
+
+fn all(gradients: &[(String, Vec<f64>)]) -> Vec<f64> {
+    gradients.iter().flat_map(|(_, g)| g.iter().copied()).collect()
+}
+
+/// Halving beta divides the error of the centred estimate by four, of a one-sided one by two.
+#[test]
+fn the_bias_is_of_second_order_when_centred_and_of_first_order_one_sided() {
+    let (images, noise) = data();
+    let config = config(Activation::Tanh, Activation::Sigmoid);
+    let exact = all(&reference(&config, &images, &noise, 0.7));
+    let error = |beta, nudging| {
+        distance(&all(&estimate(&config, &converged(beta, nudging), &images, &noise, 0.7)), &exact)
+    };
+    for (nudging, order) in [(Nudging::Centred, 4.0), (Nudging::Positive, 2.0), (Nudging::Negative, 2.0)] {
+        let (coarse, fine) = (error(0.4, nudging), error(0.2, nudging));
+        let ratio = coarse / fine;
+        assert!((ratio / order - 1.0).abs() < 0.25, "{nudging:?}: {coarse} / {fine} = {ratio}");
+    }
+    assert!(error(0.05, Nudging::Centred) < error(0.05, Nudging::Positive) / 10.0);
+}
+
+/// A dense network: couplings between all layers and within them. The input gradient and every
+/// parameter gradient against damped simultaneous updates, differentiated.
+#[test]
+fn a_dense_network_has_exact_parameter_and_input_gradients() {
+    let layers = || {
+        vec![
+            layer("input", 5, Activation::Identity, 1.0),
+            layer("hidden", 9, Activation::Tanh, 1.0),
+            layer("output", 6, Activation::Sigmoid, 2.0),
+        ]
+    };
+    let couplings = [(0, 1), (1, 2), (0, 2), (1, 1), (2, 2)];
+    let build = |device: &Device| {
+        let mut n = HopfieldNetwork::new(layers(), &couplings, &mut rng(5), device).unwrap();
+        strengthen(&mut n, 0.9);
+        n
+    };
+    let plain = Device::flex();
+    let (input, target) = (uniform([BATCH, 5], -1.0, 1.0, 6, &plain), uniform([BATCH, 6], 0.0, 1.0, 8, &plain));
+
+    let device = Device::flex().autodiff();
+    let traced = build(&device);
+    let lift = |t: &Tensor<2>| Tensor::<2>::from_data(t.clone().into_data(), &device);
+    let x = lift(&input).require_grad();
+    let mut s = [x.clone(), Tensor::zeros([BATCH, 9], &device), Tensor::zeros([BATCH, 6], &device)];
+    for _ in 0..300 {
+        let image = |k: usize| {
+            let layer = &traced.layers[k];
+            let mut a = layer.bias.as_ref().unwrap().val().unsqueeze::<2>().expand(s[k].dims());
+            for c in &traced.couplings {
+                if c.lower == k {
+                    a = a + s[c.upper].clone().matmul(c.weight.val().transpose());
+                } else if c.upper == k {
+                    a = a + s[c.lower].clone().matmul(c.weight.val());
+                }
+            }
+            layer.spec.activation.apply(a.mul_scalar(layer.spec.gain))
+        };
+        let (h, o) = (image(1), image(2));
+        s[1] = (s[1].clone() + h).mul_scalar(0.5);
+        s[2] = (s[2].clone() + o).mul_scalar(0.5);
+    }
+    let cost = (s[2].clone() - lift(&target)).square().sum().mul_scalar(0.5);
+    let exact = cost.backward();
+
+    let network = build(&plain);
+    let roles = vec![Role::Clamped(input), Role::Free, Role::Free];
+    let relaxation = Relaxation::new(&network, roles).unwrap();
+    let rule = StoppingRule::new(0.0, 300).unwrap();
+    let free = relaxation.free_equilibrium(0.3, &rule).unwrap();
+    let force = Force { layer: 2, force: free.state(2) - target };
+    let nudge = Nudge { strength: Strength::Beta(0.02), nudging: Nudging::Centred, damping: 0.3, rule };
+    let ep = gradient(&network, &relaxation, &free, &[force], &nudge).unwrap();
+
+    let check = |name: &str, estimate: Vec<f64>, exact: Vec<f64>| {
+        let (cosine, ratio) = compare(&estimate, &exact);
+        assert!(cosine >= 0.999 && (ratio - 1.0).abs() < 0.01, "{name}: {cosine} {ratio}");
+    };
+    // The reference is a sum over the batch, the estimate a mean.
+    let sum = BATCH as f64;
+    check("input", host(ep.input(&network, 0)), host(x.grad(&exact).unwrap()));
+    for ((coupling, traced), estimate) in network.couplings.iter().zip(&traced.couplings).zip(&ep.weights) {
+        let mut exact = traced.weight.val().grad(&exact).unwrap();
+        if coupling.is_recurrent() {
+            // Of a symmetric matrix with zero diagonal only that part can change.
+            let [n, _] = exact.dims();
+            let diagonal = Tensor::<2>::eye(n, &exact.device());
+            exact = (exact.clone() + exact.transpose()).mul_scalar(0.5) * (diagonal.neg() + 1.0);
+        }
+        let name = format!("coupling {}-{}", coupling.lower, coupling.upper);
+        check(&name, host(estimate.clone().mul_scalar(sum)), host(exact));
+    }
+    for k in [1, 2] {
+        let bias = traced.layers[k].bias.as_ref().unwrap().val();
+        let estimate = ep.biases[k].clone().unwrap().mul_scalar(sum);
+        check(&format!("bias {k}"), host(estimate), host(bias.grad(&exact).unwrap()));
+    }
+}
+
+#[test]
+fn infinite_and_missing_numbers_are_errors() {
+    let device = Device::flex();
+    let (images, noise) = data();
+    let config = config(Activation::Relu, Activation::Sigmoid);
+    let phases = Phases::new(&EpConfig::default()).unwrap();
+    for bad in [f32::NAN, f32::INFINITY] {
+        let pixel = Tensor::<2>::full([1, 1], bad, &device);
+        let images = images.clone().slice_assign([2..3, 4..5], pixel);
+        let result = model(&config, &device).training_step(images, noise.clone(), 1.0, &phases);
+        assert!(matches!(result, Err(ModelError::NotFinite { .. })), "pixel {bad}: {result:?}");
+    }
+    let mut broken = model(&config, &device);
+    let weight = broken.decoder.couplings[1].weight.val();
+    let nan = Tensor::<2>::full([1, 1], f32::NAN, &device);
+    broken.decoder.couplings[1].weight =
+        burn::module::Param::from_tensor(weight.slice_assign([0..1, 0..1], nan));
+    let result = broken.training_step(images, noise, 1.0, &phases);
+    assert!(matches!(result, Err(ModelError::NotFinite { .. })), "weight: {result:?}");
+}
+
+#[test]
+fn an_image_of_another_size_is_refused() {
+    let device = Device::flex();
+    let model = model(&config(Activation::Relu, Activation::Sigmoid), &device);
+    let phases = Phases::new(&EpConfig::default()).unwrap();
+    let wrong = Tensor::<2>::zeros([2, PIXELS + 1], &device);
+    assert!(matches!(model.encode(wrong, &phases), Err(ModelError::Shape { .. })));
+}

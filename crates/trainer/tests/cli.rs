@@ -1,0 +1,318 @@
+//! The program as a person runs it, in a temporary folder, on synthetic data.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A working folder with nothing in it, and no way to fetch anything.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
+        command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs what must succeed; its standard output.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what must fail with `code`; its standard error.
+    fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+        text
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A model small enough for a test, long enough to be interrupted.
+fn train<'a>(name: &'a str, images: &'a str, epochs: &'a str) -> Vec<&'a str> {
+    vec![
+        "train", "--dataset", "synthetic", "--test-images", "100", "--batch-size", "32",
+        "--set", "model.hidden=[24]", "--set", "model.latent=4", "--threads", "1",
+        "--name", name, "--train-images", images, "--epochs", epochs,
+    ]
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn newest(run: &Path) -> PathBuf {
+    run.join(String::from_utf8(read(&run.join("latest"))).unwrap().trim())
+}
+
+/// The metrics without what depends on the clock.
+fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = String::from_utf8(read(&run.join("metrics.jsonl"))).unwrap();
+    let parse = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        for clock in ["seconds", "images_per_second"] {
+            assert!(value.as_object_mut().unwrap().remove(clock).is_some());
+        }
+        value
+    };
+    text.lines().map(parse).collect()
+}
+
+fn assert_same_run(a: &Path, b: &Path) {
+    assert_eq!(metrics(a), metrics(b));
+    let (a, b) = (newest(a), newest(b));
+    assert_eq!(a.file_name(), b.file_name());
+    for file in ["model.safetensors", "moment1.safetensors", "moment2.safetensors", "state.json"] {
+        assert!(read(&a.join(file)) == read(&b.join(file)), "{file} differs");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_and_exits_with_2() {
+    let folder = Folder::new();
+    folder.fails(2, &[]);
+    let text = folder.fails(2, &["train", "--epoch", "3"]);
+    assert!(text.contains("--epochs"), "{text}");
+    folder.fails(2, &["sample"]);
+    folder.fails(2, &["sample", "run", "--grid", "0x10"]);
+    folder.fails(2, &["train", "--resume", "run", "--seed", "2"]);
+}
+
+#[test]
+fn help_teaches() {
+    let folder = Folder::new();
+    assert!(folder.ok(&["--help"]).contains("equilibrium"));
+    for command in ["train", "sample", "reconstruct", "gradcheck"] {
+        let help = folder.ok(&[command, "--help"]);
+        assert!(help.contains("Examples:"), "{command}: {help}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_and_leaves_nothing() {
+    let folder = Folder::new();
+    for (arguments, expected) in [
+        (vec!["train", "--device", "tpu"], "cpu"),
+        (vec!["train", "--set", "training.learnign_rate=1"], "learnign_rate"),
+        (vec!["train", "--set", "model.latent=0"], "latent"),
+        (vec!["train", "--learning-rate=-1"], "training.learning_rate"),
+        (vec!["train", "--config", "none.toml"], "none.toml"),
+        (vec!["train", "--name", "../up", "--dataset", "synthetic"], "--name"),
+        (vec!["train", "--resume", "nowhere"], "nowhere"),
+        (vec!["sample", "nowhere"], "nowhere"),
+    ] {
+        let text = folder.fails(1, &arguments);
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
+    assert!(!folder.path("checkpoints").exists());
+}
+
+#[test]
+fn missing_data_are_named_with_what_to_do() {
+    let folder = Folder::new();
+    let output = folder.command(&["train"]).env("PATH", folder.path("empty")).output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for name in ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "datasets/mnist"] {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    assert!(!folder.path("checkpoints").exists());
+}
+
+#[test]
+fn a_run_is_trained_sampled_and_reconstructed() {
+    let folder = Folder::new();
+    let shown = folder.ok(&train("tiny", "640", "3"));
+    assert_eq!(shown.trim(), "checkpoints/tiny");
+    let run = folder.path("checkpoints/tiny");
+    let metrics = metrics(&run);
+    assert_eq!(metrics.len(), 3);
+    let error = |m: &serde_json::Value| m["test"]["reconstruction_error"].as_f64().unwrap();
+    assert!(error(&metrics[2]) < error(&metrics[0]), "no learning: {metrics:?}");
+    for file in ["config.toml", "best", "samples/epoch-0003.png", "reconstructions/epoch-0003.png"] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+
+    let run = "checkpoints/tiny";
+    folder.ok(&["sample", run, "--grid", "2x5", "--out", "grid.png"]);
+    // Two rows of five images of 28 x 28 at two pixels a pixel, with gaps between them.
+    let (width, height) = image::image_dimensions(folder.path("grid.png")).unwrap();
+    assert!((280..300).contains(&width) && (112..132).contains(&height), "{width} x {height}");
+    folder.ok(&["sample", run, "--count", "7", "--seed", "3", "--out", "a.npz"]);
+    folder.ok(&["sample", run, "--count", "7", "--seed", "3", "--out", "b.npz"]);
+    folder.ok(&["sample", run, "--count", "7", "--seed", "4", "--out", "c.npz"]);
+    assert!(read(&folder.path("a.npz")) == read(&folder.path("b.npz")));
+    assert!(read(&folder.path("a.npz")) != read(&folder.path("c.npz")));
+    folder.ok(&["sample", run, "--count", "3", "--out", "pictures"]);
+    assert_eq!(std::fs::read_dir(folder.path("pictures")).unwrap().count(), 3);
+    let text = folder.fails(1, &["sample", run, "--count", "101", "--out", "x.png"]);
+    assert!(text.contains("--grid"), "{text}");
+    let text = folder.fails(1, &["sample", run, "--out", "x.jpg"]);
+    assert!(text.contains(".npz"), "{text}");
+
+    folder.ok(&["reconstruct", run, "--count", "20", "--out", "pairs.png"]);
+    folder.ok(&["reconstruct", run, "--count", "20", "--out", "pairs.npz"]);
+    let mut pairs = npyz::npz::NpzArchive::open(folder.path("pairs.npz")).unwrap();
+    for (name, shape) in [("inputs", vec![20, 28, 28]), ("images", vec![20, 28, 28]), ("labels", vec![20])] {
+        let array = pairs.by_name(name).unwrap().unwrap();
+        assert_eq!(array.shape(), shape, "{name}");
+    }
+
+    let text = folder.fails(1, &train("tiny", "640", "3"));
+    assert!(text.contains("--resume"), "an existing run is not written over: {text}");
+    let output = folder.run(&["train", "--resume", run]);
+    assert!(output.status.success() && stderr(&output).contains("has all its 3 epochs"));
+    folder.ok(&["train", "--resume", run, "--epochs", "4"]);
+    assert!(folder.path("checkpoints/tiny/samples/epoch-0004.png").is_file());
+}
+
+#[test]
+fn gradcheck_shows_exact_gradients() {
+    let folder = Folder::new();
+    let table = folder.ok(&[
+        "gradcheck", "--set", "data.dataset=synthetic", "--set", "model.hidden=[24]",
+        "--set", "model.hidden_activation=tanh", "--nudge", "0.01", "--images", "16",
+    ]);
+    let cosines: Vec<f64> = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().rev().nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(cosines.len(), 10, "{table}");
+    assert!(cosines.iter().all(|&c| c >= 0.999), "{table}");
+}
+
+/// Waits until the run has a checkpoint.
+fn wait_for_checkpoint(child: &mut Child, run: &Path) {
+    let started = Instant::now();
+    while !run.join("latest").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended before its first checkpoint");
+        assert!(started.elapsed() < Duration::from_secs(120), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn an_interrupted_run_saves_and_ends_where_the_uninterrupted_one_does() {
+    let folder = Folder::new();
+    folder.ok(&train("straight", "2048", "4"));
+    let arguments = train("stopped", "2048", "4");
+    let mut child = folder
+        .command(&arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let run = folder.path("checkpoints/stopped");
+    wait_for_checkpoint(&mut child, &run);
+    std::thread::sleep(Duration::from_millis(20));
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.contains("hvae train --resume checkpoints/stopped"), "{text}");
+    let state: serde_json::Value = serde_json::from_slice(&read(&newest(&run).join("state.json"))).unwrap();
+    assert!(state["step"].as_u64().unwrap() < 256, "was not interrupted: {state}");
+    folder.ok(&["train", "--resume", "checkpoints/stopped", "--threads", "1"]);
+    assert_same_run(&folder.path("checkpoints/straight"), &run);
+}
+
+#[test]
+fn a_killed_run_goes_on_from_its_last_checkpoint() {
+    let folder = Folder::new();
+    folder.ok(&train("straight", "1024", "4"));
+    let run = folder.path("checkpoints/killed");
+    let mut child = folder.command(&train("killed", "1024", "4")).stderr(Stdio::null()).spawn().unwrap();
+    wait_for_checkpoint(&mut child, &run);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for delay in [60, 130, 10] {
+        let mut child = folder
+            .command(&["train", "--resume", "checkpoints/killed", "--threads", "1"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    folder.ok(&["train", "--resume", "checkpoints/killed", "--threads", "1"]);
+    assert_same_run(&folder.path("checkpoints/straight"), &run);
+    let leftovers = std::fs::read_dir(&run).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".partial-")
+    });
+    assert_eq!(leftovers.count(), 0);
+}
+
+#[test]
+fn damaged_checkpoints_are_named_and_never_used() {
+    let folder = Folder::new();
+    folder.ok(&train("run", "256", "1"));
+    let run = folder.path("checkpoints/run");
+    let checkpoint = newest(&run);
+    let model = checkpoint.join("model.safetensors");
+    let whole = read(&model);
+    let sample = ["sample", "checkpoints/run"];
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for bytes in [flipped, whole[..whole.len() / 2].to_vec(), Vec::new(), b"<html>".to_vec()] {
+        std::fs::write(&model, bytes).unwrap();
+        let text = folder.fails(1, &sample);
+        assert!(text.contains("model.safetensors"), "{text}");
+    }
+    std::fs::write(&model, &whole).unwrap();
+    folder.ok(&sample);
+
+    let state = checkpoint.join("state.json");
+    let text = String::from_utf8(read(&state)).unwrap();
+    for damaged in [text.replace("\"format\": 1", "\"format\": 99"), text[..text.len() / 2].to_owned()] {
+        std::fs::write(&state, damaged).unwrap();
+        let text = folder.fails(1, &sample);
+        assert!(text.contains("state.json"), "{text}");
+    }
+    std::fs::write(&state, text).unwrap();
+
+    std::fs::write(run.join("latest"), "../../elsewhere\n").unwrap();
+    let text = folder.fails(1, &sample);
+    assert!(text.contains("latest"), "{text}");
+    std::fs::remove_file(run.join("latest")).unwrap();
+    let text = folder.fails(1, &["train", "--resume", "checkpoints/run"]);
+    assert!(text.contains("no checkpoint"), "{text}");
+}
+
+#[test]
+fn weights_of_another_architecture_are_refused() {
+    let folder = Folder::new();
+    folder.ok(&train("run", "256", "1"));
+    let path = folder.path("checkpoints/run/config.toml");
+    let config = String::from_utf8(read(&path)).unwrap();
+    std::fs::write(&path, config.replace("latent = 4", "latent = 5")).unwrap();
+    let text = folder.fails(1, &["sample", "checkpoints/run"]);
+    assert!(text.contains("does not fit the configuration"), "{text}");
+}
