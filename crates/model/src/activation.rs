@@ -45,9 +45,7 @@ impl Activation {
         match self {
             Self::Identity => s.ones_like(),
             Self::Relu => s.greater_elem(0.0).float(),
-            Self::HardSigmoid => {
-                s.clone().greater_elem(0.0).float() * s.lower_elem(1.0).float()
-            }
+            Self::HardSigmoid => s.clone().greater_elem(0.0).float() * s.lower_elem(1.0).float(),
             Self::Sigmoid => s.clone() * (-s).add_scalar(1.0),
             Self::Tanh => (-s.square()).add_scalar(1.0),
         }

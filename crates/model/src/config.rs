@@ -68,7 +68,8 @@ impl VaeConfig {
         require(!self.hidden.is_empty(), "hidden", sizes(), "needs at least one layer")?;
         require(self.hidden.iter().all(|&n| n > 0), "hidden", sizes(), "every size must be >= 1")?;
         require(self.latent > 0, "latent", self.latent, "must be >= 1")?;
-        for (name, gain) in [("visible_gain", self.visible_gain), ("latent_gain", self.latent_gain)] {
+        for (name, gain) in [("visible_gain", self.visible_gain), ("latent_gain", self.latent_gain)]
+        {
             require(gain.is_finite() && gain > 0.0, name, gain, "must be a positive number")?;
         }
         let precision = self.precision;
@@ -79,10 +80,8 @@ impl VaeConfig {
         let inside = (low..=high).contains(&start);
         require(inside, "initial_log_variance", start, "must lie between -10 and 4")?;
         let visible = self.visible_activation;
-        let image = matches!(
-            visible,
-            Activation::Sigmoid | Activation::HardSigmoid | Activation::Identity
-        );
+        let image =
+            matches!(visible, Activation::Sigmoid | Activation::HardSigmoid | Activation::Identity);
         let name = format!("{visible:?}").to_lowercase();
         require(image, "visible_activation", name, "must be sigmoid, hard-sigmoid or identity")
     }

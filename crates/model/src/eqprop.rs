@@ -84,6 +84,10 @@ impl EpGradient {
     /// ```text
     /// dC/ds_k = - sum_l W_kl (s_l,a - s_l,b) / (beta_a - beta_b)
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// When no free layer is coupled with layer `k`.
     pub fn input(&self, network: &HopfieldNetwork, k: usize) -> Tensor<2> {
         let mut difference = self.difference.clone();
         difference[k] = None;
@@ -154,7 +158,11 @@ pub fn gradient(
 const SMALLEST_FORCE: f64 = 1e-12;
 
 /// `beta`, checked and resolved.
-fn beta(network: &HopfieldNetwork, forces: &[Force], strength: Strength) -> Result<f64, ModelError> {
+fn beta(
+    network: &HopfieldNetwork,
+    forces: &[Force],
+    strength: Strength,
+) -> Result<f64, ModelError> {
     let (Strength::Beta(value) | Strength::Size(value)) = strength;
     crate::error::require(value.is_finite() && value > 0.0, "nudge", value, "must be positive")?;
     let Strength::Size(size) = strength else { return Ok(value) };
@@ -168,7 +176,8 @@ fn beta(network: &HopfieldNetwork, forces: &[Force], strength: Strength) -> Resu
     if !mean_square.is_finite() {
         return Err(ModelError::NotFinite {
             what: "the force of the cost on the network".to_owned(),
-            remedy: "check the images for values outside [0, 1], or lower the learning rate".to_owned(),
+            remedy: "check the images for values outside [0, 1], or lower the learning rate"
+                .to_owned(),
         });
     }
     Ok(size / mean_square.sqrt().max(SMALLEST_FORCE))

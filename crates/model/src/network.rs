@@ -178,7 +178,8 @@ impl HopfieldNetwork {
     /// inverse of the largest gain beside it, since `s = g(c (W s' + b))` moves `c` times as far.
     pub fn learning_rate_scales(&self) -> Vec<(ParamId, f64)> {
         let gain = |k: usize| self.layers[k].spec.gain;
-        let weights = self.couplings.iter().map(|c| (c.weight.id, gain(c.lower).max(gain(c.upper))));
+        let weights =
+            self.couplings.iter().map(|c| (c.weight.id, gain(c.lower).max(gain(c.upper))));
         let biases = self.layers.iter().filter_map(|l| Some((l.bias.as_ref()?.id, l.spec.gain)));
         weights.chain(biases).map(|(id, gain)| (id, 1.0 / gain.max(1.0))).collect()
     }

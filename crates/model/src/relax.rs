@@ -7,6 +7,7 @@ use crate::{HopfieldNetwork, ModelError};
 
 /// What a layer does during a phase.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are a handful of roles in a phase")]
 pub enum Role {
     /// Held at these states, `[batch, n]`.
     Clamped(Tensor<2>),
@@ -110,7 +111,8 @@ impl<'n> Relaxation<'n> {
     /// Where a phase starts when nothing better is known: every free layer as if no other free
     /// layer were active, `g(c * drive)`.
     pub fn guess(&self) -> State {
-        let states = (0..self.free.len()).map(|i| self.activate(i, self.drive[i].clone())).collect();
+        let states =
+            (0..self.free.len()).map(|i| self.activate(i, self.drive[i].clone())).collect();
         State::new(states).expect("all drives have one batch size")
     }
 

@@ -118,11 +118,9 @@ impl HopfieldVae {
         config.check()?;
         let hidden = config.hidden.len();
         let mut chain: Vec<_> = (0..=hidden).map(|l| (l, l + 1)).collect();
-        let decoder =
-            HopfieldNetwork::new(config.decoder_layers(pixels), &chain, rng, device)?;
+        let decoder = HopfieldNetwork::new(config.decoder_layers(pixels), &chain, rng, device)?;
         chain.push((hidden, hidden + 2));
-        let mut encoder =
-            HopfieldNetwork::new(config.encoder_layers(pixels), &chain, rng, device)?;
+        let mut encoder = HopfieldNetwork::new(config.encoder_layers(pixels), &chain, rng, device)?;
         let start = config.initial_log_variance / config.latent_gain;
         let bias = Tensor::full([config.latent], start, device);
         encoder.layers[hidden + 2].bias = Some(Param::from_tensor(bias));
@@ -282,9 +280,9 @@ impl HopfieldVae {
         let encoder = self.encoder_phase(images)?;
         let free = free_phase(&encoder, phases)?;
         let decoder = self.decoder_phase(self.posterior(&free).mean)?;
-        let decoded = free_phase(&decoder, phases)?;
+        let image = free_phase(&decoder, phases)?;
         let gain = |r: &Relaxation<'_>, e: &Equilibrium| r.loop_gain(&e.free, iterations);
-        Ok((gain(&encoder, &free), gain(&decoder, &decoded)))
+        Ok((gain(&encoder, &free), gain(&decoder, &image)))
     }
 
     /// Learning-rate factor of every parameter: those of

@@ -1,4 +1,12 @@
 //! The energy, its derivatives and its descent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::float_cmp,
+    clippy::many_single_char_names,
+    clippy::too_many_lines,
+    reason = "a test may stop, compare exactly, and follow the symbols of its formulas"
+)]
 #![recursion_limit = "256"]
 
 mod common;
@@ -105,7 +113,11 @@ fn a_sweep_never_raises_the_energy() {
                 host(network.energy(&all) + cost.squeeze_dim(1))
             };
             let start = uniform([16, 24], 0.0, 1.0, seed + 20, &device);
-            let parts = vec![start.clone().narrow(1, 0, 8), start.clone().narrow(1, 8, 7), start.narrow(1, 15, 9)];
+            let parts = vec![
+                start.clone().narrow(1, 0, 8),
+                start.clone().narrow(1, 8, 7),
+                start.narrow(1, 15, 9),
+            ];
             let mut state = hvae_solver::State::new(parts).unwrap();
             let mut before = energy(&state);
             let first = before.clone();
@@ -137,7 +149,9 @@ fn loop_gain_predicts_the_rate_of_convergence() {
     let mut lengths = Vec::new();
     for _ in 0..60 {
         let next = sweep.apply(&state);
-        lengths.push(host((next.component(1).clone() - state.component(1).clone()).square().sum_dim(1)));
+        lengths.push(host(
+            (next.component(1).clone() - state.component(1).clone()).square().sum_dim(1),
+        ));
         state = next;
     }
     let gains = host(relaxation.loop_gain(&state, 60));

@@ -2,6 +2,14 @@
 //!
 //! The references below are written out by hand for their small networks and differentiated by
 //! Burn's autodiff; they share no code with what they check but the parameters.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::float_cmp,
+    clippy::many_single_char_names,
+    clippy::too_many_lines,
+    reason = "a test may stop, compare exactly, and follow the symbols of its formulas"
+)]
 #![recursion_limit = "256"]
 
 mod common;
@@ -51,7 +59,9 @@ fn model(config: &VaeConfig, device: &Device) -> HopfieldVae {
 }
 
 /// The parameters by name, in an order that both sides share.
-fn parameters(model: &HopfieldVae) -> Vec<(String, burn::module::ParamId, Option<Tensor<2>>, Option<Tensor<1>>)> {
+fn parameters(
+    model: &HopfieldVae,
+) -> Vec<(String, burn::module::ParamId, Option<Tensor<2>>, Option<Tensor<1>>)> {
     let mut all = Vec::new();
     for (side, network) in [("encoder", &model.encoder), ("decoder", &model.decoder)] {
         for (i, c) in network.couplings.iter().enumerate() {
@@ -67,13 +77,19 @@ fn parameters(model: &HopfieldVae) -> Vec<(String, burn::module::ParamId, Option
 }
 
 /// Mean cost of the batch through 150 written-out sweeps, and its gradients by autodiff.
-fn reference(config: &VaeConfig, images: &Tensor<2>, noise: &Tensor<2>, kl_weight: f64) -> Vec<(String, Vec<f64>)> {
+fn reference(
+    config: &VaeConfig,
+    images: &Tensor<2>,
+    noise: &Tensor<2>,
+    kl_weight: f64,
+) -> Vec<(String, Vec<f64>)> {
     let device = Device::flex().autodiff();
     let model = model(config, &device);
     let lift = |t: &Tensor<2>| Tensor::<2>::from_data(t.clone().into_data(), &device);
     let (x, noise) = (lift(images), lift(noise));
     let g = config.hidden_activation;
-    let bias = |n: &HopfieldNetwork, k: usize| n.layers[k].bias.as_ref().unwrap().val().unsqueeze::<2>();
+    let bias =
+        |n: &HopfieldNetwork, k: usize| n.layers[k].bias.as_ref().unwrap().val().unsqueeze::<2>();
     let weight = |n: &HopfieldNetwork, k: usize| n.couplings[k].weight.val();
 
     let e = &model.encoder;
@@ -92,13 +108,17 @@ fn reference(config: &VaeConfig, images: &Tensor<2>, noise: &Tensor<2>, kl_weigh
     let d = &model.decoder;
     let mut v = Tensor::<2>::full([BATCH, PIXELS], 0.5, &device);
     for _ in 0..150 {
-        let a = z.clone().matmul(weight(d, 0)) + bias(d, 1) + v.clone().matmul(weight(d, 1).transpose());
+        let a = z.clone().matmul(weight(d, 0))
+            + bias(d, 1)
+            + v.clone().matmul(weight(d, 1).transpose());
         let h = g.apply(a);
         let a = (h.matmul(weight(d, 1)) + bias(d, 2)).mul_scalar(config.visible_gain);
         v = config.visible_activation.apply(a);
     }
     let error = (v - x).square().sum().mul_scalar(0.5 * config.precision);
-    let kl = (mean.square() + log_variance.clone().exp() - log_variance).sum().mul_scalar(0.5 * kl_weight);
+    let kl = (mean.square() + log_variance.clone().exp() - log_variance)
+        .sum()
+        .mul_scalar(0.5 * kl_weight);
     let gradients = (error + kl).div_scalar(BATCH as f64).backward();
     parameters(&model)
         .into_iter()
@@ -113,7 +133,13 @@ fn reference(config: &VaeConfig, images: &Tensor<2>, noise: &Tensor<2>, kl_weigh
         .collect()
 }
 
-fn estimate(config: &VaeConfig, ep: &EpConfig, images: &Tensor<2>, noise: &Tensor<2>, kl_weight: f64) -> Vec<(String, Vec<f64>)> {
+fn estimate(
+    config: &VaeConfig,
+    ep: &EpConfig,
+    images: &Tensor<2>,
+    noise: &Tensor<2>,
+    kl_weight: f64,
+) -> Vec<(String, Vec<f64>)> {
     let model = model(config, &Device::flex());
     let phases = Phases::new(ep).unwrap();
     let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases).unwrap();
@@ -155,7 +181,10 @@ fn ep_gradients_equal_those_through_the_relaxation() {
         for ((name, exact), (_, ep)) in exact.iter().zip(&ep) {
             let (cosine, ratio) = compare(ep, exact);
             assert!(cosine >= 0.999, "{hidden:?} {visible:?} {name}: cosine {cosine}");
-            assert!((ratio - 1.0).abs() < 0.01, "{hidden:?} {visible:?} {name}: norm ratio {ratio}");
+            assert!(
+                (ratio - 1.0).abs() < 0.01,
+                "{hidden:?} {visible:?} {name}: norm ratio {ratio}"
+            );
         }
     }
 }
@@ -173,7 +202,9 @@ fn the_bias_is_of_second_order_when_centred_and_of_first_order_one_sided() {
     let error = |beta, nudging| {
         distance(&all(&estimate(&config, &converged(beta, nudging), &images, &noise, 0.7)), &exact)
     };
-    for (nudging, order) in [(Nudging::Centred, 4.0), (Nudging::Positive, 2.0), (Nudging::Negative, 2.0)] {
+    for (nudging, order) in
+        [(Nudging::Centred, 4.0), (Nudging::Positive, 2.0), (Nudging::Negative, 2.0)]
+    {
         let (coarse, fine) = (error(0.4, nudging), error(0.2, nudging));
         let ratio = coarse / fine;
         assert!((ratio / order - 1.0).abs() < 0.25, "{nudging:?}: {coarse} / {fine} = {ratio}");
@@ -199,7 +230,8 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
         n
     };
     let plain = Device::flex();
-    let (input, target) = (uniform([BATCH, 5], -1.0, 1.0, 6, &plain), uniform([BATCH, 6], 0.0, 1.0, 8, &plain));
+    let (input, target) =
+        (uniform([BATCH, 5], -1.0, 1.0, 6, &plain), uniform([BATCH, 6], 0.0, 1.0, 8, &plain));
 
     let device = Device::flex().autodiff();
     let traced = build(&device);
@@ -232,7 +264,8 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
     let rule = StoppingRule::new(0.0, 300).unwrap();
     let free = relaxation.free_equilibrium(0.3, &rule).unwrap();
     let force = Force { layer: 2, force: free.state(2) - target };
-    let nudge = Nudge { strength: Strength::Beta(0.02), nudging: Nudging::Centred, damping: 0.3, rule };
+    let nudge =
+        Nudge { strength: Strength::Beta(0.02), nudging: Nudging::Centred, damping: 0.3, rule };
     let ep = gradient(&network, &relaxation, &free, &[force], &nudge).unwrap();
 
     let check = |name: &str, estimate: Vec<f64>, exact: Vec<f64>| {
@@ -242,7 +275,9 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
     // The reference is a sum over the batch, the estimate a mean.
     let sum = BATCH as f64;
     check("input", host(ep.input(&network, 0)), host(x.grad(&exact).unwrap()));
-    for ((coupling, traced), estimate) in network.couplings.iter().zip(&traced.couplings).zip(&ep.weights) {
+    for ((coupling, traced), estimate) in
+        network.couplings.iter().zip(&traced.couplings).zip(&ep.weights)
+    {
         let mut exact = traced.weight.val().grad(&exact).unwrap();
         if coupling.is_recurrent() {
             // Of a symmetric matrix with zero diagonal only that part can change.

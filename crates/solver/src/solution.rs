@@ -53,7 +53,10 @@ impl Solution {
 
     /// Largest residual of the batch; NaN if any is.
     pub fn max_residual(&self) -> f64 {
-        self.outcomes.iter().map(|o| o.residual).fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
+        self.outcomes
+            .iter()
+            .map(|o| o.residual)
+            .fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
     }
 
     /// Mean number of steps per sample.

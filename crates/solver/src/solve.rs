@@ -168,8 +168,11 @@ impl Ledger {
             self.best = Some((image.clone(), residuals.to_vec()));
             return;
         };
-        let improved: Vec<bool> =
-            residuals.iter().zip(smallest.iter()).map(|(new, old)| new <= old || old.is_nan()).collect();
+        let improved: Vec<bool> = residuals
+            .iter()
+            .zip(smallest.iter())
+            .map(|(new, old)| new <= old || old.is_nan())
+            .collect();
         if improved.iter().all(|&i| i) {
             *best = image.clone();
         } else {
@@ -209,7 +212,8 @@ impl Ledger {
         let state = if self.finished.len() == 1 {
             self.finished.swap_remove(0).1
         } else {
-            let order: Vec<usize> = self.finished.iter().flat_map(|(rows, _)| rows.clone()).collect();
+            let order: Vec<usize> =
+                self.finished.iter().flat_map(|(rows, _)| rows.clone()).collect();
             let mut position = vec![0; order.len()];
             for (place, &sample) in order.iter().enumerate() {
                 position[sample] = place;

@@ -14,7 +14,6 @@ use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::Tensor;
 use hvae_model::HopfieldVae;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::config::RunConfig;
 use crate::files;
@@ -115,7 +114,7 @@ impl RunDir {
 
     /// The first of `<parent>/<prefix>-001`, `-002`, ... that does not exist.
     pub fn next_free(parent: &Path, prefix: &str) -> PathBuf {
-        (1..)
+        (1_u32..=u32::MAX)
             .map(|n| parent.join(format!("{prefix}-{n:03}")))
             .find(|path| !path.exists())
             .expect("not every number is taken")
@@ -166,7 +165,7 @@ impl RunDir {
             let tensors = [(MODEL, model), (MOMENTS[0], first), (MOMENTS[1], second)];
             for (file, module) in tensors {
                 let bytes = to_bytes(&module)?;
-                state.sha256.insert(file.to_owned(), hex(&bytes));
+                state.sha256.insert(file.to_owned(), files::hex_sha256(&bytes));
                 write(&scratch.path().join(file), &bytes)?;
             }
             let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
@@ -193,8 +192,8 @@ impl RunDir {
 
     fn steps(&self) -> Result<Vec<usize>> {
         let mut steps = Vec::new();
-        let entries = std::fs::read_dir(&self.0)
-            .with_context(|| format!("listing {}", self.0.display()))?;
+        let entries =
+            std::fs::read_dir(&self.0).with_context(|| format!("listing {}", self.0.display()))?;
         for entry in entries {
             let name = entry?.file_name();
             let step: Option<usize> =
@@ -220,8 +219,13 @@ impl RunDir {
         let text = std::fs::read_to_string(&pointer)
             .with_context(|| format!("reading {}", pointer.display()))?;
         let name = text.trim();
-        let is_step = name.strip_prefix("step-").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-        ensure!(is_step, "{} is damaged: it should hold one line such as step-00000469", pointer.display());
+        let is_step =
+            name.strip_prefix("step-").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        ensure!(
+            is_step,
+            "{} is damaged: it should hold one line such as step-00000469",
+            pointer.display()
+        );
         Ok(self.0.join(name))
     }
 
@@ -231,7 +235,11 @@ impl RunDir {
     ///
     /// When files are missing, altered, or do not fit the model, or hold numbers that are not
     /// finite; the message names the file.
-    pub fn load_model(&self, which: Which, model: HopfieldVae) -> Result<(HopfieldVae, TrainingState)> {
+    pub fn load_model(
+        &self,
+        which: Which,
+        model: HopfieldVae,
+    ) -> Result<(HopfieldVae, TrainingState)> {
         let path = self.checkpoint_path(which)?;
         let state = read_state(&path)?;
         Ok((load_module(&path, MODEL, &state, model)?, state))
@@ -287,10 +295,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
 fn to_bytes(module: &HopfieldVae) -> Result<Vec<u8>> {
     // Metadata come in no fixed order; without them equal tensors give equal files.
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
@@ -302,8 +306,8 @@ fn read_state(checkpoint: &Path) -> Result<TrainingState> {
     let path = checkpoint.join(STATE);
     let text =
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let value: serde_json::Value = serde_json::from_str(&text)
-        .with_context(|| format!("{} is damaged", path.display()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     let format = value.get("format").and_then(serde_json::Value::as_u64);
     ensure!(
         format == Some(u64::from(FORMAT)),
@@ -325,16 +329,16 @@ fn load_module(
     let shown = path.display();
     let bytes = std::fs::read(&path).with_context(|| format!("reading {shown}"))?;
     let expected = state.sha256.get(file);
-    let found = hex(&bytes);
+    let found = files::hex_sha256(&bytes);
     ensure!(
         expected == Some(&found),
         "{shown} has been altered or damaged: its SHA-256 is {found}, state.json says {}",
         expected.map_or("nothing about it", String::as_str)
     );
     let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
-    let result = store.apply_to(&mut module).with_context(|| {
-        format!("{shown} does not fit the configuration of the run")
-    })?;
+    let result = store
+        .apply_to(&mut module)
+        .with_context(|| format!("{shown} does not fit the configuration of the run"))?;
     ensure!(
         result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
         "{shown} does not fit the configuration of the run: {result}"

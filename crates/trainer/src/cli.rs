@@ -126,8 +126,8 @@ pub struct SampleArgs {
     /// Seed of the latents
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// ROWSxCOLUMNS of a picture
-    #[arg(long, default_value = "10x10", value_parser = parse_grid)]
+    /// Rows and columns of a picture
+    #[arg(long, value_name = "ROWSxCOLUMNS", default_value = "10x10", value_parser = parse_grid)]
     pub grid: (usize, usize),
     /// Where to: a .png for a grid, a .npz for float32 [N, height, width] named `images`, or else a
     /// folder for one picture each

@@ -157,7 +157,10 @@ impl RunConfig {
         let visible = t.visible_rate;
         ensure!(positive(visible), "training.visible_rate = {visible}: must be a positive number");
         let last = t.final_learning_rate;
-        ensure!((0.0..=1.0).contains(&last), "training.final_learning_rate = {last}: must lie in [0, 1]");
+        ensure!(
+            (0.0..=1.0).contains(&last),
+            "training.final_learning_rate = {last}: must lie in [0, 1]"
+        );
         let kl = t.kl_weight;
         ensure!(kl.is_finite() && kl >= 0.0, "training.kl_weight = {kl}: must be 0 or more");
         if let Some(norm) = t.clip_norm {
@@ -188,9 +191,7 @@ fn set(table: &mut toml::Table, text: &str) -> Result<()> {
     };
     let mut table = table;
     for section in sections {
-        let entry = table
-            .entry(section)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         let Some(inner) = entry.as_table_mut() else {
             bail!("--set {text}: {section} is a value, not a section");
         };
@@ -201,7 +202,6 @@ fn set(table: &mut toml::Table, text: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop")]
 mod tests {
     use super::*;
 

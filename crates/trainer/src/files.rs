@@ -6,13 +6,23 @@
 
 mod scratch;
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
 
 pub use scratch::{ScratchDir, remove_stale_scratch, scratch_dir_in};
+
+/// The SHA-256 of `bytes`, in lower-case hexadecimal.
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
 
 /// Writes a file so that `path` holds either its old content or all of the new one.
 ///
@@ -39,9 +49,7 @@ fn write_beside(
     let _ = file.try_lock();
     let mut writer = BufWriter::new(file);
     write(&mut writer)?;
-    let file = writer
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
+    let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     scratch.persist(path)?;
     sync_folder(folder)?;
@@ -58,10 +66,7 @@ fn write_beside(
 /// then removed.
 pub fn publish_dir(scratch: ScratchDir, destination: &Path) -> anyhow::Result<()> {
     if is_present(destination)? {
-        bail!(
-            "{} already exists: move it away or choose another name",
-            destination.display()
-        );
+        bail!("{} already exists: move it away or choose another name", destination.display());
     }
     let publish = || {
         sync_tree(scratch.path())?;
@@ -114,10 +119,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-#[allow(
-    clippy::unnecessary_wraps,
-    reason = "folders can be flushed on Unix only"
-)]
+#[allow(clippy::unnecessary_wraps, reason = "folders can be flushed on Unix only")]
 pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
@@ -131,9 +133,8 @@ mod tests {
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -158,10 +159,7 @@ mod tests {
         })
         .unwrap_err();
         let message = format!("{error:#}");
-        assert!(
-            message.contains("file.txt") && message.contains("the disk is full"),
-            "{message}"
-        );
+        assert!(message.contains("file.txt") && message.contains("the disk is full"), "{message}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(root.path()), ["file.txt"]);
     }
@@ -171,21 +169,12 @@ mod tests {
     fn files_and_folders_get_ordinary_permissions() {
         use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
-        let mode = |name: &str| {
-            fs::metadata(root.path().join(name))
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o777
-        };
+        let mode =
+            |name: &str| fs::metadata(root.path().join(name)).unwrap().permissions().mode() & 0o777;
         fs::write(root.path().join("plain"), "").unwrap();
         fs::create_dir(root.path().join("plain-dir")).unwrap();
         write_atomically(&root.path().join("ours"), |_| Ok(())).unwrap();
-        publish_dir(
-            scratch_dir_in(root.path()).unwrap(),
-            &root.path().join("ours-dir"),
-        )
-        .unwrap();
+        publish_dir(scratch_dir_in(root.path()).unwrap(), &root.path().join("ours-dir")).unwrap();
         assert_eq!(mode("ours"), mode("plain"));
         assert_eq!(mode("ours-dir"), mode("plain-dir"));
     }
@@ -198,10 +187,7 @@ mod tests {
         fs::write(scratch.path().join("inner/file"), "content").unwrap();
         publish_dir(scratch, &root.path().join("out")).unwrap();
         assert_eq!(names(root.path()), ["out"]);
-        assert_eq!(
-            fs::read(root.path().join("out/inner/file")).unwrap(),
-            b"content"
-        );
+        assert_eq!(fs::read(root.path().join("out/inner/file")).unwrap(), b"content");
     }
 
     #[test]

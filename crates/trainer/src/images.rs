@@ -78,9 +78,9 @@ impl Images {
 
     /// The images in order, `batch` at a time, each `[batch, pixels]`.
     pub fn batches(&self, batch: usize) -> impl Iterator<Item = Tensor<2>> + '_ {
-        (0..self.len()).step_by(batch).map(move |from| {
-            self.tensor.clone().narrow(0, from, batch.min(self.len() - from))
-        })
+        (0..self.len())
+            .step_by(batch)
+            .map(move |from| self.tensor.clone().narrow(0, from, batch.min(self.len() - from)))
     }
 }
 

@@ -26,7 +26,9 @@ pub fn install() -> Result<()> {
             #[expect(clippy::exit, reason = "a second Ctrl-C asks to end at once")]
             std::process::exit(EXIT_CODE.into());
         }
-        crate::report::line("interrupted: finishing this step and saving; press Ctrl-C again to end at once");
+        crate::report::line(
+            "interrupted: finishing this step and saving; press Ctrl-C again to end at once",
+        );
     })
     .context("installing the Ctrl-C handler")
 }

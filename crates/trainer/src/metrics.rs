@@ -64,7 +64,14 @@ pub struct EpochSums {
 
 impl EpochSums {
     /// Adds a step on `images` images.
-    pub fn add(&mut self, images: usize, error: f64, divergence: f64, norm: f64, outcomes: &PhaseOutcomes) {
+    pub fn add(
+        &mut self,
+        images: usize,
+        error: f64,
+        divergence: f64,
+        norm: f64,
+        outcomes: &PhaseOutcomes,
+    ) {
         self.images += images as u64;
         self.reconstruction_error += error * images as f64;
         self.divergence += divergence * images as f64;
@@ -79,7 +86,11 @@ impl EpochSums {
     /// Mean losses so far.
     pub fn losses(&self, likelihood: Likelihood) -> Losses {
         let n = self.images.max(1) as f64;
-        likelihood.losses(self.reconstruction_error / n, self.reconstruction_error / n, self.divergence / n)
+        likelihood.losses(
+            self.reconstruction_error / n,
+            self.reconstruction_error / n,
+            self.divergence / n,
+        )
     }
 
     /// Mean gradient norm so far.

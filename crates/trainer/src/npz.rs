@@ -53,9 +53,7 @@ pub fn save(path: &Path, arrays: &[(&str, Array<'_>)]) -> anyhow::Result<()> {
     files::write_atomically(path, |file| {
         let mut archive = NpzWriter::new(file);
         for (name, array) in arrays {
-            array
-                .append(&mut archive, name)
-                .with_context(|| format!("the array `{name}`"))?;
+            array.append(&mut archive, name).with_context(|| format!("the array `{name}`"))?;
         }
         archive.zip_writer().finish()?;
         Ok(())
@@ -95,9 +93,7 @@ fn append<W: Write + Seek, T: npyz::AutoSerialize + Copy>(
     shape: &[usize],
     values: &[T],
 ) -> anyhow::Result<()> {
-    let room = shape
-        .iter()
-        .try_fold(1_usize, |room, axis| room.checked_mul(*axis));
+    let room = shape.iter().try_fold(1_usize, |room, axis| room.checked_mul(*axis));
     ensure!(
         room == Some(values.len()),
         "its shape {shape:?} does not hold its {} values",
@@ -132,27 +128,9 @@ mod tests {
     fn example() -> [(&'static str, Array<'static>); 3] {
         const IMAGES: &[f32] = &[0.0, -1.5, f32::MIN_POSITIVE, 3.25, f32::MAX, 6.0];
         [
-            (
-                "images",
-                Array::F32 {
-                    shape: vec![2, 3],
-                    values: IMAGES,
-                },
-            ),
-            (
-                "labels",
-                Array::U8 {
-                    shape: vec![4],
-                    values: &[0, 7, 9, 255],
-                },
-            ),
-            (
-                "steps",
-                Array::I64 {
-                    shape: vec![1, 2],
-                    values: &[i64::MIN, 5],
-                },
-            ),
+            ("images", Array::F32 { shape: vec![2, 3], values: IMAGES }),
+            ("labels", Array::U8 { shape: vec![4], values: &[0, 7, 9, 255] }),
+            ("steps", Array::I64 { shape: vec![1, 2], values: &[i64::MIN, 5] }),
         ]
     }
 
@@ -168,12 +146,8 @@ mod tests {
 
         let images = archive.by_name("images").unwrap().unwrap();
         assert_eq!(images.shape(), [2, 3]);
-        let bits: Vec<u32> = images
-            .into_vec::<f32>()
-            .unwrap()
-            .iter()
-            .map(|value| value.to_bits())
-            .collect();
+        let bits: Vec<u32> =
+            images.into_vec::<f32>().unwrap().iter().map(|value| value.to_bits()).collect();
         let expected = [0.0, -1.5, f32::MIN_POSITIVE, 3.25, f32::MAX, 6.0].map(f32::to_bits);
         assert_eq!(bits, expected);
         let labels = archive.by_name("labels").unwrap().unwrap();
@@ -189,10 +163,7 @@ mod tests {
         let (first, second) = (root.path().join("a.npz"), root.path().join("b.npz"));
         save(&first, &example()).unwrap();
         save(&second, &example()).unwrap();
-        assert_eq!(
-            std::fs::read(first).unwrap(),
-            std::fs::read(second).unwrap()
-        );
+        assert_eq!(std::fs::read(first).unwrap(), std::fs::read(second).unwrap());
     }
 
     #[test]
@@ -201,10 +172,7 @@ mod tests {
         let path = root.path().join("arrays.npz");
         save(&path, &example()).unwrap();
         let before = std::fs::read(&path).unwrap();
-        let one = |shape: &[usize]| Array::U8 {
-            shape: shape.to_vec(),
-            values: &[1, 2, 3],
-        };
+        let one = |shape: &[usize]| Array::U8 { shape: shape.to_vec(), values: &[1, 2, 3] };
         for (arrays, reason) in [
             (vec![("x", one(&[3])), ("x", one(&[3]))], "two arrays"),
             (vec![("", one(&[3]))], "letters"),
@@ -213,10 +181,7 @@ mod tests {
             (vec![("x", one(&[usize::MAX, 2]))], "does not hold"),
         ] {
             let message = format!("{:#}", save(&path, &arrays).unwrap_err());
-            assert!(
-                message.contains(reason) && message.contains("arrays.npz"),
-                "{message}"
-            );
+            assert!(message.contains(reason) && message.contains("arrays.npz"), "{message}");
         }
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }

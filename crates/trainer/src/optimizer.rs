@@ -23,7 +23,9 @@ pub struct AdamOptimizer {
 
 impl std::fmt::Debug for AdamOptimizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AdamOptimizer").field("parameters", &self.moments.len()).finish()
+        f.debug_struct("AdamOptimizer")
+            .field("parameters", &self.moments.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,7 +51,9 @@ impl AdamOptimizer {
     ) -> Result<(HopfieldVae, f64)> {
         let norm = gradient_norm(&model, gradients)?;
         if !norm.is_finite() {
-            bail!("the gradient is not a finite number; lower learning_rate or the nudging strengths");
+            bail!(
+                "the gradient is not a finite number; lower learning_rate or the nudging strengths"
+            );
         }
         let clip = max_norm.map_or(1.0, |max| (max / norm.max(f64::MIN_POSITIVE)).min(1.0));
         let mut update = Update { optimizer: self, gradients, learning_rate, clip };
@@ -98,8 +102,7 @@ impl ModuleMapper for Update<'_> {
         let shape = tensor.dims();
         let gradient = self.gradients.get::<D>(id).expect("gradient_norm has seen every gradient");
         let gradient = gradient.reshape([-1]);
-        let gradient =
-            if self.clip < 1.0 { gradient.mul_scalar(self.clip) } else { gradient };
+        let gradient = if self.clip < 1.0 { gradient.mul_scalar(self.clip) } else { gradient };
         let scale = self.optimizer.scales.get(&id).copied().unwrap_or(1.0);
         let moments = self.optimizer.moments.remove(&id);
         let rate = self.learning_rate * scale;

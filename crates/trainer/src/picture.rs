@@ -29,19 +29,8 @@ pub fn grid(
     columns: usize,
     scale: u32,
 ) -> anyhow::Result<GrayImage> {
-    let cells: Vec<_> = split(images, height, width)?
-        .into_iter()
-        .map(Some)
-        .collect();
-    paint(
-        &cells,
-        Layout {
-            height,
-            width,
-            columns,
-            scale,
-        },
-    )
+    let cells: Vec<_> = split(images, height, width)?.into_iter().map(Some).collect();
+    paint(&cells, Layout { height, width, columns, scale })
 }
 
 /// Arranges rows of inputs, each above the row of its reconstructions.
@@ -65,12 +54,7 @@ pub fn pairs(
         inputs.len(),
         outputs.len()
     );
-    let layout = Layout {
-        height,
-        width,
-        columns,
-        scale,
-    };
+    let layout = Layout { height, width, columns, scale };
     // An early check: a row may be padded only once its length is known to be sensible.
     ensure_fits(2 * inputs.len(), layout)?;
     let mut cells = Vec::new();
@@ -100,12 +84,7 @@ pub fn save_png(path: &Path, picture: &GrayImage) -> anyhow::Result<()> {
 ///
 /// When `dir` holds something already, the images are not valid or a file cannot be written.
 pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> anyhow::Result<()> {
-    let layout = Layout {
-        height,
-        width,
-        columns: 1,
-        scale: 1,
-    };
+    let layout = Layout { height, width, columns: 1, scale: 1 };
     let cells = split(images, height, width)?;
     let exists = files::is_present(dir)?;
     if exists {
@@ -118,9 +97,7 @@ pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> a
         let name = format!("{index:05}.png");
         let path = scratch.path().join(&name);
         let picture = paint(&[Some(cell)], layout)?;
-        picture
-            .save(&path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        picture.save(&path).with_context(|| format!("cannot write {}", path.display()))?;
         names.push(name);
     }
     if !exists {
@@ -162,10 +139,7 @@ mod tests {
         let picture = grid(&images, 2, 3, 2, 2).unwrap();
         assert_eq!(picture.dimensions(), (2 * 6 + 2, 2 * 4 + 2));
         let at = |x, y| picture.get_pixel(x, y).0[0];
-        assert_eq!(
-            [at(0, 0), at(1, 1), at(2, 0), at(3, 1), at(4, 0)],
-            [255, 255, 51, 51, 255]
-        );
+        assert_eq!([at(0, 0), at(1, 1), at(2, 0), at(3, 1), at(4, 0)], [255, 255, 51, 51, 255]);
         assert_eq!([at(5, 3), at(6, 0), at(7, 3), at(8, 0)], [255, 48, 48, 0]);
         assert_eq!([at(0, 3), at(0, 4), at(0, 5), at(0, 6)], [255, 48, 48, 128]);
         assert_eq!([at(5, 9), at(8, 6), at(13, 9)], [128, 48, 48]);
@@ -189,26 +163,12 @@ mod tests {
     fn what_cannot_be_drawn_is_refused() {
         let mut broken = flat(0.5).to_vec();
         broken[4] = f32::NAN;
-        assert!(
-            grid(&broken, 2, 3, 2, 2)
-                .unwrap_err()
-                .to_string()
-                .contains("pixel 4")
-        );
-        assert!(
-            grid(&[0.0; 7], 2, 3, 2, 2)
-                .unwrap_err()
-                .to_string()
-                .contains("7 values")
-        );
+        assert!(grid(&broken, 2, 3, 2, 2).unwrap_err().to_string().contains("pixel 4"));
+        assert!(grid(&[0.0; 7], 2, 3, 2, 2).unwrap_err().to_string().contains("7 values"));
         assert!(grid(&[], 2, 3, 2, 2).is_err());
-        for [height, columns, scale] in [
-            [2, 0, 2],
-            [2, 2, 0],
-            [2, 2, u32::MAX],
-            [0, 2, 2],
-            [2, u32::MAX, 2],
-        ] {
+        for [height, columns, scale] in
+            [[2, 0, 2], [2, 2, 0], [2, 2, u32::MAX], [0, 2, 2], [2, u32::MAX, 2]]
+        {
             let (height, columns) = (height as usize, columns as usize);
             let image = flat(0.0);
             assert!(grid(&image, height, 3, columns, scale).is_err());
@@ -247,10 +207,7 @@ mod tests {
             save_folder(&dir, &images, 2, 3).unwrap();
             assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
             let second = image::open(dir.join("00001.png")).unwrap().into_luma8();
-            assert_eq!(
-                (second.dimensions(), second.into_raw()),
-                ((3, 2), vec![102; 6])
-            );
+            assert_eq!((second.dimensions(), second.into_raw()), ((3, 2), vec![102; 6]));
             let message = save_folder(&dir, &images, 2, 3).unwrap_err().to_string();
             assert!(message.contains("not empty"), "{message}");
         }
@@ -261,14 +218,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let mut images = [flat(0.2), flat(0.4)].concat();
         images[8] = f32::NAN;
-        let message = format!(
-            "{:#}",
-            save_folder(&root.path().join("x"), &images, 2, 3).unwrap_err()
-        );
-        assert!(
-            message.contains("image 1") && message.contains("pixel 2"),
-            "{message}"
-        );
+        let message =
+            format!("{:#}", save_folder(&root.path().join("x"), &images, 2, 3).unwrap_err());
+        assert!(message.contains("image 1") && message.contains("pixel 2"), "{message}");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 }

@@ -47,7 +47,8 @@ mod tests {
         let draw = |seed, stream, index| normal(seed, stream, index, 8);
         let base = draw(1, Stream::Noise, 0);
         assert_eq!(base, draw(1, Stream::Noise, 0));
-        for other in [draw(2, Stream::Noise, 0), draw(1, Stream::Prior, 0), draw(1, Stream::Noise, 1)]
+        for other in
+            [draw(2, Stream::Noise, 0), draw(1, Stream::Prior, 0), draw(1, Stream::Noise, 1)]
         {
             assert_ne!(base, other);
         }

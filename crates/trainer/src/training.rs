@@ -56,14 +56,17 @@ impl Trainer {
     /// # Errors
     ///
     /// When the configuration cannot work.
-    pub fn new(run: RunDir, config: RunConfig, images: [Images; 2], device: Device) -> Result<Self> {
+    pub fn new(
+        run: RunDir,
+        config: RunConfig,
+        images: [Images; 2],
+        device: Device,
+    ) -> Result<Self> {
         let [train, test] = images;
         let model = new_model(&config, train.set().pixels(), &device)?;
         Ok(Self {
             phases: Phases::new(&config.ep)?,
-            optimizer: AdamOptimizer::new(
-                model.learning_rate_scales(config.training.visible_rate),
-            ),
+            optimizer: AdamOptimizer::new(model.learning_rate_scales(config.training.visible_rate)),
             state: TrainingState::new(config.training.seed),
             run,
             config,
@@ -104,7 +107,7 @@ impl Trainer {
         let known = |line: &&str| {
             serde_json::from_str::<EpochMetrics>(line).is_ok_and(|m| m.step <= self.state.step)
         };
-        let kept: String = text.lines().filter(known).map(|l| format!("{l}\n")).collect();
+        let kept: String = text.lines().filter(known).flat_map(|l| [l, "\n"]).collect();
         self.run.write_text(METRICS, &kept)
     }
 
@@ -162,7 +165,10 @@ impl Trainer {
             let done = self.state.step_in_epoch;
             progress.update(done, || {
                 let losses = self.state.sums.losses(likelihood);
-                format!("reconstruction {:.2} KL {:.2}", losses.reconstruction_error, losses.divergence)
+                format!(
+                    "reconstruction {:.2} KL {:.2}",
+                    losses.reconstruction_error, losses.divergence
+                )
             });
             if interrupt::requested() && done < steps {
                 return Ok(Finished::Interrupted);
@@ -175,7 +181,12 @@ impl Trainer {
         let training = &self.config.training;
         let step = self.state.step;
         let images = self.train.select(batch);
-        let noise = rng::normal(training.seed, Stream::Noise, step as u64, batch.len() * self.model.latent());
+        let noise = rng::normal(
+            training.seed,
+            Stream::Noise,
+            step as u64,
+            batch.len() * self.model.latent(),
+        );
         let noise = upload(noise, self.model.latent(), &self.device);
         let kl_weight = kl_weight(training, step);
         let result = self
@@ -385,7 +396,8 @@ mod tests {
 
     #[test]
     fn the_kl_weight_warms_up() {
-        let training = TrainingConfig { kl_warmup_steps: 4, kl_weight: 2.0, ..TrainingConfig::default() };
+        let training =
+            TrainingConfig { kl_warmup_steps: 4, kl_weight: 2.0, ..TrainingConfig::default() };
         let weights: Vec<f64> = (0..5).map(|s| kl_weight(&training, s)).collect();
         for (found, expected) in weights.iter().zip([0.5, 1.0, 1.5, 2.0, 2.0]) {
             assert!((found - expected).abs() < 1e-12, "{weights:?}");

@@ -1,4 +1,12 @@
 //! The program as a person runs it, in a temporary folder, on synthetic data.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::float_cmp,
+    clippy::many_single_char_names,
+    clippy::too_many_lines,
+    reason = "a test may stop, compare exactly, and follow the symbols of its formulas"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -52,9 +60,25 @@ fn stderr(output: &Output) -> String {
 /// A model small enough for a test, long enough to be interrupted.
 fn train<'a>(name: &'a str, images: &'a str, epochs: &'a str) -> Vec<&'a str> {
     vec![
-        "train", "--dataset", "synthetic", "--test-images", "100", "--batch-size", "32",
-        "--set", "model.hidden=[24]", "--set", "model.latent=4", "--threads", "1",
-        "--name", name, "--train-images", images, "--epochs", epochs,
+        "train",
+        "--dataset",
+        "synthetic",
+        "--test-images",
+        "100",
+        "--batch-size",
+        "32",
+        "--set",
+        "model.hidden=[24]",
+        "--set",
+        "model.latent=4",
+        "--threads",
+        "1",
+        "--name",
+        name,
+        "--train-images",
+        images,
+        "--epochs",
+        epochs,
     ]
 }
 
@@ -150,7 +174,8 @@ fn a_run_is_trained_sampled_and_reconstructed() {
     assert_eq!(metrics.len(), 3);
     let error = |m: &serde_json::Value| m["test"]["reconstruction_error"].as_f64().unwrap();
     assert!(error(&metrics[2]) < error(&metrics[0]), "no learning: {metrics:?}");
-    for file in ["config.toml", "best", "samples/epoch-0003.png", "reconstructions/epoch-0003.png"] {
+    for file in ["config.toml", "best", "samples/epoch-0003.png", "reconstructions/epoch-0003.png"]
+    {
         assert!(run.join(file).is_file(), "{file}");
     }
 
@@ -174,7 +199,9 @@ fn a_run_is_trained_sampled_and_reconstructed() {
     folder.ok(&["reconstruct", run, "--count", "20", "--out", "pairs.png"]);
     folder.ok(&["reconstruct", run, "--count", "20", "--out", "pairs.npz"]);
     let mut pairs = npyz::npz::NpzArchive::open(folder.path("pairs.npz")).unwrap();
-    for (name, shape) in [("inputs", vec![20, 28, 28]), ("images", vec![20, 28, 28]), ("labels", vec![20])] {
+    for (name, shape) in
+        [("inputs", vec![20, 28, 28]), ("images", vec![20, 28, 28]), ("labels", vec![20])]
+    {
         let array = pairs.by_name(name).unwrap().unwrap();
         assert_eq!(array.shape(), shape, "{name}");
     }
@@ -191,8 +218,17 @@ fn a_run_is_trained_sampled_and_reconstructed() {
 fn gradcheck_shows_exact_gradients() {
     let folder = Folder::new();
     let table = folder.ok(&[
-        "gradcheck", "--set", "data.dataset=synthetic", "--set", "model.hidden=[24]",
-        "--set", "model.hidden_activation=tanh", "--nudge", "0.01", "--images", "16",
+        "gradcheck",
+        "--set",
+        "data.dataset=synthetic",
+        "--set",
+        "model.hidden=[24]",
+        "--set",
+        "model.hidden_activation=tanh",
+        "--nudge",
+        "0.01",
+        "--images",
+        "16",
     ]);
     let cosines: Vec<f64> = table
         .lines()
@@ -208,7 +244,7 @@ fn wait_for_checkpoint(child: &mut Child, run: &Path) {
     let started = Instant::now();
     while !run.join("latest").exists() {
         assert!(child.try_wait().unwrap().is_none(), "ended before its first checkpoint");
-        assert!(started.elapsed() < Duration::from_secs(120), "no checkpoint");
+        assert!(started.elapsed() < Duration::from_mins(2), "no checkpoint");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -223,12 +259,8 @@ fn an_interrupted_run_saves_and_ends_where_the_uninterrupted_one_does() {
     let folder = Folder::new();
     folder.ok(&train("straight", "2048", "4"));
     let arguments = train("stopped", "2048", "4");
-    let mut child = folder
-        .command(&arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        folder.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let run = folder.path("checkpoints/stopped");
     wait_for_checkpoint(&mut child, &run);
     std::thread::sleep(Duration::from_millis(20));
@@ -237,7 +269,8 @@ fn an_interrupted_run_saves_and_ends_where_the_uninterrupted_one_does() {
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{text}");
     assert!(text.contains("hvae train --resume checkpoints/stopped"), "{text}");
-    let state: serde_json::Value = serde_json::from_slice(&read(&newest(&run).join("state.json"))).unwrap();
+    let state: serde_json::Value =
+        serde_json::from_slice(&read(&newest(&run).join("state.json"))).unwrap();
     assert!(state["step"].as_u64().unwrap() < 256, "was not interrupted: {state}");
     folder.ok(&["train", "--resume", "checkpoints/stopped", "--threads", "1"]);
     assert_same_run(&folder.path("checkpoints/straight"), &run);
@@ -248,7 +281,8 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let folder = Folder::new();
     folder.ok(&train("straight", "1024", "4"));
     let run = folder.path("checkpoints/killed");
-    let mut child = folder.command(&train("killed", "1024", "4")).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        folder.command(&train("killed", "1024", "4")).stderr(Stdio::null()).spawn().unwrap();
     wait_for_checkpoint(&mut child, &run);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -291,7 +325,9 @@ fn damaged_checkpoints_are_named_and_never_used() {
 
     let state = checkpoint.join("state.json");
     let text = String::from_utf8(read(&state)).unwrap();
-    for damaged in [text.replace("\"format\": 1", "\"format\": 99"), text[..text.len() / 2].to_owned()] {
+    for damaged in
+        [text.replace("\"format\": 1", "\"format\": 99"), text[..text.len() / 2].to_owned()]
+    {
         std::fs::write(&state, damaged).unwrap();
         let text = folder.fails(1, &sample);
         assert!(text.contains("state.json"), "{text}");

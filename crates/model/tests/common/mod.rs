@@ -12,7 +12,13 @@ pub(crate) fn rng(seed: u64) -> ChaCha8Rng {
 }
 
 /// Uniform in `[low, high)`.
-pub(crate) fn uniform(shape: [usize; 2], low: f32, high: f32, seed: u64, device: &Device) -> Tensor<2> {
+pub(crate) fn uniform(
+    shape: [usize; 2],
+    low: f32,
+    high: f32,
+    seed: u64,
+    device: &Device,
+) -> Tensor<2> {
     let mut rng = rng(seed);
     let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| rng.random_range(low..high)).collect();
     Tensor::from_data(TensorData::new(values, shape), device)

@@ -179,6 +179,7 @@ impl Anderson {
 
     /// Unnormalised weights: the solution of `(G / max g^2 + ridge I) w = 1` for every sample, by
     /// elimination without pivoting (the matrix is symmetric and positive definite).
+    #[expect(clippy::needless_range_loop, reason = "elimination reads best with indices")]
     fn weights(&self, memory: &AndersonMemory) -> Vec<Tensor<2>> {
         let count = memory.entries.len();
         let scale = (0..count)

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use hvae_model::{EpConfig, HopfieldVae, Phases};
 
 use crate::checkpoint::{RunDir, Which};
-use crate::cli::{GradcheckArgs, Global};
+use crate::cli::{Global, GradcheckArgs};
 use crate::config::RunConfig;
 use crate::data::Split;
 use crate::images::{Images, upload};
@@ -18,7 +18,8 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let run = args.run.as_deref().map(RunDir::open).transpose()?;
     let file = run.as_ref().map(RunDir::config_path);
     let config = RunConfig::resolve(file.as_deref(), &args.set)?;
-    let test = Images::load(&config.data, Split::Test, &global.data_dir, global.verbosity(), device)?;
+    let test =
+        Images::load(&config.data, Split::Test, &global.data_dir, global.verbosity(), device)?;
     let fresh = training::new_model(&config, test.set().pixels(), device)?;
     let model = match &run {
         Some(run) => run.load_model(Which::Latest, fresh)?.0,
@@ -35,7 +36,10 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let sweeps = args.sweeps as usize;
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
     let names = names(&model);
-    report::result(&format!("{:>10}  {:>12}  {:<32}  {:>9}  {:>10}", "nudge", "sweeps", "parameter", "cosine", "norm ratio"));
+    report::result(&format!(
+        "{:>10}  {:>12}  {:<32}  {:>9}  {:>10}",
+        "nudge", "sweeps", "parameter", "cosine", "norm ratio"
+    ));
     let nudges = if args.nudge.is_empty() { vec![config.ep.nudge] } else { args.nudge.clone() };
     for nudge in nudges {
         let ep = EpConfig { nudge, ..config.ep.clone() };
@@ -44,7 +48,11 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
         let mean = |o: &[hvae_solver::Outcome]| {
             o.iter().map(|o| o.steps as f64).sum::<f64>() / o.len().max(1) as f64
         };
-        let sweeps = format!("{:.1}+{:.1}", mean(&step.outcomes.decoder_free), mean(&step.outcomes.decoder_nudged));
+        let sweeps = format!(
+            "{:.1}+{:.1}",
+            mean(&step.outcomes.decoder_free),
+            mean(&step.outcomes.decoder_nudged)
+        );
         for (name, id, rank) in &names {
             let (cosine, ratio) = compare(&step.gradients, &exact, *id, *rank)?;
             report::result(&format!(

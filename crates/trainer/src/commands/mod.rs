@@ -42,10 +42,8 @@ pub fn run(cli: Cli) -> Result<Ended> {
     }
     let device = device::open(&global.device)?;
     match cli.command {
-        Command::Train(args) => train::run(*args, &global, device),
-        Command::Gradcheck(args) => {
-            gradcheck::run(&args, &global, &device).map(|()| Ended::Done)
-        }
+        Command::Train(args) => train::run(&args, &global, device),
+        Command::Gradcheck(args) => gradcheck::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Sample(args) => sample::run(&args, &device).map(|()| Ended::Done),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)

@@ -13,7 +13,9 @@ pub(super) fn run(args: &SampleArgs, device: &Device) -> Result<()> {
     let (rows, columns) = args.grid;
     let count = args.count.map_or(rows * columns, |c| c as usize);
     if matches!(output, Output::Png) && count > rows * columns {
-        bail!("{count} samples do not fit a grid of {rows}x{columns}; enlarge --grid, or write a .npz or a folder");
+        bail!(
+            "{count} samples do not fit a grid of {rows}x{columns}; enlarge --grid, or write a .npz or a folder"
+        );
     }
     let trained = load(&args.run, args.checkpoint, device)?;
     let images = training::sample(&trained.model, count, args.seed, &trained.phases, device)?;

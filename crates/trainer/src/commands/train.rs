@@ -15,21 +15,17 @@ use crate::{files, interrupt, report};
 
 use super::Ended;
 
-pub(super) fn run(args: TrainArgs, global: &Global, device: Device) -> Result<Ended> {
+pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<Ended> {
     interrupt::install()?;
-    let (target, config) = match &args.resume {
-        Some(path) => {
-            let (run, config) = resumed(path, args.epochs)?;
-            (Target::Existing(run), config)
-        }
-        None => {
-            let config = RunConfig::resolve(args.config.as_deref(), &overrides(&args))?;
-            (Target::New(new_path(&args)?), config)
-        }
+    let (target, config) = if let Some(path) = &args.resume {
+        let (run, config) = resumed(path, args.epochs)?;
+        (Target::Existing(run), config)
+    } else {
+        let config = RunConfig::resolve(args.config.as_deref(), &overrides(args))?;
+        (Target::New(new_path(args)?), config)
     };
-    let load = |split| {
-        Images::load(&config.data, split, &global.data_dir, global.verbosity(), &device)
-    };
+    let load =
+        |split| Images::load(&config.data, split, &global.data_dir, global.verbosity(), &device);
     let images = [load(Split::Train)?, load(Split::Test)?];
     let resume = matches!(target, Target::Existing(_));
     let run = match target {
@@ -49,7 +45,8 @@ pub(super) fn run(args: TrainArgs, global: &Global, device: Device) -> Result<En
         return Ok(Ended::Done);
     }
     let step = trainer.state().step;
-    let doing = if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
+    let doing =
+        if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
     report::line(&format!("{doing} {shown}"));
     let finished = trainer.train()?;
     report::result(&shown);

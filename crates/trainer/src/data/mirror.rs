@@ -17,11 +17,7 @@ pub(super) fn agent_for(mirror: &str) -> Agent {
         .timeout_connect(Some(Duration::from_secs(5)))
         .timeout_per_read(Some(Duration::from_secs(20)))
         .timeout_global(Some(Duration::from_mins(15)));
-    let config = if is_this_machine(mirror) {
-        config.proxy(None)
-    } else {
-        config
-    };
+    let config = if is_this_machine(mirror) { config.proxy(None) } else { config };
     config.build().into()
 }
 
@@ -41,10 +37,8 @@ pub(super) fn download(
     let response = agent.get(url).call()?;
     let body = response.into_body();
     let bar = verbosity.byte_bar(file.name, &format!("fetching {url}"), body.content_length());
-    let content = packed::read_at_most(
-        bar.wrap_read(body.into_reader()),
-        packed::packed_limit(file.bytes),
-    );
+    let content =
+        packed::read_at_most(bar.wrap_read(body.into_reader()), packed::packed_limit(file.bytes));
     bar.finish_and_clear();
     content
 }
@@ -85,12 +79,7 @@ pub(super) mod tests {
     }
 
     fn fetch(mirror: &str) -> anyhow::Result<Vec<u8>> {
-        download(
-            &agent_for(mirror),
-            mirror,
-            &small_files()[0],
-            Verbosity::Quiet,
-        )
+        download(&agent_for(mirror), mirror, &small_files()[0], Verbosity::Quiet)
     }
 
     #[test]
@@ -101,32 +90,19 @@ pub(super) mod tests {
 
     #[test]
     fn an_incomplete_or_endless_body_is_an_error() {
-        let message = format!(
-            "{:#}",
-            fetch(&mirror(|_| response(b"half", 8))).unwrap_err()
-        );
+        let message = format!("{:#}", fetch(&mirror(|_| response(b"half", 8))).unwrap_err());
         assert!(message.contains("too early"), "{message}");
-        let message = fetch(&mirror(|_| whole(&[0; 10_000])))
-            .unwrap_err()
-            .to_string();
+        let message = fetch(&mirror(|_| whole(&[0; 10_000]))).unwrap_err().to_string();
         assert!(message.contains("more than"), "{message}");
     }
 
     #[test]
     fn this_machine_is_told_from_others() {
-        for mirror in [
-            "http://localhost:80/x",
-            "http://127.0.0.1/x",
-            "http://[::1]:8080",
-        ] {
+        for mirror in ["http://localhost:80/x", "http://127.0.0.1/x", "http://[::1]:8080"] {
             assert!(is_this_machine(mirror), "{mirror}");
             assert!(agent_for(mirror).config().proxy().is_none(), "{mirror}");
         }
-        for mirror in [
-            "https://localhost.example/x",
-            "http://10.0.0.1/127.0.0.1",
-            "x y",
-        ] {
+        for mirror in ["https://localhost.example/x", "http://10.0.0.1/127.0.0.1", "x y"] {
             assert!(!is_this_machine(mirror), "{mirror}");
         }
     }

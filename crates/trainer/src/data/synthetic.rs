@@ -29,39 +29,20 @@ use Stroke::{Circle, Disc, Line};
 
 /// The strokes of each class.
 const SIGNS: [&[Stroke]; CLASSES as usize] = [
-    &[Circle {
-        centre: [0.0, 0.0],
-        radius: 0.85,
-    }],
+    &[Circle { centre: [0.0, 0.0], radius: 0.85 }],
     &[Line([0.0, -1.0], [0.0, 1.0])],
     &[Line([-1.0, 0.0], [1.0, 0.0])],
     &[Line([-0.9, 0.9], [0.9, -0.9])],
     &[Line([0.0, -1.0], [0.0, 1.0]), Line([-1.0, 0.0], [1.0, 0.0])],
-    &[
-        Line([-0.85, -0.85], [0.85, 0.85]),
-        Line([-0.85, 0.85], [0.85, -0.85]),
-    ],
+    &[Line([-0.85, -0.85], [0.85, 0.85]), Line([-0.85, 0.85], [0.85, -0.85])],
     &[
         Line([-0.8, -0.8], [0.8, -0.8]),
         Line([0.8, -0.8], [0.8, 0.8]),
         Line([0.8, 0.8], [-0.8, 0.8]),
         Line([-0.8, 0.8], [-0.8, -0.8]),
     ],
-    &[
-        Line([0.0, -0.9], [0.9, 0.8]),
-        Line([0.9, 0.8], [-0.9, 0.8]),
-        Line([-0.9, 0.8], [0.0, -0.9]),
-    ],
-    &[
-        Circle {
-            centre: [0.0, -0.5],
-            radius: 0.45,
-        },
-        Circle {
-            centre: [0.0, 0.5],
-            radius: 0.45,
-        },
-    ],
+    &[Line([0.0, -0.9], [0.9, 0.8]), Line([0.9, 0.8], [-0.9, 0.8]), Line([-0.9, 0.8], [0.0, -0.9])],
+    &[Circle { centre: [0.0, -0.5], radius: 0.45 }, Circle { centre: [0.0, 0.5], radius: 0.45 }],
     &[Disc { radius: 0.7 }],
 ];
 
@@ -81,10 +62,7 @@ impl Look {
         let mut between = |low: f32, high: f32| low + (high - low) * random.random::<f32>();
         let middle = f32::from(SIDE) / 2.0;
         Self {
-            centre: [
-                between(middle - 2.0, middle + 2.0),
-                between(middle - 2.0, middle + 2.0),
-            ],
+            centre: [between(middle - 2.0, middle + 2.0), between(middle - 2.0, middle + 2.0)],
             scale: between(7.0, 10.0),
             slant: between(-0.2, 0.2),
             half_thickness: between(0.9, 1.7),
@@ -105,18 +83,9 @@ pub fn synthetic(count: usize, seed: u64, split: Split) -> ImageSet {
     let labels: Vec<u8> = (0..CLASSES).cycle().take(count).collect();
     let mut images = Vec::with_capacity(count * PIXELS);
     for label in &labels {
-        draw(
-            SIGNS[usize::from(*label)],
-            Look::random(&mut random),
-            &mut images,
-        );
+        draw(SIGNS[usize::from(*label)], Look::random(&mut random), &mut images);
     }
-    ImageSet {
-        images,
-        labels,
-        height: SIDE.into(),
-        width: SIDE.into(),
-    }
+    ImageSet { images, labels, height: SIDE.into(), width: SIDE.into() }
 }
 
 #[allow(
@@ -129,10 +98,8 @@ fn draw(sign: &[Stroke], look: Look, images: &mut Vec<u8>) {
         for column in 0..SIDE {
             let y = (f32::from(row) + 0.5 - look.centre[1]) / look.scale;
             let x = (f32::from(column) + 0.5 - look.centre[0]) / look.scale + look.slant * y;
-            let nearest = sign
-                .iter()
-                .map(|stroke| stroke.distance([x, y]))
-                .fold(f32::INFINITY, f32::min);
+            let nearest =
+                sign.iter().map(|stroke| stroke.distance([x, y])).fold(f32::INFINITY, f32::min);
             // A pixel at the edge of the stroke is partly covered.
             let cover = (look.half_thickness + 0.5 - nearest * look.scale).clamp(0.0, 1.0);
             images.push((cover * look.ink * 255.0).round() as u8);
@@ -185,9 +152,7 @@ mod tests {
         let sum = synthetic(200, 1, Split::Train)
             .bytes()
             .iter()
-            .fold(0_u32, |sum, byte| {
-                sum.wrapping_mul(31).wrapping_add(u32::from(*byte))
-            });
+            .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
         assert_eq!(sum, 2_920_804_887);
     }
 
@@ -203,10 +168,7 @@ mod tests {
             assert!(count(128..=255) >= 15, "image {index} is too faint");
             assert!(count(1..=199) >= 10, "image {index} has hard edges");
             assert!(count(0..=0) >= 300, "image {index} is too full");
-            let border = image
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| at % 28 == 0 || at % 28 == 27);
+            let border = image.iter().enumerate().filter(|(at, _)| at % 28 == 0 || at % 28 == 27);
             assert!(border.map(|(_, byte)| usize::from(*byte)).sum::<usize>() < 1500);
         }
     }
@@ -214,10 +176,7 @@ mod tests {
     /// Classes can be told apart: the nearest class mean names most images of the other split.
     #[test]
     fn classes_differ_and_images_of_a_class_agree() {
-        let (train, test) = (
-            synthetic(1000, 5, Split::Train),
-            synthetic(200, 5, Split::Test),
-        );
+        let (train, test) = (synthetic(1000, 5, Split::Train), synthetic(200, 5, Split::Test));
         let mut means = vec![vec![0.0_f32; PIXELS]; 10];
         for index in 0..train.len() {
             let mean = &mut means[usize::from(train.labels()[index])];

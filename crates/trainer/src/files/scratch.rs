@@ -46,13 +46,8 @@ pub fn scratch_dir_in(parent: &Path) -> anyhow::Result<ScratchDir> {
     };
     let folder =
         create().with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-    let lock = File::open(folder.path())
-        .ok()
-        .filter(|handle| handle.try_lock().is_ok());
-    Ok(ScratchDir {
-        folder,
-        _lock: lock,
-    })
+    let lock = File::open(folder.path()).ok().filter(|handle| handle.try_lock().is_ok());
+    Ok(ScratchDir { folder, _lock: lock })
 }
 
 /// Removes the scratch files and folders in `parent` that killed processes left behind.
@@ -73,11 +68,7 @@ pub fn remove_stale_scratch(parent: &Path) -> anyhow::Result<()> {
     };
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", parent.display()))?;
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(PREFIX.as_bytes())
-        {
+        if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             remove_unless_in_use(&entry.path())
                 .with_context(|| format!("cannot remove {}", entry.path().display()))?;
         }
@@ -126,9 +117,8 @@ mod tests {
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }

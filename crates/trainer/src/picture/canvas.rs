@@ -31,11 +31,7 @@ pub(super) fn split(images: &[f32], height: usize, width: usize) -> anyhow::Resu
         images.len()
     );
     if let Some(at) = images.iter().position(|value| value.is_nan()) {
-        bail!(
-            "image {} has a value that is not a number, at pixel {}",
-            at / pixels,
-            at % pixels
-        );
+        bail!("image {} has a value that is not a number, at pixel {}", at / pixels, at % pixels);
     }
     Ok(images.chunks_exact(pixels).collect())
 }
@@ -52,12 +48,7 @@ pub(super) fn paint(cells: &[Option<&[f32]>], layout: Layout) -> anyhow::Result<
 }
 
 pub(super) fn ensure_fits(cells: usize, layout: Layout) -> anyhow::Result<(u32, u32)> {
-    let Layout {
-        height,
-        width,
-        columns,
-        scale,
-    } = layout;
+    let Layout { height, width, columns, scale } = layout;
     extent(cells, layout).with_context(|| {
         format!(
             "{cells} images of {height} by {width} pixels in {columns} columns at scale {scale} \
@@ -68,12 +59,7 @@ pub(super) fn ensure_fits(cells: usize, layout: Layout) -> anyhow::Result<(u32, 
 
 /// Width and height of the whole picture, or `None` when it is empty or too large.
 fn extent(cells: usize, layout: Layout) -> Option<(u32, u32)> {
-    let Layout {
-        height,
-        width,
-        columns,
-        scale,
-    } = layout;
+    let Layout { height, width, columns, scale } = layout;
     if columns == 0 || scale == 0 {
         return None;
     }
@@ -82,25 +68,14 @@ fn extent(cells: usize, layout: Layout) -> Option<(u32, u32)> {
         let cell = u32::try_from(pixels).ok()?.checked_mul(scale)?;
         cells.checked_mul(cell.checked_add(GAP)?)?.checked_sub(GAP)
     };
-    let (across, down) = (
-        side(columns, width)?,
-        side(cells.div_ceil(columns), height)?,
-    );
+    let (across, down) = (side(columns, width)?, side(cells.div_ceil(columns), height)?);
     // A limit well above any useful picture keeps a slip from taking all the memory.
     (u64::from(across) * u64::from(down) <= 1 << 30).then_some((across, down))
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "`extent` has checked that every pixel fits"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "`extent` has checked that every pixel fits")]
 fn paint_cell(picture: &mut GrayImage, cell: &[f32], index: usize, layout: Layout) {
-    let Layout {
-        height,
-        width,
-        columns,
-        scale,
-    } = layout;
+    let Layout { height, width, columns, scale } = layout;
     let left = (index % columns) as u32 * (width as u32 * scale + GAP);
     let top = (index / columns) as u32 * (height as u32 * scale + GAP);
     for y in 0..height as u32 * scale {
@@ -126,54 +101,20 @@ mod tests {
 
     #[test]
     fn gaps_lie_between_cells_only() {
-        let layout = Layout {
-            height: 28,
-            width: 20,
-            columns: 10,
-            scale: 2,
-        };
+        let layout = Layout { height: 28, width: 20, columns: 10, scale: 2 };
         assert_eq!(extent(57, layout), Some((10 * 40 + 9 * 2, 6 * 56 + 5 * 2)));
-        assert_eq!(
-            extent(
-                1,
-                Layout {
-                    columns: 1,
-                    ..layout
-                }
-            ),
-            Some((40, 56))
-        );
+        assert_eq!(extent(1, Layout { columns: 1, ..layout }), Some((40, 56)));
     }
 
     #[test]
     fn sizes_that_overflow_are_refused() {
-        let layout = Layout {
-            height: 28,
-            width: 28,
-            columns: 1,
-            scale: 1,
-        };
+        let layout = Layout { height: 28, width: 28, columns: 1, scale: 1 };
         for layout in [
-            Layout {
-                scale: u32::MAX,
-                ..layout
-            },
-            Layout {
-                width: u32::MAX as usize,
-                ..layout
-            },
-            Layout {
-                height: usize::MAX,
-                ..layout
-            },
-            Layout {
-                columns: 0,
-                ..layout
-            },
-            Layout {
-                columns: usize::MAX,
-                ..layout
-            },
+            Layout { scale: u32::MAX, ..layout },
+            Layout { width: u32::MAX as usize, ..layout },
+            Layout { height: usize::MAX, ..layout },
+            Layout { columns: 0, ..layout },
+            Layout { columns: usize::MAX, ..layout },
         ] {
             assert_eq!(extent(100, layout), None, "{layout:?}");
         }
@@ -182,9 +123,6 @@ mod tests {
 
     #[test]
     fn shades_are_rounded() {
-        assert_eq!(
-            [0.0, 0.1, 0.5, 0.998, 1.0].map(shade),
-            [0, 26, 128, 254, 255]
-        );
+        assert_eq!([0.0, 0.1, 0.5, 0.998, 1.0].map(shade), [0, 26, 128, 254, 255]);
     }
 }
