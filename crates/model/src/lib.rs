@@ -42,6 +42,7 @@
 
 mod activation;
 mod config;
+mod drive;
 mod eqprop;
 mod error;
 mod latent;

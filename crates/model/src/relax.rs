@@ -3,7 +3,8 @@
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{BlockMap, Damped, Outcome, Solution, State, StoppingRule, Sweep, solve};
 
-use crate::{HopfieldNetwork, ModelError};
+use crate::drive::Drive;
+use crate::{HopfieldNetwork, LayerSpec, ModelError};
 
 /// What a layer does during a phase.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ pub struct Relaxation<'n> {
     /// Layer of each component.
     free: Vec<usize>,
     /// Drive of each component, `[batch, n_k]`.
-    drive: Vec<Tensor<2>>,
+    drive: Vec<Drive>,
     blocks: Vec<Vec<usize>>,
     /// The local slopes `c_k g_k'` where the dynamics are linearised, see [`Self::loop_gain`].
     slopes: Option<Vec<Tensor<2>>>,
@@ -81,7 +82,8 @@ impl<'n> Relaxation<'n> {
         if free.is_empty() {
             return Err(ModelError::Network("a phase needs a free layer".to_owned()));
         }
-        let drive = free.iter().map(|&k| drive(network, k, &clamped, batch)).collect();
+        let drive =
+            free.iter().map(|&k| Drive::Tensor(drive(network, k, &clamped, batch))).collect();
         let blocks = colour(network, &free);
         Ok(Self { network, clamped, free, drive, blocks, slopes: None })
     }
@@ -95,8 +97,8 @@ impl<'n> Relaxation<'n> {
     #[must_use]
     pub fn nudged(mut self, k: usize, force: &Tensor<2>, scale: f64) -> Self {
         let component = self.component(k);
-        let drive = self.drive[component].clone();
-        self.drive[component] = drive - force.clone().mul_scalar(scale);
+        let drive = self.drive[component].tensor() - force.clone().mul_scalar(scale);
+        self.drive[component] = Drive::Tensor(drive);
         self
     }
 
@@ -104,16 +106,15 @@ impl<'n> Relaxation<'n> {
     #[must_use]
     pub(crate) fn stacked(self, other: &Self) -> Self {
         let pairs = self.drive.into_iter().zip(&other.drive);
-        let drive = pairs.map(|(a, b)| Tensor::cat(vec![a, b.clone()], 0)).collect();
-        Self { drive, ..self }
+        let both = pairs.map(|(a, b)| Tensor::cat(vec![a.tensor(), b.tensor()], 0));
+        Self { drive: both.map(Drive::Tensor).collect(), ..self }
     }
 
     /// Where a phase starts when nothing better is known: every free layer as if no other free
     /// layer were active, `g(c * drive)`.
     pub fn guess(&self) -> State {
-        let states =
-            (0..self.free.len()).map(|i| self.activate(i, self.drive[i].clone())).collect();
-        State::new(states).expect("all drives have one batch size")
+        let states = (0..self.free.len()).map(|i| self.drive[i].activate(None, self.spec(i)));
+        State::new(states.collect()).expect("all drives have one batch size")
     }
 
     /// Relaxes from `start` by block sweeps, damped by `damping` (0 is undamped; needed only for
@@ -128,7 +129,9 @@ impl<'n> Relaxation<'n> {
         damping: f64,
         rule: &StoppingRule,
     ) -> Result<Solution, ModelError> {
-        Ok(solve(Sweep(self.clone()), start, &Damped::new(damping)?, rule)?)
+        let drive = self.drive.iter().map(Drive::prepare).collect();
+        let prepared = Self { drive, ..self.clone() };
+        Ok(solve(Sweep(prepared), start, &Damped::new(damping)?, rule)?)
     }
 
     /// The free equilibrium from [`Self::guess`], damped by `damping`.
@@ -190,11 +193,8 @@ impl<'n> Relaxation<'n> {
         self.free.iter().position(|&f| f == k).expect("the layer is free in this phase")
     }
 
-    /// `g(c a)` for component `i`.
-    fn activate(&self, i: usize, a: Tensor<2>) -> Tensor<2> {
-        let spec = &self.network.layers[self.free[i]].spec;
-        let is_one = (spec.gain - 1.0).abs() < f64::EPSILON;
-        spec.activation.apply(if is_one { a } else { a.mul_scalar(spec.gain) })
+    fn spec(&self, component: usize) -> &LayerSpec {
+        &self.network.layers[self.free[component]].spec
     }
 }
 
@@ -213,14 +213,13 @@ impl BlockMap for Relaxation<'_> {
             let slope = slopes[component].clone();
             return field.map_or_else(|| slope.zeros_like(), |f| f * slope.clone());
         }
-        let drive = self.drive[component].clone();
-        self.activate(component, field.map_or(drive.clone(), |f| f + drive))
+        self.drive[component].activate(field, self.spec(component))
     }
 
     fn select(&self, rows: &Tensor<1, Int>) -> Self {
         let pick = |t: &Tensor<2>| t.clone().select(0, rows.clone());
         Self {
-            drive: self.drive.iter().map(pick).collect(),
+            drive: self.drive.iter().map(|d| d.select(rows)).collect(),
             slopes: self.slopes.as_ref().map(|s| s.iter().map(pick).collect()),
             ..self.clone()
         }
@@ -272,7 +271,8 @@ fn drive(
 }
 
 /// Groups the free layers so that no two of a group are coupled: each takes the first group
-/// that has no neighbour of it.
+/// that has no neighbour of it. The group with the most units comes first: a sweep never reads,
+/// and a check never measures, the old states of the first.
 fn colour(network: &HopfieldNetwork, free: &[usize]) -> Vec<Vec<usize>> {
     let coupled = |a: usize, b: usize| {
         network.couplings.iter().any(|c| (c.lower, c.upper) == (a.min(b), a.max(b)))
@@ -285,5 +285,9 @@ fn colour(network: &HopfieldNetwork, free: &[usize]) -> Vec<Vec<usize>> {
             None => blocks.push(vec![component]),
         }
     }
+    let units = |block: &Vec<usize>| {
+        block.iter().map(|&c| network.layers[free[c]].spec.size).sum::<usize>()
+    };
+    blocks.sort_by_key(|block| std::cmp::Reverse(units(block)));
     blocks
 }
