@@ -4,6 +4,8 @@
 //! those steps, one pass over memory each and on one thread, cost as much as the product, so there
 //! they are one pass on all threads. Elsewhere they stay tensor operations, which the device fuses.
 
+#![expect(clippy::inline_always, reason = "a call left in the loop would keep it scalar")]
+
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -11,8 +13,8 @@ use rayon::prelude::*;
 
 use crate::{Activation, LayerSpec};
 
-/// Values that one thread works on at a time: 64 kB, within the nearest caches.
-const CHUNK: usize = 1 << 14;
+/// Values that one thread works on at a time. Fewer are done sooner than a second thread is woken.
+const CHUNK: usize = 1 << 17;
 
 /// The drive of a layer, `[batch, n]`.
 #[derive(Debug, Clone)]
@@ -97,27 +99,58 @@ fn fused(field: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
         field.into_data().try_into_vec().expect("a float tensor of this crate is f32");
     let gain = layer.gain as f32;
     match layer.activation {
-        Activation::Identity => sweep(&mut values, drive, |a| gain * a),
-        // Written so that a number that is not one stays so.
-        Activation::Relu => sweep(&mut values, drive, |a| if a < 0.0 { 0.0 } else { gain * a }),
-        Activation::HardSigmoid => sweep(&mut values, drive, |a| (gain * a).clamp(0.0, 1.0)),
-        Activation::Sigmoid => sweep(&mut values, drive, |a| sigmoid(gain * a)),
-        Activation::Tanh => sweep(&mut values, drive, |a| (gain * a).tanh()),
+        Activation::Identity => sweep(&mut values, drive, gain, Identity),
+        Activation::Relu => sweep(&mut values, drive, gain, Relu),
+        Activation::HardSigmoid => sweep(&mut values, drive, gain, HardSigmoid),
+        Activation::Sigmoid => sweep(&mut values, drive, gain, Sigmoid),
+        Activation::Tanh => sweep(&mut values, drive, gain, Tanh),
     }
     Tensor::from_data(TensorData::new(values, dims), &Device::flex())
 }
 
-/// `v <- g(v + d)` over two equally long slices, on all threads and with the widest vectors that
-/// the processor has.
-fn sweep(values: &mut [f32], drive: &[f32], g: impl Fn(f32) -> f32 + Sync) {
-    let arch = pulp::Arch::new();
-    values.par_chunks_mut(CHUNK).zip(drive.par_chunks(CHUNK)).for_each(|(values, drive)| {
-        arch.dispatch(|| {
-            for (v, d) in values.iter_mut().zip(drive) {
-                *v = g(*v + d);
+/// A nonlinearity of one number. A trait rather than a closure because the loop around it only
+/// becomes vector code when the call is inlined without fail.
+trait Scalar: Copy + Sync {
+    fn of(self, a: f32) -> f32;
+}
+
+macro_rules! scalar {
+    ($name:ident, $a:ident => $value:expr) => {
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl Scalar for $name {
+            #[inline(always)]
+            fn of(self, $a: f32) -> f32 {
+                $value
             }
-        });
-    });
+        }
+    };
+}
+
+scalar!(Identity, a => a);
+// Written so that a number that is not one stays so.
+scalar!(Relu, a => if a < 0.0 { 0.0 } else { a });
+scalar!(HardSigmoid, a => a.clamp(0.0, 1.0));
+scalar!(Sigmoid, a => sigmoid(a));
+scalar!(Tanh, a => a.tanh());
+
+/// `v <- g(gain (v + d))` over two equally long slices, on all threads and with the widest vectors
+/// that the processor has.
+fn sweep<G: Scalar>(values: &mut [f32], drive: &[f32], gain: f32, g: G) {
+    struct Kernel<'a, G>(&'a mut [f32], &'a [f32], f32, G);
+    impl<G: Scalar> pulp::NullaryFnOnce for Kernel<'_, G> {
+        type Output = ();
+        #[inline(always)]
+        fn call(self) {
+            let Self(values, drive, gain, g) = self;
+            for (v, d) in values.iter_mut().zip(drive) {
+                *v = g.of(gain * (*v + *d));
+            }
+        }
+    }
+    let arch = pulp::Arch::new();
+    let chunks = values.par_chunks_mut(CHUNK).zip(drive.par_chunks(CHUNK));
+    chunks.for_each(|(values, drive)| arch.dispatch(Kernel(values, drive, gain, g)));
 }
 
 /// `1/(1 + exp(-x))`, to within 2e-7, without a branch.

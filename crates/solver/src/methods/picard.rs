@@ -53,6 +53,9 @@ impl Method for Damped {
 
     fn step(&self, state: State, image: State, (): &mut ()) -> State {
         let damping = self.damping;
+        if damping == 0.0 {
+            return image;
+        }
         image.zip(state, |f, s| f.mul_scalar(1.0 - damping) + s.mul_scalar(damping))
     }
 }
