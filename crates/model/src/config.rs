@@ -6,10 +6,31 @@ use crate::eqprop::Nudging;
 use crate::error::require;
 use crate::{Activation, LayerSpec, ModelError};
 
-/// The architecture and objective of a Hopfield VAE.
+/// A member of the family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Encoder and decoder are layered Hopfield networks, trained by equilibrium propagation.
+    HVae,
+    /// The same layers without feedback, trained by backpropagation: the yardstick.
+    FVae,
+}
+
+impl Kind {
+    /// `h-vae` or `f-vae`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HVae => "h-vae",
+            Self::FVae => "f-vae",
+        }
+    }
+}
+
+/// The architecture and objective of a VAE.
 ///
 /// | setting | default | meaning | range |
 /// |---|---|---|---|
+/// | `kind` | `h-vae` | which member of the family | `h-vae`, `f-vae` |
 /// | `hidden` | `[512]` | sizes of the hidden layers from the image to the latent; mirrored in the decoder | each >= 1 |
 /// | `latent` | 16 | latent dimensions | >= 1 |
 /// | `hidden_activation` | `relu` | | |
@@ -24,6 +45,8 @@ use crate::{Activation, LayerSpec, ModelError};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VaeConfig {
+    /// Which member of the family.
+    pub kind: Kind,
     /// Sizes of the hidden layers, from the image to the latent.
     pub hidden: Vec<usize>,
     /// Latent dimensions.
@@ -45,6 +68,7 @@ pub struct VaeConfig {
 impl Default for VaeConfig {
     fn default() -> Self {
         Self {
+            kind: Kind::HVae,
             hidden: vec![512],
             latent: 16,
             hidden_activation: Activation::Relu,

@@ -18,6 +18,7 @@ const CHUNK: usize = 1 << 17;
 
 /// The drive of a layer, `[batch, n]`.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are a handful of drives in a phase")]
 pub(crate) enum Drive {
     /// Anywhere.
     Tensor(Tensor<2>),

@@ -36,7 +36,7 @@
 //! # Map of the crate
 //!
 //! [`Activation`] and [`HopfieldNetwork`] hold the energy; [`Relaxation`] its dynamics with some
-//! layers clamped; [`gradient`] the learning rule; [`HopfieldVae`] puts two networks together.
+//! layers clamped; [`gradient`] the learning rule; [`Vae`] puts two networks together.
 //! The crate opens no file, prints nothing and has no random numbers of its own.
 #![recursion_limit = "256"]
 
@@ -45,6 +45,7 @@ mod config;
 mod drive;
 mod eqprop;
 mod error;
+mod feedforward;
 mod latent;
 mod network;
 mod reference;
@@ -52,10 +53,10 @@ mod relax;
 mod vae;
 
 pub use activation::Activation;
-pub use config::{EpConfig, VaeConfig};
+pub use config::{EpConfig, Kind, VaeConfig};
 pub use eqprop::{EpGradient, Force, Nudge, Nudging, Strength, gradient};
 pub use error::ModelError;
 pub use latent::{LOG_VARIANCE_RANGE, Posterior};
 pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};
 pub use relax::{Equilibrium, Relaxation, Role};
-pub use vae::{HopfieldVae, PhaseOutcomes, Phases, Reconstruction, TrainingStep};
+pub use vae::{PhaseOutcomes, Phases, Reconstruction, TrainingStep, Vae};

@@ -7,9 +7,9 @@ use hvae_solver::{FixedPointMap, Sweep};
 
 use crate::latent::Posterior;
 use crate::relax::Relaxation;
-use crate::{HopfieldVae, ModelError};
+use crate::{ModelError, Vae};
 
-impl HopfieldVae {
+impl Vae {
     /// The gradient that [`Self::training_step`] estimates, by automatic differentiation through
     /// `sweeps` undamped sweeps of each free phase, under the same parameter ids.
     ///
@@ -54,7 +54,7 @@ fn unroll(relaxation: &Relaxation<'_>, sweeps: usize) -> Vec<Tensor<2>> {
 }
 
 /// Copies every parameter to an autodiff device, as a leaf, with its id.
-struct Trace<'a>(&'a Device);
+pub(crate) struct Trace<'a>(pub(crate) &'a Device);
 
 impl ModuleMapper for Trace<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

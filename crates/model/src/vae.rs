@@ -1,4 +1,4 @@
-//! The Hopfield VAE: two networks, their phases, and one training step.
+//! The VAE: two networks, their phases, and one training step.
 
 use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -9,7 +9,7 @@ use rand::Rng;
 use crate::eqprop::{self, EpGradient, Force, Nudge, Strength};
 use crate::latent::Posterior;
 use crate::relax::{Equilibrium, Relaxation, Role};
-use crate::{EpConfig, HopfieldNetwork, Layer, ModelError, VaeConfig};
+use crate::{EpConfig, HopfieldNetwork, Kind, Layer, ModelError, VaeConfig};
 
 /// A variational autoencoder whose encoder and decoder are Hopfield networks (H-VAE; after
 /// Van Der Meersch et al. 2023, arXiv 2311.15047).
@@ -17,14 +17,20 @@ use crate::{EpConfig, HopfieldNetwork, Layer, ModelError, VaeConfig};
 /// Encoder: the image is clamped, the hidden layers relax together with the means and
 /// log-variances of the posterior. Decoder: the latent is clamped, the hidden layers relax
 /// together with the image.
+///
+/// As an F-VAE ([`Kind::FVae`]) it has the same layers and parameters, but signals pass through
+/// them once, without feedback, and its gradients come from backpropagation.
 #[derive(Module, Debug)]
-pub struct HopfieldVae {
+pub struct Vae {
     /// Layers `image`, `hidden1..`, `mean`, `log_variance`.
     pub encoder: HopfieldNetwork,
     /// Layers `latent`, `hidden1..`, `image`.
     pub decoder: HopfieldNetwork,
     /// Weight `w` of the reconstruction cost `w/2 |x^ - x|^2`.
     pub precision: f64,
+    /// Which member of the family.
+    #[module(skip)]
+    pub kind: Kind,
 }
 
 /// When and how a phase is run, checked.
@@ -84,8 +90,8 @@ pub struct TrainingStep {
     pub reconstruction_error: f64,
     /// `KL(q(z|x) || p(z))` in nats, mean over the batch.
     pub divergence: f64,
-    /// Nudging strengths used in encoder and decoder.
-    pub betas: [f64; 2],
+    /// Nudging strengths used in encoder and decoder; `None` without nudging.
+    pub betas: Option<[f64; 2]>,
     /// How the phases ended.
     pub outcomes: PhaseOutcomes,
 }
@@ -103,7 +109,7 @@ pub struct Reconstruction {
     pub outcomes: PhaseOutcomes,
 }
 
-impl HopfieldVae {
+impl Vae {
     /// A new model for images of `pixels` pixels.
     ///
     /// # Errors
@@ -124,7 +130,7 @@ impl HopfieldVae {
         let start = config.initial_log_variance / config.latent_gain;
         let bias = Tensor::full([config.latent], start, device);
         encoder.layers[hidden + 2].bias = Some(Param::from_tensor(bias));
-        Ok(Self { encoder, decoder, precision: config.precision })
+        Ok(Self { encoder, decoder, precision: config.precision, kind: config.kind })
     }
 
     /// Pixels of an image.
@@ -173,6 +179,12 @@ impl HopfieldVae {
         images: Tensor<2>,
         phases: &Phases,
     ) -> Result<(Posterior, Vec<Outcome>), ModelError> {
+        if self.kind == Kind::FVae {
+            let mut states = self.encoder.feed_forward(images)?;
+            let log_variance = states.swap_remove(self.mean_layer() + 1);
+            let mean = states.swap_remove(self.mean_layer());
+            return Ok((Posterior { mean, log_variance }, Vec::new()));
+        }
         let free = free_phase(&self.encoder_phase(images)?, phases)?;
         Ok((self.posterior(&free), free.outcomes))
     }
@@ -187,6 +199,10 @@ impl HopfieldVae {
         latents: Tensor<2>,
         phases: &Phases,
     ) -> Result<(Tensor<2>, Vec<Outcome>), ModelError> {
+        if self.kind == Kind::FVae {
+            let image = self.decoder.feed_forward(latents)?.swap_remove(self.image_layer());
+            return Ok((image, Vec::new()));
+        }
         let free = free_phase(&self.decoder_phase(latents)?, phases)?;
         Ok((free.state(self.image_layer()), free.outcomes))
     }
@@ -214,8 +230,8 @@ impl HopfieldVae {
         Ok(Reconstruction { posterior, images: reconstructed, error, outcomes })
     }
 
-    /// The gradient of `w/2 |x^ - x|^2 + kl_weight KL(q || p)`, averaged over the batch, by
-    /// equilibrium propagation alone. `images` is `[batch, pixels]`, `noise` `[batch, latent]`.
+    /// The gradient of `w/2 |x^ - x|^2 + kl_weight KL(q || p)`, averaged over the batch: of an
+    /// H-VAE by equilibrium propagation alone, of an F-VAE by backpropagation. `images` is `[batch, pixels]`, `noise` `[batch, latent]`.
     ///
     /// # Errors
     ///
@@ -228,6 +244,9 @@ impl HopfieldVae {
         kl_weight: f64,
         phases: &Phases,
     ) -> Result<TrainingStep, ModelError> {
+        if self.kind == Kind::FVae {
+            return self.backpropagation_step(images, noise, kl_weight, phases);
+        }
         let encoder_phase = self.encoder_phase(images.clone())?;
         let encoder_free = free_phase(&encoder_phase, phases)?;
         let posterior = self.posterior(&encoder_free);
@@ -255,7 +274,7 @@ impl HopfieldVae {
             gradients: self.register(&encoder, &decoder),
             reconstruction_error,
             divergence,
-            betas: [encoder.beta, decoder.beta],
+            betas: Some([encoder.beta, decoder.beta]),
             outcomes: PhaseOutcomes {
                 encoder_free: encoder_free.outcomes,
                 decoder_free: decoder_free.outcomes,
@@ -345,7 +364,10 @@ fn free_phase(relaxation: &Relaxation<'_>, phases: &Phases) -> Result<Equilibriu
 
 /// The batch means of reconstruction error and divergence: the one read of a step besides the
 /// convergence checks.
-fn finite_means(error: Tensor<1>, divergence: Tensor<1>) -> Result<[f64; 2], ModelError> {
+pub(crate) fn finite_means(
+    error: Tensor<1>,
+    divergence: Tensor<1>,
+) -> Result<[f64; 2], ModelError> {
     let means = Tensor::cat(vec![error.mean(), divergence.mean()], 0);
     let means: Vec<f32> = means.into_data().try_to_vec().expect("a float tensor here is f32");
     for (value, what) in means.iter().zip(["reconstruction error", "KL divergence"]) {

@@ -17,8 +17,8 @@ mod common;
 use burn::tensor::{Device, Tensor};
 use common::{compare, distance, host, layer, rng, strengthen, uniform};
 use hvae_model::{
-    Activation, EpConfig, Force, HopfieldNetwork, HopfieldVae, ModelError, Nudge, Nudging, Phases,
-    Relaxation, Role, Strength, VaeConfig, gradient,
+    Activation, EpConfig, Force, HopfieldNetwork, ModelError, Nudge, Nudging, Phases, Relaxation,
+    Role, Strength, Vae, VaeConfig, gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -51,8 +51,8 @@ fn converged(nudge: f64, nudging: Nudging) -> EpConfig {
     }
 }
 
-fn model(config: &VaeConfig, device: &Device) -> HopfieldVae {
-    let mut model = HopfieldVae::new(config, PIXELS, &mut rng(7), device).unwrap();
+fn model(config: &VaeConfig, device: &Device) -> Vae {
+    let mut model = Vae::new(config, PIXELS, &mut rng(7), device).unwrap();
     strengthen(&mut model.encoder, 1.3);
     strengthen(&mut model.decoder, 1.3);
     model
@@ -60,7 +60,7 @@ fn model(config: &VaeConfig, device: &Device) -> HopfieldVae {
 
 /// The parameters by name, in an order that both sides share.
 fn parameters(
-    model: &HopfieldVae,
+    model: &Vae,
 ) -> Vec<(String, burn::module::ParamId, Option<Tensor<2>>, Option<Tensor<1>>)> {
     let mut all = Vec::new();
     for (side, network) in [("encoder", &model.encoder), ("decoder", &model.decoder)] {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::Tensor;
-use hvae_model::HopfieldVae;
+use hvae_model::Vae;
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
@@ -57,9 +57,9 @@ pub struct TrainingState {
 #[derive(Debug)]
 pub struct Checkpoint {
     /// Weights.
-    pub model: HopfieldVae,
+    pub model: Vae,
     /// First and second moments, each in the shape of the model.
-    pub moments: [HopfieldVae; 2],
+    pub moments: [Vae; 2],
     /// Where training stands.
     pub state: TrainingState,
 }
@@ -235,11 +235,7 @@ impl RunDir {
     ///
     /// When files are missing, altered, or do not fit the model, or hold numbers that are not
     /// finite; the message names the file.
-    pub fn load_model(
-        &self,
-        which: Which,
-        model: HopfieldVae,
-    ) -> Result<(HopfieldVae, TrainingState)> {
+    pub fn load_model(&self, which: Which, model: Vae) -> Result<(Vae, TrainingState)> {
         let path = self.checkpoint_path(which)?;
         let state = read_state(&path)?;
         Ok((load_module(&path, MODEL, &state, model)?, state))
@@ -250,7 +246,7 @@ impl RunDir {
     /// # Errors
     ///
     /// As [`Self::load_model`].
-    pub fn load(&self, like: &HopfieldVae) -> Result<Checkpoint> {
+    pub fn load(&self, like: &Vae) -> Result<Checkpoint> {
         let path = self.checkpoint_path(Which::Latest)?;
         let state = read_state(&path)?;
         let load = |file| load_module(&path, file, &state, like.clone());
@@ -295,7 +291,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-fn to_bytes(module: &HopfieldVae) -> Result<Vec<u8>> {
+fn to_bytes(module: &Vae) -> Result<Vec<u8>> {
     // Metadata come in no fixed order; without them equal tensors give equal files.
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
     store.collect_from(module).context("collecting tensors")?;
@@ -323,8 +319,8 @@ fn load_module(
     checkpoint: &Path,
     file: &str,
     state: &TrainingState,
-    mut module: HopfieldVae,
-) -> Result<HopfieldVae> {
+    mut module: Vae,
+) -> Result<Vae> {
     let path = checkpoint.join(file);
     let shown = path.display();
     let bytes = std::fs::read(&path).with_context(|| format!("reading {shown}"))?;
@@ -347,7 +343,7 @@ fn load_module(
     Ok(module)
 }
 
-fn is_finite(module: &HopfieldVae) -> bool {
+fn is_finite(module: &Vae) -> bool {
     struct Finite(bool);
     impl ModuleVisitor for Finite {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -71,12 +71,16 @@ pub enum Command {
 Every key of a run's config.toml can be set with --set section.key=value.")]
 pub struct TrainArgs {
     /// Go on with this run from its newest checkpoint, under its own configuration
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
     pub resume: Option<PathBuf>,
+    /// Member of the family: h-vae (Hopfield networks, equilibrium propagation) or f-vae (the same
+    /// layers without feedback, backpropagation) [default: h-vae]
+    #[arg(long, value_name = "KIND", value_parser = ["h-vae", "f-vae"])]
+    pub model: Option<String>,
     /// Folder that holds the runs
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub runs: PathBuf,
-    /// Name of the run's folder [default: h-vae-001, or the next free number]
+    /// Name of the run's folder [default: the kind and the next free number, such as h-vae-001]
     #[arg(long)]
     pub name: Option<String>,
     /// Configuration to start from, such as another run's config.toml

@@ -179,8 +179,8 @@ pub struct EpochMetrics {
     pub test: Losses,
     /// How the phases of training ended.
     pub phases: Phases,
-    /// Loop gains on a batch of test images.
-    pub loop_gains: LoopGains,
+    /// Loop gains on a batch of test images; none without feedback.
+    pub loop_gains: Option<LoopGains>,
     /// Mean norm of the gradients.
     pub gradient_norm: f64,
     /// Learning rate of the last step.
@@ -197,21 +197,26 @@ impl EpochMetrics {
         let phase = |p: Option<PhaseMeans>| {
             p.map_or("-".to_owned(), |p| format!("{:.1} ({:.0}%)", p.sweeps, 100.0 * p.converged))
         };
+        let dynamics = self.loop_gains.map_or(String::new(), |gains| {
+            format!(
+                "sweeps (converged): encoder {} free {} nudged, decoder {} free {} nudged  \
+                 loop gain {:.2} {:.2}  ",
+                phase(self.phases.encoder_free),
+                phase(self.phases.encoder_nudged),
+                phase(self.phases.decoder_free),
+                phase(self.phases.decoder_nudged),
+                gains.encoder,
+                gains.decoder,
+            )
+        });
         format!(
             "epoch {:>2}/{epochs}  reconstruction {:.2} train {:.2} test  KL {:.2}  ELBO {:.1}  \
-             sweeps (converged): encoder {} free {} nudged, decoder {} free {} nudged  \
-             loop gain {:.2} {:.2}  {:.0} images/s  {:.0} s",
+             {dynamics}{:.0} images/s  {:.0} s",
             self.epoch,
             self.train.reconstruction_error,
             self.test.reconstruction_error,
             self.test.divergence,
             self.test.elbo,
-            phase(self.phases.encoder_free),
-            phase(self.phases.encoder_nudged),
-            phase(self.phases.decoder_free),
-            phase(self.phases.decoder_nudged),
-            self.loop_gains.encoder,
-            self.loop_gains.decoder,
             self.images_per_second,
             self.seconds,
         )

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, GradientsParams, Optimizer};
 use burn::tensor::Tensor;
-use hvae_model::HopfieldVae;
+use hvae_model::Vae;
 
 /// PyTorch's default; Burn's own is 1e-5.
 const EPSILON: f32 = 1e-8;
@@ -44,11 +44,11 @@ impl AdamOptimizer {
     /// the last checkpoint is not.
     pub fn step(
         &mut self,
-        model: HopfieldVae,
+        model: Vae,
         gradients: &GradientsParams,
         learning_rate: f64,
         max_norm: Option<f64>,
-    ) -> Result<(HopfieldVae, f64)> {
+    ) -> Result<(Vae, f64)> {
         let norm = gradient_norm(&model, gradients)?;
         if !norm.is_finite() {
             bail!(
@@ -62,7 +62,7 @@ impl AdamOptimizer {
 
     /// The moments as models: each holds, in place of a parameter, its first or second moment;
     /// and the number of steps taken.
-    pub fn state(&self, model: &HopfieldVae) -> (HopfieldVae, HopfieldVae, usize) {
+    pub fn state(&self, model: &Vae) -> (Vae, Vae, usize) {
         let moment = |pick: fn(&AdaptiveMomentumState<1>) -> &Tensor<1>| {
             model.clone().map(&mut Replace(|id, like: Tensor<1>| match self.moments.get(&id) {
                 Some(state) => pick(&state.momentum).clone(),
@@ -74,7 +74,7 @@ impl AdamOptimizer {
     }
 
     /// Takes up the state that [`Self::state`] gave.
-    pub fn restore(&mut self, first: &HopfieldVae, second: &HopfieldVae, steps: usize) {
+    pub fn restore(&mut self, first: &Vae, second: &Vae, steps: usize) {
         self.moments.clear();
         if steps == 0 {
             return;
@@ -126,7 +126,7 @@ impl<F: Fn(ParamId, Tensor<1>) -> Tensor<1>> ModuleMapper for Replace<F> {
     }
 }
 
-fn flat_parameters(model: &HopfieldVae) -> HashMap<ParamId, Tensor<1>> {
+fn flat_parameters(model: &Vae) -> HashMap<ParamId, Tensor<1>> {
     struct Collect(HashMap<ParamId, Tensor<1>>);
     impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -139,7 +139,7 @@ fn flat_parameters(model: &HopfieldVae) -> HashMap<ParamId, Tensor<1>> {
 }
 
 /// Euclidean norm over all gradients; an error when a parameter has none.
-fn gradient_norm(model: &HopfieldVae, gradients: &GradientsParams) -> Result<f64> {
+fn gradient_norm(model: &Vae, gradients: &GradientsParams) -> Result<f64> {
     struct Sum<'a> {
         gradients: &'a GradientsParams,
         squares: Vec<Tensor<1>>,

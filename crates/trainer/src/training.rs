@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
-use hvae_model::{HopfieldVae, Phases};
+use hvae_model::{Kind, Phases, Vae};
 use rand::seq::SliceRandom;
 
 use crate::checkpoint::{Checkpoint, RunDir, TrainingState};
@@ -36,7 +36,7 @@ pub struct Trainer {
     device: Device,
     train: Images,
     test: Images,
-    model: HopfieldVae,
+    model: Vae,
     optimizer: AdamOptimizer,
     state: TrainingState,
 }
@@ -117,7 +117,7 @@ impl Trainer {
     }
 
     /// The model as it stands.
-    pub fn model(&self) -> &HopfieldVae {
+    pub fn model(&self) -> &Vae {
         &self.model
     }
 
@@ -265,11 +265,14 @@ impl Trainer {
         Likelihood { precision: self.model.precision, pixels: self.model.pixels() }
     }
 
-    fn loop_gains(&self) -> Result<LoopGains> {
+    fn loop_gains(&self) -> Result<Option<LoopGains>> {
+        if self.model.kind == Kind::FVae {
+            return Ok(None);
+        }
         let images = self.test.batches(LOOP_GAIN.0).next().context("the test set is empty")?;
         let (encoder, decoder) = self.model.loop_gains(images, &self.phases, LOOP_GAIN.1)?;
         let max = |gain: Tensor<1>| f64::from(gain.max().into_scalar::<f32>());
-        Ok(LoopGains { encoder: max(encoder), decoder: max(decoder) })
+        Ok(Some(LoopGains { encoder: max(encoder), decoder: max(decoder) }))
     }
 
     /// The same latents and the same test images every epoch, so that the pictures compare.
@@ -294,9 +297,9 @@ impl Trainer {
 /// # Errors
 ///
 /// When the configuration cannot work.
-pub fn new_model(config: &RunConfig, pixels: usize, device: &Device) -> Result<HopfieldVae> {
+pub fn new_model(config: &RunConfig, pixels: usize, device: &Device) -> Result<Vae> {
     let mut rng = rng::generator(config.training.seed, Stream::Weights, 0);
-    Ok(HopfieldVae::new(&config.model, pixels, &mut rng, device)?)
+    Ok(Vae::new(&config.model, pixels, &mut rng, device)?)
 }
 
 /// `count` images decoded from the prior, pixel after pixel, image after image.
@@ -305,7 +308,7 @@ pub fn new_model(config: &RunConfig, pixels: usize, device: &Device) -> Result<H
 ///
 /// When the device cannot be read.
 pub fn sample(
-    model: &HopfieldVae,
+    model: &Vae,
     count: usize,
     seed: u64,
     phases: &Phases,
@@ -328,7 +331,7 @@ pub fn sample(
 ///
 /// When a loss is not finite or the device cannot be read.
 pub fn evaluate(
-    model: &HopfieldVae,
+    model: &Vae,
     images: &Images,
     config: &RunConfig,
     phases: &Phases,

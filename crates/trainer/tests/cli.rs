@@ -215,6 +215,22 @@ fn a_run_is_trained_sampled_and_reconstructed() {
 }
 
 #[test]
+fn the_feed_forward_yardstick_trains_and_is_told_apart() {
+    let folder = Folder::new();
+    let mut arguments = train("forward", "640", "3");
+    arguments.extend(["--model", "f-vae"]);
+    folder.ok(&arguments);
+    let run = folder.path("checkpoints/forward");
+    let metrics = metrics(&run);
+    let error = |m: &serde_json::Value| m["test"]["reconstruction_error"].as_f64().unwrap();
+    assert!(error(&metrics[2]) < error(&metrics[0]), "no learning: {metrics:?}");
+    assert!(metrics[0]["loop_gains"].is_null(), "no feedback, no loop gain");
+    folder.ok(&["sample", "checkpoints/forward", "--grid", "1x2", "--out", "grid.png"]);
+    let text = folder.fails(1, &["gradcheck", "checkpoints/forward"]);
+    assert!(text.contains("backpropagation"), "{text}");
+}
+
+#[test]
 fn gradcheck_shows_exact_gradients() {
     let folder = Folder::new();
     let table = folder.ok(&[

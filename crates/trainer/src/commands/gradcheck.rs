@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use hvae_model::{EpConfig, HopfieldVae, Phases};
+use hvae_model::{EpConfig, Kind, Phases, Vae};
 
 use crate::checkpoint::{RunDir, Which};
 use crate::cli::{Global, GradcheckArgs};
@@ -25,6 +25,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
         Some(run) => run.load_model(Which::Latest, fresh)?.0,
         None => fresh,
     };
+    ensure!(model.kind == Kind::HVae, "an f-vae is trained by backpropagation: nothing to compare");
     let count = args.images as usize;
     ensure!(count <= test.len(), "--images {count}: the test set has {}", test.len());
     let images = test.batches(count).next().context("the test set is empty")?;
@@ -65,9 +66,9 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
 }
 
 /// The parameters: what they are called, their id and rank.
-fn names(model: &HopfieldVae) -> Vec<(String, ParamId, usize)> {
+fn names(model: &Vae) -> Vec<(String, ParamId, usize)> {
     struct Names<'a> {
-        model: &'a HopfieldVae,
+        model: &'a Vae,
         found: Vec<(String, ParamId, usize)>,
     }
     impl ModuleVisitor for Names<'_> {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use hvae_model::{HopfieldVae, Phases};
+use hvae_model::{Phases, Vae};
 
 use crate::checkpoint::{RunDir, Which};
 use crate::cli::{Cli, Command, Global};
@@ -59,7 +59,7 @@ impl Global {
 
 /// A trained model with what it takes to use it.
 struct Trained {
-    model: HopfieldVae,
+    model: Vae,
     config: RunConfig,
     phases: Phases,
 }

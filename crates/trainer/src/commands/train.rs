@@ -22,7 +22,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         (Target::Existing(run), config)
     } else {
         let config = RunConfig::resolve(args.config.as_deref(), &overrides(args))?;
-        (Target::New(new_path(args)?), config)
+        (Target::New(new_path(args, &config)?), config)
     };
     let load =
         |split| Images::load(&config.data, split, &global.data_dir, global.verbosity(), &device);
@@ -69,9 +69,9 @@ enum Target {
     New(PathBuf),
 }
 
-fn new_path(args: &TrainArgs) -> Result<PathBuf> {
+fn new_path(args: &TrainArgs, config: &RunConfig) -> Result<PathBuf> {
     let Some(name) = &args.name else {
-        return Ok(RunDir::next_free(&args.runs, "h-vae"));
+        return Ok(RunDir::next_free(&args.runs, config.model.kind.name()));
     };
     let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     ensure!(plain, "--name {name}: must be a plain folder name");
@@ -102,6 +102,7 @@ fn overrides(args: &TrainArgs) -> Vec<String> {
         crate::config::Dataset::Mnist => "mnist".to_owned(),
         crate::config::Dataset::Synthetic => "synthetic".to_owned(),
     });
+    add("model.kind", args.model.clone());
     add("training.epochs", args.epochs.map(|v| v.to_string()));
     add("training.batch_size", args.batch_size.map(|v| v.to_string()));
     add("training.learning_rate", args.learning_rate.map(|v| format!("{v:?}")));

@@ -1,0 +1,70 @@
+//! The yardstick model: the same layers without feedback, trained by backpropagation.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+use crate::reference::Trace;
+use crate::vae::{PhaseOutcomes, Phases, TrainingStep, finite_means};
+use crate::{HopfieldNetwork, ModelError, Vae};
+
+impl HopfieldNetwork {
+    /// The states of all layers when signals pass once from the first, `input` (`[batch, n_0]`),
+    /// to the last: `s_k = g_k(c_k (b_k + sum_{l<k} W_lk s_l))`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Shape`] when `input` has another width than the first layer.
+    pub(crate) fn feed_forward(&self, input: Tensor<2>) -> Result<Vec<Tensor<2>>, ModelError> {
+        let [rows, width] = input.dims();
+        let first = &self.layers[0].spec;
+        if width != first.size {
+            let what = format!("the state of layer {}", first.name);
+            let (expected, found) = (vec![rows, first.size], vec![rows, width]);
+            return Err(ModelError::Shape { what, expected, found });
+        }
+        let mut states = vec![input];
+        for (k, layer) in self.layers.iter().enumerate().skip(1) {
+            let incoming = self.couplings.iter().filter(|c| c.upper == k && c.lower < k);
+            let products = incoming.map(|c| states[c.lower].clone().matmul(c.weight.val()));
+            let sum = products.reduce(|a, b| a + b);
+            let mut input = sum.ok_or_else(|| {
+                ModelError::Network(format!("no signal reaches layer {}", layer.spec.name))
+            })?;
+            if let Some(bias) = &layer.bias {
+                input = input + bias.val().unsqueeze();
+            }
+            states.push(layer.spec.activation.apply(input.mul_scalar(layer.spec.gain)));
+        }
+        Ok(states)
+    }
+}
+
+impl Vae {
+    /// [`Self::training_step`] of an F-VAE.
+    pub(crate) fn backpropagation_step(
+        &self,
+        images: Tensor<2>,
+        noise: Tensor<2>,
+        kl_weight: f64,
+        phases: &Phases,
+    ) -> Result<TrainingStep, ModelError> {
+        let device = images.device().autodiff();
+        let traced = self.clone().map(&mut Trace(&device));
+        let lift = |t: Tensor<2>| Tensor::<2>::from_data(t.into_data(), &device);
+        let (images, noise) = (lift(images), lift(noise));
+        let reconstruction = traced.reconstruct(images, Some(noise), phases)?;
+        let (error, divergence) = (reconstruction.error, reconstruction.posterior.divergence());
+        let cost = error.clone().mul_scalar(0.5 * self.precision)
+            + divergence.clone().mul_scalar(kl_weight);
+        let gradients = GradientsParams::from_grads(cost.mean().backward(), &traced);
+        let [reconstruction_error, divergence] = finite_means(error, divergence)?;
+        Ok(TrainingStep {
+            gradients,
+            reconstruction_error,
+            divergence,
+            betas: None,
+            outcomes: PhaseOutcomes::default(),
+        })
+    }
+}
