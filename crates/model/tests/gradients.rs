@@ -17,8 +17,8 @@ mod common;
 use burn::tensor::{Device, Tensor};
 use common::{compare, distance, host, layer, rng, strengthen, uniform};
 use hvae_model::{
-    Activation, EpConfig, Force, HopfieldNetwork, ModelError, Nudge, Nudging, Phases, Relaxation,
-    Role, Strength, Vae, VaeConfig, gradient,
+    Activation, EpConfig, Force, HopfieldNetwork, Kind, ModelError, Nudge, Nudging, Phases,
+    Relaxation, Role, Strength, Vae, VaeConfig, gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -27,6 +27,7 @@ const BATCH: usize = 8;
 
 fn config(hidden: Activation, visible: Activation) -> VaeConfig {
     VaeConfig {
+        kind: Kind::HVae,
         hidden: vec![10],
         latent: 3,
         hidden_activation: hidden,
