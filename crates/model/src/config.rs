@@ -145,11 +145,11 @@ fn layer(name: &str, size: usize, activation: Activation, gain: f64, bias: bool)
 /// |---|---|---|---|
 /// | `nudging` | `centred` | which nudged phases | `centred`, `positive`, `negative` |
 /// | `nudge` | 0.02 | size of a nudge: root mean square of `c beta delta`, the push on `c a` | > 0 |
-/// | `tolerance` | 1e-4 | relative residual at which a sample of a free phase is done | >= 0 |
+/// | `tolerance` | 3e-4 | relative residual at which a sample of a free phase is done | >= 0 |
 /// | `nudged_tolerance` | 1e-5 | the same of a nudged phase, which starts close to its end | >= 0 |
 /// | `free_sweeps` | 30 | sweeps of a free phase at most | >= 1 |
 /// | `nudged_sweeps` | 15 | sweeps of a nudged phase at most | >= 1 |
-/// | `check_every` | 2 | sweeps between two looks at the residual | >= 1 |
+/// | `check_every` | 1 | sweeps between two looks at the residual | >= 1 |
 /// | `damping` | 0 | of every sweep | in [0, 1) |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -179,11 +179,11 @@ impl Default for EpConfig {
         Self {
             nudging: Nudging::Centred,
             nudge: 0.02,
-            tolerance: 1e-4,
+            tolerance: 3e-4,
             nudged_tolerance: 1e-5,
             free_sweeps: 30,
             nudged_sweeps: 15,
-            check_every: 2,
+            check_every: 1,
             damping: 0.0,
         }
     }
