@@ -7,7 +7,8 @@ use crate::{FixedPointMap, State};
 /// A map whose components are grouped into blocks; the components of one block do not depend on
 /// each other.
 ///
-/// For a layered network the blocks are its even and its odd layers.
+/// For a layered network the blocks are its even and its odd layers. Components in no block stay as
+/// guessed.
 pub trait BlockMap: Sized {
     /// The components of each block, in the order in which a sweep updates the blocks.
     fn blocks(&self) -> &[Vec<usize>];
@@ -71,12 +72,13 @@ impl<M: BlockMap> FixedPointMap for Sweep<M> {
     /// Every block but the first, whose old values a sweep never reads; all blocks when the
     /// first is coupled to itself or is the only one.
     fn carried(&self, components: usize) -> Vec<usize> {
-        let blocks = self.0.blocks();
-        let reads_first = blocks[0].iter().any(|&k| self.0.is_self_coupled(k));
-        if blocks.len() < 2 || reads_first {
+        let [first, others @ ..] = self.0.blocks() else {
+            return (0..components).collect();
+        };
+        if others.is_empty() || first.iter().any(|&k| self.0.is_self_coupled(k)) {
             return (0..components).collect();
         }
-        let mut carried: Vec<usize> = blocks[1..].iter().flatten().copied().collect();
+        let mut carried: Vec<usize> = others.iter().flatten().copied().collect();
         carried.sort_unstable();
         carried
     }

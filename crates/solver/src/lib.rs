@@ -28,7 +28,8 @@
 //! ```
 //!
 //! whatever the method does with state and image afterwards. The state handed back is the image
-//! `f(s)` at which the reported residual was measured.
+//! `f(s)` at which the reported residual was measured. Squares are summed in f32: a norm below about
+//! 1e-22 counts as 0, one above about 1e19 as not finite.
 //!
 //! # Example
 //!

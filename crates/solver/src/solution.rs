@@ -11,7 +11,8 @@ pub enum Termination {
     Converged,
     /// The step limit came first; the state is the best one seen.
     StepLimit,
-    /// The image was not finite; the state is the best finite one seen, or that image.
+    /// The image was not finite, or its squared norm not in f32; the state is the best finite one
+    /// seen at a check before, or that image if there is none.
     NotFinite,
 }
 
@@ -22,7 +23,8 @@ pub struct Outcome {
     pub termination: Termination,
     /// Applications of the map spent on it.
     pub steps: usize,
-    /// `|f(s) - s| / |f(s)|` of the undamped map where the returned state was made.
+    /// `|f(s) - s| / |f(s)|` of the undamped map where the returned state was made; NaN where
+    /// the sample was not finite.
     pub residual: f64,
 }
 

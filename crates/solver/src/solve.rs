@@ -9,7 +9,8 @@ use crate::{
 /// Iterates `method` on `map` from `guess` until every sample has ended.
 ///
 /// Samples end one by one: at each check those that have converged or are no longer finite are
-/// recorded and leave the batch, and map, state and memory go on with the rest.
+/// recorded and leave the batch, and map, state and memory go on with the rest. A batch without
+/// samples is handed back as it is; the map is not called.
 ///
 /// # Errors
 ///
@@ -22,6 +23,9 @@ pub fn solve<F: FixedPointMap, M: Method>(
     rule: &StoppingRule,
 ) -> Result<Solution, SolverError> {
     let samples = guess.batch();
+    if samples == 0 {
+        return Ok(Solution { state: guess, outcomes: Vec::new(), steps: 0, trace: Vec::new() });
+    }
     let carried = map.carried(guess.components().len());
     let mut memory = method.start(&carried);
     let mut map = map;
@@ -29,9 +33,7 @@ pub fn solve<F: FixedPointMap, M: Method>(
     let mut ledger = Ledger::new(samples);
     for step in 1..=rule.max_steps() {
         let image = map.apply(&state);
-        if step == 1 {
-            check_shapes(&state, &image)?;
-        }
+        check_shapes(&state, &image)?;
         if !rule.is_check(step) {
             state = method.step(state, image, &mut memory);
             continue;
@@ -66,25 +68,56 @@ fn check_shapes(state: &State, image: &State) -> Result<(), SolverError> {
     Ok(())
 }
 
-/// `|f(s) - s|` and `|f(s)|` of every sample, in one read of the device.
-fn measure(state: &State, image: &State, carried: &[usize]) -> Vec<(f64, f64)> {
-    let squares = |t: Tensor<2>| t.square().sum_dim(1);
-    let mut sums: Option<(Tensor<2>, Tensor<2>)> = None;
-    for &k in carried {
-        let (s, f) = (state.component(k).clone(), image.component(k).clone());
-        let (d, n) = (squares(f.clone() - s), squares(f));
-        sums = Some(match sums {
-            None => (d, n),
-            Some((d0, n0)) => (d0 + d, n0 + n),
-        });
+/// What a check reads of one sample.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    /// `|f(s) - s|` over the carried components.
+    difference: f64,
+    /// `|f(s)|` over the carried components.
+    norm: f64,
+    /// Whether these, and the norm of the other components, are finite.
+    finite: bool,
+}
+
+impl Measured {
+    /// `difference / norm`, 0 where both are 0, NaN where anything is not finite.
+    fn residual(self) -> f64 {
+        if !self.finite {
+            f64::NAN
+        } else if self.difference == 0.0 {
+            0.0
+        } else {
+            self.difference / self.norm
+        }
     }
-    let (d, n) = sums.expect("a map carries at least one component");
+}
+
+/// Measures every sample, in one read of the device.
+fn measure(state: &State, image: &State, carried: &[usize]) -> Vec<Measured> {
+    let squares = |t: Tensor<2>| t.square().sum_dim(1);
+    let total = |sums: &mut dyn Iterator<Item = Tensor<2>>| sums.reduce(|a, b| a + b);
+    let pair = |&k: &usize| (state.component(k).clone(), image.component(k).clone());
+    let differences = &mut carried.iter().map(pair).map(|(s, f)| squares(f - s));
+    let norms = &mut carried.iter().map(pair).map(|(_, f)| squares(f));
+    let others = (0..image.components().len()).filter(|k| !carried.contains(k));
+    let others = &mut others.map(|k| squares(image.component(k).clone()));
+    let mut columns = vec![
+        total(differences).expect("a map carries at least one component"),
+        total(norms).expect("a map carries at least one component"),
+    ];
+    columns.extend(total(others));
+    let width = columns.len();
     // The only device-to-host transfer of a solve.
-    let values: Vec<f32> = Tensor::cat(vec![d, n], 1)
+    let values: Vec<f32> = Tensor::cat(columns, 1)
         .into_data()
         .try_to_vec()
         .expect("a float tensor of this crate is f32");
-    values.chunks_exact(2).map(|v| (f64::from(v[0]).sqrt(), f64::from(v[1]).sqrt())).collect()
+    let sample = |v: &[f32]| Measured {
+        difference: f64::from(v[0]).sqrt(),
+        norm: f64::from(v[1]).sqrt(),
+        finite: v.iter().all(|x| x.is_finite()),
+    };
+    values.chunks_exact(width).map(sample).collect()
 }
 
 fn indices(rows: &[usize], like: &State) -> Tensor<1, Int> {
@@ -123,55 +156,62 @@ impl Ledger {
     /// Records a check; returns the rows of the batch that go on.
     fn record(
         &mut self,
-        measured: &[(f64, f64)],
+        measured: &[Measured],
         image: &State,
         rule: &StoppingRule,
         step: usize,
     ) -> Vec<usize> {
         self.steps = step;
-        let residuals: Vec<f64> = measured.iter().map(|&(d, n)| relative(d, n)).collect();
-        self.keep_best(image, &residuals);
-        let mut remaining = Vec::new();
-        let mut ended = Vec::new();
-        for (row, &(difference, norm)) in measured.iter().enumerate() {
-            let termination = if !(difference.is_finite() && norm.is_finite()) {
-                Some(Termination::NotFinite)
-            } else if rule.is_met(difference, norm) {
-                Some(Termination::Converged)
-            } else {
-                (step == rule.max_steps()).then_some(Termination::StepLimit)
-            };
-            let outcome = &mut self.outcomes[self.rows[row]];
-            outcome.steps = step;
-            outcome.residual = residuals[row];
-            if let Some(termination) = termination {
-                outcome.termination = termination;
-                if termination == Termination::StepLimit {
-                    outcome.residual = self.best.as_ref().map_or(residuals[row], |b| b.1[row]);
-                }
-                ended.push(row);
-            } else {
-                remaining.push(row);
-            }
+        let residuals: Vec<f64> = measured.iter().map(|m| m.residual()).collect();
+        for (&sample, &residual) in self.rows.iter().zip(&residuals) {
+            self.outcomes[sample].steps = step;
+            self.outcomes[sample].residual = residual;
         }
         if rule.traces() {
             self.trace.push((step, self.outcomes.iter().map(|o| o.residual).collect()));
+        }
+        let limit = (step == rule.max_steps()).then_some(Termination::StepLimit);
+        let end = |m: &Measured| match m {
+            m if !m.finite => Some(Termination::NotFinite),
+            m if rule.is_met(m.difference, m.norm) => Some(Termination::Converged),
+            _ => limit,
+        };
+        let ends: Vec<Option<Termination>> = measured.iter().map(end).collect();
+        let converged: Vec<bool> =
+            ends.iter().map(|&e| e == Some(Termination::Converged)).collect();
+        let best = self.keep_best(image, &residuals, &converged);
+        let mut remaining = Vec::new();
+        let mut ended = Vec::new();
+        for (row, end) in ends.into_iter().enumerate() {
+            let Some(termination) = end else {
+                remaining.push(row);
+                continue;
+            };
+            let outcome = &mut self.outcomes[self.rows[row]];
+            outcome.termination = termination;
+            if termination == Termination::StepLimit {
+                outcome.residual = best[row];
+            }
+            ended.push(row);
         }
         self.retire(&ended, &remaining);
         remaining
     }
 
-    /// Keeps, row by row, the image with the smaller residual. A residual that is not a number
-    /// never wins.
-    fn keep_best(&mut self, image: &State, residuals: &[f64]) {
+    /// Keeps, row by row, the image with the smaller residual, and the new one where a sample has
+    /// converged: with an absolute tolerance an earlier image can have a smaller relative
+    /// residual without having met it. A residual that is not a number never wins. Returns the
+    /// residuals kept.
+    fn keep_best(&mut self, image: &State, residuals: &[f64], converged: &[bool]) -> Vec<f64> {
         let Some((best, smallest)) = &mut self.best else {
             self.best = Some((image.clone(), residuals.to_vec()));
-            return;
+            return residuals.to_vec();
         };
         let improved: Vec<bool> = residuals
             .iter()
             .zip(smallest.iter())
-            .map(|(new, old)| new <= old || old.is_nan())
+            .zip(converged)
+            .map(|((new, old), &converged)| converged || new <= old)
             .collect();
         if improved.iter().all(|&i| i) {
             *best = image.clone();
@@ -189,6 +229,7 @@ impl Ledger {
                 *old = new;
             }
         }
+        smallest.clone()
     }
 
     /// Moves the rows `ended` out of the batch.
@@ -225,9 +266,4 @@ impl Ledger {
         };
         Solution { state, outcomes: self.outcomes, steps: self.steps, trace: self.trace }
     }
-}
-
-/// `difference / norm`, 0 where both are 0.
-fn relative(difference: f64, norm: f64) -> f64 {
-    if difference == 0.0 && norm == 0.0 { 0.0 } else { difference / norm }
 }

@@ -8,21 +8,29 @@ use crate::{Memory, Method, SolverError, State, error::in_range};
 
 /// Anderson acceleration, type II (Walker & Ni 2011, SIAM J. Numer. Anal. 49:1715, Algorithm AA).
 ///
-/// With the last `m` states `s_i`, images `f_i` and residuals `g_i = f_i - s_i` of a sample,
+/// With the last `m` states `s_i`, images `f_i`, residuals `g_i = f_i - s_i` and plain steps
+/// `t_i = s_i + mixing g_i` of a sample, the newest of them `k`, and the changes
+/// `dg_i = g_(i+1) - g_i` and `dt_i = t_(i+1) - t_i` from each to the next,
 ///
 /// ```text
-/// alpha = argmin |sum_i alpha_i g_i|^2 + ridge * max_i |g_i|^2 * |alpha|^2,   sum_i alpha_i = 1
-/// s_new = sum_i alpha_i [ (1 - mixing) s_i + mixing f_i ]
+/// gamma = argmin |g_k - sum_i gamma_i dg_i|^2 + ridge * sum_i gamma_i^2 |dg_i|^2
+/// s_new = t_k - sum_i gamma_i dt_i
 /// ```
 ///
-/// solved for every sample on its own, on the device. **Safeguard:** where the residual has grown
-/// since the step before, or the small system has no usable solution, the sample takes its plain
-/// image `f(s)` instead.
+/// solved for every sample on its own, on the device. Without a ridge this is the affine
+/// combination `sum_i alpha_i t_i`, `sum_i alpha_i = 1`, with the smallest `|sum_i alpha_i g_i|`;
+/// a large ridge leads to `t_k`. Changes are scaled to unit length first, so that neither slow nor
+/// fast convergence makes the small system worse than its angles are.
+///
+/// **Safeguard:** where the residual has grown since the step before, the sample forgets its
+/// changes and takes the plain step `t_k`. The residual has to grow on the way out of a plateau or
+/// past a saddle; memories of it lead back. What is found may all the same be a fixed point that
+/// the plain iteration runs away from.
 ///
 /// | setting | default | range |
 /// |---|---|---|
 /// | `memory` | given; 4 in arXiv 2311.15673 | >= 1 |
-/// | `ridge` | 1e-6 | finite, >= 0, relative to the largest squared residual |
+/// | `ridge` | 1e-6 | finite, >= 0, relative to the squared length of each change |
 /// | `mixing` | 1 | in (0, 1] |
 #[derive(Debug, Clone, Copy)]
 pub struct Anderson {
@@ -31,11 +39,16 @@ pub struct Anderson {
     mixing: f64,
 }
 
-/// Default of [`Anderson::with_ridge`]: just above the rounding of an f32 inner product.
+/// Default of [`Anderson::with_ridge`]: just above the rounding of an f32 inner product. Step counts
+/// hardly change from 0 to 1e-2.
 const RIDGE: f64 = 1e-6;
 
+/// A change of residuals that keeps less than this part of its squared length beside the newer
+/// ones is left out: in f32 the rest is rounding.
+const INDEPENDENT: f32 = 1e-6;
+
 impl Anderson {
-    /// Anderson acceleration over the last `memory` steps.
+    /// Anderson acceleration over the last `memory` steps; 1 is [`Picard`](crate::Picard).
     ///
     /// # Errors
     ///
@@ -55,7 +68,7 @@ impl Anderson {
         Ok(self)
     }
 
-    /// With another mixing.
+    /// With another mixing: acceleration of [`Damped`](crate::Damped) with `1 - mixing`.
     ///
     /// # Errors
     ///
@@ -66,51 +79,87 @@ impl Anderson {
     }
 }
 
-/// One remembered step: what is combined, and the residual, per carried component.
-#[derive(Debug, Clone)]
-struct Entry {
-    target: Vec<Tensor<2>>,
+/// The newest step, per carried component.
+#[derive(Debug)]
+struct Step {
+    /// `t = s + mixing g`.
+    plain: Vec<Tensor<2>>,
+    /// `g = f - s`.
     residual: Vec<Tensor<2>>,
+    /// `|g|^2`, `[batch, 1]`.
+    square: Tensor<2>,
 }
 
-/// The last steps of every sample, and the inner products of their residuals.
+/// The change from one step to the next, per carried component.
+#[derive(Debug)]
+struct Change {
+    /// `dt`.
+    plain: Vec<Tensor<2>>,
+    /// `dg`.
+    residual: Vec<Tensor<2>>,
+    /// `1 / |dg|`, `[batch, 1]`; 0 in samples that have forgotten it, or where it is no length.
+    scale: Tensor<2>,
+}
+
+/// What is remembered of the last steps of every sample.
 #[derive(Debug)]
 pub struct AndersonMemory {
     carried: Vec<usize>,
-    entries: VecDeque<Entry>,
-    /// `gram[i][j] = <g_i, g_j>` for `j <= i`, each `[batch, 1]`, in the order of `entries`.
-    gram: VecDeque<VecDeque<Tensor<2>>>,
+    last: Option<Step>,
+    /// Newest first.
+    changes: VecDeque<Change>,
+    /// Cosines between changes: `cosines[i][j]` is that between change `i` and change `i + 1 + j`,
+    /// `[batch, 1]`; 0 where either is forgotten.
+    cosines: VecDeque<VecDeque<Tensor<2>>>,
 }
 
 impl Memory for AndersonMemory {
     fn select(mut self, rows: &Tensor<1, Int>) -> Self {
         let pick = |t: &mut Tensor<2>| *t = t.clone().select(0, rows.clone());
-        for entry in &mut self.entries {
-            entry.target.iter_mut().chain(&mut entry.residual).for_each(pick);
+        if let Some(step) = &mut self.last {
+            step.plain.iter_mut().chain(&mut step.residual).for_each(pick);
+            pick(&mut step.square);
         }
-        self.gram.iter_mut().flatten().for_each(pick);
+        for change in &mut self.changes {
+            change.plain.iter_mut().chain(&mut change.residual).for_each(pick);
+            pick(&mut change.scale);
+        }
+        self.cosines.iter_mut().flatten().for_each(pick);
         self
     }
 }
 
 impl AndersonMemory {
-    fn push(&mut self, entry: Entry, capacity: usize) {
-        if self.entries.len() == capacity {
-            self.entries.pop_front();
-            self.gram.pop_front();
-            for row in &mut self.gram {
-                row.pop_front();
+    /// Remembers the change from `last` to `step`, and `capacity` changes at most.
+    fn push(&mut self, last: &Step, step: &Step, capacity: usize) {
+        if self.changes.len() == capacity {
+            self.changes.pop_back();
+            self.cosines.pop_back();
+            for row in &mut self.cosines {
+                row.pop_back();
             }
         }
-        self.entries.push_back(entry);
-        let newest = &self.entries[self.entries.len() - 1].residual;
-        let row = self.entries.iter().map(|e| inner(&e.residual, newest)).collect();
-        self.gram.push_back(row);
+        let plain = minus(&step.plain, &last.plain);
+        let residual = minus(&step.residual, &last.residual);
+        let square = inner(&residual, &residual);
+        // No length: 0, too large for f32, or not a number.
+        let usable = square.clone().greater_elem(f32::MIN_POSITIVE).float()
+            * square.clone().lower_equal_elem(f32::MAX).float();
+        let scale = square.sqrt().recip().mask_fill(usable.lower_elem(0.5), 0.0);
+        let change = Change { plain, residual, scale };
+        let row = self.changes.iter().map(|older| {
+            inner(&older.residual, &change.residual) * older.scale.clone() * change.scale.clone()
+        });
+        self.cosines.push_front(row.collect());
+        self.changes.push_front(change);
     }
 
-    /// `<g_i, g_j>`, `[batch, 1]`.
-    fn gram(&self, i: usize, j: usize) -> Tensor<2> {
-        self.gram[i.max(j)][i.min(j)].clone()
+    /// Forgets all changes of the samples that are 0 in `kept`, `[batch, 1]`, and 1 elsewhere.
+    fn keep(&mut self, kept: &Tensor<2>) {
+        let scales = self.changes.iter_mut().map(|c| &mut c.scale);
+        for number in self.cosines.iter_mut().flatten().chain(scales) {
+            *number = number.clone() * kept.clone();
+        }
     }
 }
 
@@ -120,98 +169,109 @@ fn inner(a: &[Tensor<2>], b: &[Tensor<2>]) -> Tensor<2> {
     products.reduce(|x, y| x + y).expect("a map carries at least one component")
 }
 
+/// `a - b`, component by component.
+fn minus(a: &[Tensor<2>], b: &[Tensor<2>]) -> Vec<Tensor<2>> {
+    a.iter().zip(b).map(|(a, b)| a.clone() - b.clone()).collect()
+}
+
 impl Method for Anderson {
     type Memory = AndersonMemory;
 
     fn start(&self, carried: &[usize]) -> AndersonMemory {
         AndersonMemory {
             carried: carried.to_vec(),
-            entries: VecDeque::new(),
-            gram: VecDeque::new(),
+            last: None,
+            changes: VecDeque::new(),
+            cosines: VecDeque::new(),
         }
     }
 
     fn step(&self, state: State, image: State, memory: &mut AndersonMemory) -> State {
-        let entry = self.entry(&state, &image, &memory.carried);
-        memory.push(entry, self.memory);
-        let count = memory.entries.len();
-        if count == 1 {
-            return image;
+        let step = self.plain_step(&state, &image, &memory.carried);
+        let mut next = step.plain.clone();
+        if let Some(last) = memory.last.take()
+            && self.memory > 1
+        {
+            memory.push(&last, &step, self.memory - 1);
+            // Without changes all weights are 0 and the step is plain.
+            memory.keep(&step.square.clone().lower_equal(last.square).float());
+            let weights = self.weights(memory, &step.residual);
+            let size = weights.iter().map(|w| w.clone().abs()).reduce(|a, b| a + b);
+            let finite = size.expect("a change was pushed").lower_equal_elem(f32::MAX);
+            for (position, next) in next.iter_mut().enumerate() {
+                let plain = next.clone();
+                let accelerated =
+                    memory.changes.iter().zip(&weights).fold(plain.clone(), |sum, (c, w)| {
+                        sum - c.plain[position].clone() * w.clone()
+                    });
+                let mask = finite.clone().expand(plain.dims());
+                *next = plain.mask_where(mask, accelerated);
+            }
         }
-        let weights = self.weights(memory);
-        let last = memory.gram(count - 1, count - 1);
-        let before = memory.gram(count - 2, count - 2);
-        let total = weights.iter().cloned().reduce(|a, b| a + b).expect("count >= 2");
-        // A weight that is not a number makes the comparison false, so the sample is plain.
-        let usable = total.clone().abs().greater_elem(f32::MIN_POSITIVE).float();
-        let accelerate = (usable * last.lower_equal(before).float()).greater_elem(0.5);
-
-        let mut next = image;
-        for (position, &k) in memory.carried.iter().enumerate() {
-            let combined = memory
-                .entries
-                .iter()
-                .zip(&weights)
-                .map(|(e, w)| e.target[position].clone() * (w.clone() / total.clone()))
-                .reduce(|a, b| a + b)
-                .expect("count >= 2");
-            let plain = next.component(k).clone();
-            let mask = accelerate.clone().expand(plain.dims());
-            next.replace(k, plain.mask_where(mask, combined));
+        memory.last = Some(step);
+        let mut state = image;
+        for (&k, next) in memory.carried.iter().zip(next) {
+            state.replace(k, next);
         }
-        next
+        state
     }
 }
 
 impl Anderson {
-    fn entry(&self, state: &State, image: &State, carried: &[usize]) -> Entry {
-        let mixing = self.mixing;
-        let mut entry = Entry { target: Vec::new(), residual: Vec::new() };
-        for &k in carried {
-            let (s, f) = (state.component(k).clone(), image.component(k).clone());
-            let residual = f.clone() - s.clone();
-            let target = if mixing < 1.0 { s + residual.clone().mul_scalar(mixing) } else { f };
-            entry.target.push(target);
-            entry.residual.push(residual);
-        }
-        entry
+    fn plain_step(&self, state: &State, image: &State, carried: &[usize]) -> Step {
+        let pick = |s: &State| carried.iter().map(|&k| s.component(k).clone()).collect::<Vec<_>>();
+        let (state, image) = (pick(state), pick(image));
+        let residual = minus(&image, &state);
+        let square = inner(&residual, &residual);
+        let plain = if self.mixing < 1.0 {
+            let parts = state.into_iter().zip(&residual);
+            parts.map(|(s, g)| s + g.clone().mul_scalar(self.mixing)).collect()
+        } else {
+            image
+        };
+        Step { plain, residual, square }
     }
 
-    /// Unnormalised weights: the solution of `(G / max g^2 + ridge I) w = 1` for every sample, by
-    /// elimination without pivoting (the matrix is symmetric and positive definite).
-    #[expect(clippy::needless_range_loop, reason = "elimination reads best with indices")]
-    fn weights(&self, memory: &AndersonMemory) -> Vec<Tensor<2>> {
-        let count = memory.entries.len();
-        let scale = (0..count)
-            .map(|i| memory.gram(i, i))
-            .reduce(Tensor::max_pair)
-            .expect("count >= 2")
-            .clamp_min(f32::MIN_POSITIVE);
+    /// The weights `gamma` of the changes, `[batch, 1]` each.
+    ///
+    /// With unit changes `u_i` of residuals this is `(C + ridge I) x = <u_i, g>`, where `C` holds
+    /// their cosines, and `gamma_i = x_i / |dg_i|`. `C` is symmetric and positive semi-definite
+    /// with unit diagonal, so elimination needs no pivoting; as it goes from the newest change to
+    /// the oldest, it is the older one of two dependent changes that is left out.
+    fn weights(&self, memory: &AndersonMemory, residual: &[Tensor<2>]) -> Vec<Tensor<2>> {
+        let changes = &memory.changes;
+        let count = changes.len();
+        let project = |c: &Change| inner(&c.residual, residual) * c.scale.clone();
+        let mut rhs: Vec<Tensor<2>> = changes.iter().map(project).collect();
+        // Upper triangle, by rows.
         let mut matrix: Vec<Vec<Tensor<2>>> = (0..count)
-            .map(|i| (0..count).map(|j| memory.gram(i, j) / scale.clone()).collect())
+            .map(|i| {
+                let diagonal = rhs[i].ones_like() + self.ridge;
+                std::iter::once(diagonal).chain(memory.cosines[i].iter().cloned()).collect()
+            })
             .collect();
-        for (i, row) in matrix.iter_mut().enumerate() {
-            row[i] = row[i].clone() + self.ridge;
-        }
-        let ones = scale.ones_like();
-        let mut rhs = vec![ones; count];
+        let mut inverses: Vec<Tensor<2>> = Vec::with_capacity(count);
         for pivot in 0..count {
+            let diagonal = matrix[pivot][0].clone();
+            let dependent = diagonal.clone().lower_elem(INDEPENDENT);
+            let inverse = diagonal.recip().mask_fill(dependent, 0.0);
             for row in pivot + 1..count {
-                let factor = matrix[row][pivot].clone() / matrix[pivot][pivot].clone();
-                for column in pivot + 1..count {
-                    let update = factor.clone() * matrix[pivot][column].clone();
-                    matrix[row][column] = matrix[row][column].clone() - update;
+                let factor = matrix[pivot][row - pivot].clone() * inverse.clone();
+                for column in row..count {
+                    let update = factor.clone() * matrix[pivot][column - pivot].clone();
+                    matrix[row][column - row] = matrix[row][column - row].clone() - update;
                 }
                 rhs[row] = rhs[row].clone() - factor * rhs[pivot].clone();
             }
+            inverses.push(inverse);
         }
         for row in (0..count).rev() {
             for column in row + 1..count {
-                let update = matrix[row][column].clone() * rhs[column].clone();
+                let update = matrix[row][column - row].clone() * rhs[column].clone();
                 rhs[row] = rhs[row].clone() - update;
             }
-            rhs[row] = rhs[row].clone() / matrix[row][row].clone();
+            rhs[row] = rhs[row].clone() * inverses[row].clone();
         }
-        rhs
+        rhs.into_iter().zip(changes).map(|(x, c)| x * c.scale.clone()).collect()
     }
 }
