@@ -6,6 +6,9 @@ use crate::eqprop::Nudging;
 use crate::error::require;
 use crate::{Activation, LayerSpec, ModelError};
 
+/// Units of a layer at most: its weights to another such layer still fit a tensor's index.
+const LARGEST_LAYER: usize = 1 << 16;
+
 /// A member of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,6 +95,13 @@ impl VaeConfig {
         require(!self.hidden.is_empty(), "hidden", sizes(), "needs at least one layer")?;
         require(self.hidden.iter().all(|&n| n > 0), "hidden", sizes(), "every size must be >= 1")?;
         require(self.latent > 0, "latent", self.latent, "must be >= 1")?;
+        let widest = self.hidden.iter().chain([&self.latent]).copied().max().unwrap_or(0);
+        require(
+            widest <= LARGEST_LAYER,
+            "hidden, latent",
+            widest,
+            "no layer may exceed 65536 units",
+        )?;
         for (name, gain) in [("visible_gain", self.visible_gain), ("latent_gain", self.latent_gain)]
         {
             require(gain.is_finite() && gain > 0.0, name, gain, "must be a positive number")?;

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use crate::reference::Trace;
-use crate::vae::{PhaseOutcomes, Phases, TrainingStep, finite_means};
+use crate::vae::{PhaseOutcomes, Phases, TrainingStep};
 use crate::{HopfieldNetwork, ModelError, Vae};
 
 impl HopfieldNetwork {
@@ -58,7 +58,9 @@ impl Vae {
         let cost = error.clone().mul_scalar(0.5 * self.precision)
             + divergence.clone().mul_scalar(kl_weight);
         let gradients = GradientsParams::from_grads(cost.mean().backward(), &traced);
-        let [reconstruction_error, divergence] = finite_means(error, divergence)?;
+        let inner = |t: Tensor<1>| t.inner();
+        let [reconstruction_error, divergence] =
+            self.finite_means(inner(error), inner(divergence))?;
         Ok(TrainingStep {
             gradients,
             reconstruction_error,

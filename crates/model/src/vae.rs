@@ -1,6 +1,6 @@
 //! The VAE: two networks, their phases, and one training step.
 
-use burn::module::{Module, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use hvae_solver::{Outcome, StoppingRule};
@@ -50,6 +50,19 @@ impl Phases {
     pub fn new(config: &EpConfig) -> Result<Self, ModelError> {
         let positive = config.nudge.is_finite() && config.nudge > 0.0;
         crate::error::require(positive, "nudge", config.nudge, "must be a positive number")?;
+        for (name, sweeps) in [
+            ("free_sweeps", config.free_sweeps),
+            ("nudged_sweeps", config.nudged_sweeps),
+            ("check_every", config.check_every),
+        ] {
+            crate::error::require(sweeps >= 1, name, sweeps, "must be at least 1")?;
+        }
+        for (name, tolerance) in
+            [("tolerance", config.tolerance), ("nudged_tolerance", config.nudged_tolerance)]
+        {
+            let valid = tolerance.is_finite() && tolerance >= 0.0;
+            crate::error::require(valid, name, tolerance, "must be 0 or more")?;
+        }
         hvae_solver::Damped::new(config.damping)?;
         let rule = |tolerance, sweeps| {
             StoppingRule::new(tolerance, sweeps)?.with_check_every(config.check_every)
@@ -269,7 +282,7 @@ impl Vae {
             eqprop::gradient(&self.encoder, &encoder_phase, &encoder_free, &forces, nudge)?;
 
         let [reconstruction_error, divergence] =
-            finite_means(squared_error(error), posterior.divergence())?;
+            self.finite_means(squared_error(error), posterior.divergence())?;
         Ok(TrainingStep {
             gradients: self.register(&encoder, &decoder),
             reconstruction_error,
@@ -343,11 +356,48 @@ impl Vae {
         Posterior { mean: free.state(layer), log_variance: free.state(layer + 1) }
     }
 
+    /// The batch means of reconstruction error and divergence: the one read of a step besides the
+    /// convergence checks. The sum of all parameters rides along, because a rectified unit can
+    /// hide a weight that is not finite from both.
+    pub(crate) fn finite_means(
+        &self,
+        error: Tensor<1>,
+        divergence: Tensor<1>,
+    ) -> Result<[f64; 2], ModelError> {
+        let device = error.device();
+        let mut sums = Sums(Vec::new());
+        self.visit(&mut sums);
+        let weights = Tensor::cat(sums.0, 0).sum().to_device(&device);
+        let means = Tensor::cat(vec![error.mean(), divergence.mean(), weights], 0);
+        let means: Vec<f32> = means.into_data().try_to_vec().expect("a float tensor here is f32");
+        let names = ["reconstruction error", "KL divergence", "sum of the weights"];
+        for (value, what) in means.iter().zip(names) {
+            if !value.is_finite() {
+                return Err(ModelError::NotFinite {
+                    what: what.to_owned(),
+                    remedy: "check the images for values outside [0, 1], or lower the learning \
+                             rate or the nudge"
+                        .to_owned(),
+                });
+            }
+        }
+        Ok([f64::from(means[0]), f64::from(means[1])])
+    }
+
     fn register(&self, encoder: &EpGradient, decoder: &EpGradient) -> GradientsParams {
         let mut gradients = GradientsParams::new();
         encoder.register(&self.encoder, &mut gradients);
         decoder.register(&self.decoder, &mut gradients);
         gradients
+    }
+}
+
+/// Collects the sum of every parameter.
+struct Sums(Vec<Tensor<1>>);
+
+impl ModuleVisitor for Sums {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(param.val().sum());
     }
 }
 
@@ -360,27 +410,6 @@ fn first_clamped(network: &HopfieldNetwork, state: Tensor<2>) -> Vec<Role> {
 
 fn free_phase(relaxation: &Relaxation<'_>, phases: &Phases) -> Result<Equilibrium, ModelError> {
     relaxation.free_equilibrium(phases.damping, &phases.free)
-}
-
-/// The batch means of reconstruction error and divergence: the one read of a step besides the
-/// convergence checks.
-pub(crate) fn finite_means(
-    error: Tensor<1>,
-    divergence: Tensor<1>,
-) -> Result<[f64; 2], ModelError> {
-    let means = Tensor::cat(vec![error.mean(), divergence.mean()], 0);
-    let means: Vec<f32> = means.into_data().try_to_vec().expect("a float tensor here is f32");
-    for (value, what) in means.iter().zip(["reconstruction error", "KL divergence"]) {
-        if !value.is_finite() {
-            return Err(ModelError::NotFinite {
-                what: what.to_owned(),
-                remedy: "check the images for values outside [0, 1], or lower the learning rate \
-                         or the nudging strength"
-                    .to_owned(),
-            });
-        }
-    }
-    Ok([f64::from(means[0]), f64::from(means[1])])
 }
 
 /// `sum (difference)^2` of every row, `[batch]`.

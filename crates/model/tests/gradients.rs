@@ -14,6 +14,7 @@
 
 mod common;
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use common::{compare, distance, host, layer, rng, strengthen, uniform};
 use hvae_model::{
@@ -308,13 +309,36 @@ fn infinite_and_missing_numbers_are_errors() {
         let result = model(&config, &device).training_step(images, noise.clone(), 1.0, &phases);
         assert!(matches!(result, Err(ModelError::NotFinite { .. })), "pixel {bad}: {result:?}");
     }
-    let mut broken = model(&config, &device);
-    let weight = broken.decoder.couplings[1].weight.val();
-    let nan = Tensor::<2>::full([1, 1], f32::NAN, &device);
-    broken.decoder.couplings[1].weight =
-        burn::module::Param::from_tensor(weight.slice_assign([0..1, 0..1], nan));
-    let result = broken.training_step(images, noise, 1.0, &phases);
-    assert!(matches!(result, Err(ModelError::NotFinite { .. })), "weight: {result:?}");
+    let sound = model(&config, &device);
+    for (name, broken_id, ..) in parameters(&sound) {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let broken = sound.clone().map(&mut Break { id: broken_id, bad });
+            let result = broken.training_step(images.clone(), noise.clone(), 1.0, &phases);
+            assert!(
+                matches!(result, Err(ModelError::NotFinite { .. })),
+                "{name} {bad}: {result:?}"
+            );
+        }
+    }
+}
+
+/// Sets the first value of one parameter.
+struct Break {
+    id: burn::module::ParamId,
+    bad: f32,
+}
+
+impl ModuleMapper for Break {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let dims = tensor.dims();
+        let mut values: Vec<f32> = tensor.into_data().try_into_vec().unwrap();
+        if id == self.id {
+            values[0] = self.bad;
+        }
+        let data = burn::tensor::TensorData::new(values, dims);
+        Param::from_mapped_value(id, Tensor::from_data(data, &Device::flex()), mapper)
+    }
 }
 
 #[test]

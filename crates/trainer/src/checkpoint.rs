@@ -6,7 +6,9 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::{Module, ModuleVisitor, Param};
@@ -24,6 +26,9 @@ const FORMAT: u32 = 1;
 const MODEL: &str = "model.safetensors";
 const MOMENTS: [&str; 2] = ["moment1.safetensors", "moment2.safetensors"];
 const STATE: &str = "state.json";
+
+/// Version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Where training stands, besides weights and moments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,8 +52,8 @@ pub struct TrainingState {
     pub sums: EpochSums,
     /// Lowest test loss (negative ELBO) so far, and the step it belongs to.
     pub best: Option<(f64, usize)>,
-    /// Seed of the run.
-    pub seed: u64,
+    /// The configuration, seed included.
+    pub config: RunConfig,
     /// SHA-256 of each file of tensors.
     pub sha256: BTreeMap<String, String>,
 }
@@ -66,7 +71,11 @@ pub struct Checkpoint {
 
 /// A run's folder.
 #[derive(Debug, Clone)]
-pub struct RunDir(PathBuf);
+pub struct RunDir {
+    path: PathBuf,
+    /// Held by a process that trains in the folder; the system drops it with the process.
+    lock: Option<Arc<File>>,
+}
 
 impl RunDir {
     /// The folder `path`, which must hold a run.
@@ -75,7 +84,7 @@ impl RunDir {
     ///
     /// When there is no run in it.
     pub fn open(path: &Path) -> Result<Self> {
-        let run = Self(path.to_owned());
+        let run = Self { path: path.to_owned(), lock: None };
         ensure!(
             run.config_path().is_file(),
             "{} is not a run: it has no config.toml. `hvae train` makes runs, by default under checkpoints/",
@@ -84,17 +93,42 @@ impl RunDir {
         Ok(run)
     }
 
-    /// A new run with this configuration in the folder `path`, which must not exist.
+    /// A new run with this configuration in the folder `path`, which must not exist; locked.
     ///
     /// # Errors
     ///
     /// When the folder exists or cannot be made.
     pub fn create(path: &Path, config: &RunConfig) -> Result<Self> {
         Self::require_new(path)?;
-        std::fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
-        let run = Self(path.to_owned());
+        let create = || {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::create_dir(path)
+        };
+        create().with_context(|| format!("creating {}", path.display()))?;
+        let run = Self { path: path.to_owned(), lock: None }.locked()?;
         run.write_text("config.toml", &config.to_toml()?)?;
         Ok(run)
+    }
+
+    /// The same run, for this process alone to train in; tidied of what killed processes left.
+    ///
+    /// # Errors
+    ///
+    /// When another process trains in it.
+    pub fn locked(mut self) -> Result<Self> {
+        // Where folders cannot be opened or locked at all, training goes on without.
+        if let Ok(handle) = File::open(&self.path) {
+            if matches!(handle.try_lock(), Err(TryLockError::WouldBlock)) {
+                bail!("{} is being trained by another process", self.path.display());
+            }
+            self.lock = Some(Arc::new(handle));
+        }
+        for folder in
+            [self.path.clone(), self.path.join("samples"), self.path.join("reconstructions")]
+        {
+            files::remove_stale_scratch(&folder)?;
+        }
+        Ok(self)
     }
 
     /// Refuses a folder that exists: a run is never written over.
@@ -122,12 +156,12 @@ impl RunDir {
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The configuration file.
     pub fn config_path(&self) -> PathBuf {
-        self.0.join("config.toml")
+        self.path.join("config.toml")
     }
 
     /// The run's configuration.
@@ -145,7 +179,7 @@ impl RunDir {
     ///
     /// When the file cannot be written.
     pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
-        files::write_atomically(&self.0.join(name), |file| {
+        files::write_atomically(&self.path.join(name), |file| {
             Ok(std::io::Write::write_all(file, text.as_bytes())?)
         })
     }
@@ -157,43 +191,52 @@ impl RunDir {
     /// When a file cannot be written; the checkpoints before are then untouched.
     pub fn save(&self, checkpoint: Checkpoint, keep: usize) -> Result<()> {
         let Checkpoint { model, moments, mut state } = checkpoint;
+        VERSION.clone_into(&mut state.version);
+        crate::COMMIT.clone_into(&mut state.commit);
         let name = step_name(state.step);
-        let destination = self.0.join(&name);
-        if !destination.exists() {
-            let scratch = files::scratch_dir_in(&self.0)?;
-            let [first, second] = moments;
-            let tensors = [(MODEL, model), (MOMENTS[0], first), (MOMENTS[1], second)];
-            for (file, module) in tensors {
-                let bytes = to_bytes(&module)?;
-                state.sha256.insert(file.to_owned(), files::hex_sha256(&bytes));
-                write(&scratch.path().join(file), &bytes)?;
-            }
-            let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
-            write(&scratch.path().join(STATE), &json)?;
-            files::publish_dir(scratch, &destination)?;
+        let scratch = files::scratch_dir_in(&self.path)?;
+        let [first, second] = moments;
+        for (file, module) in [(MODEL, model), (MOMENTS[0], first), (MOMENTS[1], second)] {
+            ensure!(is_finite(&module), "{file} would hold numbers that are not finite");
+            let bytes = to_bytes(&module)?;
+            state.sha256.insert(file.to_owned(), files::hex_sha256(&bytes));
+            write(&scratch.path().join(file), &bytes)?;
         }
+        let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
+        write(&scratch.path().join(STATE), &json)?;
+        files::publish_dir(scratch, &self.path.join(&name))?;
         if let Some((_, step)) = state.best {
             self.write_text("best", &format!("{}\n", step_name(step)))?;
         }
         self.write_text("latest", &format!("{name}\n"))?;
-        self.retire(keep, state.best.map(|(_, step)| step))
-    }
-
-    fn retire(&self, keep: usize, best: Option<usize>) -> Result<()> {
         let mut steps = self.steps()?;
         steps.sort_unstable_by(|a, b| b.cmp(a));
-        for &step in steps.iter().skip(keep).filter(|&&step| Some(step) != best) {
-            let path = self.0.join(step_name(step));
-            std::fs::remove_dir_all(&path)
-                .with_context(|| format!("removing the old checkpoint {}", path.display()))?;
-        }
-        Ok(())
+        let best = state.best.map(|(_, step)| step);
+        steps.iter().skip(keep).filter(|&&s| Some(s) != best).try_for_each(|&s| self.remove(s))
+    }
+
+    /// Removes the checkpoints beyond `step`: those of a process that was killed before `latest`
+    /// named them, or from which the user has gone back.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be removed.
+    pub fn remove_after(&self, step: usize) -> Result<()> {
+        self.steps()?.into_iter().filter(|&s| s > step).try_for_each(|s| self.remove(s))
+    }
+
+    /// Removes a checkpoint, at once under its own name.
+    fn remove(&self, step: usize) -> Result<()> {
+        let path = self.path.join(step_name(step));
+        let scratch = files::scratch_dir_in(&self.path)?;
+        std::fs::rename(&path, scratch.path().join("old"))
+            .with_context(|| format!("removing the checkpoint {}", path.display()))
     }
 
     fn steps(&self) -> Result<Vec<usize>> {
         let mut steps = Vec::new();
-        let entries =
-            std::fs::read_dir(&self.0).with_context(|| format!("listing {}", self.0.display()))?;
+        let entries = std::fs::read_dir(&self.path)
+            .with_context(|| format!("listing {}", self.path.display()))?;
         for entry in entries {
             let name = entry?.file_name();
             let step: Option<usize> =
@@ -209,12 +252,12 @@ impl RunDir {
     ///
     /// When the run has none yet.
     pub fn checkpoint_path(&self, which: Which) -> Result<PathBuf> {
-        let pointer = self.0.join(match which {
+        let pointer = self.path.join(match which {
             Which::Latest => "latest",
             Which::Best => "best",
         });
         if !pointer.exists() {
-            bail!("{} has no checkpoint yet", self.0.display());
+            bail!("{} has no checkpoint yet", self.path.display());
         }
         let text = std::fs::read_to_string(&pointer)
             .with_context(|| format!("reading {}", pointer.display()))?;
@@ -226,7 +269,7 @@ impl RunDir {
             "{} is damaged: it should hold one line such as step-00000469",
             pointer.display()
         );
-        Ok(self.0.join(name))
+        Ok(self.path.join(name))
     }
 
     /// Loads weights into `model` from the newest or best checkpoint; returns where training stood.
@@ -266,10 +309,10 @@ pub enum Which {
 
 impl TrainingState {
     /// The state of a run that has not begun.
-    pub fn new(seed: u64) -> Self {
+    pub fn new(config: RunConfig) -> Self {
         Self {
             format: FORMAT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             commit: crate::COMMIT.to_owned(),
             step: 0,
             epoch: 0,
@@ -277,7 +320,7 @@ impl TrainingState {
             optimizer_steps: 0,
             sums: EpochSums::default(),
             best: None,
-            seed,
+            config,
             sha256: BTreeMap::new(),
         }
     }

@@ -19,7 +19,7 @@ use crate::config::Dataset;
   hvae sample checkpoints/h-vae-001             draw a grid of samples
   hvae reconstruct checkpoints/h-vae-001        draw test images above their reconstructions
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.")]
+Exit codes: 0 done, 1 failed, 2 unknown or malformed flags, 130 interrupted.")]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -29,17 +29,22 @@ pub struct Cli {
     pub global: Global,
 }
 
+/// Default of `--device`.
+pub const DEFAULT_DEVICE: &str = "cpu";
+/// Default of `--data-dir`.
+pub const DEFAULT_DATA_DIR: &str = "datasets/mnist";
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Device to compute on: cpu, or wgpu in a build with that feature
-    #[arg(long, global = true, default_value = "cpu")]
+    #[arg(long, global = true, default_value = DEFAULT_DEVICE)]
     pub device: String,
     /// CPU threads [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Folder with the MNIST files; they are fetched into it when missing
-    #[arg(long, global = true, value_name = "DIR", default_value = "datasets/mnist")]
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     pub data_dir: PathBuf,
     /// No progress and no messages, only results and errors
     #[arg(short, long, global = true)]
@@ -99,7 +104,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
     /// Seed of weights, batch order and noise [default: 1]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Images to train and test on [default: mnist]
     #[arg(long, value_enum)]
@@ -125,7 +130,7 @@ pub struct SampleArgs {
     /// A run's folder
     pub run: PathBuf,
     /// Number of samples [default: as many as the grid holds]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub count: Option<u32>,
     /// Seed of the latents
     #[arg(long, default_value_t = 0)]

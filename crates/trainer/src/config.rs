@@ -29,7 +29,8 @@ pub struct RunConfig {
 /// | `learning_rate` | 2e-3 | Adam's, at its highest | > 0 |
 /// | `visible_rate` | 3 | factor on the rate of the decoder's image layer, after division by its gain | > 0 |
 /// | `warmup_steps` | 200 | steps over which the learning rate rises linearly from 0 | >= 0 |
-/// | `final_learning_rate` | 0.1 | share of `learning_rate` reached at the end, along a cosine | in [0, 1] |
+/// | `decay_epochs` | 10 | epochs over which the learning rate falls along a cosine; then it stays | >= 1 |
+/// | `final_learning_rate` | 0.1 | share of `learning_rate` reached then | in [0, 1] |
 /// | `kl_weight` | 1 | weight of the KL divergence | >= 0 |
 /// | `kl_warmup_steps` | 0 | steps over which that weight rises linearly from 0 | >= 0 |
 /// | `clip_norm` | none | largest Euclidean norm of a step's gradient | > 0 |
@@ -48,7 +49,9 @@ pub struct TrainingConfig {
     pub visible_rate: f64,
     /// Steps over which the learning rate rises linearly from 0.
     pub warmup_steps: usize,
-    /// Share of `learning_rate` reached at the end.
+    /// Epochs over which the learning rate falls.
+    pub decay_epochs: usize,
+    /// Share of `learning_rate` reached then.
     pub final_learning_rate: f64,
     /// Weight of the KL divergence.
     pub kl_weight: f64,
@@ -71,6 +74,7 @@ impl Default for TrainingConfig {
             learning_rate: 2e-3,
             visible_rate: 3.0,
             warmup_steps: 200,
+            decay_epochs: 10,
             final_learning_rate: 0.1,
             kl_weight: 1.0,
             kl_warmup_steps: 0,
@@ -80,6 +84,10 @@ impl Default for TrainingConfig {
         }
     }
 }
+
+/// Largest number of anything that is counted: far above what is sensible, far below what would
+/// overflow.
+const LARGEST_COUNT: usize = 10_000_000;
 
 /// A set of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -146,11 +154,50 @@ impl RunConfig {
         toml::to_string(self).context("writing the configuration as TOML")
     }
 
+    /// The first setting that differs from `other`, as `key = now (was then)`, leaving aside those
+    /// that may change while a run goes on.
+    ///
+    /// # Errors
+    ///
+    /// When a configuration has no TOML form.
+    pub fn change_since(&self, other: &Self) -> Result<Option<String>> {
+        let mut then = other.clone();
+        then.training.epochs = self.training.epochs;
+        then.training.keep_checkpoints = self.training.keep_checkpoints;
+        let (now, then) = (toml::Table::try_from(self)?, toml::Table::try_from(&then)?);
+        let empty = toml::Table::new();
+        for (section, values) in &now {
+            let values = values.as_table().unwrap_or(&empty);
+            let before = then.get(section).and_then(toml::Value::as_table).unwrap_or(&empty);
+            for key in values.keys().chain(before.keys()) {
+                let (new, old) = (values.get(key), before.get(key));
+                if new != old {
+                    let show =
+                        |v: Option<&toml::Value>| v.map_or("unset".to_owned(), ToString::to_string);
+                    return Ok(Some(format!(
+                        "{section}.{key} = {} (was {})",
+                        show(new),
+                        show(old)
+                    )));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn check(&self) -> Result<()> {
         let t = &self.training;
-        ensure!(t.epochs >= 1, "training.epochs = 0: must be at least 1");
-        ensure!(t.batch_size >= 1, "training.batch_size = 0: must be at least 1");
-        ensure!(t.keep_checkpoints >= 1, "training.keep_checkpoints = 0: must be at least 1");
+        for (name, value) in [
+            ("epochs", t.epochs),
+            ("batch_size", t.batch_size),
+            ("decay_epochs", t.decay_epochs),
+            ("keep_checkpoints", t.keep_checkpoints),
+        ] {
+            ensure!(
+                (1..=LARGEST_COUNT).contains(&value),
+                "training.{name} = {value}: must lie between 1 and {LARGEST_COUNT}"
+            );
+        }
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let rate = t.learning_rate;
         ensure!(positive(rate), "training.learning_rate = {rate}: must be a positive number");
@@ -167,7 +214,9 @@ impl RunConfig {
             ensure!(positive(norm), "training.clip_norm = {norm}: must be a positive number");
         }
         for (name, count) in [("train", self.data.train_images), ("test", self.data.test_images)] {
-            ensure!(count != Some(0), "data.{name}_images = 0: must be at least 1");
+            let fits = count.is_none_or(|c| (1..=LARGEST_COUNT).contains(&c));
+            let shown = count.unwrap_or(0);
+            ensure!(fits, "data.{name}_images = {shown}: must lie between 1 and {LARGEST_COUNT}");
         }
         self.model.check().context("model")?;
         Phases::new(&self.ep).context("ep")?;
@@ -246,7 +295,10 @@ mod tests {
             ("model.visible_gain=0", "visible_gain"),
             ("ep.nudge=0", "nudge"),
             ("ep.damping=1", "damping"),
-            ("ep.free_sweeps=0", "max_steps"),
+            ("ep.free_sweeps=0", "free_sweeps"),
+            ("ep.tolerance=-1", "tolerance"),
+            ("model.hidden=[1000000000]", "hidden"),
+            ("data.train_images=100000000000", "data.train_images"),
             ("data.dataset=imagenet", "imagenet"),
             ("epochs", "section.key=value"),
         ] {

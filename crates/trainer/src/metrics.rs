@@ -10,6 +10,8 @@ pub struct PhaseSums {
     samples: u64,
     sweeps: u64,
     converged: u64,
+    /// Samples whose state was no longer finite; the others alone count below.
+    not_finite: u64,
     residual: f64,
 }
 
@@ -20,7 +22,11 @@ impl PhaseSums {
             self.samples += 1;
             self.sweeps += outcome.steps as u64;
             self.converged += u64::from(outcome.termination == Termination::Converged);
-            self.residual += outcome.residual;
+            if outcome.residual.is_finite() {
+                self.residual += outcome.residual;
+            } else {
+                self.not_finite += 1;
+            }
         }
     }
 
@@ -30,10 +36,14 @@ impl PhaseSums {
         (self.samples > 0).then(|| PhaseMeans {
             sweeps: self.sweeps as f64 / n,
             converged: self.converged as f64 / n,
-            residual: self.residual / n,
+            not_finite: self.not_finite,
+            residual: self.residual / (self.samples - self.not_finite).max(1) as f64,
         })
     }
 }
+
+/// Share of converged samples below which a phase is worth a warning.
+const WARN_BELOW: f64 = 0.9;
 
 /// Means over the samples of one phase.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -42,7 +52,9 @@ pub struct PhaseMeans {
     pub sweeps: f64,
     /// Share of samples whose residual met the tolerance.
     pub converged: f64,
-    /// Relative residual at the end.
+    /// Number of samples whose state was no longer finite.
+    pub not_finite: u64,
+    /// Relative residual at the end, over the finite ones.
     pub residual: f64,
 }
 
@@ -192,6 +204,25 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
+    /// What a person should know before trusting the epoch: equilibria that were not reached.
+    pub fn warning(&self) -> Option<String> {
+        let phases = [
+            ("encoder, free", self.phases.encoder_free),
+            ("decoder, free", self.phases.decoder_free),
+            ("decoder, nudged", self.phases.decoder_nudged),
+            ("encoder, nudged", self.phases.encoder_nudged),
+        ];
+        let worst = phases.iter().filter_map(|(name, p)| Some((name, (*p)?)));
+        let (name, phase) = worst.min_by(|a, b| a.1.converged.total_cmp(&b.1.converged))?;
+        (phase.converged < WARN_BELOW).then(|| {
+            format!(
+                "only {:.0}% of the samples reached equilibrium ({name} phase), so gradients are \
+                 inexact; raise model.visible_gain or model.latent_gain, or ep.free_sweeps",
+                100.0 * phase.converged
+            )
+        })
+    }
+
     /// The line that a person reads.
     pub fn summary(&self, epochs: usize) -> String {
         let phase = |p: Option<PhaseMeans>| {

@@ -1,6 +1,6 @@
 //! The one place that writes to the terminal: progress and messages to stderr, results to stdout.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,8 +24,10 @@ pub fn line(text: &str) {
         return;
     }
     let bar = BAR.lock().ok().and_then(|b| b.clone());
-    #[expect(clippy::print_stderr, reason = "this module writes to the terminal")]
-    let write = || eprintln!("{text}");
+    // A reader that has gone away must not end a training run.
+    let write = || {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    };
     match bar {
         Some(bar) => bar.suspend(write),
         None => write(),
@@ -33,15 +35,13 @@ pub fn line(text: &str) {
 }
 
 /// A result to stdout.
-#[expect(clippy::print_stdout, reason = "this module writes to the terminal")]
 pub fn result(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// An error to stderr.
-#[expect(clippy::print_stderr, reason = "this module writes to the terminal")]
 pub fn error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
 }
 
 /// Progress of one piece of work: a bar with remaining time on a terminal, otherwise a line every

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use hvae_model::{Kind, Phases, Vae};
 use rand::seq::SliceRandom;
@@ -67,7 +67,7 @@ impl Trainer {
         Ok(Self {
             phases: Phases::new(&config.ep)?,
             optimizer: AdamOptimizer::new(model.learning_rate_scales(config.training.visible_rate)),
-            state: TrainingState::new(config.training.seed),
+            state: TrainingState::new(config.clone()),
             run,
             config,
             device,
@@ -84,19 +84,31 @@ impl Trainer {
     /// When it cannot be loaded or belongs to another configuration.
     pub fn restore(&mut self) -> Result<()> {
         let Checkpoint { model, moments: [first, second], state } = self.run.load(&self.model)?;
+        if let Some(change) = self.config.change_since(&state.config)? {
+            bail!(
+                "{} has changed since the checkpoint was made: {change}. Change it back, or begin a new run",
+                self.run.config_path().display()
+            );
+        }
         ensure!(
-            state.seed == self.config.training.seed,
-            "the checkpoint was made with seed {}, the configuration says {}",
-            state.seed,
-            self.config.training.seed
+            self.config.training.epochs >= state.epoch,
+            "--epochs {}: {} epochs are done already",
+            self.config.training.epochs,
+            state.epoch
         );
+        if state.commit != crate::COMMIT {
+            let (then, now) = (&state.commit, crate::COMMIT);
+            report::line(&format!("note: the checkpoint was made by commit {then}, this is {now}"));
+        }
+        self.run.remove_after(state.step)?;
         self.optimizer.restore(&first, &second, state.optimizer_steps);
         self.model = model;
-        self.state = state;
+        self.state = TrainingState { config: self.config.clone(), ..state };
         self.cut_metrics()
     }
 
-    /// Drops the metrics of steps after the checkpoint: they will be made again.
+    /// Drops the metrics of steps after the checkpoint, which will be made again, and a last line
+    /// that was cut off. Other lines stay, whatever version of this program wrote them.
     fn cut_metrics(&self) -> Result<()> {
         let path = self.run.path().join(METRICS);
         if !path.exists() {
@@ -105,7 +117,9 @@ impl Trainer {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading {}", path.display()))?;
         let known = |line: &&str| {
-            serde_json::from_str::<EpochMetrics>(line).is_ok_and(|m| m.step <= self.state.step)
+            let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            let step = value.and_then(|v| v.get("step")?.as_u64());
+            step.is_some_and(|step| step <= self.state.step as u64)
         };
         let kept: String = text.lines().filter(known).flat_map(|l| [l, "\n"]).collect();
         self.run.write_text(METRICS, &kept)
@@ -138,12 +152,12 @@ impl Trainer {
     /// then still good.
     pub fn train(&mut self) -> Result<Finished> {
         while !self.is_complete() {
-            let started = Instant::now();
+            let (started, done_before) = (Instant::now(), self.state.step_in_epoch);
             if self.train_epoch()? == Finished::Interrupted {
                 self.save()?;
                 return Ok(Finished::Interrupted);
             }
-            self.end_epoch(started)?;
+            self.end_epoch(started, done_before)?;
             if interrupt::requested() && !self.is_complete() {
                 return Ok(Finished::Interrupted);
             }
@@ -206,12 +220,13 @@ impl Trainer {
         Ok(())
     }
 
-    fn end_epoch(&mut self, started: Instant) -> Result<()> {
+    fn end_epoch(&mut self, started: Instant, done_before: usize) -> Result<()> {
         let likelihood = self.likelihood();
         let train_seconds = started.elapsed().as_secs_f64();
         let test = evaluate(&self.model, &self.test, &self.config, &self.phases)?;
         let sums = std::mem::take(&mut self.state.sums);
-        let trained_here = self.state.step_in_epoch.min(self.steps_per_epoch());
+        let batch = self.config.training.batch_size;
+        let trained_here = self.train.len() - (done_before * batch).min(self.train.len());
         self.state.epoch += 1;
         self.state.step_in_epoch = 0;
         self.draw_grids()?;
@@ -225,17 +240,21 @@ impl Trainer {
             loop_gains: self.loop_gains()?,
             gradient_norm: sums.gradient_norm(),
             learning_rate: learning_rate(training, self.state.step - 1, self.steps_per_epoch()),
-            images_per_second: (trained_here * training.batch_size).min(self.train.len()) as f64
-                / train_seconds,
+            images_per_second: trained_here as f64 / train_seconds,
             seconds: started.elapsed().as_secs_f64(),
         };
-        report::line(&metrics.summary(training.epochs));
+        let summary = metrics.summary(training.epochs);
         let loss = -metrics.test.elbo;
         if self.state.best.is_none_or(|(best, _)| loss < best) {
             self.state.best = Some((loss, self.state.step));
         }
         self.append_metrics(&metrics)?;
-        self.save()
+        self.save()?;
+        report::line(&summary);
+        if let Some(warning) = metrics.warning() {
+            report::line(&format!("warning: {warning}"));
+        }
+        Ok(())
     }
 
     fn append_metrics(&self, metrics: &EpochMetrics) -> Result<()> {
@@ -250,7 +269,12 @@ impl Trainer {
         append().with_context(|| format!("writing {}", path.display()))
     }
 
-    fn save(&mut self) -> Result<()> {
+    /// Saves a checkpoint of the step just taken, or of a run that has not begun.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or holds a number that is not finite.
+    pub fn save(&mut self) -> Result<()> {
         let (first, second, steps) = self.optimizer.state(&self.model);
         self.state.optimizer_steps = steps;
         let checkpoint = Checkpoint {
@@ -316,10 +340,13 @@ pub fn sample(
 ) -> Result<Vec<f32>> {
     let latents = rng::normal(seed, Stream::Prior, 0, count * model.latent());
     let mut progress = Progress::start("sampling", count, 0);
-    let mut images = Vec::with_capacity(count * model.pixels());
+    let mut images = Vec::new();
+    images
+        .try_reserve_exact(count * model.pixels())
+        .with_context(|| format!("{count} samples do not fit into memory"))?;
     for chunk in latents.chunks(EVALUATION_BATCH * model.latent()) {
         let latents = upload(chunk.to_vec(), model.latent(), device);
-        images.extend(download(model.decode(latents, phases)?.0)?);
+        images.extend(download(model.decode(latents, phases)?.0.clamp(0.0, 1.0))?);
         progress.update(images.len() / model.pixels(), String::new);
     }
     Ok(images)
@@ -363,10 +390,11 @@ pub fn evaluate(
     Ok(losses)
 }
 
-/// Linear warm-up, then a cosine from `learning_rate` to its final share at the last step.
+/// Linear warm-up, then a cosine from `learning_rate` to its final share after `decay_epochs`.
+/// It does not depend on the number of epochs, so that a run can be made longer.
 fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
-    let total = (training.epochs * steps_per_epoch) as f64;
-    let warmup = (training.warmup_steps as f64).min(total);
+    let total = training.decay_epochs as f64 * steps_per_epoch as f64;
+    let warmup = training.warmup_steps as f64;
     let step = step as f64;
     if step < warmup {
         return training.learning_rate * (step + 1.0) / warmup;

@@ -246,27 +246,30 @@ fn gradcheck_shows_exact_gradients() {
         "--images",
         "16",
     ]);
-    let cosines: Vec<f64> = table
-        .lines()
-        .skip(1)
-        .map(|line| line.split_whitespace().rev().nth(1).unwrap().parse().unwrap())
-        .collect();
+    let cosines = cosines(&table);
     assert_eq!(cosines.len(), 10, "{table}");
     assert!(cosines.iter().all(|&c| c >= 0.999), "{table}");
 }
 
-/// Waits until the run has a checkpoint.
-fn wait_for_checkpoint(child: &mut Child, run: &Path) {
+/// The column of cosines of `hvae gradcheck`.
+fn cosines(table: &str) -> Vec<f64> {
+    let cosine = |line: &str| line.split_whitespace().rev().nth(1).unwrap().parse().unwrap();
+    table.lines().skip(1).map(cosine).collect()
+}
+
+/// Waits until the run has finished an epoch.
+fn wait_for_an_epoch(child: &mut Child, run: &Path) {
     let started = Instant::now();
-    while !run.join("latest").exists() {
-        assert!(child.try_wait().unwrap().is_none(), "ended before its first checkpoint");
-        assert!(started.elapsed() < Duration::from_mins(2), "no checkpoint");
+    while !run.join("metrics.jsonl").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended before its first epoch");
+        assert!(started.elapsed() < Duration::from_mins(2), "no epoch");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
 fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    let kill = format!("kill {name} {}", child.id());
+    let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
     assert!(status.success());
 }
 
@@ -278,7 +281,7 @@ fn an_interrupted_run_saves_and_ends_where_the_uninterrupted_one_does() {
     let mut child =
         folder.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let run = folder.path("checkpoints/stopped");
-    wait_for_checkpoint(&mut child, &run);
+    wait_for_an_epoch(&mut child, &run);
     std::thread::sleep(Duration::from_millis(20));
     signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
@@ -299,7 +302,7 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let run = folder.path("checkpoints/killed");
     let mut child =
         folder.command(&train("killed", "1024", "4")).stderr(Stdio::null()).spawn().unwrap();
-    wait_for_checkpoint(&mut child, &run);
+    wait_for_an_epoch(&mut child, &run);
     child.kill().unwrap();
     child.wait().unwrap();
     for delay in [60, 130, 10] {
@@ -356,6 +359,85 @@ fn damaged_checkpoints_are_named_and_never_used() {
     std::fs::remove_file(run.join("latest")).unwrap();
     let text = folder.fails(1, &["train", "--resume", "checkpoints/run"]);
     assert!(text.contains("no checkpoint"), "{text}");
+}
+
+/// At the default sizes and threads, where products are split among threads.
+#[test]
+fn a_run_made_longer_ends_where_a_long_one_does() {
+    let folder = Folder::new();
+    let train = |name: &str, epochs: &str| {
+        folder.ok(&[
+            "train",
+            "--dataset",
+            "synthetic",
+            "--test-images",
+            "200",
+            "--train-images",
+            "1000",
+            "--name",
+            name,
+            "--epochs",
+            epochs,
+        ]);
+    };
+    train("long", "2");
+    train("short", "1");
+    folder.ok(&["train", "--resume", "checkpoints/short", "--epochs", "2"]);
+    let (long, short) = (folder.path("checkpoints/long"), folder.path("checkpoints/short"));
+    assert_same_run(&long, &short);
+    // Settings shipped by default give exact gradients, also after training.
+    let table = folder.ok(&["gradcheck", "checkpoints/long", "--images", "32"]);
+    assert!(cosines(&table).iter().all(|&c| c >= 0.999), "{table}");
+}
+
+/// What a kill between publishing a checkpoint and pointing at it leaves, and what going back by
+/// hand does: a folder beyond `latest`.
+#[test]
+fn a_checkpoint_beyond_the_latest_is_made_again() {
+    let folder = Folder::new();
+    folder.ok(&train("straight", "320", "3"));
+    folder.ok(&train("back", "320", "3"));
+    let run = folder.path("checkpoints/back");
+    let steps = |path: &Path| {
+        let names = std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|n| n.into_string().unwrap()).collect();
+        names.retain(|n| n.starts_with("step-"));
+        names.sort();
+        names
+    };
+    let all = steps(&run);
+    std::fs::write(run.join("latest"), format!("{}\n", all[0])).unwrap();
+    let newest = run.join(all.last().unwrap()).join("model.safetensors");
+    std::fs::write(newest, "not the weights of this run").unwrap();
+    folder.ok(&["train", "--resume", "checkpoints/back", "--threads", "1"]);
+    assert_same_run(&folder.path("checkpoints/straight"), &run);
+    assert_eq!(steps(&run), steps(&folder.path("checkpoints/straight")));
+}
+
+#[test]
+fn a_changed_configuration_is_refused_by_name() {
+    let folder = Folder::new();
+    folder.ok(&train("run", "256", "1"));
+    let path = folder.path("checkpoints/run/config.toml");
+    let config = String::from_utf8(read(&path)).unwrap();
+    std::fs::write(&path, config.replace("batch_size = 32", "batch_size = 64")).unwrap();
+    let text = folder.fails(1, &["train", "--resume", "checkpoints/run", "--epochs", "2"]);
+    assert!(text.contains("training.batch_size = 64 (was 32)"), "{text}");
+    std::fs::write(&path, &config).unwrap();
+    folder.ok(&["train", "--resume", "checkpoints/run", "--epochs", "2"]);
+    let text = folder.fails(1, &["train", "--resume", "checkpoints/run", "--epochs", "1"]);
+    assert!(text.contains("2 epochs are done"), "{text}");
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_the_training() {
+    let folder = Folder::new();
+    let mut command = folder.command(&train("run", "256", "2"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(metrics(&folder.path("checkpoints/run")).len(), 2);
 }
 
 #[test]

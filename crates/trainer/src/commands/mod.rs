@@ -84,12 +84,17 @@ enum Output {
 }
 
 fn output(path: &Path) -> Result<Output> {
-    match path.extension().and_then(|e| e.to_str()) {
+    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Ok(Output::Folder);
+    }
+    let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    match ending.as_deref() {
         Some("png") => Ok(Output::Png),
         Some("npz") => Ok(Output::Npz),
         None => Ok(Output::Folder),
         Some(other) => {
-            bail!("--out {}: cannot write .{other}; use .png, .npz or a folder", path.display())
+            let shown = path.display();
+            bail!("--out {shown}: cannot write .{other}; use .png, .npz or a folder ({shown}/)")
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
     for batch in test.batches(EVALUATION_BATCH) {
         let reconstruction = trained.model.reconstruct(batch.clone(), None, &trained.phases)?;
         inputs.extend(download(batch)?);
-        outputs.extend(download(reconstruction.images)?);
+        outputs.extend(download(reconstruction.images.clamp(0.0, 1.0))?);
         error += download(reconstruction.error)?.into_iter().map(f64::from).sum::<f64>();
         progress.update(inputs.len() / (SIDE * SIDE), String::new);
     }

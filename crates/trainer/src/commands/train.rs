@@ -6,17 +6,16 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 
 use crate::checkpoint::RunDir;
-use crate::cli::{Global, TrainArgs};
+use crate::cli::{DEFAULT_DATA_DIR, DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::RunConfig;
 use crate::data::Split;
 use crate::images::Images;
 use crate::training::{Finished, Trainer};
-use crate::{files, interrupt, report};
+use crate::{interrupt, report};
 
 use super::Ended;
 
 pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<Ended> {
-    interrupt::install()?;
     let (target, config) = if let Some(path) = &args.resume {
         let (run, config) = resumed(path, args.epochs)?;
         (Target::Existing(run), config)
@@ -27,16 +26,21 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     let load =
         |split| Images::load(&config.data, split, &global.data_dir, global.verbosity(), &device);
     let images = [load(Split::Train)?, load(Split::Test)?];
+    interrupt::install()?;
     let resume = matches!(target, Target::Existing(_));
     let run = match target {
-        Target::Existing(run) => run,
+        Target::Existing(run) => run.locked()?,
         Target::New(path) => RunDir::create(&path, &config)?,
     };
-    files::remove_stale_scratch(run.path())?;
     let shown = run.path().display().to_string();
-    let mut trainer = Trainer::new(run, config, images, device)?;
+    let toml = config.to_toml()?;
+    let mut trainer = Trainer::new(run.clone(), config, images, device)?;
     if resume {
         trainer.restore()?;
+        run.write_text("config.toml", &toml)?;
+    } else {
+        // From here on the run can be resumed, whatever happens to this process.
+        trainer.save()?;
     }
     if trainer.is_complete() {
         let epochs = trainer.state().epoch;
@@ -57,10 +61,28 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         }
         Finished::Interrupted => {
             let step = trainer.state().step;
-            report::line(&format!("saved at step {step}; go on with: hvae train --resume {shown}"));
+            let command = resume_command(global, &shown);
+            report::line(&format!("saved at step {step}; go on with: {command}"));
             Ok(Ended::Interrupted)
         }
     }
+}
+
+/// What to type to go on: this program as it was called, with the options that matter.
+fn resume_command(global: &Global, run: &str) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "hvae".to_owned());
+    let mut words = vec![program, "train".to_owned(), "--resume".to_owned(), run.to_owned()];
+    if global.device != DEFAULT_DEVICE {
+        words.extend(["--device".to_owned(), global.device.clone()]);
+    }
+    if global.data_dir != Path::new(DEFAULT_DATA_DIR) {
+        words.extend(["--data-dir".to_owned(), global.data_dir.display().to_string()]);
+    }
+    if let Some(threads) = global.threads {
+        words.extend(["--threads".to_owned(), threads.to_string()]);
+    }
+    let quote = |w: String| if w.contains(' ') { format!("'{w}'") } else { w };
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// The run to train.
@@ -84,10 +106,9 @@ fn new_path(args: &TrainArgs, config: &RunConfig) -> Result<PathBuf> {
 fn resumed(path: &Path, epochs: Option<usize>) -> Result<(RunDir, RunConfig)> {
     let run = RunDir::open(path)?;
     let mut config = run.config()?;
-    if let Some(epochs) = epochs.filter(|&e| e != config.training.epochs) {
+    if let Some(epochs) = epochs {
         ensure!(epochs > 0, "--epochs 0: must be at least 1");
         config.training.epochs = epochs;
-        run.write_text("config.toml", &config.to_toml()?)?;
     }
     Ok((run, config))
 }
