@@ -38,13 +38,15 @@ impl Kind {
 /// | `latent` | 16 | latent dimensions | >= 1 |
 /// | `hidden_activation` | `relu` | | |
 /// | `visible_activation` | `sigmoid` | the decoder's image layer | `sigmoid`, `hard-sigmoid`, `identity` |
-/// | `visible_gain` | 30 | gain `c` of the decoder's image layer | > 0 |
-/// | `latent_gain` | 30 | gain `c` of the encoder's outputs | > 0 |
+/// | `hidden_gain` | 30 | gain of a hidden layer over that of the one before it; the first has 1 | > 0 |
+/// | `visible_gain` | 30 | gain of the decoder's image layer over that of the last hidden layer | > 0 |
+/// | `latent_gain` | 30 | gain of the encoder's outputs over that of the last hidden layer | > 0 |
 /// | `precision` | 10 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
 /// | `initial_log_variance` | -2 | where `ln sigma^2` starts | finite |
 ///
 /// A layer's gain `c` divides its loop gain: with the same signal passed forward, the feedback to
-/// the layer before it is `c` times weaker.
+/// the layer before it is `c` times weaker. That layer's own gain multiplies it again, which is why
+/// gains are given over those of the layer before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VaeConfig {
@@ -58,9 +60,11 @@ pub struct VaeConfig {
     pub hidden_activation: Activation,
     /// Nonlinearity of the decoder's image layer.
     pub visible_activation: Activation,
-    /// Gain of the decoder's image layer.
+    /// Gain of a hidden layer over that of the one before it.
+    pub hidden_gain: f64,
+    /// Gain of the decoder's image layer over that of the last hidden layer.
     pub visible_gain: f64,
-    /// Gain of the encoder's outputs.
+    /// Gain of the encoder's outputs over that of the last hidden layer.
     pub latent_gain: f64,
     /// `w` in the cost `w/2 |x^ - x|^2`.
     pub precision: f64,
@@ -76,6 +80,7 @@ impl Default for VaeConfig {
             latent: 16,
             hidden_activation: Activation::Relu,
             visible_activation: Activation::Sigmoid,
+            hidden_gain: 30.0,
             visible_gain: 30.0,
             latent_gain: 30.0,
             precision: 10.0,
@@ -102,8 +107,11 @@ impl VaeConfig {
             widest,
             "no layer may exceed 65536 units",
         )?;
-        for (name, gain) in [("visible_gain", self.visible_gain), ("latent_gain", self.latent_gain)]
-        {
+        for (name, gain) in [
+            ("hidden_gain", self.hidden_gain),
+            ("visible_gain", self.visible_gain),
+            ("latent_gain", self.latent_gain),
+        ] {
             require(gain.is_finite() && gain > 0.0, name, gain, "must be a positive number")?;
         }
         let precision = self.precision;
@@ -125,7 +133,13 @@ impl VaeConfig {
         let mut layers = vec![layer("image", pixels, Activation::Identity, 1.0, false)];
         layers.extend(self.hidden_layers(self.hidden.iter().copied()));
         for name in ["mean", "log_variance"] {
-            layers.push(layer(name, self.latent, Activation::Identity, self.latent_gain, true));
+            layers.push(layer(
+                name,
+                self.latent,
+                Activation::Identity,
+                self.outer(self.latent_gain),
+                true,
+            ));
         }
         layers
     }
@@ -134,14 +148,28 @@ impl VaeConfig {
     pub(crate) fn decoder_layers(&self, pixels: usize) -> Vec<LayerSpec> {
         let mut layers = vec![layer("latent", self.latent, Activation::Identity, 1.0, false)];
         layers.extend(self.hidden_layers(self.hidden.iter().rev().copied()));
-        layers.push(layer("image", pixels, self.visible_activation, self.visible_gain, true));
+        layers.push(layer(
+            "image",
+            pixels,
+            self.visible_activation,
+            self.outer(self.visible_gain),
+            true,
+        ));
         layers
     }
 
     fn hidden_layers(&self, sizes: impl Iterator<Item = usize>) -> impl Iterator<Item = LayerSpec> {
         sizes
             .enumerate()
-            .map(|(i, n)| layer(&format!("hidden{}", i + 1), n, self.hidden_activation, 1.0, true))
+            .zip(std::iter::successors(Some(1.0), |gain| Some(gain * self.hidden_gain)))
+            .map(|((i, n), gain)| {
+                layer(&format!("hidden{}", i + 1), n, self.hidden_activation, gain, true)
+            })
+    }
+
+    /// The gain of a layer after the hidden ones, `gain` over that of the last of them.
+    pub(crate) fn outer(&self, gain: f64) -> f64 {
+        (1..self.hidden.len()).fold(gain, |gain, _| gain * self.hidden_gain)
     }
 }
 

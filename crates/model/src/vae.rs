@@ -140,7 +140,7 @@ impl Vae {
         let decoder = HopfieldNetwork::new(config.decoder_layers(pixels), &chain, rng, device)?;
         chain.push((hidden, hidden + 2));
         let mut encoder = HopfieldNetwork::new(config.encoder_layers(pixels), &chain, rng, device)?;
-        let start = config.initial_log_variance / config.latent_gain;
+        let start = config.initial_log_variance / config.outer(config.latent_gain);
         let bias = Tensor::full([config.latent], start, device);
         encoder.layers[hidden + 2].bias = Some(Param::from_tensor(bias));
         Ok(Self { encoder, decoder, precision: config.precision, kind: config.kind })

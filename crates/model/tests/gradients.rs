@@ -33,6 +33,7 @@ fn config(hidden: Activation, visible: Activation) -> VaeConfig {
         latent: 3,
         hidden_activation: hidden,
         visible_activation: visible,
+        hidden_gain: 1.5,
         visible_gain: 2.0,
         latent_gain: 1.5,
         precision: 2.0,

@@ -84,7 +84,8 @@ impl RunDir {
     ///
     /// When there is no run in it.
     pub fn open(path: &Path) -> Result<Self> {
-        let run = Self { path: path.to_owned(), lock: None };
+        // Without a slash at the end, which would stand doubled in messages.
+        let run = Self { path: path.components().collect(), lock: None };
         ensure!(
             run.config_path().is_file(),
             "{} is not a run: it has no config.toml. `hvae train` makes runs, by default under checkpoints/",
@@ -106,7 +107,11 @@ impl RunDir {
         };
         create().with_context(|| format!("creating {}", path.display()))?;
         let run = Self { path: path.to_owned(), lock: None }.locked()?;
-        run.write_text("config.toml", &config.to_toml()?)?;
+        let written = config.to_toml().and_then(|text| run.write_text("config.toml", &text));
+        if let Err(error) = written {
+            run.discard();
+            return Err(error);
+        }
         Ok(run)
     }
 
@@ -144,6 +149,12 @@ impl RunDir {
             path.display()
         );
         Ok(())
+    }
+
+    /// Takes back a run that could not begin.
+    pub fn discard(self) {
+        // What cannot be removed is in nobody's way but a new run's of the same name.
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 
     /// The first of `<parent>/<prefix>-001`, `-002`, ... that does not exist.
@@ -279,9 +290,26 @@ impl RunDir {
     /// When files are missing, altered, or do not fit the model, or hold numbers that are not
     /// finite; the message names the file.
     pub fn load_model(&self, which: Which, model: Vae) -> Result<(Vae, TrainingState)> {
-        let path = self.checkpoint_path(which)?;
-        let state = read_state(&path)?;
-        Ok((load_module(&path, MODEL, &state, model)?, state))
+        let load = || {
+            let path = self.checkpoint_path(which)?;
+            let state = read_state(&path)?;
+            Ok((load_module(&path, MODEL, &state, model)?, state))
+        };
+        load().map_err(|error| self.with_others(error))
+    }
+
+    /// `error`, and how to fall back on another checkpoint if there is one.
+    fn with_others(&self, error: anyhow::Error) -> anyhow::Error {
+        let mut names: Vec<String> =
+            self.steps().unwrap_or_default().into_iter().map(step_name).collect();
+        names.sort_unstable();
+        let pointer = self.path.join("latest");
+        let hint = format!(
+            "cannot use the checkpoint. The run holds {}; to go back to one, write its name into {}",
+            names.join(", "),
+            pointer.display()
+        );
+        if names.len() > 1 { error.context(hint) } else { error }
     }
 
     /// Loads the newest checkpoint whole; `like` gives the shapes.
@@ -290,11 +318,14 @@ impl RunDir {
     ///
     /// As [`Self::load_model`].
     pub fn load(&self, like: &Vae) -> Result<Checkpoint> {
-        let path = self.checkpoint_path(Which::Latest)?;
-        let state = read_state(&path)?;
-        let load = |file| load_module(&path, file, &state, like.clone());
-        let (model, moments) = (load(MODEL)?, [load(MOMENTS[0])?, load(MOMENTS[1])?]);
-        Ok(Checkpoint { model, moments, state })
+        let load = || {
+            let path = self.checkpoint_path(Which::Latest)?;
+            let state = read_state(&path)?;
+            let load = |file| load_module(&path, file, &state, like.clone());
+            let (model, moments) = (load(MODEL)?, [load(MOMENTS[0])?, load(MOMENTS[1])?]);
+            Ok(Checkpoint { model, moments, state })
+        };
+        load().map_err(|error| self.with_others(error))
     }
 }
 

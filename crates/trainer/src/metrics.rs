@@ -37,7 +37,8 @@ impl PhaseSums {
             sweeps: self.sweeps as f64 / n,
             converged: self.converged as f64 / n,
             not_finite: self.not_finite,
-            residual: self.residual / (self.samples - self.not_finite).max(1) as f64,
+            residual: (self.samples > self.not_finite)
+                .then(|| self.residual / (self.samples - self.not_finite) as f64),
         })
     }
 }
@@ -54,8 +55,8 @@ pub struct PhaseMeans {
     pub converged: f64,
     /// Number of samples whose state was no longer finite.
     pub not_finite: u64,
-    /// Relative residual at the end, over the finite ones.
-    pub residual: f64,
+    /// Relative residual at the end, over the finite ones; none if there are none.
+    pub residual: Option<f64>,
 }
 
 /// Sums over the steps of an epoch; part of a checkpoint, so that a resumed epoch reports what an
@@ -214,11 +215,23 @@ impl EpochMetrics {
         ];
         let worst = phases.iter().filter_map(|(name, p)| Some((name, (*p)?)));
         let (name, phase) = worst.min_by(|a, b| a.1.converged.total_cmp(&b.1.converged))?;
+        if phase.not_finite > 0 {
+            return Some(format!(
+                "{} states were no longer finite ({name} phase); lower training.learning_rate",
+                phase.not_finite
+            ));
+        }
+        let above_one = self.loop_gains.is_some_and(|g| g.encoder.max(g.decoder) > 1.0);
+        let advice = if above_one {
+            "the loop gain is above 1: raise the gains (model.*_gain)"
+        } else {
+            "raise ep.free_sweeps and ep.nudged_sweeps, or the gains (model.*_gain)"
+        };
         (phase.converged < WARN_BELOW).then(|| {
+            let share = 100.0 * phase.converged;
             format!(
-                "only {:.0}% of the samples reached equilibrium ({name} phase), so gradients are \
-                 inexact; raise model.visible_gain or model.latent_gain, or ep.free_sweeps",
-                100.0 * phase.converged
+                "only {share:.0}% of the samples reached equilibrium ({name} phase), so gradients \
+                 are inexact; {advice}"
             )
         })
     }

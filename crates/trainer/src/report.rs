@@ -34,6 +34,13 @@ pub fn line(text: &str) {
     }
 }
 
+/// A warning to stderr, also when quiet.
+pub fn warning(text: &str) {
+    let quiet = QUIET.swap(false, Ordering::Relaxed);
+    line(&format!("warning: {text}"));
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
 /// A result to stdout.
 pub fn result(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");

@@ -151,6 +151,13 @@ impl Trainer {
     /// When a number is no longer finite, or a file cannot be written. The last checkpoint is
     /// then still good.
     pub fn train(&mut self) -> Result<Finished> {
+        let steps = self.config.training.epochs * self.steps_per_epoch();
+        let warmup = self.config.training.warmup_steps;
+        if steps <= warmup {
+            report::warning(&format!(
+                "{steps} steps in all, within the {warmup} of training.warmup_steps: expect little"
+            ));
+        }
         while !self.is_complete() {
             let (started, done_before) = (Instant::now(), self.state.step_in_epoch);
             if self.train_epoch()? == Finished::Interrupted {
@@ -252,7 +259,7 @@ impl Trainer {
         self.save()?;
         report::line(&summary);
         if let Some(warning) = metrics.warning() {
-            report::line(&format!("warning: {warning}"));
+            report::warning(&warning);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use hvae_model::{EpConfig, Kind, Phases, Vae};
+use hvae_solver::Termination;
 
 use crate::checkpoint::{RunDir, Which};
 use crate::cli::{Global, GradcheckArgs};
@@ -46,6 +47,13 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
         let ep = EpConfig { nudge, ..config.ep.clone() };
         let phases = Phases::new(&ep).context("ep")?;
         let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
+        let outcomes = &step.outcomes;
+        let phases = [&outcomes.encoder_free, &outcomes.decoder_free];
+        if phases.into_iter().flatten().any(|o| o.termination != Termination::Converged) {
+            report::warning(
+                "not every free phase reached equilibrium: neither side is a gradient there",
+            );
+        }
         let mean = |o: &[hvae_solver::Outcome]| {
             o.iter().map(|o| o.steps as f64).sum::<f64>() / o.len().max(1) as f64
         };

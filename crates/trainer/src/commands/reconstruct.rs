@@ -1,6 +1,6 @@
 //! `hvae reconstruct`.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 
 use crate::cli::{Global, ReconstructArgs};
@@ -20,8 +20,12 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
     let output = output(&args.out)?;
     let trained = load(&args.run, args.checkpoint, device)?;
     let count = args.count as usize;
-    let data = DataConfig { test_images: Some(count), ..trained.config.data };
-    let test = Images::load(&data, Split::Test, &global.data_dir, global.verbosity(), device)?;
+    let load = |data: &DataConfig| {
+        Images::load(data, Split::Test, &global.data_dir, global.verbosity(), device)
+    };
+    let available = load(&trained.config.data)?.len();
+    ensure!(count <= available, "--count {count}: the run has {available} test images");
+    let test = load(&DataConfig { test_images: Some(count), ..trained.config.data })?;
     let (mut inputs, mut outputs, mut error) = (Vec::new(), Vec::new(), 0.0);
     let mut progress = Progress::start("reconstructing", count, 0);
     for batch in test.batches(EVALUATION_BATCH) {

@@ -12,7 +12,8 @@ pub(super) fn run(args: &SampleArgs, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
     let (rows, columns) = args.grid;
     let count = args.count.map_or(rows * columns, |c| c as usize);
-    if matches!(output, Output::Png) && count > rows * columns {
+    let columns = columns.min(count);
+    if matches!(output, Output::Png) && count > rows * args.grid.1 {
         bail!(
             "{count} samples do not fit a grid of {rows}x{columns}; enlarge --grid, or write a .npz or a folder"
         );

@@ -21,7 +21,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         (Target::Existing(run), config)
     } else {
         let config = RunConfig::resolve(args.config.as_deref(), &overrides(args))?;
-        (Target::New(new_path(args, &config)?), config)
+        (new_target(args)?, config)
     };
     let load =
         |split| Images::load(&config.data, split, &global.data_dir, global.verbosity(), &device);
@@ -31,6 +31,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     let run = match target {
         Target::Existing(run) => run.locked()?,
         Target::New(path) => RunDir::create(&path, &config)?,
+        Target::Numbered => create_numbered(&args.runs, &config)?,
     };
     let shown = run.path().display().to_string();
     let toml = config.to_toml()?;
@@ -40,7 +41,10 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         run.write_text("config.toml", &toml)?;
     } else {
         // From here on the run can be resumed, whatever happens to this process.
-        trainer.save()?;
+        if let Err(error) = trainer.save() {
+            run.discard();
+            return Err(error);
+        }
     }
     if trainer.is_complete() {
         let epochs = trainer.state().epoch;
@@ -89,17 +93,28 @@ fn resume_command(global: &Global, run: &str) -> String {
 enum Target {
     Existing(RunDir),
     New(PathBuf),
+    /// A new one under the next free number.
+    Numbered,
 }
 
-fn new_path(args: &TrainArgs, config: &RunConfig) -> Result<PathBuf> {
-    let Some(name) = &args.name else {
-        return Ok(RunDir::next_free(&args.runs, config.model.kind.name()));
-    };
+/// The next free number may be taken by another process before the folder is made.
+fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
+    loop {
+        let path = RunDir::next_free(runs, config.model.kind.name());
+        match RunDir::create(&path, config) {
+            Err(_) if path.join("config.toml").exists() => {}
+            result => return result,
+        }
+    }
+}
+
+fn new_target(args: &TrainArgs) -> Result<Target> {
+    let Some(name) = &args.name else { return Ok(Target::Numbered) };
     let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     ensure!(plain, "--name {name}: must be a plain folder name");
     let path = args.runs.join(name);
     RunDir::require_new(&path)?;
-    Ok(path)
+    Ok(Target::New(path))
 }
 
 /// The run at `path` and its configuration, with `epochs` in all if given.
