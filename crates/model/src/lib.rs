@@ -37,6 +37,7 @@
 //!
 //! [`Activation`] and [`HopfieldNetwork`] hold the energy; [`Relaxation`] its dynamics with some
 //! layers clamped; [`gradient`] the learning rule; [`HopfieldVae`] puts two networks together.
+//! [`modern`] holds the softmax networks, apart from the rest.
 //! The crate opens no file, prints nothing and has no random numbers of its own.
 #![recursion_limit = "256"]
 
@@ -45,6 +46,7 @@ mod config;
 mod eqprop;
 mod error;
 mod latent;
+pub mod modern;
 mod network;
 mod reference;
 mod relax;
