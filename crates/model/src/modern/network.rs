@@ -163,7 +163,8 @@ impl ModernHopfield {
         let column = self.betas(betas)?;
         require(rows == betas.len(), "betas", betas.len(), "one for each state is needed")?;
         let overlaps = self.overlaps(states.clone())?;
-        Ok(self.energy_of(&(states - self.mean.clone()), overlaps, &column))
+        let partition = Partition::new(&overlaps, &column);
+        Ok(self.energy_of(&(states - self.mean.clone()), partition.mean_exponential))
     }
 
     /// All that can be read from the states `X' p` with weights `p`, `[B, N]`.
@@ -186,21 +187,20 @@ impl ModernHopfield {
         let inner = eta.clone().matmul(self.columns.clone());
         let nearest = (self.squares.clone() - inner.clone() * 2.0).argmin(1).reshape([rows]);
         let apart = eta.clone() - self.centred.clone().select(0, nearest.clone());
-        let overlaps = inner + self.bias.clone();
+        let partition = Partition::new(&(inner + self.bias.clone()), &column);
         Ok(Readings {
-            energy: self.energy_of(&eta, overlaps.clone(), &column),
+            energy: self.energy_of(&eta, partition.mean_exponential),
             to_mean: norm(eta.clone()),
             to_nearest: norm(apart),
             nearest,
-            entropy: entropy(soft(overlaps, &column)),
+            entropy: partition.entropy,
             centred: eta,
         })
     }
 
     /// `(M^2 - |x~|^2)/2 + |eta|^2/2 - L(beta, t)`, `[B, 1]`.
-    fn energy_of(&self, eta: &Tensor<2>, overlaps: Tensor<2>, betas: &Tensor<2>) -> Tensor<2> {
-        let quadratic = eta.clone().square().sum_dim(1) * 0.5;
-        quadratic + self.offset - mean_exponential(overlaps, betas)
+    fn energy_of(&self, eta: &Tensor<2>, mean_exponential: Tensor<2>) -> Tensor<2> {
+        eta.clone().square().sum_dim(1) * 0.5 + self.offset - mean_exponential
     }
 }
 
@@ -213,31 +213,49 @@ pub(super) fn soft(overlaps: Tensor<2>, betas: &Tensor<2>) -> Tensor<2> {
 
 /// Below this `beta (max t - min t)` the mean exponential is a series: its logarithm would cancel.
 const SERIES: f32 = 0.03;
+/// Exponents below this give weights that f32 cannot tell from 0.
+const LEAST: f32 = -100.0;
 
-/// `L(beta, t) = ln(mean_i exp(beta t_i)) / beta`, and the mean of `t` at `beta = 0`; `[B, 1]`.
-fn mean_exponential(overlaps: Tensor<2>, betas: &Tensor<2>) -> Tensor<2> {
-    let largest = overlaps.clone().max_dim(1);
-    let range = (largest.clone() - overlaps.clone().min_dim(1)) * betas.clone();
-    let small = range.lower_elem(SERIES);
+/// What the partition sum of overlaps `t` says of each row, `[B, 1]` both.
+struct Partition {
+    /// `L(beta, t) = ln(mean_i exp(beta t_i)) / beta`, and the mean of `t` at `beta = 0`.
+    mean_exponential: Tensor<2>,
+    /// `-sum_i p_i ln p_i` of `p = softmax(beta t)`.
+    entropy: Tensor<2>,
+}
+
+impl Partition {
+    fn new(overlaps: &Tensor<2>, betas: &Tensor<2>) -> Self {
+        let count = overlaps.dims()[1] as f64;
+        let largest = overlaps.clone().max_dim(1);
+        let exponents = ((overlaps.clone() - largest.clone()) * betas.clone()).clamp_min(LEAST);
+        let raised = exponents.clone().exp();
+        let sum = raised.clone().sum_dim(1);
+        let entropy = sum.clone().log() - (raised * exponents).sum_dim(1) / sum.clone();
+        let mut mean_exponential = largest.clone() + (sum / count).log() / betas.clone();
+        let range = (largest - overlaps.clone().min_dim(1)) * betas.clone();
+        let small = range.lower_elem(SERIES);
+        if small.clone().any().into_scalar::<bool>() {
+            mean_exponential = mean_exponential.mask_where(small, series(overlaps, betas));
+        }
+        Self { mean_exponential, entropy: entropy.clamp_min(0.0) }
+    }
+}
+
+/// `L(beta, t)` for small `beta` by its cumulants: with `u = beta (t - mean t)`,
+/// `ln mean exp(u) = mean u^2 / 2 + mean u^3 / 6 + ...`
+fn series(overlaps: &Tensor<2>, betas: &Tensor<2>) -> Tensor<2> {
     let mean = overlaps.clone().mean_dim(1);
     let shift = overlaps.clone() - mean.clone();
-    // Cumulants: ln mean exp(u) = mean u^2 / 2 + mean u^3 / 6 + ..., where mean u = 0.
-    let second = shift.clone().square().mean_dim(1) * betas.clone() * 0.5;
-    let third = shift.powi_scalar(3).mean_dim(1) * betas.clone() * betas.clone() * (1.0 / 6.0);
-    let series = mean + second + third;
-    let sum = ((overlaps - largest.clone()) * betas.clone()).exp().mean_dim(1);
-    (largest + sum.log() / betas.clone()).mask_where(small, series)
+    let square = shift.clone().square();
+    let second = square.clone().mean_dim(1) * betas.clone() * 0.5;
+    let third = (square * shift).mean_dim(1) * betas.clone() * betas.clone() * (1.0 / 6.0);
+    mean + second + third
 }
 
 /// Euclidean norm of each row, `[B, 1]`.
 pub(super) fn norm(rows: Tensor<2>) -> Tensor<2> {
     rows.square().sum_dim(1).sqrt()
-}
-
-/// `-sum p ln p` of each row, with `0 ln 0 = 0`, `[B, 1]`.
-fn entropy(weights: Tensor<2>) -> Tensor<2> {
-    let logs = weights.clone().clamp_min(f32::MIN_POSITIVE).log();
-    -(weights * logs).sum_dim(1)
 }
 
 /// `matrix'` laid out in rows.

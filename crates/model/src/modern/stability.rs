@@ -79,6 +79,9 @@ impl FixedPointMap for Jacobian<'_> {
     fn apply(&self, state: &State) -> State {
         state.map(|rows| {
             let image = self.times(rows);
+            // Twice, as the squares of a vector deep in a minimum may be 0 in f32.
+            let largest = image.clone().abs().max_dim(1).clamp_min(f32::MIN_POSITIVE);
+            let image = image / largest;
             let length = norm(image.clone()).clamp_min(f32::MIN_POSITIVE);
             image / length
         })

@@ -167,14 +167,14 @@ fn tell_sweep(points: &[Point]) -> String {
 /// Where states followed up and down leave their branch.
 fn tell_jumps(checked: &[Checked], set: &PatternSet) -> String {
     let mut text = "Hysteresis:".to_owned();
-    for (way, what) in [(Way::Up, "up, the state leaves the mean"), (Way::Down, "down, it falls")] {
+    for (way, what) in [(Way::Up, "up from the mean"), (Way::Down, "down from a pattern")] {
         let track: Vec<&Checked> =
             checked.iter().filter(|c| c.step.way == way && c.step.track == 0).collect();
         let jump = track.windows(2).map(|w| (w, (w[1].step.order - w[0].step.order).abs()));
         let jump = jump.max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some(([before, after], size)) = jump {
             text += &format!(
-                "\n  {what} between beta_eff {:.4} and {:.4} (jump {size:.3}; eigenvalue before it {:.4})",
+                "\n  {what}: largest jump, of {size:.3}, between beta_eff {:.4} and {:.4}; eigenvalue before it {:.4}",
                 before.step.beta_eff, after.step.beta_eff, before.eigenvalue
             );
         }
@@ -190,7 +190,11 @@ fn tell_jumps(checked: &[Checked], set: &PatternSet) -> String {
 fn tell_stability(checked: &[Checked]) -> String {
     let usable = || checked.iter().filter(|c| !c.step.at_limit);
     let unstable = usable().filter(|c| c.eigenvalue > 1.0).count();
-    let wrong = usable().filter(|c| (c.eigenvalue > 1.0) != (c.growth > 1.0)).count();
+    let wrong: Vec<f64> = usable()
+        .filter(|c| (c.eigenvalue > 1.0) != (c.growth > 1.0))
+        .map(|c| (c.eigenvalue - 1.0).abs())
+        .collect();
+    let furthest = wrong.iter().copied().fold(0.0, f64::max);
     // Below this the deviation is lost in rounding.
     let mut errors: Vec<f64> = usable()
         .filter(|c| c.eigenvalue > 0.01)
@@ -201,8 +205,9 @@ fn tell_stability(checked: &[Checked]) -> String {
         |share: f64| errors.get((share * errors.len() as f64) as usize).copied().unwrap_or(0.0);
     format!(
         "Stability: {} fixed points, {unstable} with an eigenvalue above 1; stability predicted \
-         wrongly at {wrong}; growth differs from the eigenvalue by {:.2}% (median), {:.2}% (9 of 10)",
+         wrongly at {} (eigenvalue then within {furthest:.1e} of 1); growth differs from the eigenvalue by {:.2}% (median), {:.2}% (9 of 10)",
         usable().count(),
+        wrong.len(),
         100.0 * at(0.5),
         100.0 * at(0.9)
     )

@@ -21,15 +21,19 @@ pub struct Saddle {
 
 /// More patterns than this would take too long: a step solves a dense system of this size.
 const MOST: usize = 256;
-/// Pairs of patterns, and values of `beta`, tried.
-const PAIRS: usize = 4;
-const VALUES: usize = 16;
+/// Pairs of patterns that are followed, of those that are tried, and values of `beta` for each.
+const PAIRS: usize = 6;
+const TRIED: usize = 100;
+const VALUES: usize = 20;
+/// Least weight of both patterns.
+const PART: f64 = 0.02;
 const MAX_STEPS: usize = 30;
 /// Largest change of a weight at which Newton's method has converged.
 const TOLERANCE: f64 = 1e-11;
 
-/// Fixed points near the middle between patterns `2 k` and `2 k + 1`, for some of `effective`.
-/// Where Newton's method does not converge there is none in the list.
+/// Fixed points between two patterns, for some of `effective`, followed down from the largest as
+/// long as Newton's method converges and both patterns keep a part. Pairs for which there is none
+/// at the largest are passed over.
 ///
 /// # Errors
 ///
@@ -42,19 +46,26 @@ pub fn find(set: &PatternSet, effective: &[f64]) -> Result<Vec<Saddle>> {
     }
     let system = System::new(set)?;
     let mut found = Vec::new();
-    for pair in 0..PAIRS.min(count / 2) {
-        let mut weights = vec![0.0; count];
-        weights[2 * pair] = 0.5;
-        weights[2 * pair + 1] = 0.5;
-        // From above: at a large beta the middle itself is all but a fixed point.
+    let mut pair = 0;
+    let pairs = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).take(TRIED);
+    for (i, j) in pairs {
+        let Some(mut weights) = system.tie(i, j) else { continue };
+        if pair == PAIRS {
+            break;
+        }
+        let before = found.len();
         for &beta_eff in effective.iter().rev().step_by(effective.len().div_ceil(VALUES)) {
             let beta = beta_eff / set.description.scale;
             let Some(next) = system.newton(&weights, beta) else { break };
+            if next[i].min(next[j]) < PART {
+                break;
+            }
             weights = next;
             let to_mean = system.to_mean(&weights);
             let weights = weights.iter().map(|&w| w as f32).collect();
             found.push(Saddle { pair, beta_eff, to_mean, weights });
         }
+        pair += usize::from(found.len() > before);
     }
     Ok(found)
 }
@@ -77,6 +88,17 @@ impl System {
         let kernel = rows.iter().map(|a| rows.iter().map(|b| dot(a, b)).collect()).collect();
         let bias = rows.iter().map(|row| dot(row, &mean)).collect();
         Ok(Self { kernel, bias })
+    }
+
+    /// The mixture of patterns `i` and `j` that overlaps equally with both, if there is one: where
+    /// their saddle goes as `beta` grows.
+    fn tie(&self, i: usize, j: usize) -> Option<Vec<f64>> {
+        let (k, b) = (&self.kernel, &self.bias);
+        let part = (k[j][j] - k[i][j] + b[j] - b[i]) / (k[i][i] + k[j][j] - 2.0 * k[i][j]);
+        let mut weights = vec![0.0; b.len()];
+        weights[i] = part;
+        weights[j] = 1.0 - part;
+        (PART..=1.0 - PART).contains(&part).then_some(weights)
     }
 
     fn softmax(&self, weights: &[f64], beta: f64) -> Vec<f64> {

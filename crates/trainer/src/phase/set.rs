@@ -9,7 +9,7 @@ use super::args::{Kind, PhaseArgs};
 use crate::cli::Global;
 use crate::config::{DataConfig, Dataset};
 use crate::data::Split;
-use crate::images::Images;
+use crate::images::{Images, download};
 use crate::rng::{self, Stream};
 
 /// A network and what is known of its patterns.
@@ -22,6 +22,9 @@ pub struct PatternSet {
     /// The formulas' thresholds for this number of patterns. They hold for equidistant patterns.
     pub formula: Option<Thresholds>,
 }
+
+/// Squared distance, relative to the largest squared norm, below which patterns are equal.
+const EQUAL: f64 = 1e-9;
 
 /// What a pattern set is.
 #[derive(Debug, Clone, Serialize)]
@@ -65,7 +68,7 @@ impl PatternSet {
             Kind::Random | Kind::Mnist | Kind::Synthetic => None,
         };
         if let Some(set) = set {
-            let kind = format!("equidistant, norm {}, cosine {:.4}", set.norm, set.cosine);
+            let kind = format!("norm {}, cosine {}", set.norm, round(set.cosine));
             return Self::of(equidistant(&set, &mut rng, device)?, kind, true);
         }
         let patterns = match args.patterns {
@@ -88,13 +91,19 @@ impl PatternSet {
     /// When it cannot exist.
     pub fn equidistant(set: &Equidistant, seed: u64, device: &Device) -> Result<Self> {
         let mut rng = rng::generator(seed, Stream::Patterns, 1);
-        let kind = format!("norm {}, cosine {:.3}, dim. {}", set.norm, set.cosine, set.dimension);
+        let kind =
+            format!("norm {}, cosine {}, dimension {}", set.norm, round(set.cosine), set.dimension);
         Self::of(equidistant(set, &mut rng, device)?, kind, true)
     }
 
     fn of(patterns: Tensor<2>, kind: String, equidistant: bool) -> Result<Self> {
         let network = ModernHopfield::new(patterns)?;
-        let (count, square) = (network.count(), network.distance_squared());
+        let norms = download(network.patterns().square().sum_dim(1))?;
+        let largest = f64::from(norms.into_iter().fold(0.0, f32::max));
+        let count = network.count();
+        let square = network.distance_squared();
+        // Equal patterns are apart by rounding only.
+        let square = if square > EQUAL * largest { square } else { 0.0 };
         let scale = if square > 0.0 { beta_eff(1.0, square) } else { 1.0 };
         let radius = (square * (count as f64 - 1.0) / (2.0 * count as f64)).sqrt();
         let description = Description {
@@ -124,6 +133,11 @@ impl PatternSet {
     pub fn order(&self, distance: f64) -> f64 {
         if self.description.radius > 0.0 { distance / self.description.radius } else { 0.0 }
     }
+}
+
+/// A cosine with three digits.
+fn round(cosine: f64) -> f64 {
+    (cosine * 1e3).round() / 1e3
 }
 
 fn load(dataset: Dataset, count: usize, global: &Global, device: &Device) -> Result<Tensor<2>> {

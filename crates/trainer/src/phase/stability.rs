@@ -53,9 +53,9 @@ pub struct Checked {
 }
 
 /// Updates after which growth is measured.
-const STEPS: usize = 150;
+const STEPS: usize = 100;
 /// Relative tolerance of the eigenvector, and steps for it at most.
-const POWER: (f64, usize) = (1e-4, 1_000);
+const POWER: (f64, usize) = (1e-3, 400);
 /// Fixed points looked at together.
 const BATCH: usize = 512;
 

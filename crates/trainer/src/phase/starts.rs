@@ -35,7 +35,7 @@ impl Family {
 }
 
 /// How far starts near the mean are off, as a share of the distance between patterns.
-pub const NEAR: f64 = 0.01;
+pub const NEAR: f64 = 1e-3;
 
 /// The starts of every `beta`.
 #[derive(Debug)]

@@ -37,8 +37,10 @@ impl Measured {
 
 /// Values of `beta` tried at once; each round narrows the bracket by one more than this.
 const TRIED: usize = 16;
-/// Rounds: the bracket shrinks to `17^-4`, about `1e-5`, of its first width.
-const ROUNDS: usize = 4;
+/// Relative width of the bracket that ends the search.
+const WIDTH: f64 = 2e-5;
+/// How far above `b1`, relatively, the state at the threshold is looked at: below, rounding decides.
+const ABOVE: f64 = 2e-4;
 /// Updates for each state at most: close to a threshold a state takes ever longer.
 const MAX_STEPS: usize = 4_000;
 /// Relative tolerance: near the smallest that f32 allows.
@@ -84,7 +86,7 @@ pub fn observe(set: &PatternSet, seed: u64) -> Result<Measured> {
         Ok(states.iter().zip(&mean).map(below).collect())
     })
     .context("b2")?;
-    let observed_m1 = probe.from_pattern(&[b1[1]])?[0].order;
+    let observed_m1 = probe.from_pattern(&[b1[1] * (1.0 + ABOVE)])?[0].order;
     Ok(Measured {
         count: set.count(),
         formula: [formula.b1, formula.b2, formula.b3],
@@ -119,7 +121,7 @@ fn section(
 ) -> Result<[f64; 2]> {
     let ends = above(&bracket)?;
     anyhow::ensure!(ends == [false, true], "not between beta_eff {bracket:?}");
-    for _ in 0..ROUNDS {
+    while bracket[1] - bracket[0] > WIDTH * bracket[0] {
         let [low, high] = bracket;
         let step = (high - low) / (TRIED + 1) as f64;
         let tried: Vec<f64> = (1..=TRIED).map(|i| low + step * i as f64).collect();

@@ -1,5 +1,7 @@
 //! What each figure shows.
 
+use std::collections::BTreeMap;
+
 use super::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
 use super::{Figure, Legend, Mark, Panel, Scale, Series};
 use crate::phase::collapse::Collapse;
@@ -48,75 +50,94 @@ fn marks(set: &PatternSet) -> Vec<(f64, String)> {
 
 fn title(what: &str, set: &PatternSet) -> String {
     let d = &set.description;
-    format!("{what}: {} patterns of dimension {}, {}", d.count, d.dimension, d.kind)
+    let as_if = if d.equidistant { "" } else { " (b1, b2, b3: as if equidistant)" };
+    format!("{what}: {} patterns of dimension {}, {}{as_if}", d.count, d.dimension, d.kind)
 }
 
 /// The minima that were found, and the way to them.
 pub fn minima(set: &PatternSet, points: &[Point]) -> Figure {
-    let panel = |title: &str, y: Scale, legend, series| Panel {
+    let panel = |title: &str, y, legend| Panel {
         title: title.to_owned(),
         x: beta(BETA),
         y,
-        series,
         marks: marks(set),
         legend,
-        level: None,
+        ..Panel::default()
     };
     let nats = (set.count() as f64).ln().max(f64::MIN_POSITIVE);
-    let panels = vec![
-        panel(
-            "Minima: how far from the mean (area: share of starts)",
-            linear(ORDER),
-            Legend::LowerRight,
-            bubbles(points, |m| set.order(m.to_mean)),
-        ),
-        panel("Minima: energy", linear("energy"), Legend::LowerLeft, bubbles(points, |m| m.energy)),
-        panel(
-            "Distinct minima reached",
-            Scale { name: "number", logarithmic: true, limits: None },
-            Legend::UpperLeft,
-            lines(points, |f| if f.distinct > 0 { f.distinct as f64 } else { f64::NAN }),
-        ),
-        panel(
-            "Entropy of the weights, mean over starts",
-            linear("entropy / ln N"),
-            Legend::UpperRight,
-            lines(points, |f| f.entropy / nats),
-        ),
-        panel(
-            "Updates until convergence, mean over starts",
-            Scale { name: "updates", logarithmic: true, limits: None },
-            Legend::UpperLeft,
-            lines(points, |f| f.mean_steps),
-        ),
-        panel(
-            "Starts cut short by the step limit",
-            linear("share of starts"),
-            Legend::UpperLeft,
-            lines(points, |f| f.at_limit as f64 / f.starts as f64),
-        ),
+    let first = Family::ALL.map(|family| Panel {
+        y: Scale { name: ORDER, logarithmic: false, limits: Some((-0.05, highest(set, points))) },
+        series: vec![bubbles(points, family, 0.005, |m| set.order(m.to_mean))],
+        ..panel(&format!("Minima reached from {}", origin(family)), linear(""), Legend::None)
+    });
+    let all =
+        |step, y: fn(&Minimum) -> f64| Family::ALL.map(|f| bubbles(points, f, step, y)).to_vec();
+    let reach = points.iter().flat_map(|p| &p.minima).map(|m| m.energy).fold(0.0, f64::max);
+    let cut = points.iter().flat_map(|p| &p.families).map(|f| f.at_limit as f64 / f.starts as f64);
+    let limits = Some((0.0, 1.05 * cut.fold(0.01, f64::max)));
+    let share = Scale { name: "share of starts", logarithmic: false, limits };
+    let logarithmic = |name| Scale { name, logarithmic: true, limits: None };
+    let rest = [
+        Panel {
+            series: all(0.005 * reach, |m| m.energy),
+            ..panel("Energy of the minima", linear("energy"), Legend::UpperRight)
+        },
+        Panel {
+            series: lines(points, |f| if f.distinct > 0 { f.distinct as f64 } else { f64::NAN }),
+            ..panel("Distinct minima reached", logarithmic("number"), Legend::None)
+        },
+        Panel {
+            series: lines(points, |f| f.entropy / nats),
+            ..panel("Entropy of the weights, mean", linear("entropy / ln N"), Legend::None)
+        },
+        Panel {
+            series: lines(points, |f| {
+                f.to_nearest / set.description.distance.max(f64::MIN_POSITIVE)
+            }),
+            ..panel(
+                "Distance to the nearest pattern, median",
+                linear("in units of D"),
+                Legend::None,
+            )
+        },
+        Panel {
+            series: lines(points, |f| f.mean_steps),
+            ..panel("Updates until convergence, mean", logarithmic("updates"), Legend::None)
+        },
+        Panel {
+            series: lines(points, |f| f.at_limit as f64 / f.starts as f64),
+            ..panel("Starts cut short by the step limit", share, Legend::None)
+        },
     ];
-    Figure { title: title("Energy minima", set), columns: 2, panels }
+    let panels = first.into_iter().chain(rest).collect();
+    Figure { title: title("Minima (area: share of the starts)", set), columns: 3, panels }
 }
 
-fn bubbles(points: &[Point], y: impl Fn(&Minimum) -> f64) -> Vec<Series> {
-    let of = |family: Family| {
-        let points = points.iter().flat_map(|point| {
-            let starts = point.families.iter().find(|f| f.family == family).map_or(1, |f| f.starts);
-            let reached = move |m: &&Minimum| m.reached[family as usize] > 0;
-            point.minima.iter().filter(reached).map(move |m| (point.beta_eff, m, starts))
-        });
-        let points = points.map(|(x, minimum, starts)| {
-            [x, y(minimum), minimum.reached[family as usize] as f64 / starts as f64]
-        });
-        Series {
-            name: format!("from {}", origin(family)),
-            colour: tint(family),
-            mark: Mark::Bubbles,
-            points: points.collect(),
+/// The upper end of the scale for distances from the mean.
+fn highest(set: &PatternSet, points: &[Point]) -> f64 {
+    let orders = points.iter().flat_map(|p| &p.minima).map(|m| set.order(m.to_mean));
+    1.05 * orders.fold(1.0, f64::max)
+}
+
+/// The minima that a family reached. Those of one `beta` within the same `step` of `y` are one
+/// disc, whose area is the share of the starts that reached them.
+fn bubbles(points: &[Point], family: Family, step: f64, y: impl Fn(&Minimum) -> f64) -> Series {
+    let mut discs = Vec::new();
+    for point in points {
+        let starts = point.families.iter().find(|f| f.family == family).map_or(1, |f| f.starts);
+        let mut shares: BTreeMap<i64, f64> = BTreeMap::new();
+        for minimum in &point.minima {
+            let share = minimum.reached[family as usize] as f64 / starts as f64;
+            if share > 0.0 {
+                let level = (y(minimum) / step.max(f64::MIN_POSITIVE)).round() as i64;
+                *shares.entry(level).or_default() += share;
+            }
         }
-    };
-    Family::ALL.map(of).to_vec()
+        let of = |(level, share)| [point.beta_eff, level as f64 * step, share];
+        discs.extend(shares.into_iter().map(of));
+    }
+    let name = format!("from {}", origin(family));
+    Series { name, colour: tint(family), mark: Mark::Bubbles, points: discs }
 }
 
 fn origin(family: Family) -> &'static str {
@@ -168,9 +189,11 @@ pub fn hysteresis(set: &PatternSet, steps: &[Step]) -> Figure {
         legend,
         level: None,
     };
+    let equidistant = set.description.equidistant;
+    let corner = if equidistant { Legend::UpperLeft } else { Legend::LowerRight };
     let panels = vec![
-        panel("State", linear(ORDER), Legend::LowerRight, draw(|s| s.order)),
-        panel("Energy", linear("energy"), Legend::LowerLeft, draw(|s| s.energy)),
+        panel("State", linear(ORDER), corner, draw(|s| s.order)),
+        panel("Energy", linear("energy"), Legend::UpperRight, draw(|s| s.energy)),
     ];
     Figure { title: title("Hysteresis", set), columns: 2, panels }
 }
@@ -240,7 +263,7 @@ pub fn stability(set: &PatternSet, checked: &[Checked]) -> Figure {
             series: shown(predicted),
             marks: marks(set),
             level: Some(1.0),
-            legend: Legend::LowerLeft,
+            legend: if set.description.equidistant { Legend::LowerLeft } else { Legend::UpperLeft },
         },
         Panel {
             title: "Growth of a deviation in one update, as observed".to_owned(),

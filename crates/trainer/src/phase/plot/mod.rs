@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow};
+use image::imageops::{FilterType, resize};
 use image::{ImageFormat, RgbImage};
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -93,9 +94,11 @@ pub struct Figure {
 }
 
 /// Width and height of a panel, in pixels.
-const PANEL: (u32, u32) = (620, 420);
+const PANEL: (u32, u32) = (560, 400);
 /// Height of the title of a figure.
 const TITLE: u32 = 44;
+/// Pictures in pixels are drawn so many times larger and reduced, which smooths lines and discs.
+const SMOOTH: u32 = 2;
 
 const FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans-subset.ttf");
 
@@ -108,15 +111,17 @@ pub fn save(figure: &Figure, folder: &Path, stem: &str) -> Result<()> {
     font()?;
     let rows = figure.panels.len().div_ceil(figure.columns) as u32;
     let size = (PANEL.0 * figure.columns as u32, PANEL.1 * rows + TITLE);
-    let mut pixels = vec![0; (size.0 * size.1 * 3) as usize];
+    let large = (size.0 * SMOOTH, size.1 * SMOOTH);
+    let mut pixels = vec![0; large.0 as usize * large.1 as usize * 3];
     let mut text = String::new();
     {
-        let root = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
-        draw::figure(figure, &root).map_err(|e| anyhow!("drawing {stem}.png: {e}"))?;
+        let root = BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area();
+        draw::figure(figure, &root, SMOOTH).map_err(|e| anyhow!("drawing {stem}.png: {e}"))?;
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw::figure(figure, &root).map_err(|e| anyhow!("drawing {stem}.svg: {e}"))?;
+        draw::figure(figure, &root, 1).map_err(|e| anyhow!("drawing {stem}.svg: {e}"))?;
     }
-    let picture = RgbImage::from_raw(size.0, size.1, pixels).context("a picture of that size")?;
+    let picture = RgbImage::from_raw(large.0, large.1, pixels).context("a picture of that size")?;
+    let picture = resize(&picture, size.0, size.1, FilterType::Triangle);
     files::write_atomically(&folder.join(format!("{stem}.png")), |file| {
         Ok(picture.write_to(file, ImageFormat::Png)?)
     })?;
