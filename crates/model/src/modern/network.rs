@@ -121,7 +121,7 @@ impl ModernHopfield {
     ///
     /// [`ModelError::Setting`] for no row, or a `beta` that is negative or not finite in `f32`.
     pub fn at(&self, betas: &[f64], space: Space) -> Result<Retrieval<'_>, ModelError> {
-        Retrieval::new(self, self.betas(betas)?, space)
+        Ok(Retrieval::new(self, self.betas(betas)?, space))
     }
 
     /// `betas` as a column on the device, `[B, 1]`, checked.

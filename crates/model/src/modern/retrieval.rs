@@ -32,15 +32,11 @@ pub struct Retrieval<'a> {
 }
 
 impl<'a> Retrieval<'a> {
-    pub(super) fn new(
-        network: &'a ModernHopfield,
-        betas: Tensor<2>,
-        space: Space,
-    ) -> Result<Self, ModelError> {
+    pub(super) fn new(network: &'a ModernHopfield, betas: Tensor<2>, space: Space) -> Self {
         let kernel = (space == Space::Weights).then(|| {
             network.centred.clone().matmul(network.columns.clone()) + network.bias.clone()
         });
-        Ok(Self { network, betas, kernel })
+        Self { network, betas, kernel }
     }
 
     /// The same dynamics, without another product of all patterns, at other `betas`.
@@ -74,14 +70,12 @@ impl<'a> Retrieval<'a> {
     /// When the shape is another.
     pub fn update(&self, rows: Tensor<2>) -> Tensor<2> {
         let network = self.network;
-        match &self.kernel {
-            Some(kernel) => self.weights(rows.matmul(kernel.clone())),
-            None => {
-                let eta = rows - network.mean.clone();
-                let overlaps = eta.matmul(network.columns.clone()) + network.bias.clone();
-                self.weights(overlaps).matmul(network.centred.clone()) + network.mean.clone()
-            }
+        if let Some(kernel) = &self.kernel {
+            return self.weights(rows.matmul(kernel.clone()));
         }
+        let eta = rows - network.mean.clone();
+        let overlaps = eta.matmul(network.columns.clone()) + network.bias.clone();
+        self.weights(overlaps).matmul(network.centred.clone()) + network.mean.clone()
     }
 
     /// Iterates `method` from `guess`, states or weights, until each row has ended.

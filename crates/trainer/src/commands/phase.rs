@@ -1,5 +1,6 @@
 //! `hvae phase`.
 
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -173,7 +174,8 @@ fn tell_jumps(checked: &[Checked], set: &PatternSet) -> String {
         let jump = track.windows(2).map(|w| (w, (w[1].step.order - w[0].step.order).abs()));
         let jump = jump.max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some(([before, after], size)) = jump {
-            text += &format!(
+            let _ = write!(
+                text,
                 "\n  {what}: largest jump, of {size:.3}, between beta_eff {:.4} and {:.4}; eigenvalue before it {:.4}",
                 before.step.beta_eff, after.step.beta_eff, before.eigenvalue
             );
@@ -181,7 +183,7 @@ fn tell_jumps(checked: &[Checked], set: &PatternSet) -> String {
     }
     let limit = checked.iter().filter(|c| c.step.at_limit).count();
     if let (Some(formula), true) = (set.formula, set.description.equidistant) {
-        text += &format!("\n  expected at b3 = {:.4} and b1 = {:.4}", formula.b3, formula.b1);
+        let _ = write!(text, "\n  expected at b3 = {:.4} and b1 = {:.4}", formula.b3, formula.b1);
     }
     text + &format!("\n  {limit} of {} states met the step limit", checked.len())
 }
@@ -201,14 +203,13 @@ fn tell_stability(checked: &[Checked]) -> String {
         .map(|c| (c.growth / c.eigenvalue - 1.0).abs())
         .collect();
     errors.sort_by(f64::total_cmp);
-    let at =
-        |share: f64| errors.get((share * errors.len() as f64) as usize).copied().unwrap_or(0.0);
+    let at = |tenths: usize| errors.get(errors.len() * tenths / 10).copied().unwrap_or(0.0);
     format!(
         "Stability: {} fixed points, {unstable} with an eigenvalue above 1; stability predicted \
          wrongly at {} (eigenvalue then within {furthest:.1e} of 1); growth differs from the eigenvalue by {:.2}% (median), {:.2}% (9 of 10)",
         usable().count(),
         wrong.len(),
-        100.0 * at(0.5),
-        100.0 * at(0.9)
+        100.0 * at(5),
+        100.0 * at(9)
     )
 }

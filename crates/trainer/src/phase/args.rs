@@ -54,10 +54,10 @@ pub struct PhaseArgs {
     /// Number of values of beta, spaced evenly in its logarithm
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     pub betas: u32,
-    /// Smallest beta_eff [default: half of b1]
+    /// Smallest `beta_eff` [default: half of b1]
     #[arg(long, allow_negative_numbers = true, value_name = "BETA")]
     pub from: Option<f64>,
-    /// Largest beta_eff [default: twice b3]
+    /// Largest `beta_eff` [default: twice b3]
     #[arg(long, allow_negative_numbers = true, value_name = "BETA")]
     pub to: Option<f64>,
     /// Starts for each beta, shared by the families: at patterns, near the mean, at random

@@ -25,7 +25,7 @@ const SMALL: f64 = 0.02;
 /// When `betas` and `states` do not fit each other, or the device cannot be read.
 pub fn growth(
     network: &ModernHopfield,
-    states: Tensor<2>,
+    states: &Tensor<2>,
     betas: &[f64],
     steps: usize,
     seed: u64,

@@ -161,7 +161,7 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
         right.swap(pivot, best);
         let (above, below) = matrix.split_at_mut(pivot + 1);
         let row = &above[pivot];
-        if !(row[pivot].abs() > f64::MIN_POSITIVE) {
+        if row[pivot].is_nan() || row[pivot].abs() <= f64::MIN_POSITIVE {
             return None;
         }
         for (offset, other) in below.iter_mut().enumerate() {

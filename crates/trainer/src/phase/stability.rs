@@ -88,7 +88,7 @@ pub fn check(
         let start = upload(start, network.dimension(), &network.device());
         let predicted = stability(network, weights.clone(), betas, start, &rule)?;
         let states = network.read(weights, betas)?.centred + network.mean();
-        let observed = growth(network, states, betas, STEPS, seed)?;
+        let observed = growth(network, &states, betas, STEPS, seed)?;
         let rows = steps[from..from + rows].iter().zip(predicted).zip(observed);
         checked.extend(rows.map(|((step, predicted), growth)| Checked {
             step: *step,

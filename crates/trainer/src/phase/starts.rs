@@ -91,7 +91,9 @@ pub(super) fn directions(
     for row in values.chunks_mut(dimension) {
         let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let factor = (length / norm.max(f64::MIN_POSITIVE)) as f32;
-        row.iter_mut().for_each(|x| *x *= factor);
+        for value in row {
+            *value *= factor;
+        }
     }
     values
 }

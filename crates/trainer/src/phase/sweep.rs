@@ -139,17 +139,25 @@ fn batch(
         .map(|(i, (&beta_eff, &beta))| {
             let rows = i * count..(i + 1) * count;
             let outcomes = &solution.outcomes[rows.clone()];
-            let labels = samples.labels(rows.clone(), outcomes, settings.same, set);
-            let minima = samples.minima(rows.start, &labels, &starts.families);
-            let families = Family::ALL
-                .into_iter()
-                .filter_map(|family| {
-                    samples.summary(family, rows.start, outcomes, &labels, &starts.families, set)
-                })
-                .collect();
+            let labels = &samples.labels(rows.clone(), outcomes, settings.same, set);
+            let ends = Ends { first: rows.start, outcomes, labels, families: &starts.families };
+            let minima = samples.minima(ends);
+            let families = Family::ALL.into_iter();
+            let families = families.filter_map(|f| samples.summary(f, ends, set)).collect();
             Point { beta, beta_eff, distinct: minima.len(), families, minima }
         })
         .collect())
+}
+
+/// How the starts of one `beta` ended.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    /// Where they stand in their batch.
+    first: usize,
+    outcomes: &'a [Outcome],
+    /// The minimum at which each ended.
+    labels: &'a [Option<usize>],
+    families: &'a [Family],
 }
 
 /// Numbers of end states on the host.
@@ -168,7 +176,8 @@ impl Samples {
             vec![readings.energy, readings.to_mean, readings.to_nearest, readings.entropy];
         let values = download(Tensor::cat(columns, 1))?;
         let values = values.chunks_exact(4).map(|v| std::array::from_fn(|i| f64::from(v[i])));
-        let nearest = readings.nearest.into_data().iter::<i64>().map(|i| i as usize).collect();
+        let nearest = readings.nearest.into_data();
+        let nearest = nearest.iter::<i64>().map(|i| usize::try_from(i).unwrap_or(0)).collect();
         let dimension = set.network.dimension();
         let centred = download(readings.centred)?;
         Ok(Self { centred, dimension, values: values.collect(), nearest })
@@ -197,7 +206,9 @@ impl Samples {
         labels
     }
 
-    fn minima(&self, first: usize, labels: &[Option<usize>], families: &[Family]) -> Vec<Minimum> {
+    /// The minima, with what the first start that reached each shows.
+    fn minima(&self, ends: Ends<'_>) -> Vec<Minimum> {
+        let Ends { first, labels, families, .. } = ends;
         let mut minima: Vec<Minimum> = Vec::new();
         for (row, label) in labels.iter().enumerate() {
             let Some(label) = *label else { continue };
@@ -212,15 +223,8 @@ impl Samples {
         minima
     }
 
-    fn summary(
-        &self,
-        family: Family,
-        first: usize,
-        outcomes: &[Outcome],
-        labels: &[Option<usize>],
-        families: &[Family],
-        set: &PatternSet,
-    ) -> Option<FamilySummary> {
+    fn summary(&self, family: Family, ends: Ends<'_>, set: &PatternSet) -> Option<FamilySummary> {
+        let Ends { first, outcomes, labels, families } = ends;
         let rows: Vec<usize> = (0..families.len()).filter(|&r| families[r] == family).collect();
         if rows.is_empty() {
             return None;

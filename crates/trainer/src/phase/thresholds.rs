@@ -67,13 +67,13 @@ pub fn observe(set: &PatternSet, seed: u64) -> Result<Measured> {
     let mut probe =
         Probe { set, at_limit: [0; 2], kernel: set.network.at(&[0.0], Space::Weights)? };
     let b1 = section([0.5, 4.0 * count.ln() + 4.0], |b| {
-        Ok(probe.from_pattern(b)?.iter().map(|s| s.order > KEPT).collect())
+        Ok(probe.reach(b)?.iter().map(|s| s.order > KEPT).collect())
     })
     .context("b1")?;
     let b3 = section([0.5, 4.0 * count], |b| {
         let betas = set.betas(b);
         let mean = set.network.mean().repeat_dim(0, b.len());
-        Ok(growth(&set.network, mean, &betas, GROWTH_STEPS, seed)?
+        Ok(growth(&set.network, &mean, &betas, GROWTH_STEPS, seed)?
             .iter()
             .map(|g| *g > 1.0)
             .collect())
@@ -81,12 +81,12 @@ pub fn observe(set: &PatternSet, seed: u64) -> Result<Measured> {
     .context("b3")?;
     let b2 = section([0.9 * b1[0].min(b3[0]), 1.1 * b1[1].max(b3[1])], |b| {
         let mean = probe.energy_of_mean(b)?;
-        let states = probe.from_pattern(b)?;
+        let states = probe.reach(b)?;
         let below = |(s, mean): (&Reached, &f64)| s.order > KEPT && s.energy < *mean;
         Ok(states.iter().zip(&mean).map(below).collect())
     })
     .context("b2")?;
-    let observed_m1 = probe.from_pattern(&[b1[1] * (1.0 + ABOVE)])?[0].order;
+    let observed_m1 = probe.reach(&[b1[1] * (1.0 + ABOVE)])?[0].order;
     Ok(Measured {
         count: set.count(),
         formula: [formula.b1, formula.b2, formula.b3],
@@ -145,7 +145,7 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     /// Where states that start at the first pattern end, one for each `beta_eff`.
-    fn from_pattern(&mut self, effective: &[f64]) -> Result<Vec<Reached>> {
+    fn reach(&mut self, effective: &[f64]) -> Result<Vec<Reached>> {
         let (set, rows) = (self.set, effective.len());
         let betas = set.betas(effective);
         let device = set.network.device();

@@ -13,7 +13,9 @@ pub(super) struct Axis {
 }
 
 /// About how many ticks an axis has.
-const TICKS: f64 = 6.0;
+const TICKS: u32 = 6;
+/// And how many at most, where they are not evenly spaced.
+const MOST: usize = 10;
 
 impl Axis {
     /// An axis for `values`, with a little room on both sides.
@@ -65,10 +67,10 @@ impl Axis {
         };
         let choices: [&[f64]; 3] =
             [&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 5.0], &[1.0]];
-        let fitting = choices.iter().map(|c| within(c)).find(|t| t.len() as f64 <= 1.7 * TICKS);
+        let fitting = choices.iter().map(|c| within(c)).find(|t| t.len() <= MOST);
         fitting.unwrap_or_else(|| {
             let all = within(&[1.0]);
-            let step = all.len().div_ceil(TICKS as usize);
+            let step = all.len().div_ceil(MOST);
             all.into_iter().step_by(step).collect()
         })
     }
@@ -76,7 +78,7 @@ impl Axis {
 
 /// Multiples of 1, 2 or 5 times a power of ten.
 fn linear_ticks(low: f64, high: f64) -> Vec<f64> {
-    let rough = (high - low) / TICKS;
+    let rough = (high - low) / f64::from(TICKS);
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|s| s * power).into_iter().find(|s| *s >= rough);
     let step = step.unwrap_or(rough);

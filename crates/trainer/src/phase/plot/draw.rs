@@ -49,6 +49,8 @@ struct Drawing<'a, B: DrawingBackend> {
     frame: [i32; 4],
     /// Pixels for each unit of length.
     zoom: i32,
+    /// The same, as the width of a thin line.
+    pen: u32,
 }
 
 impl<'a, B: DrawingBackend> Drawing<'a, B> {
@@ -61,7 +63,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             |k: usize| panel.series.iter().flat_map(move |s| s.points.iter().map(move |p| p[k]));
         let x = Axis::new(&panel.x, values(0));
         let y = Axis::new(&panel.y, values(1).chain(panel.level));
-        let zoom = zoom as i32;
+        let (pen, zoom) = (zoom, zoom as i32);
         let [left, right, top, bottom] = ROOM.map(|r| r * zoom);
         let plot = ChartBuilder::on(area)
             .margin_left(left)
@@ -73,7 +75,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             .clone();
         let (width, height) = area.dim_in_pixel();
         let frame = [left, width as i32 - right, top, height as i32 - bottom];
-        Ok(Self { panel, area, plot, x, y, frame, zoom })
+        Ok(Self { panel, area, plot, x, y, frame, zoom, pen })
     }
 
     fn draw(&self) -> Outcome<B> {
@@ -89,7 +91,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
     fn scales(&self) -> Outcome<B> {
         let [left, right, top, bottom] = self.frame;
         let (x, y, z) = (&self.x, &self.y, self.zoom);
-        let mesh = MESH.stroke_width(z as u32);
+        let mesh = MESH.stroke_width(self.pen);
         for &tick in &x.ticks {
             let ends = vec![(tick, y.limits.0), (tick, y.limits.1)];
             self.plot.draw(&PathElement::new(ends, mesh))?;
@@ -103,7 +105,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             self.text(y.label(tick), (left - 7 * z, at), 13, HPos::Right, VPos::Center)?;
         }
         let corners = [(x.limits.0, y.limits.0), (x.limits.1, y.limits.1)];
-        self.plot.draw(&Rectangle::new(corners, colour::GREY.stroke_width(z as u32)))?;
+        self.plot.draw(&Rectangle::new(corners, colour::GREY.stroke_width(self.pen)))?;
         let (across, down) = (i32::midpoint(left, right), i32::midpoint(top, bottom));
         let names = [
             (self.panel.title.as_str(), top - 26 * z, 16),
@@ -125,7 +127,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
         across: HPos,
         down: VPos,
     ) -> Outcome<B> {
-        self.area.draw(&Text::new(text, at, style(size * self.zoom as u32, across, down)))
+        self.area.draw(&Text::new(text, at, style(size * self.pen, across, down)))
     }
 
     /// The lines across the plot, with their names above it.
@@ -133,7 +135,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
         let (x, y, z) = (&self.x, &self.y, self.zoom);
         if let Some(level) = self.panel.level.map(|l| y.position(l)) {
             let ends = [(x.limits.0, level), (x.limits.1, level)];
-            let style = INK.stroke_width(z as u32);
+            let style = INK.stroke_width(self.pen);
             self.plot.draw(&DashedPathElement::new(ends, 6 * z, 4 * z, style))?;
         }
         let [left, right, top, _] = self.frame;
@@ -144,7 +146,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
                 continue;
             }
             let ends = [(at, y.limits.0), (at, y.limits.1)];
-            let style = colour::GREY.stroke_width(z as u32);
+            let style = colour::GREY.stroke_width(self.pen);
             self.plot.draw(&DashedPathElement::new(ends, 4 * z, 4 * z, style))?;
             let pixel = left + along((right - left).into(), at, x.limits);
             // Names that would overlap stand side by side.
@@ -165,7 +167,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             .collect();
         let (z, colour) = (self.zoom, series.colour);
         let ends = points.iter().map(|p| p.0);
-        let stroke = colour.stroke_width(2 * z as u32);
+        let stroke = colour.stroke_width(2 * self.pen);
         match series.mark {
             Mark::Line => self.plot.draw(&PathElement::new(ends.collect::<Vec<_>>(), stroke)),
             Mark::Dashes => self.plot.draw(&DashedPathElement::new(ends, 9 * z, 6 * z, stroke)),
@@ -173,7 +175,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
                 self.discs(ends.map(|p| (p, radius * z)), colour.mix(0.75).filled())
             }
             Mark::Circles(radius) => {
-                self.discs(ends.map(|p| (p, radius * z)), colour.stroke_width(z as u32))
+                self.discs(ends.map(|p| (p, radius * z)), colour.stroke_width(self.pen))
             }
             Mark::Bubbles => {
                 let sized = points.iter().map(|(p, size)| (*p, bubble(*size, z)));
@@ -212,7 +214,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
         };
         let corners = [(x, y), (x + width, y + height)];
         self.area.draw(&Rectangle::new(corners, WHITE.mix(0.85).filled()))?;
-        self.area.draw(&Rectangle::new(corners, MESH.stroke_width(z as u32)))?;
+        self.area.draw(&Rectangle::new(corners, MESH.stroke_width(self.pen)))?;
         for (row, series) in named.into_iter().enumerate() {
             let middle = y + (14 + 20 * row as i32) * z;
             self.sample(series, x + 8 * z, middle)?;
@@ -225,13 +227,13 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
     /// What a series looks like, in the legend.
     fn sample(&self, series: &Series, x: i32, y: i32) -> Outcome<B> {
         let (z, colour) = (self.zoom, series.colour);
-        let stroke = colour.stroke_width(2 * z as u32);
+        let stroke = colour.stroke_width(2 * self.pen);
         let ends = [(x, y), (x + 22 * z, y)];
         let disc = |radius, style: ShapeStyle| Circle::new((x + 11 * z, y), radius * z, style);
         match series.mark {
             Mark::Line => self.area.draw(&PathElement::new(ends.to_vec(), stroke)),
             Mark::Dashes => self.area.draw(&DashedPathElement::new(ends, 7 * z, 4 * z, stroke)),
-            Mark::Circles(radius) => self.area.draw(&disc(radius, colour.stroke_width(z as u32))),
+            Mark::Circles(radius) => self.area.draw(&disc(radius, colour.stroke_width(self.pen))),
             Mark::Discs(radius) => self.area.draw(&disc(radius, colour.filled())),
             Mark::Bubbles => self.area.draw(&disc(5, colour.mix(0.6).filled())),
         }

@@ -280,8 +280,8 @@ pub fn stability(set: &PatternSet, checked: &[Checked]) -> Figure {
 
 /// Formulas and observations against the number of patterns.
 pub fn table(rows: &[Measured]) -> Figure {
-    let counts = (2..=60).map(|i| 10_f64.powf(0.05 * f64::from(i)));
-    let counts: Vec<usize> = counts.map(|c| c.round() as usize).filter(|c| *c > 2).collect();
+    let largest = rows.iter().map(|r| r.count).max().unwrap_or(0).max(20);
+    let counts: Vec<usize> = (3..=largest).filter(|c| *c <= 30 || c % 10 == 0).collect();
     let mut all = Vec::new();
     for (k, name, colour) in [(0, "b1", BLUE), (1, "b2", GREEN), (2, "b3", VERMILION)] {
         let curve = counts.iter().filter_map(|&count| {
