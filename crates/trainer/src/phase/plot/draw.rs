@@ -202,11 +202,12 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
         }
         let z = self.zoom;
         let longest = named.iter().map(|s| s.name.chars().count()).max().unwrap_or(0) as i32;
-        let (width, height) = ((46 + longest * 8) * z, (20 * named.len() as i32 + 8) * z);
+        let (width, height) = ((48 + longest * 7) * z, (20 * named.len() as i32 + 8) * z);
         let [left, right, top, bottom] = self.frame;
         let (far, low) = (right - width - 8 * z, bottom - height - 8 * z);
         let (near, high) = (left + 8 * z, top + 8 * z);
         let (x, y) = match self.panel.legend {
+            Legend::Right => (far, i32::midpoint(top, bottom) - height / 2),
             Legend::UpperRight => (far, high),
             Legend::LowerRight => (far, low),
             Legend::LowerLeft => (near, low),

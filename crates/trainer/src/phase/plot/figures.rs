@@ -80,7 +80,7 @@ pub fn minima(set: &PatternSet, points: &[Point]) -> Figure {
     let rest = [
         Panel {
             series: all(0.005 * reach, |m| m.energy),
-            ..panel("Energy of the minima", linear("energy"), Legend::UpperRight)
+            ..panel("Energy of the minima", linear("energy"), Legend::None)
         },
         Panel {
             series: lines(points, |f| if f.distinct > 0 { f.distinct as f64 } else { f64::NAN }),
@@ -106,7 +106,7 @@ pub fn minima(set: &PatternSet, points: &[Point]) -> Figure {
         },
         Panel {
             series: lines(points, |f| f.at_limit as f64 / f.starts as f64),
-            ..panel("Starts cut short by the step limit", share, Legend::None)
+            ..panel("Starts cut short by the step limit", share, Legend::Right)
         },
     ];
     let panels = first.into_iter().chain(rest).collect();
@@ -190,10 +190,14 @@ pub fn hysteresis(set: &PatternSet, steps: &[Step]) -> Figure {
         level: None,
     };
     let equidistant = set.description.equidistant;
-    let corner = if equidistant { Legend::UpperLeft } else { Legend::LowerRight };
+    let [corner, low] = if equidistant {
+        [Legend::Right, Legend::LowerLeft]
+    } else {
+        [Legend::LowerRight, Legend::UpperRight]
+    };
     let panels = vec![
         panel("State", linear(ORDER), corner, draw(|s| s.order)),
-        panel("Energy", linear("energy"), Legend::UpperRight, draw(|s| s.energy)),
+        panel("Energy", linear("energy"), low, draw(|s| s.energy)),
     ];
     Figure { title: title("Hysteresis", set), columns: 2, panels }
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow};
+use image::RgbImage;
+use image::codecs::png::{CompressionType, FilterType::Adaptive, PngEncoder};
 use image::imageops::{FilterType, resize};
-use image::{ImageFormat, RgbImage};
 use plotters::prelude::*;
 use plotters::style::register_font;
 
@@ -66,6 +67,8 @@ pub(super) enum Legend {
     #[default]
     UpperLeft,
     UpperRight,
+    /// On the right, halfway up.
+    Right,
     LowerRight,
     LowerLeft,
     None,
@@ -123,7 +126,8 @@ pub fn save(figure: &Figure, folder: &Path, stem: &str) -> Result<()> {
     let picture = RgbImage::from_raw(large.0, large.1, pixels).context("a picture of that size")?;
     let picture = resize(&picture, size.0, size.1, FilterType::Triangle);
     files::write_atomically(&folder.join(format!("{stem}.png")), |file| {
-        Ok(picture.write_to(file, ImageFormat::Png)?)
+        let encoder = PngEncoder::new_with_quality(file, CompressionType::Best, Adaptive);
+        Ok(picture.write_with_encoder(encoder)?)
     })?;
     files::write_atomically(&folder.join(format!("{stem}.svg")), |file| {
         Ok(std::io::Write::write_all(file, text.as_bytes())?)
