@@ -60,7 +60,7 @@ const POWER: (f64, usize) = (1e-3, 400);
 const BATCH: usize = 512;
 
 /// Eigenvalue and growth at `steps`, whose weights are `points`, and at the fixed points of
-/// [`extra`].
+/// Newton's method or symmetry.
 ///
 /// # Errors
 ///
