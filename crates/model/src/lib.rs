@@ -37,6 +37,7 @@
 //!
 //! [`Activation`] and [`HopfieldNetwork`] hold the energy; [`Relaxation`] its dynamics with some
 //! layers clamped; [`gradient`] the learning rule; [`Vae`] puts two networks together.
+//! [`modern`] holds the softmax networks, apart from the rest.
 //! The crate opens no file, prints nothing and has no random numbers of its own.
 #![recursion_limit = "256"]
 
@@ -47,6 +48,7 @@ mod eqprop;
 mod error;
 mod feedforward;
 mod latent;
+pub mod modern;
 mod network;
 mod reference;
 mod relax;

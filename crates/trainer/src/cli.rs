@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::Which;
 use crate::config::Dataset;
+use crate::phase::args::PhaseArgs;
 
 /// Train, sample and inspect Hopfield variational autoencoders.
 ///
@@ -62,6 +63,8 @@ pub enum Command {
     Reconstruct(ReconstructArgs),
     /// Compare the gradients of equilibrium propagation with those through the relaxation
     Gradcheck(GradcheckArgs),
+    /// Observe the phases of modern Hopfield networks
+    Phase(Box<PhaseArgs>),
 }
 
 /// Arguments of `hvae train`.

@@ -17,6 +17,7 @@ pub mod interrupt;
 pub mod metrics;
 pub mod npz;
 pub mod optimizer;
+pub mod phase;
 pub mod picture;
 pub mod report;
 pub mod rng;

@@ -19,6 +19,10 @@ pub enum Stream {
     Prior,
     /// Posterior noise of an evaluation batch.
     Evaluation,
+    /// Stored patterns of a modern Hopfield network.
+    Patterns,
+    /// Where its states start, and what disturbs them.
+    Starts,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod gradcheck;
+mod phase;
 mod reconstruct;
 mod sample;
 mod train;
@@ -44,6 +45,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
     match cli.command {
         Command::Train(args) => train::run(&args, &global, device),
         Command::Gradcheck(args) => gradcheck::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Phase(args) => phase::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Sample(args) => sample::run(&args, &device).map(|()| Ended::Done),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
@@ -52,7 +54,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
 }
 
 impl Global {
-    fn verbosity(&self) -> Verbosity {
+    pub(crate) fn verbosity(&self) -> Verbosity {
         if self.quiet { Verbosity::Quiet } else { Verbosity::Normal }
     }
 }

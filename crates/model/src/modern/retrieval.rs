@@ -1,0 +1,116 @@
+//! The update as a fixed-point map, on states or on weights.
+
+use burn::tensor::{Int, Tensor};
+use hvae_solver::{FixedPointMap, Method, Solution, State, StoppingRule, solve};
+
+use super::ModernHopfield;
+use super::network::soft;
+use crate::ModelError;
+use crate::error::require;
+
+/// What a row of the solver's state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// The state `xi`, `[B, d]`: a step costs two products with `[N, d]`.
+    States,
+    /// Its weights `p` with `xi = X' p`, `[B, N]`: a step costs one product with `[N, N]`, less
+    /// work when `N < 2 d`.
+    Weights,
+}
+
+/// The update `xi <- X' softmax(beta X xi)` of a batch, each row at its own `beta`, as a map whose
+/// fixed points any method of the solver finds.
+///
+/// In [`Space::Weights`] the map is `p <- softmax(beta X X' p)`. Fixed points and iterates
+/// correspond one to one from the first update on; residuals are measured on what is iterated.
+#[derive(Debug, Clone)]
+pub struct Retrieval<'a> {
+    network: &'a ModernHopfield,
+    betas: Tensor<2>,
+    /// `K + 1 k'`, `[N, N]`: as weights sum to 1, its product with `p` is `p K + k`.
+    kernel: Option<Tensor<2>>,
+}
+
+impl<'a> Retrieval<'a> {
+    pub(super) fn new(network: &'a ModernHopfield, betas: Tensor<2>, space: Space) -> Self {
+        let kernel = (space == Space::Weights).then(|| {
+            network.centred.clone().matmul(network.columns.clone()) + network.bias.clone()
+        });
+        Self { network, betas, kernel }
+    }
+
+    /// The same dynamics, without another product of all patterns, at other `betas`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ModernHopfield::at`].
+    pub fn with_betas(&self, betas: &[f64]) -> Result<Self, ModelError> {
+        let betas = self.network.betas(betas)?;
+        Ok(Self { network: self.network, betas, kernel: self.kernel.clone() })
+    }
+
+    /// What the rows of the solver's state are.
+    pub fn space(&self) -> Space {
+        if self.kernel.is_some() { Space::Weights } else { Space::States }
+    }
+
+    /// The weights `softmax(beta t)` of overlaps `t`, `[B, N]`; see [`ModernHopfield::overlaps`].
+    ///
+    /// # Panics
+    ///
+    /// When `B` is not the number of `betas`.
+    pub fn weights(&self, overlaps: Tensor<2>) -> Tensor<2> {
+        soft(overlaps, &self.betas)
+    }
+
+    /// One update of `rows`: states `[B, d]` or weights `[B, N]`, as [`space`](Self::space) says.
+    ///
+    /// # Panics
+    ///
+    /// When the shape is another.
+    pub fn update(&self, rows: Tensor<2>) -> Tensor<2> {
+        let network = self.network;
+        if let Some(kernel) = &self.kernel {
+            return self.weights(rows.matmul(kernel.clone()));
+        }
+        let eta = rows - network.mean.clone();
+        let overlaps = eta.matmul(network.columns.clone()) + network.bias.clone();
+        self.weights(overlaps).matmul(network.centred.clone()) + network.mean.clone()
+    }
+
+    /// Iterates `method` from `guess`, states or weights, until each row has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Shape`] for a guess of another shape than the map needs. A row that does not
+    /// converge is an outcome.
+    pub fn solve<M: Method>(
+        self,
+        guess: Tensor<2>,
+        method: &M,
+        rule: &StoppingRule,
+    ) -> Result<Solution, ModelError> {
+        let width = match self.space() {
+            Space::States => self.network.dimension(),
+            Space::Weights => self.network.count(),
+        };
+        let expected = vec![self.betas.dims()[0], width];
+        let found = guess.dims().to_vec();
+        if expected != found {
+            return Err(ModelError::Shape { what: "guess".to_owned(), expected, found });
+        }
+        require(expected[0] > 0, "guess", 0, "at least one row is needed")?;
+        Ok(solve(self, State::new(vec![guess])?, method, rule)?)
+    }
+}
+
+impl FixedPointMap for Retrieval<'_> {
+    fn apply(&self, state: &State) -> State {
+        state.map(|rows| self.update(rows))
+    }
+
+    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        let betas = self.betas.clone().select(0, rows.clone());
+        Self { network: self.network, betas, kernel: self.kernel.clone() }
+    }
+}

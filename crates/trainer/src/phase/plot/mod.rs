@@ -1,0 +1,143 @@
+//! Pictures of curves and points, as PNG and SVG, without any font of the system.
+
+mod axis;
+mod draw;
+mod figures;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow};
+use image::RgbImage;
+use image::codecs::png::{CompressionType, FilterType::Adaptive, PngEncoder};
+use image::imageops::{FilterType, resize};
+use plotters::prelude::*;
+use plotters::style::register_font;
+
+use crate::files;
+
+pub use figures::{collapse, hysteresis, minima, stability, table};
+
+/// Colours that people with any colour vision tell apart (Okabe and Ito).
+pub(super) mod colour {
+    use plotters::style::RGBColor;
+
+    pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
+    pub(crate) const VERMILION: RGBColor = RGBColor(213, 94, 0);
+    pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
+    pub(crate) const PURPLE: RGBColor = RGBColor(160, 80, 150);
+    pub(crate) const GREY: RGBColor = RGBColor(110, 110, 110);
+}
+
+/// How a series is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Mark {
+    /// Points joined by a line.
+    Line,
+    /// Points joined by a dashed line.
+    Dashes,
+    /// A disc each, of this radius in pixels.
+    Discs(i32),
+    /// A circle each, of this radius in pixels.
+    Circles(i32),
+    /// A disc each, as large as the third value of the point says, from 0 to 1.
+    Bubbles,
+}
+
+/// Points of one kind, `[x, y, size]`. Points that are not finite are left out.
+#[derive(Debug, Clone)]
+pub(super) struct Series {
+    pub(super) name: String,
+    pub(super) colour: RGBColor,
+    pub(super) mark: Mark,
+    pub(super) points: Vec<[f64; 3]>,
+}
+
+/// A scale: its name, whether it is logarithmic, and limits where the data should not choose.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scale {
+    pub(super) name: &'static str,
+    pub(super) logarithmic: bool,
+    pub(super) limits: Option<(f64, f64)>,
+}
+
+/// Where the legend goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Legend {
+    #[default]
+    UpperLeft,
+    UpperRight,
+    /// On the right, halfway up.
+    Right,
+    LowerRight,
+    LowerLeft,
+    None,
+}
+
+/// One plot of a figure.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Panel {
+    pub(super) title: String,
+    pub(super) x: Scale,
+    pub(super) y: Scale,
+    pub(super) series: Vec<Series>,
+    /// Vertical lines with a name.
+    pub(super) marks: Vec<(f64, String)>,
+    /// A horizontal line.
+    pub(super) level: Option<f64>,
+    pub(super) legend: Legend,
+}
+
+/// A figure: panels side by side, in rows of `columns`.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    pub(super) title: String,
+    pub(super) columns: usize,
+    pub(super) panels: Vec<Panel>,
+}
+
+/// Width and height of a panel, in pixels.
+const PANEL: (u32, u32) = (560, 400);
+/// Height of the title of a figure.
+const TITLE: u32 = 44;
+/// Pictures in pixels are drawn so many times larger and reduced, which smooths lines and discs.
+const SMOOTH: u32 = 2;
+
+const FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans-subset.ttf");
+
+/// Saves `figure` as `<stem>.png` and `<stem>.svg` in `folder`.
+///
+/// # Errors
+///
+/// When it cannot be drawn or written.
+pub fn save(figure: &Figure, folder: &Path, stem: &str) -> Result<()> {
+    font()?;
+    let rows = figure.panels.len().div_ceil(figure.columns) as u32;
+    let size = (PANEL.0 * figure.columns as u32, PANEL.1 * rows + TITLE);
+    let large = (size.0 * SMOOTH, size.1 * SMOOTH);
+    let mut pixels = vec![0; large.0 as usize * large.1 as usize * 3];
+    let mut text = String::new();
+    {
+        let root = BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area();
+        draw::figure(figure, &root, SMOOTH).map_err(|e| anyhow!("drawing {stem}.png: {e}"))?;
+        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        draw::figure(figure, &root, 1).map_err(|e| anyhow!("drawing {stem}.svg: {e}"))?;
+    }
+    let picture = RgbImage::from_raw(large.0, large.1, pixels).context("a picture of that size")?;
+    let picture = resize(&picture, size.0, size.1, FilterType::Triangle);
+    files::write_atomically(&folder.join(format!("{stem}.png")), |file| {
+        let encoder = PngEncoder::new_with_quality(file, CompressionType::Best, Adaptive);
+        Ok(picture.write_with_encoder(encoder)?)
+    })?;
+    files::write_atomically(&folder.join(format!("{stem}.svg")), |file| {
+        Ok(std::io::Write::write_all(file, text.as_bytes())?)
+    })
+}
+
+/// Makes the built-in font known, once.
+fn font() -> Result<()> {
+    static READY: OnceLock<bool> = OnceLock::new();
+    let ready = READY.get_or_init(|| register_font("sans-serif", FontStyle::Normal, FONT).is_ok());
+    anyhow::ensure!(*ready, "the built-in font cannot be read");
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! `hvae phase` as a person runs it, in a temporary folder.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hvae"))
+        .current_dir(folder)
+        .arg("phase")
+        .args(arguments)
+        .env("HVAE_MNIST_MIRRORS", "")
+        .output()
+        .unwrap()
+}
+
+fn ok(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn report(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap()
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn equidistant_patterns_show_their_thresholds_in_pictures_and_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--count", "5", "--betas", "30", "--starts", "30", "--table", "2,3,20"];
+    let text = ok(folder.path(), &arguments);
+    assert!(text.contains("beta_eff") && text.contains("step limit"), "{text}");
+    let out = folder.path().join("phase");
+    for stem in ["minima", "hysteresis", "collapse", "stability", "thresholds"] {
+        let picture = image::open(out.join(format!("{stem}.png"))).unwrap().into_rgb8();
+        let inked = picture.pixels().filter(|p| p.0 != [255; 3]).count();
+        assert!(inked > 5_000, "{stem} is empty: {inked}");
+        let drawn = std::fs::read_to_string(out.join(format!("{stem}.svg"))).unwrap();
+        assert!(drawn.starts_with("<svg") && drawn.contains("<text"), "{stem}");
+    }
+    for (table, lines) in [("sweep.csv", 91), ("collapse.csv", 481), ("thresholds.csv", 5)] {
+        let text = std::fs::read_to_string(out.join(table)).unwrap();
+        assert_eq!(text.lines().count(), lines, "{table}");
+    }
+
+    let report = report(&out);
+    let rows = report["table"].as_array().unwrap();
+    for measured in rows.iter().chain([&report["thresholds"]]) {
+        let known = floats(&measured["formula"]);
+        let limits = if measured["count"] == 2 { [5e-3; 3] } else { [5e-3, 1e-3, 5e-3] };
+        for ((seen, known), limit) in floats(&measured["observed"]).iter().zip(known).zip(limits) {
+            assert!((seen / known - 1.0).abs() < limit, "{measured}");
+        }
+    }
+    assert!(report["collapse"]["spread"].as_f64().unwrap() < 1e-3);
+    let points = report["sweep"].as_array().unwrap();
+    let starts = points.iter().flat_map(|p| p["families"].as_array().unwrap());
+    assert_eq!(starts.map(|f| f["starts"].as_u64().unwrap()).sum::<u64>(), 30 * 30);
+    // Below b1 one minimum, above b3 one for each pattern.
+    assert_eq!(points[0]["distinct"], 1);
+    assert_eq!(points[29]["distinct"], 5);
+    let fixed = report["fixed_points"].as_array().unwrap();
+    let mut unstable = 0;
+    for point in fixed.iter().filter(|p| p["at_limit"] == false) {
+        let (predicted, seen) =
+            (point["eigenvalue"].as_f64().unwrap(), point["growth"].as_f64().unwrap());
+        if (predicted - 1.0).abs() > 0.01 {
+            assert_eq!(predicted > 1.0, seen > 1.0, "{point}");
+            unstable += usize::from(predicted > 1.0);
+        }
+    }
+    assert!(unstable > 10, "the mean above b3 is unstable: {unstable}");
+}
+
+#[test]
+fn the_step_limit_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let limited = ["--count", "4", "--betas", "5", "--starts", "9", "--max-steps", "1"];
+    let text = ok(folder.path(), &limited);
+    assert!(!text.contains("; 0 met the step limit"), "{text}");
+    let points = report(&folder.path().join("phase"))["sweep"].clone();
+    let families = points[0]["families"].as_array().unwrap().clone();
+    assert!(families.iter().any(|f| f["at_limit"].as_u64().unwrap() > 0), "{families:?}");
+}
+
+#[test]
+fn unequal_single_and_synthetic_patterns_run_and_repeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = ["--betas", "8", "--starts", "12", "--quiet"];
+    let with = |more: &[&'static str]| [&short[..], more].concat();
+    for (out, more) in [
+        ("one", with(&["--count", "1"])),
+        ("random", with(&["--patterns", "random", "--count", "12", "--dimension", "6"])),
+        ("signs", with(&["--patterns", "synthetic", "--count", "15"])),
+        ("same", with(&["--patterns", "equidistant", "--cosine", "1", "--count", "3"])),
+        ("again", with(&["--patterns", "random", "--count", "12", "--dimension", "6"])),
+    ] {
+        let mut arguments = more.clone();
+        arguments.extend(["--out", out]);
+        ok(folder.path(), &arguments);
+        let report = report(&folder.path().join(out));
+        assert!(report["thresholds"].is_null(), "{out}");
+        assert_eq!(report["sweep"].as_array().unwrap().len(), 8, "{out}");
+    }
+    let read = |out: &str| std::fs::read(folder.path().join(out).join("minima.csv")).unwrap();
+    assert_eq!(read("random"), read("again"));
+    assert_ne!(read("random"), read("signs"));
+}
+
+#[test]
+fn bad_requests_are_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, reason) in [
+        (vec!["--patterns", "equidistant"], "--cosine"),
+        (vec!["--cosine", "0.5"], "--cosine"),
+        (vec!["--patterns", "equidistant", "--cosine", "-0.9"], "cosine"),
+        (vec!["--count", "5", "--dimension", "3"], "dimension"),
+        (vec!["--norm", "0"], "norm"),
+        (vec!["--norm", "nan"], "norm"),
+        (vec!["--from", "5", "--to", "2"], "--from"),
+        (vec!["--from", "0"], "--from"),
+        (vec!["--tolerance", "-1"], "rtol"),
+        (vec!["--same", "-1"], "--same"),
+        (vec!["--patterns", "synthetic", "--dimension", "3"], "--dimension"),
+        (vec!["--count", "0"], "count"),
+        (vec!["--table", "1"], "table"),
+        (vec!["--starts", "2"], "starts"),
+    ] {
+        let output = run(folder.path(), &arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(reason), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    }
+    assert!(!folder.path().join("phase").exists(), "a refused request leaves no folder");
+}
