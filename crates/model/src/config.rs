@@ -36,7 +36,7 @@ impl Kind {
 /// | `kind` | `h-vae` | which member of the family | `h-vae`, `f-vae` |
 /// | `hidden` | `[512]` | sizes of the hidden layers from the image to the latent; mirrored in the decoder | each >= 1 |
 /// | `latent` | 16 | latent dimensions | >= 1 |
-/// | `hidden_activation` | `relu` | | |
+/// | `hidden_activation` | `relu` | the hidden layers | any [`Activation`] |
 /// | `visible_activation` | `sigmoid` | the decoder's image layer | `sigmoid`, `hard-sigmoid`, `identity` |
 /// | `hidden_gain` | 30 | gain of a hidden layer over that of the one before it; the first has 1 | > 0 |
 /// | `visible_gain` | 30 | gain of the decoder's image layer over that of the last hidden layer | > 0 |
