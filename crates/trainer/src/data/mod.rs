@@ -10,6 +10,7 @@ mod progress;
 pub mod synthetic;
 
 use anyhow::ensure;
+use burn::data::dataset::{Dataset, DatasetError};
 
 pub use progress::Verbosity;
 
@@ -120,6 +121,26 @@ impl ImageSet {
     }
 }
 
+/// An image with its label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledImage {
+    /// Grey values, row by row.
+    pub pixels: Vec<u8>,
+    /// The class.
+    pub label: u8,
+}
+
+/// For Burn's own data loaders and transforms.
+impl Dataset<LabelledImage> for ImageSet {
+    fn get(&self, index: usize) -> Result<LabelledImage, DatasetError> {
+        Ok(LabelledImage { pixels: self.image(index).to_vec(), label: self.labels[index] })
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
@@ -159,5 +180,14 @@ mod tests {
         ] {
             assert!(ImageSet::new(vec![0; bytes], labels, height, width).is_err());
         }
+    }
+
+    #[test]
+    fn the_set_is_a_burn_dataset() {
+        let set = synthetic::synthetic(5, 1, Split::Test);
+        let items: Vec<_> = Dataset::iter(&set).map(Result::unwrap).collect();
+        assert_eq!(items.len(), 5);
+        assert_eq!(items[3].pixels, set.image(3));
+        assert_eq!(items[3].label, set.labels()[3]);
     }
 }
