@@ -12,6 +12,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod files;
+pub mod gradients;
 pub mod images;
 pub mod interrupt;
 pub mod metrics;
