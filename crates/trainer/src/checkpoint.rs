@@ -256,6 +256,17 @@ impl RunDir {
             .with_context(|| format!("removing the checkpoint {}", path.display()))
     }
 
+    /// The names of the checkpoints, from the oldest.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be listed.
+    pub fn checkpoints(&self) -> Result<Vec<String>> {
+        let mut steps = self.steps()?;
+        steps.sort_unstable();
+        Ok(steps.into_iter().map(step_name).collect())
+    }
+
     fn steps(&self) -> Result<Vec<usize>> {
         let mut steps = Vec::new();
         let entries = std::fs::read_dir(&self.path)
@@ -315,9 +326,7 @@ impl RunDir {
 
     /// `error`, and how to fall back on another checkpoint if there is one.
     fn with_others(&self, error: anyhow::Error) -> anyhow::Error {
-        let mut names: Vec<String> =
-            self.steps().unwrap_or_default().into_iter().map(step_name).collect();
-        names.sort_unstable();
+        let names = self.checkpoints().unwrap_or_default();
         let pointer = self.path.join("latest");
         let hint = format!(
             "cannot use the checkpoint. The run holds {}; to go back to one, write its name into {}",
@@ -412,7 +421,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-fn to_bytes(module: &Vae) -> Result<Vec<u8>> {
+pub(crate) fn to_bytes(module: &Vae) -> Result<Vec<u8>> {
     // Metadata come in no fixed order; without them equal tensors give equal files.
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
     store.collect_from(module).context("collecting tensors")?;
@@ -455,16 +464,24 @@ fn load_module(
         "{shown} has been altered or damaged: its SHA-256 is {found}, state.json says {}",
         expected.map_or("nothing about it", String::as_str)
     );
+    from_bytes(&path, bytes, &mut module)?;
+    Ok(module)
+}
+
+/// Reads the tensors in the `bytes` of the safetensors file `path` into `module`: every one of them,
+/// none besides, all finite.
+pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: &mut Vae) -> Result<()> {
+    let shown = path.display();
     let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
     let result = store
-        .apply_to(&mut module)
+        .apply_to(module)
         .with_context(|| format!("{shown} does not fit the configuration of the run"))?;
     ensure!(
         result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
         "{shown} does not fit the configuration of the run: {result}"
     );
-    ensure!(is_finite(&module), "{shown} holds numbers that are not finite");
-    Ok(module)
+    ensure!(is_finite(module), "{shown} holds numbers that are not finite");
+    Ok(())
 }
 
 fn is_finite(module: &Vae) -> bool {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hvae_model::{EpConfig, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
+pub use crate::dataset::Dataset;
 use crate::optimizer::OptimizerKind;
 use crate::training::Schedule;
 
@@ -128,16 +129,6 @@ impl Default for TrainingConfig {
 /// overflow.
 const LARGEST_COUNT: usize = 10_000_000;
 
-/// A set of images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dataset {
-    /// Handwritten digits, 60,000 for training and 10,000 for testing.
-    Mnist,
-    /// Simple drawn shapes, made on the spot: needs no download.
-    Synthetic,
-}
-
 /// Which images a run is trained and tested on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -167,6 +158,17 @@ impl RunConfig {
     /// For a file that cannot be read, an unknown key, or a value that cannot work; the message
     /// names the key.
     pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        let resolved = Self::read(file, overrides);
+        // A mistake that is not in the file was made on the command line.
+        match resolved {
+            Err(error) if file.is_none_or(|f| Self::read(Some(f), &[]).is_ok()) => {
+                Err(Usage(error).into())
+            }
+            other => other,
+        }
+    }
+
+    fn read(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let mut table = match file {
             None => toml::Table::new(),
             Some(path) => {
@@ -281,6 +283,19 @@ impl RunConfig {
         Ok(())
     }
 }
+
+/// A mistake on the command line, beyond what the grammar of the flags can tell.
+#[derive(Debug)]
+pub struct Usage(pub anyhow::Error);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // With its causes: an outer error prints this one alone.
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// Sets `section.key=value` in `table`.
 fn set(table: &mut toml::Table, text: &str) -> Result<()> {

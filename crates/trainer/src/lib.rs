@@ -8,9 +8,13 @@
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
+pub mod completion;
 pub mod config;
 pub mod data;
+pub mod dataset;
 pub mod device;
+pub mod environment;
+pub mod exchange;
 pub mod files;
 pub mod images;
 pub mod interrupt;
@@ -19,9 +23,14 @@ pub mod npz;
 pub mod optimizer;
 pub mod phase;
 pub mod picture;
+pub mod plot;
+pub mod principal;
 pub mod report;
 pub mod rng;
+pub mod summary;
+pub mod tensorboard;
 pub mod training;
+pub mod tui;
 
 /// The commit that this program was built from, or `unknown`.
 pub const COMMIT: &str = env!("HVAE_COMMIT");

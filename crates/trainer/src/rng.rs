@@ -21,8 +21,10 @@ pub enum Stream {
     Evaluation,
     /// Stored patterns of a modern Hopfield network.
     Patterns,
-    /// Where its states start, and what disturbs them.
+    /// Where the states of a network start, and what disturbs them.
     Starts,
+    /// Which pixels are hidden, and noise on the others.
+    Occlusion,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device

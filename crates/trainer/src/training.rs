@@ -24,6 +24,7 @@ use crate::{interrupt, report};
 
 pub use evaluate::evaluate;
 pub use grids::sample;
+pub use history::{flat, read as history};
 pub use schedule::Schedule;
 use watch::{Begin, StepReport, Watch};
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{CLASSES, ImageSet};
 
 /// Endings of the pictures that can be read.
-const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "gif"];
+pub(super) const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "gif"];
 
 /// Reads all pictures of a folder, in the order of their names.
 ///
@@ -78,7 +78,7 @@ fn pictures(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u8)>> {
 }
 
 /// What lies in a folder, by name, without hidden files.
-fn sorted(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn sorted(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(folder)? {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
-use super::{Figure, Legend, Mark, Panel, Scale, Series};
+use crate::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
+use crate::plot::{Figure, Legend, Mark, Panel, Scale, Series};
 use crate::phase::collapse::Collapse;
 use crate::phase::hysteresis::{Step, Way};
 use crate::phase::set::PatternSet;
