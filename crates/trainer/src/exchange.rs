@@ -73,8 +73,8 @@ pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Resu
     let bytes = checkpoint::to_bytes(model)?;
     let tensors = SafeTensors::deserialize(&bytes).context("collecting tensors")?;
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
-    let file = safetensors::serialize(tensors.tensors(), Some(metadata))
-        .context("collecting tensors")?;
+    let file =
+        safetensors::serialize(tensors.tensors(), Some(metadata)).context("collecting tensors")?;
     files::write_atomically(path, |writer| Ok(std::io::Write::write_all(writer, &file)?))
 }
 

@@ -41,7 +41,8 @@ impl Images {
             Split::Train => (config.train_images, SYNTHETIC_COUNT.0),
             Split::Test => (config.test_images, SYNTHETIC_COUNT.1),
         };
-        let folder: &Path = data_dir.into().map_or(config.dataset.default_folder(), PathBuf::as_path);
+        let folder: &Path =
+            data_dir.into().map_or(config.dataset.default_folder(), PathBuf::as_path);
         let shown = folder.display();
         let set = match &config.dataset {
             Dataset::Mnist => mnist::load(folder, split, verbosity)

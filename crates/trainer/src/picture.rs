@@ -238,8 +238,7 @@ mod tests {
         use image::AnimationDecoder;
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("film.gif");
-        let frames =
-            [0.2, 0.6, 1.0].map(|shade| grid(&flat(shade), 2, 3, 1, 2).unwrap());
+        let frames = [0.2, 0.6, 1.0].map(|shade| grid(&flat(shade), 2, 3, 1, 2).unwrap());
         save_gif(&path, &frames, 100).unwrap();
         let file = std::io::BufReader::new(fs::File::open(&path).unwrap());
         let decoder = image::codecs::gif::GifDecoder::new(file).unwrap();

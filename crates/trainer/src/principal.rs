@@ -26,7 +26,9 @@ impl Principal {
         let n = points.len() / d;
         ensure!(n >= 2, "principal directions need two points at least");
         let mean: Vec<f64> = (0..d)
-            .map(|k| points.iter().skip(k).step_by(d).map(|&x| f64::from(x)).sum::<f64>() / n as f64)
+            .map(|k| {
+                points.iter().skip(k).step_by(d).map(|&x| f64::from(x)).sum::<f64>() / n as f64
+            })
             .collect();
         let centred = Mat::from_fn(n, d, |i, k| f64::from(points[i * d + k]) - mean[k]);
         let covariance = centred.transpose() * &centred / faer::Scale((n - 1) as f64);

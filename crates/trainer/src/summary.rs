@@ -86,7 +86,10 @@ pub fn all(folder: &std::path::Path) -> Result<(Vec<Summary>, Vec<String>)> {
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     };
     let mut paths = list().with_context(|| {
-        format!("listing {}: `hvae train` makes runs, by default under checkpoints/", folder.display())
+        format!(
+            "listing {}: `hvae train` makes runs, by default under checkpoints/",
+            folder.display()
+        )
     })?;
     paths.sort();
     let (mut runs, mut broken) = (Vec::new(), Vec::new());

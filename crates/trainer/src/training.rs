@@ -238,11 +238,7 @@ impl Trainer {
     /// The order of the training images in `epoch`.
     fn order(&self, epoch: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.train.len()).collect();
-        order.shuffle(&mut rng::generator(
-            self.config.training.seed,
-            Stream::Order,
-            epoch as u64,
-        ));
+        order.shuffle(&mut rng::generator(self.config.training.seed, Stream::Order, epoch as u64));
         order
     }
 

@@ -25,9 +25,11 @@ impl std::str::FromStr for Endpoint {
         let numbers: Result<Vec<f32>, _> = text.split(',').map(|x| x.trim().parse()).collect();
         match numbers {
             Ok(numbers) if numbers.iter().all(|x: &f32| x.is_finite()) => Ok(Self::Latent(numbers)),
-            _ => Err("expected the number of a test image, such as 7, or a latent as numbers with \
+            _ => {
+                Err("expected the number of a test image, such as 7, or a latent as numbers with \
                       commas between, such as 0.5,-1,2"
-                .to_owned()),
+                    .to_owned())
+            }
         }
     }
 }

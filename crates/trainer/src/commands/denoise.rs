@@ -143,9 +143,11 @@ fn tell(
     outcomes: &[hvae_solver::Outcome],
 ) {
     let error = |images: &[f32]| -> f64 {
-        let squares = images.iter().zip(inputs).zip(weight).map(|((a, b), w)| {
-            if *w < 1.0 { f64::from(a - b).powi(2) } else { 0.0 }
-        });
+        let squares = images
+            .iter()
+            .zip(inputs)
+            .zip(weight)
+            .map(|((a, b), w)| if *w < 1.0 { f64::from(a - b).powi(2) } else { 0.0 });
         squares.sum::<f64>() / outcomes.len().max(1) as f64
     };
     let done = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();

@@ -102,11 +102,9 @@ fn time_steps(
             started = Instant::now();
         }
         let rows: Vec<usize> = (0..batch).map(|row| (step * batch + row) % train.len()).collect();
-        let noise =
-            rng::normal(training.seed, Stream::Noise, step as u64, batch * model.latent());
+        let noise = rng::normal(training.seed, Stream::Noise, step as u64, batch * model.latent());
         let noise = upload(noise, model.latent(), device);
-        let found =
-            model.training_step(train.select(&rows), noise, training.kl_weight, &phases)?;
+        let found = model.training_step(train.select(&rows), noise, training.kl_weight, &phases)?;
         model = optimizer.step(model, &found.gradients, rate, training.clip_norm)?.0;
         steps = (step + 1).saturating_sub(WARM_UP);
         if steps >= STEPS.0 && started.elapsed() > LONG_ENOUGH {

@@ -51,10 +51,8 @@ pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
     let (moments, _) = optimizer.state(&model);
     let average = training.ema_decay.map(|_| model.clone());
     let state = TrainingState::new(config.clone());
-    let saved = run.save(
-        Checkpoint { model, average, moments, state },
-        config.training.keep_checkpoints,
-    );
+    let saved =
+        run.save(Checkpoint { model, average, moments, state }, config.training.keep_checkpoints);
     if let Err(error) = saved {
         run.discard();
         return Err(error);

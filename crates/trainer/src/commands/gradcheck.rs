@@ -23,8 +23,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
         Some(run) => environment::data_dir(global, run),
         None => global.data_dir.clone(),
     };
-    let test =
-        Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
+    let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
     let fresh = training::new_model(&config, test.set().pixels(), device)?;
     let model = match &run {
         Some(run) => run.load_model(Which::Latest, fresh)?.0,

@@ -45,8 +45,10 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
     let side = usize::from(args.side);
     let at = |k: usize| range * (2.0 * k as f64 / (side - 1) as f64 - 1.0);
     // To the right along the first axis, upwards along the second.
-    let latents =
-        (0..side).rev().flat_map(|y| (0..side).map(move |x| (x, y))).flat_map(|(x, y)| place(at(x), at(y)));
+    let latents = (0..side)
+        .rev()
+        .flat_map(|y| (0..side).map(move |x| (x, y)))
+        .flat_map(|(x, y)| place(at(x), at(y)));
     let images = decoded(&trained, latents.collect(), device)?;
     let grid = picture::grid(&images, SIDE, SIDE, side, training::SCALE)?;
     picture::save_png(&args.out, &grid)?;

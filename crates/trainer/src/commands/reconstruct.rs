@@ -29,9 +29,8 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
     }
     let count = args.count as usize;
     let data_dir = environment::data_dir(global, &trained.run);
-    let load = |data: &DataConfig| {
-        Images::load(data, Split::Test, &data_dir, global.verbosity(), device)
-    };
+    let load =
+        |data: &DataConfig| Images::load(data, Split::Test, &data_dir, global.verbosity(), device);
     let available = load(&trained.config.data)?.len();
     ensure!(count <= available, "--count {count}: the run has {available} test images");
     let test = load(&DataConfig { test_images: Some(count), ..trained.config.data.clone() })?;

@@ -24,9 +24,8 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     let frames = frames(&trained, args, rows * columns, device)?;
     match output {
         Output::Gif => {
-            let grid = |images: &Vec<f32>| {
-                picture::grid(images, SIDE, SIDE, columns, training::SCALE)
-            };
+            let grid =
+                |images: &Vec<f32>| picture::grid(images, SIDE, SIDE, columns, training::SCALE);
             let mut film: Vec<GrayImage> = frames.iter().map(grid).collect::<Result<_>>()?;
             // The end stays for a while.
             if let Some(last) = film.last().cloned() {
@@ -37,7 +36,9 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
         Output::Png => {
             let pixels = SIDE * SIDE;
             let strip: Vec<f32> = (0..rows * columns)
-                .flat_map(|image| frames.iter().map(move |frame| &frame[image * pixels..][..pixels]))
+                .flat_map(|image| {
+                    frames.iter().map(move |frame| &frame[image * pixels..][..pixels])
+                })
                 .flatten()
                 .copied()
                 .collect();
@@ -74,9 +75,8 @@ fn frames(
     for _ in 0..args.frames {
         // A solve hands back the image of the map itself: what damping keeps is mixed in here.
         let swept = relaxation.relax(state.clone(), 0.0, &one)?.state;
-        state = state.zip(swept, |old, new| {
-            old.mul_scalar(damping) + new.mul_scalar(1.0 - damping)
-        });
+        state =
+            state.zip(swept, |old, new| old.mul_scalar(damping) + new.mul_scalar(1.0 - damping));
         frames.push(shown(&state)?);
     }
     Ok(frames)

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use crate::cli::runs::RunsArgs;
-use crate::summary::{self, Summary};
 use crate::report;
+use crate::summary::{self, Summary};
 
 pub(super) fn run(args: &RunsArgs) -> Result<()> {
     let (runs, broken) = summary::all(&args.runs)?;

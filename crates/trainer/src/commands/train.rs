@@ -9,12 +9,12 @@ use crate::checkpoint::RunDir;
 use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::{RunConfig, Usage};
 use crate::data::Split;
+use crate::environment::{self, Environment};
 use crate::images::Images;
 use crate::tensorboard::TensorBoard;
 use crate::training::watch::{Bar, Watch};
 use crate::training::{Finished, Trainer};
 use crate::tui::{Tui, Ui};
-use crate::environment::{self, Environment};
 use crate::{interrupt, report};
 
 use super::{Ended, dry_run};

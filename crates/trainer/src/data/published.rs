@@ -79,10 +79,9 @@ fn load_from(
     let images = idx::images(bytes, &path)?;
     let (path, bytes) = labels.read(data_dir)?;
     let labels = idx::labels(bytes, &path)?;
-    ImageSet::new(images.pixels, labels, images.height, images.width)
-        .with_context(|| {
-            format!("the files of {} in {} do not fit together", set.name, data_dir.display())
-        })
+    ImageSet::new(images.pixels, labels, images.height, images.width).with_context(|| {
+        format!("the files of {} in {} do not fit together", set.name, data_dir.display())
+    })
 }
 
 impl DataFile {
@@ -231,9 +230,7 @@ pub(super) mod tests {
         fs::write(system.path().join("t10k-labels-idx1-ubyte.gz"), TEST_LABELS).unwrap();
         let folder: &'static str = system.path().to_str().unwrap().to_owned().leak();
         let set = Published { system: Some((folder, "some-package")), ..small_set() };
-        let load = |split| {
-            load_from(root.path(), &set, split, &Sources::none(), Verbosity::Quiet)
-        };
+        let load = |split| load_from(root.path(), &set, split, &Sources::none(), Verbosity::Quiet);
         assert_eq!(load(Split::Test).unwrap().labels(), [5]);
         let message = load(Split::Train).unwrap_err().to_string();
         assert!(message.contains("some-package"), "{message}");

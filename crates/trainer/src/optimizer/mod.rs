@@ -192,10 +192,7 @@ pub(crate) fn flat_parameters(model: &Vae) -> HashMap<ParamId, Tensor<1>> {
 }
 
 /// `model` with every parameter replaced by `value(id, old)`, both flat.
-pub(crate) fn with_parameters(
-    model: Vae,
-    value: impl Fn(ParamId, Tensor<1>) -> Tensor<1>,
-) -> Vae {
+pub(crate) fn with_parameters(model: Vae, value: impl Fn(ParamId, Tensor<1>) -> Tensor<1>) -> Vae {
     model.map(&mut Replace(value))
 }
 

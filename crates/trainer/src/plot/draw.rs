@@ -247,9 +247,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             Mark::Dashes => self.area.draw(&DashedPathElement::new(ends, 7 * z, 4 * z, stroke)),
             Mark::Circles(radius) => self.area.draw(&disc(radius, colour.stroke_width(self.pen))),
             Mark::Discs(radius) => self.area.draw(&disc(radius, colour.filled())),
-            Mark::Bubbles | Mark::Bars => {
-                self.area.draw(&disc(5, colour.mix(0.6).filled()))
-            }
+            Mark::Bubbles | Mark::Bars => self.area.draw(&disc(5, colour.mix(0.6).filled())),
         }
     }
 }
