@@ -21,6 +21,7 @@ pub mod interrupt;
 pub mod metrics;
 pub mod npz;
 pub mod optimizer;
+pub mod page;
 pub mod phase;
 pub mod picture;
 pub mod plot;

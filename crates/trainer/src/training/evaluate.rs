@@ -56,7 +56,11 @@ pub fn evaluate(
 /// # Errors
 ///
 /// When there are no images.
-pub fn loop_gains(model: &Vae, images: &Images, phases: &Phases) -> Result<Option<LoopGains>> {
+pub(super) fn loop_gains(
+    model: &Vae,
+    images: &Images,
+    phases: &Phases,
+) -> Result<Option<LoopGains>> {
     if model.kind == Kind::FVae {
         return Ok(None);
     }

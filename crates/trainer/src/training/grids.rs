@@ -21,7 +21,7 @@ const GRID: (usize, usize) = (100, 10);
 /// # Errors
 ///
 /// When there are no images, or a file cannot be written.
-pub fn draw(
+pub(super) fn draw(
     folder: &Path,
     name: &str,
     model: &Vae,
