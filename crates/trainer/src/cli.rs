@@ -120,9 +120,14 @@ pub struct TrainArgs {
     /// Go on with this run from its newest checkpoint, under its own configuration
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
     pub resume: Option<PathBuf>,
-    /// Member of the family: h-vae (Hopfield networks, equilibrium propagation) or f-vae (the same
-    /// layers without feedback, backpropagation) [default: h-vae]
-    #[arg(long, value_name = "KIND", value_parser = ["h-vae", "f-vae"])]
+    /// Member of the family; each starts from its own settings, those of configs/<KIND>.toml
+    /// [default: h-vae]
+    ///
+    /// h-vae: two layered Hopfield networks. th-vae: one, used both ways. dh-vae: two dense
+    /// networks, with couplings between all layers and within. tdh-vae: one of these, used both
+    /// ways. f-vae: the layers of an h-vae without feedback, trained by backpropagation; the others
+    /// by equilibrium propagation.
+    #[arg(long, value_name = "KIND", value_parser = ["h-vae", "th-vae", "dh-vae", "tdh-vae", "f-vae"])]
     pub model: Option<String>,
     /// Folder that holds the runs
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
@@ -222,7 +227,7 @@ pub struct ReconstructArgs {
     #[arg(long, value_name = "PATH", default_value = "reconstructions.png")]
     pub out: PathBuf,
     /// Relative residual at which an equilibrium is reached [default: the run's ep.tolerance]
-    #[arg(long, value_name = "X")]
+    #[arg(long, allow_negative_numbers = true, value_name = "X")]
     pub tolerance: Option<f64>,
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]

@@ -30,7 +30,8 @@ pub struct Metadata {
     pub step: usize,
     /// The configuration as TOML.
     pub config: String,
-    /// `encoder` and `decoder`, for programs that build the networks themselves.
+    /// `encoder` and `decoder`, for programs that build the networks themselves; a tied model has an
+    /// `encoder` alone.
     pub networks: HashMap<String, Layout>,
 }
 
@@ -58,15 +59,17 @@ impl Layout {
 ///
 /// When the file cannot be written.
 pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Result<()> {
-    let networks = [("encoder", &model.encoder), ("decoder", &model.decoder)];
-    let networks = networks.map(|(name, network)| (name.to_owned(), Layout::of(network)));
+    // Under the prefixes of their tensors' names.
+    let networks = std::iter::once(("encoder", &model.encoder))
+        .chain(model.decoder.iter().map(|decoder| ("decoder", decoder)))
+        .map(|(name, network)| (name.to_owned(), Layout::of(network)));
     let metadata = Metadata {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: crate::COMMIT.to_owned(),
         step,
         config: config.to_toml()?,
-        networks: networks.into(),
+        networks: networks.collect(),
     };
     // Through a value, whose keys are sorted.
     let text = serde_json::to_value(&metadata).context("describing the model")?.to_string();

@@ -16,6 +16,7 @@ pub mod device;
 pub mod environment;
 pub mod exchange;
 pub mod files;
+pub mod gradients;
 pub mod images;
 pub mod interrupt;
 pub mod metrics;

@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use base64::Engine;
 use minijinja::{Environment as Templates, context};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::environment::Environment;
@@ -21,7 +20,7 @@ pub use curves::scatter;
 const TEMPLATE: &str = include_str!("page/page.html");
 
 /// A picture with what it shows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Picture {
     /// Its heading.
     pub title: String,
@@ -81,13 +80,18 @@ pub fn render(
         .map(|(title, figure)| Ok(context! { title => title, svg => inline(&plot::svg(figure)?) }))
         .collect::<Result<Vec<_>>>()?;
     let environment = environment.map(|e| pairs(&serde_json::to_value(e).unwrap_or_default()));
-    let last: Vec<(String, String)> = summary
+    let last: Vec<Vec<String>> = summary
         .epochs
         .last()
         .map(flat)
         .unwrap_or_default()
         .into_iter()
-        .map(|(name, value)| (name, shown(value)))
+        .map(|(name, value)| vec![name, shown(value)])
+        .collect();
+    let pictures: Vec<_> = extras
+        .pictures
+        .iter()
+        .map(|p| context! { title => p.title.as_str(), caption => p.caption.as_str(), uri => p.uri.as_str() })
         .collect();
     let mut templates = Templates::new();
     templates.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
@@ -100,14 +104,14 @@ pub fn render(
         done => summary.done(),
         epochs => summary.config.training.epochs,
         seconds => format!("{:.0}", summary.seconds()),
-        latest => summary.latest,
-        best => summary.best,
-        last => minijinja::Value::from_serialize(&last),
+        latest => summary.latest.clone(),
+        best => summary.best.clone(),
+        last => last,
         figures => figures,
-        pictures => minijinja::Value::from_serialize(&extras.pictures),
-        notes => minijinja::Value::from_serialize(&extras.notes),
+        pictures => pictures,
+        notes => extras.notes.clone(),
         config => summary.config.to_toml()?,
-        environment => minijinja::Value::from_serialize(&environment),
+        environment => environment,
         version => env!("CARGO_PKG_VERSION"),
         commit => crate::COMMIT,
     })
@@ -122,14 +126,14 @@ fn inline(svg: &str) -> String {
 }
 
 /// The fields of an object as text.
-fn pairs(value: &Value) -> Vec<(String, String)> {
+fn pairs(value: &Value) -> Vec<Vec<String>> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => "unknown".to_owned(),
         other => other.to_string(),
     };
     let fields = value.as_object().into_iter().flatten();
-    fields.map(|(key, value)| (key.clone(), text(value))).collect()
+    fields.map(|(key, value)| vec![key.clone(), text(value)]).collect()
 }
 
 /// A number with the digits that matter.

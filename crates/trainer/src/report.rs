@@ -40,6 +40,10 @@ pub fn hold() {
     }
 }
 
+fn is_held() -> bool {
+    HELD.lock().is_ok_and(|held| held.is_some())
+}
+
 /// Writes the lines that have waited, and all others from now on.
 pub fn release() {
     let waiting = HELD.lock().ok().and_then(|mut held| held.take());
@@ -115,7 +119,8 @@ impl Progress {
         let now = Instant::now();
         let visible = std::io::stderr().is_terminal()
             && !QUIET.load(Ordering::Relaxed)
-            && !LINES.load(Ordering::Relaxed);
+            && !LINES.load(Ordering::Relaxed)
+            && !is_held();
         let bar = visible.then(|| {
             let template = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {msg}";
             let style = ProgressStyle::with_template(template)
@@ -144,7 +149,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
             bar.set_message(message());
-        } else if self.spoken.elapsed() >= LINE_INTERVAL {
+        } else if self.spoken.elapsed() >= LINE_INTERVAL && !is_held() {
             self.spoken = Instant::now();
             let left = self.total.saturating_sub(done) as f64 / self.per_second().max(1e-9);
             let seconds = self.started.elapsed().as_secs();

@@ -61,7 +61,7 @@ impl Watch for TensorBoard {
         if !report.step.is_multiple_of(EVERY) {
             return Ok(());
         }
-        let losses = report.sums.losses(report.likelihood);
+        let losses = report.sums.losses();
         let values = [
             ("step/reconstruction_error", losses.reconstruction_error),
             ("step/kl", losses.divergence),

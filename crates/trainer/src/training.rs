@@ -16,8 +16,8 @@ use rand::seq::SliceRandom;
 
 use crate::checkpoint::{Checkpoint, RunDir, TrainingState};
 use crate::config::RunConfig;
-use crate::images::{Images, upload};
-use crate::metrics::{EpochMetrics, Likelihood};
+use crate::images::{Images, binarised, upload};
+use crate::metrics::EpochMetrics;
 use crate::optimizer::Optimizer;
 use crate::rng::{self, Stream};
 use crate::{interrupt, report};
@@ -32,6 +32,8 @@ use watch::{Begin, StepReport, Watch};
 pub const EVALUATION_BATCH: usize = 500;
 /// Size of a pixel in pictures.
 pub const SCALE: u32 = 2;
+/// Steps between two looks at the strength of the couplings.
+const LIMIT_EVERY: usize = 10;
 
 /// A run under way.
 #[derive(Debug)]
@@ -209,7 +211,7 @@ impl Trainer {
         }
         for batch in &batches[self.state.step_in_epoch..] {
             let (norm, learning_rate) = self.step(batch)?;
-            let (state, likelihood) = (&self.state, self.likelihood());
+            let state = &self.state;
             let report = StepReport {
                 epoch: state.epoch,
                 step: state.step,
@@ -217,7 +219,6 @@ impl Trainer {
                 gradient_norm: norm,
                 learning_rate,
                 sums: &state.sums,
-                likelihood,
             };
             for watcher in &mut self.watchers {
                 watcher.step(&report)?;
@@ -246,7 +247,10 @@ impl Trainer {
     fn step(&mut self, batch: &[usize]) -> Result<(f64, f64)> {
         let training = &self.config.training;
         let step = self.state.step;
-        let images = self.train.select(batch);
+        let mut images = self.train.select(batch);
+        if self.config.data.binarise {
+            images = binarised(images, training.seed, Stream::Binarisation, step as u64);
+        }
         let noise = rng::normal(
             training.seed,
             Stream::Noise,
@@ -264,20 +268,18 @@ impl Trainer {
             .optimizer
             .step(self.model.clone(), &result.gradients, rate, training.clip_norm)
             .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
-        self.model = model;
+        self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
         if let (Some(decay), Some(average)) = (training.ema_decay, self.average.take()) {
             let decay = schedule::ema_decay(decay, step);
             self.average = Some(average::advance(average, &self.model, decay));
         }
-        let (error, divergence) = (result.reconstruction_error, result.divergence);
-        self.state.sums.add(batch.len(), error, divergence, norm, &result.outcomes);
+        self.state.sums.add(batch.len(), norm, &result);
         self.state.step += 1;
         self.state.step_in_epoch += 1;
         Ok((norm, rate))
     }
 
     fn end_epoch(&mut self, started: Instant, done_before: usize) -> Result<()> {
-        let likelihood = self.likelihood();
         let train_seconds = started.elapsed().as_secs_f64();
         let sums = std::mem::take(&mut self.state.sums);
         let batch = self.config.training.batch_size;
@@ -287,11 +289,13 @@ impl Trainer {
         let training = &self.config.training;
         let due = self.state.epoch.is_multiple_of(training.evaluate_every)
             || self.state.epoch == training.epochs;
-        let (mut test, mut loop_gains) = (None, None);
+        let (mut test, mut loop_gains, mut gradient_check) = (None, None, None);
         if due {
             let model = self.model();
             test = Some(evaluate(model, &self.test, &self.config, &self.phases)?);
             loop_gains = evaluate::loop_gains(model, &self.test, &self.phases)?;
+            gradient_check =
+                evaluate::gradient_check(model, &self.test, &self.config, &self.phases)?;
             let name = format!("epoch-{:04}.png", self.state.epoch);
             grids::draw(self.run.path(), &name, model, &self.test, training.seed, &self.phases)?;
         }
@@ -299,10 +303,11 @@ impl Trainer {
         let metrics = EpochMetrics {
             epoch: self.state.epoch,
             step: self.state.step,
-            train: sums.losses(likelihood),
+            train: sums.losses(),
             test,
             phases: sums.phases(),
             loop_gains,
+            gradient_check,
             gradient_norm: sums.gradient_norm(),
             learning_rate: schedule::learning_rate(training, last, self.steps_per_epoch()),
             images_per_second: trained_here as f64 / train_seconds,
@@ -332,6 +337,7 @@ impl Trainer {
         if self.saved == Some(place) {
             return Ok(());
         }
+        let started = Instant::now();
         let (moments, steps) = self.optimizer.state(&self.model);
         self.state.optimizer_steps = steps;
         let checkpoint = Checkpoint {
@@ -342,11 +348,9 @@ impl Trainer {
         };
         self.run.save(checkpoint, self.config.training.keep_checkpoints)?;
         self.saved = Some(place);
+        let milliseconds = 1e3 * started.elapsed().as_secs_f64();
+        report::detail(&format!("checkpoint of step {}, saved in {milliseconds:.0} ms", place.0));
         Ok(())
-    }
-
-    fn likelihood(&self) -> Likelihood {
-        Likelihood { precision: self.model.precision, pixels: self.model.pixels() }
     }
 }
 

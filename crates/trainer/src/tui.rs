@@ -128,7 +128,7 @@ impl Watch for Tui {
     }
 
     fn step(&mut self, report: &StepReport<'_>) -> Result<()> {
-        let losses = report.sums.losses(report.likelihood);
+        let losses = report.sums.losses();
         let phases = report.sums.phases();
         let mut values = vec![
             ("Reconstruction", losses.reconstruction_error, 2),

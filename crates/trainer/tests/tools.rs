@@ -27,7 +27,7 @@ fn pictures_are_drawn_of_every_kind() {
     let size = |name: &str| image::image_dimensions(folder.path(name)).unwrap();
     folder.ok(&["interpolate", RUN, "0", "1", "2", "--steps", "5", "--out", "i.png"]);
     assert_eq!(size("i.png"), (5 * 56 + 4 * 2, 2 * 56 + 2), "two rows of five");
-    folder.ok(&["interpolate", RUN, "-1,0,0,1", "1,0,0,-1", "--out", "i.gif"]);
+    folder.ok(&["interpolate", RUN, "z=-1,0,0,1", "z=1,0,0,-1", "--out", "i.gif"]);
     assert_eq!(size("i.gif"), (224, 224));
     folder.ok(&["manifold", RUN, "--side", "4", "--out", "m.png"]);
     folder.ok(&["manifold", RUN, "--side", "4", "--dimensions", "1,3", "--out", "n.png"]);
@@ -37,7 +37,7 @@ fn pictures_are_drawn_of_every_kind() {
     assert_eq!(size("r.png"), (6 * 56 + 5 * 2, 6 * 56 + 5 * 2), "a row of six frames each");
     folder.ok(&["relax", RUN, "--grid", "2x3", "--frames", "5", "--out", "r.gif"]);
     for (wrong, expected) in [
-        (vec!["interpolate", RUN, "0", "1,2"], "4"),
+        (vec!["interpolate", RUN, "0", "z=1,2"], "4"),
         (vec!["interpolate", RUN, "0", "5000"], "test images"),
         (vec!["manifold", RUN, "--dimensions", "0,4"], "0 and 3"),
         (vec!["relax", RUN, "--damping", "1"], "[0, 1)"),
@@ -108,7 +108,10 @@ fn what_is_known_stays_and_what_is_hidden_comes_closer() {
     let distance =
         |from: &[f32]| -> f32 { from.iter().zip(&inputs).map(|(a, b)| (a - b).powi(2)).sum() };
     assert!(distance(&images) < distance(&known));
-    folder.ok(&["denoise", RUN, "--hide", "random", "--out", "d.gif", "--passes", "5"]);
+    for by in ["latent", "passes"] {
+        let way = ["--by", by, "--passes", "5", "--steps", "6"];
+        folder.ok(&[&["denoise", RUN, "--hide", "random", "--out", "d.gif"], way.as_slice()].concat());
+    }
 }
 
 #[test]

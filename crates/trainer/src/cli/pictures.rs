@@ -22,12 +22,13 @@ impl std::str::FromStr for Endpoint {
         if let Ok(index) = text.parse() {
             return Ok(Self::Image(index));
         }
-        let numbers: Result<Vec<f32>, _> = text.split(',').map(|x| x.trim().parse()).collect();
+        let numbers = text.strip_prefix("z=").unwrap_or(text);
+        let numbers: Result<Vec<f32>, _> = numbers.split(',').map(|x| x.trim().parse()).collect();
         match numbers {
             Ok(numbers) if numbers.iter().all(|x: &f32| x.is_finite()) => Ok(Self::Latent(numbers)),
             _ => {
                 Err("expected the number of a test image, such as 7, or a latent as numbers with \
-                      commas between, such as 0.5,-1,2"
+                      commas between, such as z=-1,0.5,2"
                     .to_owned())
             }
         }
@@ -40,16 +41,16 @@ impl std::str::FromStr for Endpoint {
   hvae interpolate checkpoints/h-vae-001 0 1
   hvae interpolate checkpoints/h-vae-001 3 8 --steps 21 --out from-3-to-8.gif
   hvae interpolate checkpoints/h-vae-001 0 1 2 3 --out chain.png
-  hvae interpolate checkpoints/plane -2,-2 2,2
+  hvae interpolate checkpoints/plane z=-2,-2 z=2,2
 
-A number is a test image, counted from 0: its posterior mean is used. Numbers with commas between
-are a latent. Latents on the straight line between are decoded; a picture has a row for each pair,
+A number is a test image, counted from 0: its posterior mean is used. Numbers with commas between,
+after z=, are a latent. Latents on the straight line between are decoded; a picture has a row for each pair,
 a .gif goes through all of them and back.")]
 pub struct InterpolateArgs {
     /// A run's folder
     pub run: PathBuf,
     /// Test images or latents, two or more
-    #[arg(required = true, num_args = 2.., value_name = "POINT", allow_hyphen_values = true)]
+    #[arg(required = true, num_args = 2.., value_name = "POINT")]
     pub points: Vec<Endpoint>,
     /// Images from one point to the next, both included
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u16).range(2..=100))]
@@ -78,7 +79,7 @@ pub struct ManifoldArgs {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=100))]
     pub side: u16,
     /// How far the plane reaches from 0 in every direction
-    #[arg(long, value_name = "X", default_value_t = 2.5)]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 2.5)]
     pub range: f64,
     /// Two coordinates of the latent, counted from 0, in place of principal directions
     #[arg(long, value_name = "I,J", value_delimiter = ',', num_args = 2)]
@@ -108,23 +109,35 @@ pub enum Hide {
     None,
 }
 
+/// How what is hidden is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Way {
+    /// The latent that best explains the known pixels, found by nudging the decoder there.
+    Latent,
+    /// Passes through encoder and decoder, with the known pixels put back after each.
+    Passes,
+}
+
 /// Arguments of `hvae denoise`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hvae denoise checkpoints/h-vae-001                          the lower half is missing
   hvae denoise checkpoints/h-vae-001 --hide random --share 0.7
   hvae denoise checkpoints/h-vae-001 --hide none --noise 0.4
-  hvae denoise checkpoints/h-vae-001 --hide left --out completion.gif
+  hvae denoise checkpoints/h-vae-001 --hide left --by passes --out completion.gif
 
-What is done: the image is the state of a fixed-point iteration through both networks,
-x <- decode(mean of encode(x)), in which each relaxes to its own equilibrium. Known pixels are
-clamped: they are put back after every pass, so that only hidden ones move; they start at grey.
-With --noise no pixel is known for certain, so each is drawn to its noisy value instead, with the
-weight --anchor: x <- anchor * noisy + (1 - anchor) * decode(mean of encode(x)). Iteration ends
-for each image when a pass changes it by less than --tolerance.
+What is done, with --by latent: the decoder relaxes and is nudged at the known pixels alone. The
+difference of the equilibria is the gradient of the latent (equilibrium propagation), which moves by
+--steps steps of Adam to where it best explains those pixels. With --noise SIGMA a pixel counts for
+as much as that noise leaves it worth.
 
-In a picture three rows stand together: the test images, what is known of them, what came of it.
-A .gif shows the third change from pass to pass.")]
+With --by passes: a fixed-point iteration x <- decode(mean of encode(x)), in which both networks
+relax to their own equilibria, until an image changes by less than --tolerance. Hidden pixels start
+at grey. With --noise every pixel is drawn to its noisy value with the weight --anchor. The encoder
+has seen whole and clean images only, so that it helps less the less it is given.
+
+Either way known pixels without noise are clamped: they stay as they are. In a picture three rows
+stand together: test images, what is known of them, what came of it; a .gif shows the way there.")]
 pub struct DenoiseArgs {
     /// A run's folder
     pub run: PathBuf,
@@ -138,19 +151,25 @@ pub struct DenoiseArgs {
     #[arg(long, value_enum, default_value_t = Hide::Lower)]
     pub hide: Hide,
     /// Share of the pixels that `--hide random` hides
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.5)]
     pub share: f64,
     /// Standard deviation of noise added to the known pixels
-    #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
+    #[arg(long, allow_negative_numbers = true, value_name = "SIGMA", default_value_t = 0.0)]
     pub noise: f64,
-    /// How strongly noisy pixels hold on to their values
-    #[arg(long, value_name = "WEIGHT", default_value_t = 0.1)]
+    /// How what is hidden is found
+    #[arg(long, value_enum, default_value_t = Way::Latent)]
+    pub by: Way,
+    /// Steps of the latent
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub steps: u32,
+    /// How strongly noisy pixels hold on to their values, with --by passes
+    #[arg(long, allow_negative_numbers = true, value_name = "WEIGHT", default_value_t = 0.5)]
     pub anchor: f64,
-    /// Passes at most
+    /// Passes at most, with --by passes
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub passes: u32,
-    /// Relative change of an image at which it is done
-    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    /// Relative change of an image at which it is done, with --by passes
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 1e-3)]
     pub tolerance: f64,
     /// Seed of noise and of random pixels
     #[arg(long, default_value_t = 0)]
@@ -182,7 +201,7 @@ pub struct RelaxArgs {
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub frames: u16,
     /// Damping of every sweep, so that there is something to see: share of the old state that stays
-    #[arg(long, value_name = "X", default_value_t = 0.8)]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 0.8)]
     pub damping: f64,
     /// Milliseconds a frame
     #[arg(long, value_name = "MS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(20..=10_000))]
@@ -206,7 +225,7 @@ mod tests {
     fn endpoints_are_images_or_latents() {
         assert_eq!("7".parse(), Ok(Endpoint::Image(7)));
         assert_eq!("-1, 2.5".parse(), Ok(Endpoint::Latent(vec![-1.0, 2.5])));
-        assert_eq!("-1".parse(), Ok(Endpoint::Latent(vec![-1.0])));
+        assert_eq!("z=-1".parse(), Ok(Endpoint::Latent(vec![-1.0])));
         for wrong in ["", "a", "1,,2", "nan,1"] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
         }

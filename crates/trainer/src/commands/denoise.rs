@@ -1,25 +1,25 @@
 //! `hvae denoise`.
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::{Device, Tensor};
-use hvae_solver::{StoppingRule, Termination};
+use burn::tensor::Device;
+use hvae_solver::{FixedPointMap, Outcome, State, StoppingRule, Termination};
 use rand::RngExt;
 
 use crate::cli::Global;
-use crate::cli::pictures::{DenoiseArgs, Hide};
-use crate::completion::{Completion, complete};
+use crate::cli::pictures::{DenoiseArgs, Hide, Way};
+use crate::completion::{Completion, complete, explain};
 use crate::images::{SIDE, download, upload};
 use crate::rng::{self, Stream};
 use crate::{npz, picture, report, training};
 
-use super::{Output, Trained, cannot_write, load, output, test_images};
+use super::{Output, cannot_write, load, output, test_images};
 
 /// Images side by side.
 const COLUMNS: usize = 10;
 /// The shade at which hidden pixels start.
 const GREY: f32 = 0.5;
 /// Milliseconds a frame.
-const PACE: u32 = 120;
+const PACE: u32 = 100;
 
 pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
@@ -33,17 +33,37 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
     ensure!(from + count <= most, "--from {from} --count {count}: there are {most} test images");
     let rows: Vec<usize> = (from..from + count).collect();
     let inputs = download(images.select(&rows))?;
-    let (known, weight) = degrade(&inputs, args);
-    let pixels = SIDE * SIDE;
-    let tensor = |values: &[f32]| upload(values.to_vec(), pixels, device);
-    let completion = |known: &[f32]| Completion {
+    let (known, weight) = degrade(&inputs, args, trained.config.model.precision);
+    let tensor = |values: &[f32]| upload(values.to_vec(), SIDE * SIDE, device);
+    let map = Completion {
         model: &trained.model,
         phases: &trained.phases,
-        known: tensor(known),
+        known: tensor(&known),
         weight: tensor(&weight),
     };
-    let (outputs, outcomes) = complete(completion(&known), tensor(&known), &rule)?;
-    let outputs = download(outputs.clamp(0.0, 1.0))?;
+    let wants_film = matches!(output, Output::Gif);
+    let film = match args.by {
+        Way::Latent => {
+            let film = explain(&map, args.steps as usize)?;
+            let last = film.len() - 1;
+            let shown = film.into_iter().enumerate();
+            let shown = shown.filter(|(at, _)| *at == last || (wants_film && at % 3 == 0));
+            shown.map(|(_, images)| download(images)).collect::<Result<Vec<_>>>()?
+        }
+        Way::Passes if wants_film => passes(&map, args.passes as usize)?,
+        Way::Passes => {
+            let (images, outcomes) = complete(map, tensor(&known), &rule)?;
+            tell_passes(&outcomes);
+            vec![download(images)?]
+        }
+    };
+    let held = |images: Vec<f32>| -> Vec<f32> {
+        let pixels = images.into_iter().zip(&known).zip(&weight);
+        let clamped = args.noise <= 0.0;
+        pixels.map(|((x, k), w)| if clamped && *w > 0.0 { *k } else { x.clamp(0.0, 1.0) }).collect()
+    };
+    let film: Vec<Vec<f32>> = film.into_iter().map(held).collect();
+    let outputs = film.last().context("nothing was computed")?.clone();
     match output {
         Output::Png => {
             let kinds: [&[f32]; 3] = [&inputs, &known, &outputs];
@@ -52,8 +72,6 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
             picture::save_png(&args.out, &grid)?;
         }
         Output::Gif => {
-            let passes = outcomes.iter().map(|o| o.steps).max().unwrap_or(1);
-            let film = film(&trained, &completion, &known, passes, &tensor)?;
             let columns = COLUMNS.min(count);
             let frames: Vec<_> = film
                 .iter()
@@ -73,7 +91,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
         }
         Output::Folder => return Err(cannot_write(&args.out, ".png, .gif or .npz")),
     }
-    tell(&inputs, &known, &outputs, &weight, &outcomes);
+    tell(&inputs, &known, &outputs, count);
     report::result(&args.out.display().to_string());
     Ok(())
 }
@@ -90,11 +108,16 @@ fn check(args: &DenoiseArgs) -> Result<()> {
     Ok(())
 }
 
-/// What is known of the images, and how strongly each pixel is held to it.
-fn degrade(inputs: &[f32], args: &DenoiseArgs) -> (Vec<f32>, Vec<f32>) {
+/// What is known of the images, and how strongly each pixel is held to it: of a noisy one, for the
+/// latent, the precision of its noise over that of the decoder; for passes, the anchor.
+fn degrade(inputs: &[f32], args: &DenoiseArgs, precision: f64) -> (Vec<f32>, Vec<f32>) {
     let mut rng = rng::generator(args.seed, Stream::Occlusion, 0);
     let noise = rng::normal(args.seed, Stream::Occlusion, 1, inputs.len());
-    let held = if args.noise > 0.0 { args.anchor as f32 } else { 1.0 };
+    let held = match args.by {
+        _ if args.noise <= 0.0 => 1.0,
+        Way::Latent => (1.0 / (precision * args.noise.powi(2))).min(1.0) as f32,
+        Way::Passes => args.anchor as f32,
+    };
     let (mut known, mut weight) = (Vec::new(), Vec::new());
     for (at, (&value, noise)) in inputs.iter().zip(noise).enumerate() {
         let (row, column) = (at % (SIDE * SIDE) / SIDE, at % SIDE);
@@ -115,49 +138,31 @@ fn degrade(inputs: &[f32], args: &DenoiseArgs) -> (Vec<f32>, Vec<f32>) {
 }
 
 /// The images after every pass.
-fn film<'a>(
-    trained: &'a Trained,
-    completion: &impl Fn(&[f32]) -> Completion<'a>,
-    known: &[f32],
-    passes: usize,
-    tensor: &impl Fn(&[f32]) -> Tensor<2>,
-) -> Result<Vec<Vec<f32>>> {
-    use hvae_solver::{FixedPointMap, State};
-    debug_assert_eq!(trained.model.pixels(), SIDE * SIDE);
-    let map = completion(known);
-    let mut state = State::new(vec![tensor(known)])?;
-    let mut film = vec![known.to_vec()];
+fn passes(map: &Completion<'_>, passes: usize) -> Result<Vec<Vec<f32>>> {
+    let mut state = State::new(vec![map.known.clone()])?;
+    let mut film = vec![download(map.known.clone())?];
     for _ in 0..passes {
         state = map.apply(&state);
-        film.push(download(state.component(0).clone().clamp(0.0, 1.0))?);
+        film.push(download(state.component(0).clone())?);
     }
     Ok(film)
 }
 
-/// Errors on the pixels that were not clamped, before and after, and how many passes it took.
-fn tell(
-    inputs: &[f32],
-    known: &[f32],
-    outputs: &[f32],
-    weight: &[f32],
-    outcomes: &[hvae_solver::Outcome],
-) {
-    let error = |images: &[f32]| -> f64 {
-        let squares = images
-            .iter()
-            .zip(inputs)
-            .zip(weight)
-            .map(|((a, b), w)| if *w < 1.0 { f64::from(a - b).powi(2) } else { 0.0 });
-        squares.sum::<f64>() / outcomes.len().max(1) as f64
-    };
+fn tell_passes(outcomes: &[Outcome]) {
     let done = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
     let passes: usize = outcomes.iter().map(|o| o.steps).sum();
+    let (mean, count) = (passes as f64 / outcomes.len().max(1) as f64, outcomes.len());
     report::line(&format!(
-        "squared error per image on the pixels that were not clamped: {:.2} before, {:.2} after; \
-         {:.1} passes on average, {done} of {} images at a fixed point",
-        error(known),
-        error(outputs),
-        passes as f64 / outcomes.len().max(1) as f64,
-        outcomes.len()
+        "{mean:.1} passes on average, {done} of {count} images at a fixed point"
     ));
+}
+
+/// How far the images are from the test images, before and after.
+fn tell(inputs: &[f32], known: &[f32], outputs: &[f32], count: usize) {
+    let error = |images: &[f32]| -> f64 {
+        let squares = images.iter().zip(inputs).map(|(a, b)| f64::from(a - b).powi(2));
+        squares.sum::<f64>() / count as f64
+    };
+    let (before, after) = (error(known), error(outputs));
+    report::line(&format!("squared error per image: {before:.2} before, {after:.2} after"));
 }

@@ -127,7 +127,7 @@ fn time_evaluation(
     let [rows, _] = batch.dims();
     let started = Instant::now();
     let found = model.reconstruct(batch, None, &phases)?;
-    crate::images::download(model.decode(found.posterior.mean, &phases)?.0)?;
+    crate::images::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
     Ok(started.elapsed().as_secs_f64() * test.len() as f64 / rows as f64)
 }
 

@@ -154,7 +154,7 @@ fn decoded(trained: &Trained, latents: Vec<f32>, device: &Device) -> Result<Vec<
     for chunk in latents.chunks(training::EVALUATION_BATCH * width) {
         let latents = upload(chunk.to_vec(), width, device);
         let (batch, _) = trained.model.decode(latents, &trained.phases)?;
-        images.extend(download(batch.clamp(0.0, 1.0))?);
+        images.extend(download(batch.images.clamp(0.0, 1.0))?);
     }
     Ok(images)
 }

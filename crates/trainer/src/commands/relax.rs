@@ -17,7 +17,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
     let trained = load(&args.run, args.checkpoint, device)?;
     ensure!(
-        trained.model.kind != Kind::FVae,
+        trained.model.kind() != Kind::FVae,
         "an f-vae passes signals through once: there is no relaxation to watch"
     );
     let (rows, columns) = args.grid;

@@ -1,6 +1,7 @@
 //! `hvae train`.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
@@ -39,7 +40,15 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         _ => global.data_dir.clone(),
     };
     let load = |split| Images::load(&config.data, split, &data_dir, global.verbosity(), &device);
+    let started = Instant::now();
     let images = [load(Split::Train)?, load(Split::Test)?];
+    report::detail(&format!(
+        "{} training and {} test images of {}, read in {:.1} s",
+        images[0].len(),
+        images[1].len(),
+        config.data.dataset,
+        started.elapsed().as_secs_f64()
+    ));
     if args.dry_run {
         return dry_run::run(&config, &images, &device).map(|()| Ended::Done);
     }
@@ -56,6 +65,10 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         Target::Numbered => create_numbered(&args.runs, &config)?,
     };
     let shown = run.path().display().to_string();
+    report::detail(&format!(
+        "hvae {} ({}) on {}, {} threads",
+        environment.version, environment.commit, environment.device, environment.threads
+    ));
     if resume {
         same_images(&run, &environment)?;
     }

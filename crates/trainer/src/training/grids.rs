@@ -61,7 +61,7 @@ pub fn sample(
         .with_context(|| format!("{count} samples do not fit into memory"))?;
     for chunk in latents.chunks(EVALUATION_BATCH * model.latent()) {
         let latents = upload(chunk.to_vec(), model.latent(), device);
-        images.extend(download(model.decode(latents, phases)?.0.clamp(0.0, 1.0))?);
+        images.extend(download(model.decode(latents, phases)?.0.images.clamp(0.0, 1.0))?);
         progress.update(images.len() / model.pixels(), String::new);
     }
     Ok(images)
