@@ -54,10 +54,7 @@ impl Summary {
 
     /// Seconds over all epochs.
     pub fn seconds(&self) -> f64 {
-        self.epochs
-            .iter()
-            .filter_map(|epoch| epoch.get("seconds")?.as_f64())
-            .fold(0.0, |a, b| a + b)
+        self.epochs.iter().filter_map(|epoch| epoch.get("seconds")?.as_f64()).sum::<f64>().abs()
     }
 
     /// For other programs.

@@ -1,5 +1,10 @@
 //! Runs that are killed, out of disk, out of patience, and what is left of them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may stop, and say what it skips"
+)]
 
 mod common;
 

@@ -1,5 +1,10 @@
 //! What is done with a run: pictures, pages, exchange; and data of one's own.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may stop, and say what it skips"
+)]
 
 mod common;
 
@@ -148,7 +153,7 @@ fn a_report_is_one_page_that_needs_nothing_else() {
     for reference in ["src=\"", "href=\"", "url(", "@import"] {
         for (at, _) in page.match_indices(reference) {
             let target = &page[at + reference.len()..];
-            assert!(target.starts_with("data:"), "{reference}: {:.60}", target);
+            assert!(target.starts_with("data:"), "{reference}: {target:.60}");
         }
     }
     assert!(!page.contains("<script"));

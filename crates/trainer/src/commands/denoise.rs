@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
+use hvae_model::Kind;
 use hvae_solver::{FixedPointMap, Outcome, State, StoppingRule, Termination};
 use rand::RngExt;
 
@@ -20,13 +21,17 @@ const COLUMNS: usize = 10;
 const GREY: f32 = 0.5;
 /// Milliseconds a frame.
 const PACE: u32 = 100;
+/// Steps of a latent from frame to frame.
+const FRAMES: usize = 3;
 
 pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
     check(args)?;
-    let rule = StoppingRule::new(args.tolerance, args.passes as usize)
-        .with_context(|| format!("--tolerance {}", args.tolerance))?;
     let trained = load(&args.run, args.checkpoint, device)?;
+    ensure!(
+        args.by == Way::Passes || trained.model.kind() != Kind::FVae,
+        "--by latent needs equilibria, which an f-vae has not: use --by passes"
+    );
     let images = test_images(&trained, global, device)?;
     let (from, count) = (args.from as usize, usize::from(args.count));
     let most = images.len();
@@ -41,22 +46,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
         known: tensor(&known),
         weight: tensor(&weight),
     };
-    let wants_film = matches!(output, Output::Gif);
-    let film = match args.by {
-        Way::Latent => {
-            let film = explain(&map, args.steps as usize)?;
-            let last = film.len() - 1;
-            let shown = film.into_iter().enumerate();
-            let shown = shown.filter(|(at, _)| *at == last || (wants_film && at % 3 == 0));
-            shown.map(|(_, images)| download(images)).collect::<Result<Vec<_>>>()?
-        }
-        Way::Passes if wants_film => passes(&map, args.passes as usize)?,
-        Way::Passes => {
-            let (images, outcomes) = complete(map, tensor(&known), &rule)?;
-            tell_passes(&outcomes);
-            vec![download(images)?]
-        }
-    };
+    let film = film(map, args, matches!(output, Output::Gif))?;
     let held = |images: Vec<f32>| -> Vec<f32> {
         let pixels = images.into_iter().zip(&known).zip(&weight);
         let clamped = args.noise <= 0.0;
@@ -64,22 +54,14 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
     };
     let film: Vec<Vec<f32>> = film.into_iter().map(held).collect();
     let outputs = film.last().context("nothing was computed")?.clone();
+    let stacked = |images: &Vec<f32>| {
+        let kinds: [&[f32]; 3] = [&inputs, &known, images];
+        picture::stacked(&kinds, SIDE, SIDE, COLUMNS.min(count), training::SCALE)
+    };
     match output {
-        Output::Png => {
-            let kinds: [&[f32]; 3] = [&inputs, &known, &outputs];
-            let columns = COLUMNS.min(count);
-            let grid = picture::stacked(&kinds, SIDE, SIDE, columns, training::SCALE)?;
-            picture::save_png(&args.out, &grid)?;
-        }
+        Output::Png => picture::save_png(&args.out, &stacked(&outputs)?)?,
         Output::Gif => {
-            let columns = COLUMNS.min(count);
-            let frames: Vec<_> = film
-                .iter()
-                .map(|image| {
-                    let kinds: [&[f32]; 3] = [&inputs, &known, image];
-                    picture::stacked(&kinds, SIDE, SIDE, columns, training::SCALE)
-                })
-                .collect::<Result<_>>()?;
+            let frames: Vec<_> = film.iter().map(stacked).collect::<Result<_>>()?;
             picture::save_gif(&args.out, &frames, PACE)?;
         }
         Output::Npz => {
@@ -94,6 +76,28 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
     tell(&inputs, &known, &outputs, count);
     report::result(&args.out.display().to_string());
     Ok(())
+}
+
+/// The images on the way, or the last of them alone.
+fn film(map: Completion<'_>, args: &DenoiseArgs, all: bool) -> Result<Vec<Vec<f32>>> {
+    let rule = StoppingRule::new(args.tolerance, args.passes as usize)
+        .with_context(|| format!("--tolerance {}", args.tolerance))?;
+    match args.by {
+        Way::Latent => {
+            let film = explain(&map, args.steps as usize)?;
+            let last = film.len() - 1;
+            let shown = film.into_iter().enumerate();
+            let shown = shown.filter(|(at, _)| *at == last || (all && at.is_multiple_of(FRAMES)));
+            shown.map(|(_, images)| download(images)).collect()
+        }
+        Way::Passes if all => passes(&map, args.passes as usize),
+        Way::Passes => {
+            let start = map.known.clone();
+            let (images, outcomes) = complete(map, start, &rule)?;
+            tell_passes(&outcomes);
+            Ok(vec![download(images)?])
+        }
+    }
 }
 
 fn check(args: &DenoiseArgs) -> Result<()> {

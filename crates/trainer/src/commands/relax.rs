@@ -61,7 +61,7 @@ fn frames(
     let latent = trained.model.latent();
     let latents = upload(rng::normal(args.seed, Stream::Prior, 0, count * latent), latent, device);
     let relaxation = trained.model.decoder_phase(latents)?;
-    let start = noise(relaxation.guess(), args.seed, device)?;
+    let start = noise(&relaxation.guess(), args.seed, device)?;
     let image = (0..start.components().len())
         .rev()
         .find(|&k| start.component(k).dims()[1] == trained.model.pixels())
@@ -83,7 +83,7 @@ fn frames(
 }
 
 /// Random states from 0 to 1 in place of those of `like`.
-fn noise(like: State, seed: u64, device: &Device) -> Result<State> {
+fn noise(like: &State, seed: u64, device: &Device) -> Result<State> {
     use rand::RngExt;
     let components = like.components().iter().zip(0_u64..).map(|(component, index)| {
         let [rows, units] = component.dims();

@@ -28,13 +28,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         let config = RunConfig::resolve(args.config.as_deref(), &overrides(args))?;
         (new_target(&args.runs, args.name.as_deref())?, config)
     };
-    let watcher: Box<dyn Watch> = match args.ui {
-        Some(Ui::Tui) if !args.dry_run => Box::new(Tui::new()?),
-        ui => {
-            report::set_lines(ui == Some(Ui::Lines));
-            Box::new(Bar::default())
-        }
-    };
+    let watcher = watcher(args)?;
     let data_dir = match &target {
         Target::Existing(run) => environment::data_dir(global, run),
         _ => global.data_dir.clone(),
@@ -65,10 +59,6 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         Target::Numbered => create_numbered(&args.runs, &config)?,
     };
     let shown = run.path().display().to_string();
-    report::detail(&format!(
-        "hvae {} ({}) on {}, {} threads",
-        environment.version, environment.commit, environment.device, environment.threads
-    ));
     if resume {
         same_images(&run, &environment)?;
     }
@@ -83,12 +73,10 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         }
         run.write_text("config.toml", &toml)?;
         environment.save(&run)?;
-    } else {
-        // From here on the run can be resumed, whatever happens to this process.
-        if let Err(error) = trainer.save().and_then(|()| environment.save(&run)) {
-            run.discard();
-            return Err(error);
-        }
+    } else if let Err(error) = trainer.save().and_then(|()| environment.save(&run)) {
+        // Otherwise the run can be resumed from here on, whatever happens to this process.
+        run.discard();
+        return Err(error);
     }
     let step = trainer.state().step;
     let doing =
@@ -100,19 +88,34 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     }
     let finished = trainer.train()?;
     report::result(&shown);
+    Ok(tell_end(finished, &trainer, global, &shown))
+}
+
+/// Who shows the progress.
+fn watcher(args: &TrainArgs) -> Result<Box<dyn Watch>> {
+    Ok(match args.ui {
+        Some(Ui::Tui) if !args.dry_run => Box::new(Tui::new()?),
+        ui => {
+            report::set_lines(ui == Some(Ui::Lines));
+            Box::new(Bar::default())
+        }
+    })
+}
+
+fn tell_end(finished: Finished, trainer: &Trainer, global: &Global, run: &str) -> Ended {
     match finished {
         Finished::Complete => {
             if trainer.is_out_of_patience() {
-                report::line(&complete(&trainer, &shown));
+                report::line(&complete(trainer, run));
             }
-            report::line(&format!("done; see {shown}/samples, or `hvae sample {shown}`"));
-            Ok(Ended::Done)
+            report::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
+            Ended::Done
         }
         Finished::Interrupted => {
             let step = trainer.state().step;
-            let command = resume_command(global, &shown);
+            let command = resume_command(global, run);
             report::line(&format!("saved at step {step}; go on with: {command}"));
-            Ok(Ended::Interrupted)
+            Ended::Interrupted
         }
     }
 }
