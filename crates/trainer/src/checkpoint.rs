@@ -228,14 +228,29 @@ impl RunDir {
         let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
         write(&scratch.path().join(STATE), &json)?;
         files::publish_dir(scratch, &self.path.join(&name))?;
-        if let Some((_, step)) = state.best.first() {
-            self.write_text("best", &format!("{}\n", step_name(*step)))?;
-        }
+        // In this order: what `best` names is never beyond `latest`, where it would be made again.
         self.write_text("latest", &format!("{name}\n"))?;
+        self.point_at_best(&state)?;
         let mut steps = self.steps()?;
         steps.sort_unstable_by(|a, b| b.cmp(a));
         let best = |step: usize| state.best.iter().any(|&(_, s)| s == step);
         steps.iter().skip(keep).filter(|&&s| !best(s)).try_for_each(|&s| self.remove(s))
+    }
+
+    /// Points `best` at the best checkpoint that `state` knows of; none if it knows none.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn point_at_best(&self, state: &TrainingState) -> Result<()> {
+        let path = self.path.join("best");
+        match state.best.first() {
+            Some((_, step)) => self.write_text("best", &format!("{}\n", step_name(*step))),
+            None if files::is_present(&path)? => {
+                std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Removes the checkpoints beyond `step`: those of a process that was killed before `latest`

@@ -124,6 +124,7 @@ impl Trainer {
             let (then, now) = (&state.commit, crate::COMMIT);
             report::line(&format!("note: the checkpoint was made by commit {then}, this is {now}"));
         }
+        self.run.point_at_best(&state)?;
         self.run.remove_after(state.step)?;
         self.optimizer.restore(&moments, state.optimizer_steps)?;
         self.model = model;

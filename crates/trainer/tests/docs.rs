@@ -69,7 +69,7 @@ fn every_example_of_the_help_is_understood() {
             .lines()
             .filter(|line| line.starts_with("  hvae"))
             // A remark stands after two spaces or more.
-            .map(|line| line.trim().split("   ").next().unwrap_or(line))
+            .map(|line| line.trim().split("  ").next().unwrap_or(line))
             .filter_map(words)
             .collect();
         assert!(!examples.is_empty(), "{} has no example", command.get_name());

@@ -107,7 +107,7 @@ fn what_is_known_stays_and_what_is_hidden_comes_closer() {
         }
     }
     assert!(after < 0.7 * before, "{before} before, {after} after");
-    folder.ok(&["denoise", RUN, "--hide", "none", "--noise", "0.3", "--out", "n.npz"]);
+    folder.ok(&["denoise", RUN, "--hide", "none", "--noise", "0.5", "--out", "n.npz"]);
     let [inputs, known, images] =
         ["inputs", "known", "images"].map(|name| array(&folder.path("n.npz"), name));
     let distance =
