@@ -47,6 +47,7 @@ mod drive;
 mod eqprop;
 mod error;
 mod feedforward;
+mod inference;
 mod latent;
 mod likelihood;
 pub mod modern;
@@ -63,6 +64,7 @@ pub use eqprop::{
     EpGradient, Force, Nudge, Nudging, Readout, Strength, Unconverged, gradient, readout_gradient,
 };
 pub use error::ModelError;
+pub use inference::LatentGradient;
 pub use latent::{LOG_VARIANCE_RANGE, Posterior};
 pub use likelihood::{Decoding, Likelihood};
 pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};

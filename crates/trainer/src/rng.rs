@@ -21,12 +21,14 @@ pub enum Stream {
     Evaluation,
     /// Stored patterns of a modern Hopfield network.
     Patterns,
-    /// Where its states start, and what disturbs them.
+    /// Where the states of a network start, and what disturbs them.
     Starts,
     /// Pixels drawn as coins from grey values, per training step.
     Binarisation,
     /// The same per evaluation batch.
     EvaluationBinarisation,
+    /// Which pixels are hidden, and noise on the others.
+    Occlusion,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device

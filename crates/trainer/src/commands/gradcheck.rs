@@ -12,14 +12,17 @@ use crate::data::Split;
 use crate::gradients::{self, Comparison};
 use crate::images::{Images, upload};
 use crate::rng::{self, Stream};
-use crate::{report, training};
+use crate::{environment, report, training};
 
 pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Result<()> {
     let run = args.run.as_deref().map(RunDir::open).transpose()?;
     let file = run.as_ref().map(RunDir::config_path);
     let config = RunConfig::resolve(file.as_deref(), &args.set)?;
-    let test =
-        Images::load(&config.data, Split::Test, &global.data_dir, global.verbosity(), device)?;
+    let data_dir = match &run {
+        Some(run) => environment::data_dir(global, run),
+        None => global.data_dir.clone(),
+    };
+    let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
     let fresh = training::new_model(&config, test.set().pixels(), device)?;
     let model = match &run {
         Some(run) => run.load_model(Which::Latest, fresh)?.0,

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use crate::cli::SampleArgs;
 use crate::{npz, picture, report, training};
 
-use super::{Output, SIDE, load, output};
+use super::{Output, SIDE, cannot_write, load, output};
 
 pub(super) fn run(args: &SampleArgs, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
@@ -29,6 +29,7 @@ pub(super) fn run(args: &SampleArgs, device: &Device) -> Result<()> {
             let array = npz::Array::F32 { shape: vec![count, SIDE, SIDE], values: &images };
             npz::save(&args.out, &[("images", array)])?;
         }
+        Output::Gif => return Err(cannot_write(&args.out, ".png, .npz or a folder")),
         Output::Folder => picture::save_folder(&args.out, &images, SIDE, SIDE)?,
     }
     report::result(&args.out.display().to_string());

@@ -1,12 +1,18 @@
-//! Labelled images: MNIST from its files, and a synthetic set that needs no download.
+//! Labelled images: MNIST and Fashion-MNIST from their files, folders of pictures, arrays, and a
+//! synthetic set that needs no download.
 
+pub mod arrays;
+pub mod custom;
+pub mod fashion;
 mod fetch;
+pub mod folder;
 pub mod idx;
 mod mirror;
 pub mod mnist;
 mod npm;
 mod packed;
 mod progress;
+pub mod published;
 pub mod synthetic;
 
 use anyhow::ensure;
