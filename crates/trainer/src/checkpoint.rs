@@ -417,7 +417,7 @@ fn load_module(
     Ok(module)
 }
 
-fn is_finite(module: &Vae) -> bool {
+pub(crate) fn is_finite<M: Module>(module: &M) -> bool {
     struct Finite(bool);
     impl ModuleVisitor for Finite {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

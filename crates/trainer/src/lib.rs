@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod evaluation;
 pub mod files;
 pub mod images;
 pub mod interrupt;

@@ -23,6 +23,18 @@ pub enum Stream {
     Patterns,
     /// Where its states start, and what disturbs them.
     Starts,
+    /// Which images make up the subsets of a kernel distance.
+    Subsets,
+    /// Shifts of training images.
+    Augmentation,
+    /// Posterior noise of the latents that a mixture is fitted to.
+    MixtureFit,
+    /// Latents of samples from a mixture.
+    Mixture,
+    /// Pixels drawn from grey values.
+    Binarisation,
+    /// Latents of an importance-weighted bound.
+    Importance,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device

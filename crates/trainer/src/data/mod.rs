@@ -10,6 +10,7 @@ pub mod mnist;
 mod npm;
 mod packed;
 mod progress;
+pub mod remote;
 pub mod synthetic;
 
 use anyhow::ensure;

@@ -1,0 +1,41 @@
+//! Scores of a model: distances between sets of images in the features of a network, likelihoods,
+//! and a mixture fitted to the latents.
+
+pub mod classifier;
+pub mod classifier_training;
+pub mod distance;
+pub mod extractor;
+pub mod inception;
+pub mod kid;
+pub mod likelihood;
+pub mod manifold;
+pub mod mixture;
+pub mod scoring;
+pub mod source;
+pub mod statistics;
+
+/// Features of some images, kept for what needs each one and not only their statistics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureSet {
+    /// Numbers per image.
+    pub dims: usize,
+    /// Image after image.
+    pub values: Vec<f32>,
+}
+
+impl FeatureSet {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.dims
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The features of image `index`.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.dims..][..self.dims]
+    }
+}
