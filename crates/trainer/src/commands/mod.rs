@@ -1,10 +1,14 @@
 //! One file per command.
 
+mod classifier;
+mod eval;
+mod fid;
 mod gradcheck;
 mod phase;
 mod reconstruct;
 mod sample;
 mod train;
+mod weights;
 
 use std::path::Path;
 
@@ -46,7 +50,11 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Train(args) => train::run(&args, &global, device),
         Command::Gradcheck(args) => gradcheck::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Phase(args) => phase::run(&args, &global, &device).map(|()| Ended::Done),
-        Command::Sample(args) => sample::run(&args, &device).map(|()| Ended::Done),
+        Command::Sample(args) => sample::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Eval(args) => eval::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Weights(args) => weights::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Classifier(args) => classifier::run(&args, &global, &device),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
         }

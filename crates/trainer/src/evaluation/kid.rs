@@ -8,6 +8,11 @@ use rand::seq::index::sample;
 use super::FeatureSet;
 use crate::rng::{self, Stream};
 
+/// Subsets, and images of each set in one, as KID is usually taken.
+pub const SUBSETS: usize = 100;
+/// See [`SUBSETS`].
+pub const SUBSET_SIZE: usize = 1000;
+
 /// A kernel distance as mean over subsets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KernelDistance {

@@ -9,6 +9,9 @@ use super::FeatureSet;
 /// Rows of a block of distances.
 const BLOCK: usize = 512;
 
+/// The `k` of the usual protocol.
+pub const NEIGHBOURS: usize = 5;
+
 /// How the samples of a model lie among real images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Overlap {

@@ -1,6 +1,7 @@
 //! Scores of a model: distances between sets of images in the features of a network, likelihoods,
 //! and a mixture fitted to the latents.
 
+pub mod args;
 pub mod classifier;
 pub mod classifier_training;
 pub mod distance;
@@ -10,6 +11,7 @@ pub mod kid;
 pub mod likelihood;
 pub mod manifold;
 pub mod mixture;
+pub mod sampler;
 pub mod scoring;
 pub mod source;
 pub mod statistics;
