@@ -1,7 +1,7 @@
 //! The Fréchet distance of two Gaussians, of which FID is the case of Inception features.
 
-use anyhow::{Context, Result, anyhow, ensure};
-use faer::{Mat, Side};
+use anyhow::{Context, Result, ensure};
+use faer::Mat;
 
 use super::statistics::Statistics;
 
@@ -32,9 +32,8 @@ pub fn frechet(a: &Statistics, b: &Statistics) -> Result<f64> {
     let overlap: f64 = if first.ncols() == 0 || second.ncols() == 0 {
         0.0
     } else {
-        let product: Mat<f64> = first.transpose() * &second;
-        let values = product.singular_values();
-        values.map_err(|e| anyhow!("singular values: {e:?}"))?.iter().sum()
+        let product = hvae_linear::product(first.transpose(), second.as_ref(), 1.0);
+        hvae_linear::singular_values(product.as_ref())?.iter().sum()
     };
     let distance = means + traces - 2.0 * overlap;
     ensure!(distance.is_finite(), "the statistics are too large to compare");
@@ -50,11 +49,8 @@ fn trace(matrix: &Mat<f64>) -> f64 {
 /// Eigenvalues that rounding alone explains are left out.
 fn factor(covariance: &Mat<f64>) -> Result<Mat<f64>> {
     let dims = covariance.nrows();
-    let eigen = covariance
-        .self_adjoint_eigen(Side::Lower)
-        .map_err(|e| anyhow!("{e:?}"))
-        .context("eigen-decomposition of a covariance")?;
-    let (values, vectors) = (eigen.S().column_vector(), eigen.U());
+    let eigen = hvae_linear::eigen(covariance.as_ref());
+    let (values, vectors) = eigen.context("decomposing a covariance")?;
     let largest = (0..dims).map(|i| values[i].abs()).fold(0.0, f64::max);
     for i in 0..dims {
         ensure!(

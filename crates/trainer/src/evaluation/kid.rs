@@ -1,8 +1,8 @@
 //! Kernel distance: the squared maximum mean discrepancy under a cubic polynomial kernel.
 
 use anyhow::{Result, ensure};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Mat, MatRef};
+use hvae_linear::product;
 use rand::seq::index::sample;
 
 use super::FeatureSet;
@@ -71,9 +71,7 @@ fn discrepancy(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> f64 {
 
 /// The sum of all `k(x_i, y_j)`, and that of those with `i = j`.
 fn kernel_sums(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> (f64, f64) {
-    let mut products = Mat::zeros(x.nrows(), y.nrows());
-    let scale = 1.0 / x.ncols() as f64;
-    matmul(products.as_mut(), Accum::Replace, x, y.transpose(), scale, Par::rayon(0));
+    let products = product(x, y.transpose(), 1.0 / x.ncols() as f64);
     let (mut all, mut diagonal) = (0.0, 0.0);
     for j in 0..y.nrows() {
         for i in 0..x.nrows() {
@@ -102,6 +100,17 @@ mod tests {
         let expected = 64.0 + 1.0 - 2.0 * (1.0 + 27.0 + 1.0 + 343.0) / 4.0;
         assert!((found.mean - expected).abs() < 1e-9, "{found:?}");
         assert_eq!((found.size, found.subsets), (2, 1));
+    }
+
+    /// A fixture of `scripts/evaluation_fixtures.py`, which computes it in plain numpy.
+    #[test]
+    fn it_agrees_with_the_definition_in_numpy() {
+        let (real, fake) = (FeatureSet::fixture("real"), FeatureSet::fixture("fake"));
+        // Subsets as large as the sets: all of them, in any order.
+        let real = set(&real.values[..50 * 6], 6);
+        let found = kernel_distance(&fake, &real, 1, 50, 3).unwrap().mean;
+        let expected = FeatureSet::fixture_numbers("kid")[0];
+        assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
     }
 
     #[test]

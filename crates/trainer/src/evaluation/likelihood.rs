@@ -223,3 +223,120 @@ fn log_mean_exp(values: &[f64]) -> f64 {
     let sum: f64 = values.iter().map(|value| (value - largest).exp()).sum();
     largest + (sum / values.len() as f64).ln()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use burn::module::Param;
+    use burn::tensor::TensorData;
+    use hvae_model::{Activation, EpConfig, Kind, VaeConfig};
+
+    use super::*;
+
+    fn tensor(values: &[f32], columns: usize) -> Tensor<2> {
+        upload(values.to_vec(), columns, &Device::flex())
+    }
+
+    #[test]
+    fn log_probabilities_by_hand() {
+        let (images, decoded) = (tensor(&[1.0, 0.0], 2), tensor(&[0.75, 0.5], 2));
+        let log = |likelihood: PixelLikelihood| {
+            download(likelihood.log_probability(images.clone(), decoded.clone())).unwrap()[0]
+        };
+        let gaussian = log(PixelLikelihood::Gaussian { precision: 4.0 });
+        let expected = -2.0 * (0.0625 + 0.25) + (4.0 / (2.0 * std::f32::consts::PI)).ln();
+        assert!((gaussian - expected).abs() < 1e-6, "{gaussian} {expected}");
+        let bernoulli = log(PixelLikelihood::Bernoulli);
+        assert!((bernoulli - (0.75_f32 * 0.5).ln()).abs() < 1e-6, "{bernoulli}");
+        // A certain pixel that is wrong is improbable, not impossible.
+        let wrong = PixelLikelihood::Bernoulli.log_probability(tensor(&[1.0], 1), tensor(&[0.0], 1));
+        assert!((download(wrong).unwrap()[0] - 1e-6_f32.ln()).abs() < 1e-3);
+    }
+
+    #[test]
+    fn pixels_are_drawn_with_the_probability_of_their_grey() {
+        let grey: Vec<u8> = (0..200 * 50).map(|at| if at % 2 == 0 { 255 } else { 51 }).collect();
+        let set = ImageSet::new(grey, vec![0; 50], 10, 20).unwrap();
+        let draw = |index, seed| PixelLikelihood::Bernoulli.pixels(&set, index, seed);
+        let all: Vec<f32> = (0..50).flat_map(|index| draw(index, 1)).collect();
+        assert!(all.iter().all(|&pixel| pixel == 0.0 || pixel == 1.0));
+        assert!(all.iter().step_by(2).all(|&pixel| pixel > 0.5));
+        let share = all.iter().skip(1).step_by(2).sum::<f32>() / 5000.0;
+        // Five standard errors around 0.2.
+        assert!((share - 0.2).abs() < 0.029, "{share}");
+        assert_eq!(draw(3, 1), draw(3, 1));
+        assert_ne!(draw(3, 1), draw(3, 2));
+        assert_ne!(draw(3, 1), draw(4, 1));
+    }
+
+    #[test]
+    fn the_mean_of_exponentials_does_not_overflow() {
+        let found = log_mean_exp(&[1000.0, 1000.0 + 3.0_f64.ln()]);
+        assert!((found - (1000.0 + 2.0_f64.ln())).abs() < 1e-12, "{found}");
+    }
+
+    /// A linear decoder `x^ = W z`, whose images are Gaussian in closed form.
+    fn linear_model(weight: [f32; 3]) -> Vae {
+        let config = VaeConfig {
+            kind: Kind::FVae,
+            hidden: vec![1],
+            latent: 1,
+            hidden_activation: Activation::Identity,
+            visible_activation: Activation::Identity,
+            hidden_gain: 1.0,
+            visible_gain: 1.0,
+            latent_gain: 1.0,
+            precision: 4.0,
+            initial_log_variance: -0.5,
+            ..VaeConfig::default()
+        };
+        let mut rng = rng::generator(1, Stream::Weights, 0);
+        let mut model = Vae::new(&config, 3, &mut rng, &Device::flex()).unwrap();
+        let value = |values: &[f32], shape| {
+            Param::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+        };
+        model.decoder.couplings[0].weight = value(&[1.0], [1, 1]);
+        model.decoder.couplings[1].weight = value(&weight, [1, 3]);
+        model
+    }
+
+    #[test]
+    fn the_bound_reaches_the_exact_likelihood_of_a_linear_model() {
+        let weight = [0.8_f32, -0.3, 0.4];
+        let model = linear_model(weight);
+        let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], 1, 3).unwrap();
+        let phases = Phases::new(&EpConfig::default()).unwrap();
+        let found =
+            likelihoods(&model, &phases, &set, 2, 20_000, 5, &Device::flex()).unwrap();
+        // x ~ N(0, w w^T + I/4): by Sherman and Morrison with |w|^2 = s.
+        let s: f64 = weight.iter().map(|w| f64::from(*w).powi(2)).sum();
+        let exact = |image: &[u8]| {
+            let x: Vec<f64> = image.iter().map(|&b| f64::from(b) / 255.0).collect();
+            let square: f64 = x.iter().map(|x| x * x).sum();
+            let along: f64 = x.iter().zip(weight).map(|(x, w)| x * f64::from(w)).sum();
+            let form = 4.0 * square - 16.0 * along * along / (1.0 + 4.0 * s);
+            let log_det = (1.0 + 4.0 * s).ln() - 3.0 * 4.0_f64.ln();
+            0.5 * (form + log_det + 3.0 * (2.0 * std::f64::consts::PI).ln())
+        };
+        let expected = 0.5 * (exact(set.image(0)) + exact(set.image(1)));
+        assert!((found.nll.mean - expected).abs() < 0.01, "{found:?} for {expected}");
+        assert!(-found.elbo.mean > found.nll.mean + 0.01, "{found:?}");
+        assert!(found.binarisation.starts_with("none"));
+        // Half the difference of two values is the standard error of their mean.
+        let half = 0.5 * (exact(set.image(0)) - exact(set.image(1))).abs();
+        assert!((found.nll.standard_error - half).abs() < 0.01, "{found:?} for {half}");
+    }
+
+    #[test]
+    fn one_latent_gives_equal_bounds_on_average_and_counts_are_checked() {
+        let model = linear_model([0.8, -0.3, 0.4]);
+        let set = ImageSet::new(vec![9; 6], vec![0; 2], 1, 3).unwrap();
+        let phases = Phases::new(&EpConfig::default()).unwrap();
+        let run = |count, samples| {
+            likelihoods(&model, &phases, &set, count, samples, 5, &Device::flex())
+        };
+        assert!(run(3, 1).unwrap_err().to_string().contains("3 of 2"));
+        assert!(run(1, 0).is_err());
+        assert_eq!(run(2, 700).unwrap(), run(2, 700).unwrap());
+    }
+}

@@ -1,8 +1,8 @@
 //! Precision, recall, density and coverage: how two sets of features overlap.
 
 use anyhow::{Result, ensure};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Mat, MatRef};
+use hvae_linear::product;
 
 use super::FeatureSet;
 
@@ -88,9 +88,7 @@ impl Points {
         for from in (0..self.len()).step_by(BLOCK) {
             let count = BLOCK.min(self.len() - from);
             let block = self.rows.as_ref().subrows(from, count);
-            let mut distances = Mat::zeros(count, others.len());
-            let columns = others.rows.transpose();
-            matmul(distances.as_mut(), Accum::Replace, block, columns, -2.0, Par::rayon(0));
+            let mut distances = product(block, others.rows.transpose(), -2.0);
             for j in 0..others.len() {
                 for i in 0..count {
                     let lengths = self.squares[from + i] + others.squares[j];
@@ -143,6 +141,15 @@ mod tests {
         // Sample 0.5 lies in the balls of 0 and 1; 1.0 in that of 1 (9 reaches to 1 only, open).
         // Real 1 and 9 lie in a sample's ball, 9 in that of 20.5.
         assert_overlap(found, [2.0 / 3.0, 2.0 / 3.0, 1.0, 2.0 / 3.0]);
+    }
+
+    /// A fixture of `scripts/evaluation_fixtures.py`, which computes it in plain numpy.
+    #[test]
+    fn it_agrees_with_the_definition_in_numpy() {
+        let expected = FeatureSet::fixture_numbers("overlap");
+        let (real, fake) = (FeatureSet::fixture("real"), FeatureSet::fixture("fake"));
+        let found = overlap(&real, &fake, 5).unwrap();
+        assert_overlap(found, [expected[0], expected[1], expected[2], expected[3]]);
     }
 
     #[test]

@@ -41,3 +41,27 @@ impl FeatureSet {
         &self.values[index * self.dims..][..self.dims]
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
+impl FeatureSet {
+    /// Features of the fixture that `scripts/evaluation_fixtures.py` makes.
+    fn fixture(name: &str) -> Self {
+        let array = Self::fixture_array(name);
+        let crate::npz::Values::F32(values) = array.values else { panic!("{name}") };
+        Self { dims: array.shape[1], values }
+    }
+
+    /// Scores of that fixture.
+    fn fixture_numbers(name: &str) -> Vec<f64> {
+        let crate::npz::Values::F64(values) = Self::fixture_array(name).values else {
+            panic!("{name}")
+        };
+        values
+    }
+
+    fn fixture_array(name: &str) -> crate::npz::Loaded {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        crate::npz::load(&root.join("tests/fixtures/features.npz"), name).unwrap()
+    }
+}

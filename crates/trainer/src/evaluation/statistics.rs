@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Mat, MatRef};
+use hvae_linear::add_product;
 
 use crate::npz::{self, Array, Loaded, Values};
 
@@ -161,14 +161,13 @@ impl Accumulator {
             row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean);
         }
         let block = MatRef::from_row_major_slice(&self.block, rows, self.dims);
-        matmul(self.scatter.as_mut(), Accum::Add, block.transpose(), block, 1.0, Par::rayon(0));
+        add_product(self.scatter.as_mut(), block.transpose(), block, 1.0);
 
         let (before, after) = (self.count as f64, (self.count + rows) as f64);
         let delta: Vec<f64> = mean.iter().zip(&self.mean).map(|(new, old)| new - old).collect();
         let delta_column = MatRef::from_column_major_slice(&delta, self.dims, 1);
         let weight = before * rows as f64 / after;
-        let outer = (delta_column, delta_column.transpose());
-        matmul(self.scatter.as_mut(), Accum::Add, outer.0, outer.1, weight, Par::rayon(0));
+        add_product(self.scatter.as_mut(), delta_column, delta_column.transpose(), weight);
         for (mean, delta) in self.mean.iter_mut().zip(&delta) {
             *mean += delta * rows as f64 / after;
         }

@@ -5,8 +5,8 @@
 //! every layer, and adds bias and rectification while a tile is still in the cache.
 
 use anyhow::Result;
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{MatMut, MatRef};
+use hvae_linear::product_f32;
 use rayon::prelude::*;
 
 use super::conv::{Conv, ConvShape};
@@ -168,8 +168,7 @@ impl FeatureMap for HostMap {
                 let right = &weight[kernel_row * seen * to..][..length * to];
                 let right = MatRef::from_row_major_slice(right, length, to);
                 let sum = MatMut::from_row_major_slice_mut(out, rows, to);
-                let begin = if kernel_row == 0 { Accum::Replace } else { Accum::Add };
-                matmul(sum, begin, left, right, 1.0, Par::Seq);
+                product_f32(sum, kernel_row > 0, left, right);
             }
             for out in out.chunks_exact_mut(to) {
                 for (out, bias) in out.iter_mut().zip(bias) {
