@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
+use crate::checkpoint::Which;
 use crate::cli::Global;
 use crate::data::Split;
 use crate::evaluation::args::{EvalArgs, LatentSource};
@@ -70,7 +71,11 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
         (format!("ELBO, {nll_images} images"), estimate(bounds.elbo)),
         (format!("NLL, {nll_images} images"), estimate(bounds.nll)),
     ];
-    let mut lines = vec![format!("{shown}, checkpoint {:?}", args.checkpoint).to_lowercase()];
+    let checkpoint = match args.checkpoint {
+        Which::Latest => "latest",
+        Which::Best => "best",
+    };
+    let mut lines = vec![format!("{shown}, {checkpoint} checkpoint")];
     lines.extend(rows.iter().map(|(name, value)| row(name, value)));
     for (from, fid, more) in &distances {
         lines.push(row(&format!("FID, {from}"), &format!("{fid:.4}")));
@@ -90,6 +95,7 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
     let path = args.json.clone().unwrap_or_else(|| args.run.join("evaluation.json"));
     let value = json!({
         "run": shown,
+        "checkpoint": checkpoint,
         "commit": crate::COMMIT,
         "test_images": test.len(),
         "reconstruction_error": losses.reconstruction_error,

@@ -183,7 +183,7 @@ impl More {
         let Self { kernel, overlap } = self;
         format!(
             "KID {:.6} +- {:.6} ({} subsets of {}, cubic polynomial kernel, unbiased)\n\
-             precision {:.4}  recall {:.4}  density {:.4}  coverage {:.4} ({} nearest neighbours)",
+             precision {:.4}  recall {:.4}  density {:.4}  coverage {:.4} ({} nearest neighbours, {} real images, {} samples)",
             kernel.mean,
             kernel.deviation,
             kernel.subsets,
@@ -192,7 +192,9 @@ impl More {
             overlap.recall,
             overlap.density,
             overlap.coverage,
-            overlap.neighbours
+            overlap.neighbours,
+            overlap.images[0],
+            overlap.images[1]
         )
     }
 
@@ -205,6 +207,7 @@ impl More {
             "density": overlap.density,
             "coverage": overlap.coverage,
             "neighbours": overlap.neighbours,
+            "overlap_images": overlap.images,
         })
     }
 }

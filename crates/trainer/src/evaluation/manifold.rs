@@ -12,6 +12,9 @@ const BLOCK: usize = 512;
 /// The `k` of the usual protocol.
 pub const NEIGHBOURS: usize = 5;
 
+/// More images of a set than this are left out: memory and time grow with the square.
+pub const LARGEST: usize = 10_000;
+
 /// How the samples of a model lie among real images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Overlap {
@@ -25,10 +28,12 @@ pub struct Overlap {
     pub coverage: f64,
     /// Which nearest neighbour bounds a neighbourhood.
     pub neighbours: usize,
+    /// Real images and samples that were compared.
+    pub images: [usize; 2],
 }
 
 /// Compares samples with real images. The neighbourhood of a point is the ball that reaches to the
-/// `k`-th nearest other point of its own set (Kynkäänniemi et al. 2019, arXiv 1904.06991; density
+/// `k`-th nearest other point of its own set; of either set the first [`LARGEST`] count (Kynkäänniemi et al. 2019, arXiv 1904.06991; density
 /// and coverage: Naeem et al. 2020, arXiv 2002.09797).
 ///
 /// # Errors
@@ -56,13 +61,15 @@ pub fn overlap(real: &FeatureSet, samples: &FeatureSet, k: usize) -> Result<Over
             covered += usize::from(nearest < radius);
         }
     });
-    let (n, m) = (real.len() as f64, samples.len() as f64);
+    let images = [real.len(), samples.len()];
+    let [n, m] = images.map(|count| count as f64);
     Ok(Overlap {
         precision: inside.iter().filter(|&&count| count > 0).count() as f64 / m,
         recall: recalled as f64 / n,
         density: inside.iter().sum::<usize>() as f64 / (k as f64 * m),
         coverage: covered as f64 / n,
         neighbours: k,
+        images,
     })
 }
 
@@ -74,9 +81,10 @@ struct Points {
 
 impl Points {
     fn new(set: &FeatureSet) -> Self {
-        let rows = Mat::from_fn(set.len(), set.dims, |i, j| f64::from(set.row(i)[j]));
+        let count = set.len().min(LARGEST);
+        let rows = Mat::from_fn(count, set.dims, |i, j| f64::from(set.row(i)[j]));
         let square = |i| set.row(i).iter().map(|&v| f64::from(v).powi(2)).sum();
-        Self { rows, squares: (0..set.len()).map(square).collect() }
+        Self { rows, squares: (0..count).map(square).collect() }
     }
 
     fn len(&self) -> usize {

@@ -18,9 +18,9 @@ pub const COMPONENTS: usize = 10;
 /// Added to every variance, in units of the latents' own.
 const REGULARISATION: f64 = 1e-6;
 /// Steps of expectation and maximisation at most, and the change of the mean log-likelihood at
-/// which they end.
+/// which they end: that of scikit-learn, with which the reference fitted its mixtures.
 const MAX_STEPS: u64 = 500;
-const TOLERANCE: f64 = 1e-4;
+const TOLERANCE: f64 = 1e-3;
 
 /// A fitted mixture `sum_k pi_k N(mu_k, L_k L_k^T)`.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use super::extractor::Pictures;
 use super::mixture::{self, Mixture};
 use super::source::ImageStream;
 use crate::images::{Images, download, upload};
-use crate::report::Progress;
+use crate::report::{self, Progress};
 use crate::rng::{self, Stream};
 use crate::training::EVALUATION_BATCH;
 
@@ -80,5 +80,6 @@ pub fn fit_mixture(model: &Vae, phases: &Phases, images: &Images, seed: u64) -> 
         progress.update(latents.len() / model.latent(), String::new);
     }
     drop(progress);
+    report::line("fitting the mixture");
     mixture::fit(&latents, model.latent(), mixture::COMPONENTS, seed)
 }

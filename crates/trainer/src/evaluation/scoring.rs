@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::FeatureSet;
 use super::extractor::Extractor;
+use super::inception::host::release_memory;
 use super::source::ImageStream;
 use super::statistics::{Accumulator, Statistics};
 use crate::report::{self, Progress};
@@ -57,6 +58,7 @@ pub fn look(
         Ok(())
     })?;
     drop(progress);
+    release_memory();
     if count <= dims {
         report::warning(&format!(
             "{name}: {count} images for {dims} features. Its covariance is singular and distances \

@@ -4,6 +4,8 @@
 //! Next to Burn's convolution this saves the conversions between orders of axes before and after
 //! every layer, and adds bias and rectification while a tile is still in the cache.
 
+use std::sync::Mutex;
+
 use anyhow::Result;
 use faer::{MatMut, MatRef};
 use hvae_linear::product_f32;
@@ -32,9 +34,49 @@ pub struct HostMap {
     pub values: Vec<f32>,
 }
 
+/// Memory of maps that are no longer needed. Fresh memory would have to be fetched from the system
+/// and cleared for every layer, which takes longer than some layers do.
+static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+/// How many pieces of memory are kept.
+const SPARES: usize = 12;
+
+impl Drop for HostMap {
+    fn drop(&mut self) {
+        if let Ok(mut spare) = SPARE.lock()
+            && spare.len() < SPARES
+        {
+            spare.push(std::mem::take(&mut self.values));
+        }
+    }
+}
+
+/// Gives back the memory that maps have left.
+pub fn release_memory() {
+    if let Ok(mut spare) = SPARE.lock() {
+        spare.clear();
+    }
+}
+
+/// `length` numbers of no meaning: all of them are to be written.
+fn unwritten(length: usize) -> Vec<f32> {
+    let reused = SPARE.lock().ok().and_then(|mut spare| {
+        let fitting = (0..spare.len()).filter(|&at| spare[at].capacity() >= length);
+        let best = fitting.min_by_key(|&at| spare[at].capacity());
+        if best.is_none() && spare.len() == SPARES {
+            spare.clear();
+        }
+        best.map(|at| spare.swap_remove(at))
+    });
+    let mut values = reused.unwrap_or_default();
+    values.resize(length, 0.0);
+    values
+}
+
 impl HostMap {
-    fn zeros(batch: usize, height: usize, width: usize, channels: usize) -> Self {
-        let values = vec![0.0; batch * height * width * channels];
+    /// A map whose numbers are all still to be written.
+    fn unwritten(batch: usize, height: usize, width: usize, channels: usize) -> Self {
+        let values = unwritten(batch * height * width * channels);
         Self { batch, height, width, channels, values }
     }
 
@@ -92,7 +134,7 @@ impl HostMap {
         end: impl Fn(f32, f32) -> f32 + Sync,
     ) -> Self {
         let size = |length: usize| (length + 2 * padding - 3) / stride + 1;
-        let mut output = Self::zeros(self.batch, size(self.height), size(self.width), self.channels);
+        let mut output = Self::unwritten(self.batch, size(self.height), size(self.width), self.channels);
         let neighbours = |place: usize, length: usize| {
             let from = place * stride;
             from.saturating_sub(padding)..(from + 3 - padding).min(length)
@@ -141,7 +183,7 @@ impl FeatureMap for HostMap {
             (length + 2 * shape.padding[axis] - shape.kernel[axis]) / shape.stride + 1
         };
         let (height, width) = (size(0, self.height), size(1, self.width));
-        let mut output = Self::zeros(self.batch, height, width, to);
+        let mut output = Self::unwritten(self.batch, height, width, to);
 
         let (weight, bias) = (conv.weight.val().into_data(), conv.bias.val().into_data());
         let weight: &[f32] = weight.as_slice().expect("the weights of a host network are f32");
@@ -195,8 +237,8 @@ impl FeatureMap for HostMap {
 
     fn cat(parts: Vec<Self>) -> Self {
         let channels = parts.iter().map(|part| part.channels).sum();
-        let Some(first) = parts.first() else { return Self::zeros(0, 0, 0, 0) };
-        let mut output = Self::zeros(first.batch, first.height, first.width, channels);
+        let Some(first) = parts.first() else { return Self::unwritten(0, 0, 0, 0) };
+        let mut output = Self::unwritten(first.batch, first.height, first.width, channels);
         output.by_rows(|image, row, out| {
             for (column, mut out) in out.chunks_exact_mut(channels).enumerate() {
                 for part in &parts {
