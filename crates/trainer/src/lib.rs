@@ -13,6 +13,7 @@ pub mod data;
 pub mod device;
 pub mod evaluation;
 pub mod files;
+pub mod gradients;
 pub mod images;
 pub mod interrupt;
 pub mod metrics;

@@ -9,7 +9,7 @@ use crate::cli::Global;
 use crate::data::Split;
 use crate::evaluation::args::{EvalArgs, LatentSource};
 use crate::evaluation::distance::frechet;
-use crate::evaluation::likelihood::{Estimate, likelihoods};
+use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
 use crate::images::Images;
 use crate::{report, training};
@@ -33,9 +33,12 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
         model,
         phases,
         test.set(),
-        nll_images,
-        samples_per_image,
-        args.seed,
+        Effort {
+            images: nll_images,
+            samples: samples_per_image,
+            binarise: config.data.binarise,
+            seed: args.seed,
+        },
         device,
     )?;
 
@@ -61,8 +64,9 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
         args.seed
     );
     let nll_protocol = format!(
-        "first {nll_images} test images, K = {samples_per_image}, seed {}, binarisation: {}",
-        args.seed, bounds.binarisation
+        "first {nll_images} test images, K = {samples_per_image}, seed {}; {}",
+        args.seed,
+        protocol(&model.config, config.data.binarise)
     );
     let rows = [
         ("reconstruction error per image".to_owned(), format!("{:.3}", losses.reconstruction_error)),

@@ -2,8 +2,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
-use hvae_model::{Phases, Vae};
-use rand::RngExt;
+use hvae_model::{Likelihood, Phases, Vae, VaeConfig};
 use serde::Serialize;
 
 use crate::data::ImageSet;
@@ -13,71 +12,29 @@ use crate::rng::{self, Stream};
 
 /// Latents that are decoded at once.
 const BATCH: usize = 500;
-/// How far probabilities of pixels keep from 0 and 1.
-const PROBABILITY_MARGIN: f64 = 1e-6;
-
-/// The decoder's distribution `p(x|z)` around the decoded image `x^`, pixels independent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum PixelLikelihood {
-    /// `N(x^, 1 / precision)`, a density of real pixels in `[0, 1]`.
-    Gaussian {
-        /// `w`.
-        precision: f64,
-    },
-    /// Ones with probability `x^`, of binary pixels.
-    Bernoulli,
+/// The pixels of image `index` of `set` in `[0, 1]`; with `binarise` each drawn as a coin of that
+/// probability, from `(seed, index)` alone.
+fn pixels(set: &ImageSet, index: usize, binarise: bool, seed: u64) -> Vec<f32> {
+    let grey = set.image(index).iter().map(|&byte| f32::from(byte) / 255.0);
+    if !binarise {
+        return grey.collect();
+    }
+    let coins = rng::uniform(seed, Stream::LikelihoodBinarisation, index as u64, set.pixels());
+    grey.zip(coins).map(|(grey, coin)| if grey > coin { 1.0 } else { 0.0 }).collect()
 }
 
-impl PixelLikelihood {
-    /// That of a model.
-    pub fn of(model: &Vae) -> Self {
-        Self::Gaussian { precision: model.precision }
-    }
-
-    /// `ln p(x|z)` of every row, `[batch]`, in nats: `images` and `decoded` are `[batch, pixels]`.
-    ///
-    /// ```text
-    /// Gaussian   -w/2 |x - x^|^2 + pixels/2 ln(w / 2 pi)
-    /// Bernoulli  sum x ln x^ + (1 - x) ln(1 - x^)
-    /// ```
-    pub fn log_probability(self, images: Tensor<2>, decoded: Tensor<2>) -> Tensor<1> {
-        let [_, pixels] = images.dims();
-        match self {
-            Self::Gaussian { precision } => {
-                let constant =
-                    0.5 * pixels as f64 * (precision / (2.0 * std::f64::consts::PI)).ln();
-                let error = (decoded - images).square().sum_dim(1).squeeze_dim::<1>(1);
-                error.mul_scalar(-0.5 * precision).add_scalar(constant)
-            }
-            Self::Bernoulli => {
-                let ones = decoded.clamp(PROBABILITY_MARGIN, 1.0 - PROBABILITY_MARGIN);
-                let zeros = ones.clone().neg().add_scalar(1.0);
-                let terms = images.clone() * ones.log() + images.neg().add_scalar(1.0) * zeros.log();
-                terms.sum_dim(1).squeeze_dim::<1>(1)
-            }
-        }
-    }
-
-    /// What the pixels are made into, for the protocol of a score.
-    pub fn binarisation(self) -> &'static str {
-        match self {
-            Self::Gaussian { .. } => "none (Gaussian decoder, pixels in [0, 1])",
-            Self::Bernoulli => "dynamic (each pixel 1 with the probability of its grey value)",
-        }
-    }
-
-    /// The pixels of image `index` of `set` as this distribution takes them: grey values, or drawn
-    /// ones that depend on `seed` and `index` alone.
-    fn pixels(self, set: &ImageSet, index: usize, seed: u64) -> Vec<f32> {
-        let grey = set.image(index).iter().map(|&byte| f32::from(byte) / 255.0);
-        match self {
-            Self::Gaussian { .. } => grey.collect(),
-            Self::Bernoulli => {
-                let mut rng = rng::generator(seed, Stream::Binarisation, index as u64);
-                grey.map(|p| if rng.random::<f32>() < p { 1.0 } else { 0.0 }).collect()
-            }
-        }
-    }
+/// The decoder's distribution and what was made of the pixels, for the protocol of a score.
+pub fn protocol(config: &VaeConfig, binarise: bool) -> String {
+    let decoder = match config.likelihood {
+        Likelihood::Gaussian => format!("Gaussian decoder of precision {}", config.precision),
+        Likelihood::Bernoulli => "Bernoulli decoder".to_owned(),
+    };
+    let pixels = if binarise {
+        "dynamic (each pixel 1 with the probability of its grey value)"
+    } else {
+        "none (pixels in [0, 1])"
+    };
+    format!("{decoder}; binarisation: {pixels}")
 }
 
 /// A mean over images with its standard error.
@@ -100,7 +57,7 @@ impl Estimate {
 }
 
 /// Likelihoods of a set of images.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Likelihoods {
     /// Evidence lower bound, nats per image, with the divergence in closed form.
     pub elbo: Estimate,
@@ -110,12 +67,23 @@ pub struct Likelihoods {
     pub samples: usize,
     /// Images.
     pub images: usize,
-    /// What the pixels were made into.
-    pub binarisation: &'static str,
 }
 
-/// Bounds on `ln p(x)` of the first `count` images of `set` from `samples` latents each (Burda et
-/// al. 2016, arXiv 1509.00519):
+/// What to estimate likelihoods from.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Images, from the first of the set.
+    pub images: usize,
+    /// Latents per image.
+    pub samples: usize,
+    /// Draw each pixel as a coin first.
+    pub binarise: bool,
+    /// Seed of all that is drawn.
+    pub seed: u64,
+}
+
+/// Bounds on `ln p(x)` of images of `set` from latents of the encoder (Burda et al. 2016, arXiv
+/// 1509.00519):
 ///
 /// ```text
 /// ELBO = mean_k ln p(x|z_k) - KL(q(z|x) || p(z))
@@ -129,14 +97,12 @@ pub fn likelihoods(
     model: &Vae,
     phases: &Phases,
     set: &ImageSet,
-    count: usize,
-    samples: usize,
-    seed: u64,
+    effort: Effort,
     device: &Device,
 ) -> Result<Likelihoods> {
+    let Effort { images: count, samples, binarise, seed } = effort;
     ensure!(samples >= 1, "at least one latent per image is needed");
     ensure!(count >= 1 && count <= set.len(), "{count} of {} images", set.len());
-    let likelihood = PixelLikelihood::of(model);
     let (mut elbos, mut nlls) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut progress = Progress::start("likelihood", count, 0);
     // A few images with few latents each, or one image with its latents piece by piece.
@@ -144,7 +110,7 @@ pub fn likelihoods(
     for from in (0..count).step_by(group) {
         let rows = group.min(count - from);
         let pixels: Vec<f32> =
-            (from..from + rows).flat_map(|index| likelihood.pixels(set, index, seed)).collect();
+            (from..from + rows).flat_map(|index| self::pixels(set, index, binarise, seed)).collect();
         let images = upload(pixels, set.pixels(), device);
         let (posterior, _) = model.encode(images.clone(), phases)?;
         let divergence = download(posterior.divergence())?;
@@ -154,7 +120,6 @@ pub fn likelihoods(
             let terms = Weights {
                 model,
                 phases,
-                likelihood,
                 image: images.clone().narrow(0, row, 1),
                 mean: of_row(&mean),
                 sigma: of_row(&sigma),
@@ -171,7 +136,6 @@ pub fn likelihoods(
         nll: Estimate::of(&nlls),
         samples,
         images: count,
-        binarisation: likelihood.binarisation(),
     })
 }
 
@@ -179,7 +143,6 @@ pub fn likelihoods(
 struct Weights<'a> {
     model: &'a Vae,
     phases: &'a Phases,
-    likelihood: PixelLikelihood,
     image: Tensor<2>,
     mean: Vec<f32>,
     sigma: Vec<f32>,
@@ -198,7 +161,7 @@ impl Weights<'_> {
             let decoded =
                 self.model.decode(upload(latents.clone(), dims, &device), self.phases)?.0;
             let images = self.image.clone().repeat_dim(0, rows);
-            let likelihoods = download(self.likelihood.log_probability(images, decoded))?;
+            let likelihoods = download(self.model.config.log_likelihood(&decoded, &images))?;
             let rows = latents.chunks(dims).zip(noise.chunks(dims)).zip(likelihoods);
             for ((latent, noise), likelihood) in rows {
                 // ln p(z) - ln q(z|x); the terms ln 2 pi cancel.
@@ -233,31 +196,11 @@ mod tests {
 
     use super::*;
 
-    fn tensor(values: &[f32], columns: usize) -> Tensor<2> {
-        upload(values.to_vec(), columns, &Device::flex())
-    }
-
-    #[test]
-    fn log_probabilities_by_hand() {
-        let (images, decoded) = (tensor(&[1.0, 0.0], 2), tensor(&[0.75, 0.5], 2));
-        let log = |likelihood: PixelLikelihood| {
-            download(likelihood.log_probability(images.clone(), decoded.clone())).unwrap()[0]
-        };
-        let gaussian = log(PixelLikelihood::Gaussian { precision: 4.0 });
-        let expected = -2.0 * (0.0625 + 0.25) + (4.0 / (2.0 * std::f32::consts::PI)).ln();
-        assert!((gaussian - expected).abs() < 1e-6, "{gaussian} {expected}");
-        let bernoulli = log(PixelLikelihood::Bernoulli);
-        assert!((bernoulli - (0.75_f32 * 0.5).ln()).abs() < 1e-6, "{bernoulli}");
-        // A certain pixel that is wrong is improbable, not impossible.
-        let wrong = PixelLikelihood::Bernoulli.log_probability(tensor(&[1.0], 1), tensor(&[0.0], 1));
-        assert!((download(wrong).unwrap()[0] - 1e-6_f32.ln()).abs() < 1e-3);
-    }
-
     #[test]
     fn pixels_are_drawn_with_the_probability_of_their_grey() {
         let grey: Vec<u8> = (0..200 * 50).map(|at| if at % 2 == 0 { 255 } else { 51 }).collect();
         let set = ImageSet::new(grey, vec![0; 50], 10, 20).unwrap();
-        let draw = |index, seed| PixelLikelihood::Bernoulli.pixels(&set, index, seed);
+        let draw = |index, seed| pixels(&set, index, true, seed);
         let all: Vec<f32> = (0..50).flat_map(|index| draw(index, 1)).collect();
         assert!(all.iter().all(|&pixel| pixel == 0.0 || pixel == 1.0));
         assert!(all.iter().step_by(2).all(|&pixel| pixel > 0.5));
@@ -267,6 +210,7 @@ mod tests {
         assert_eq!(draw(3, 1), draw(3, 1));
         assert_ne!(draw(3, 1), draw(3, 2));
         assert_ne!(draw(3, 1), draw(4, 1));
+        assert!((pixels(&set, 0, false, 1)[1] - 0.2).abs() < 1e-6);
     }
 
     #[test]
@@ -295,8 +239,9 @@ mod tests {
         let value = |values: &[f32], shape| {
             Param::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
         };
-        model.decoder.couplings[0].weight = value(&[1.0], [1, 1]);
-        model.decoder.couplings[1].weight = value(&weight, [1, 3]);
+        let decoder = model.decoder.as_mut().unwrap();
+        decoder.couplings[0].weight = value(&[1.0], [1, 1]);
+        decoder.couplings[1].weight = value(&weight, [1, 3]);
         model
     }
 
@@ -306,8 +251,8 @@ mod tests {
         let model = linear_model(weight);
         let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], 1, 3).unwrap();
         let phases = Phases::new(&EpConfig::default()).unwrap();
-        let found =
-            likelihoods(&model, &phases, &set, 2, 20_000, 5, &Device::flex()).unwrap();
+        let effort = Effort { images: 2, samples: 20_000, binarise: false, seed: 5 };
+        let found = likelihoods(&model, &phases, &set, effort, &Device::flex()).unwrap();
         // x ~ N(0, w w^T + I/4): by Sherman and Morrison with |w|^2 = s.
         let s: f64 = weight.iter().map(|w| f64::from(*w).powi(2)).sum();
         let exact = |image: &[u8]| {
@@ -321,19 +266,20 @@ mod tests {
         let expected = 0.5 * (exact(set.image(0)) + exact(set.image(1)));
         assert!((found.nll.mean - expected).abs() < 0.01, "{found:?} for {expected}");
         assert!(-found.elbo.mean > found.nll.mean + 0.01, "{found:?}");
-        assert!(found.binarisation.starts_with("none"));
+        assert!(protocol(&model.config, false).contains("precision 4; binarisation: none"));
         // Half the difference of two values is the standard error of their mean.
         let half = 0.5 * (exact(set.image(0)) - exact(set.image(1))).abs();
         assert!((found.nll.standard_error - half).abs() < 0.01, "{found:?} for {half}");
     }
 
     #[test]
-    fn one_latent_gives_equal_bounds_on_average_and_counts_are_checked() {
+    fn likelihoods_repeat_themselves_and_counts_are_checked() {
         let model = linear_model([0.8, -0.3, 0.4]);
         let set = ImageSet::new(vec![9; 6], vec![0; 2], 1, 3).unwrap();
         let phases = Phases::new(&EpConfig::default()).unwrap();
-        let run = |count, samples| {
-            likelihoods(&model, &phases, &set, count, samples, 5, &Device::flex())
+        let run = |images, samples| {
+            let effort = Effort { images, samples, binarise: true, seed: 5 };
+            likelihoods(&model, &phases, &set, effort, &Device::flex())
         };
         assert!(run(3, 1).unwrap_err().to_string().contains("3 of 2"));
         assert!(run(1, 0).is_err());

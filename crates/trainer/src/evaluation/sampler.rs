@@ -48,7 +48,7 @@ impl ImageStream for Samples<'_> {
         let dims = self.model.latent();
         for latents in self.latents[..count * dims].chunks(batch * dims) {
             let latents = upload(latents.to_vec(), dims, &self.device);
-            let values = download(self.model.decode(latents, self.phases)?.0)?;
+            let values = download(self.model.decode(latents, self.phases)?.0.images)?;
             ensure!(
                 values.iter().all(|value| value.is_finite()),
                 "the model draws images that are not finite"
