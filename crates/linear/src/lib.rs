@@ -13,7 +13,9 @@ pub enum LinearError {
     #[error("the eigenvalues of a {0} by {0} matrix were not found; are all its entries finite?")]
     Eigen(usize),
     /// Of any matrix.
-    #[error("the singular values of a {0} by {1} matrix were not found; are all its entries finite?")]
+    #[error(
+        "the singular values of a {0} by {1} matrix were not found; are all its entries finite?"
+    )]
     Singular(usize, usize),
 }
 

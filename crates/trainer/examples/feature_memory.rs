@@ -15,9 +15,7 @@ const BATCH: usize = 500;
 fn main() -> Result<()> {
     let arguments: Vec<usize> =
         std::env::args().skip(1).map(|a| a.parse()).collect::<Result<_, _>>()?;
-    let [images, dims] = arguments[..] else {
-        anyhow::bail!("usage: feature_memory IMAGES DIMS")
-    };
+    let [images, dims] = arguments[..] else { anyhow::bail!("usage: feature_memory IMAGES DIMS") };
     let start = Instant::now();
     let mut sides = Vec::new();
     for side in 0..2 {

@@ -72,9 +72,23 @@ fn fid(output: &str) -> f64 {
 
 fn train(folder: &Folder, name: &str) {
     folder.ok(&[
-        "train", "--dataset", "synthetic", "--train-images", "640", "--test-images", "200",
-        "--epochs", "1", "--batch-size", "32", "--set", "model.hidden=[24]", "--set",
-        "model.latent=4", "--name", name,
+        "train",
+        "--dataset",
+        "synthetic",
+        "--train-images",
+        "640",
+        "--test-images",
+        "200",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "32",
+        "--set",
+        "model.hidden=[24]",
+        "--set",
+        "model.latent=4",
+        "--name",
+        name,
     ]);
 }
 
@@ -101,8 +115,15 @@ fn distances_between_every_kind_of_set() {
     assert!((back - forward).abs() < 1e-3 * forward, "{back} for {forward}");
     assert!(fid(&folder.ok(&["fid", "a.npz", "a"])).abs() < 1e-4);
 
-    let output = folder.ok(&["fid", "a.npz", "b.npz", "--more", "--count", "150", "--json", "s.json"]);
-    for part in ["KID", "precision", "coverage", "mnist-classifier (128 features, sha256", "a.npz (150 images)"] {
+    let output =
+        folder.ok(&["fid", "a.npz", "b.npz", "--more", "--count", "150", "--json", "s.json"]);
+    for part in [
+        "KID",
+        "precision",
+        "coverage",
+        "mnist-classifier (128 features, sha256",
+        "a.npz (150 images)",
+    ] {
         assert!(output.contains(part), "{part} is not in {output}");
     }
     let scores = folder.json("s.json");
@@ -130,9 +151,23 @@ fn a_run_is_scored_from_its_samples() {
     folder.ok(&["sample", "checkpoints/h", "--from", "mixture", "--out", "mixture.png"]);
 
     let table = folder.ok(&[
-        "eval", "checkpoints/h", "--count", "200", "--nll-images", "20", "--nll-samples", "16",
+        "eval",
+        "checkpoints/h",
+        "--count",
+        "200",
+        "--nll-images",
+        "20",
+        "--nll-samples",
+        "16",
     ]);
-    for part in ["NLL", "FID, prior", "FID, 10-component mixture", "K = 16", "binarisation: none", "200 samples, seed 0"] {
+    for part in [
+        "NLL",
+        "FID, prior",
+        "FID, 10-component mixture",
+        "K = 16",
+        "binarisation: none",
+        "200 samples, seed 0",
+    ] {
         assert!(table.contains(part), "{part} is not in {table}");
     }
     let scores = folder.json("checkpoints/h/evaluation.json");
@@ -216,8 +251,16 @@ fn an_own_classifier_gives_features() {
     folder.images("train.npz", 300, Split::Train);
     folder.images("test.npz", 150, Split::Test);
     folder.ok(&[
-        "classifier", "train", "--images", "train.npz", "--test-images", "test.npz", "--epochs",
-        "1", "--out", "own.safetensors",
+        "classifier",
+        "train",
+        "--images",
+        "train.npz",
+        "--test-images",
+        "test.npz",
+        "--epochs",
+        "1",
+        "--out",
+        "own.safetensors",
     ]);
     let output = folder.ok(&["fid", "train.npz", "test.npz", "--features", "own.safetensors"]);
     assert!(output.contains("classifier own.safetensors (128 features"), "{output}");
@@ -226,7 +269,13 @@ fn an_own_classifier_gives_features() {
     assert!(accuracy.starts_with("accuracy 0."), "{accuracy}");
     folder.floats("unlabelled.npz", &[2, 28, 28], &[0.5; 2 * 784]);
     let text = folder.fails(&[
-        "classifier", "train", "--images", "unlabelled.npz", "--test-images", "test.npz", "--out",
+        "classifier",
+        "train",
+        "--images",
+        "unlabelled.npz",
+        "--test-images",
+        "test.npz",
+        "--out",
         "x.safetensors",
     ]);
     assert!(text.contains("unlabelled.npz has no labels"), "{text}");

@@ -55,7 +55,13 @@ fn tensors() -> BTreeMap<String, Vec<f32>> {
 
 fn stored(name: &str, shape: &[usize], values: &[f32]) -> StoredTensor {
     let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    StoredTensor::new(name.to_owned(), DType::F32, shape.to_vec(), None, Bytes::from_bytes_vec(bytes))
+    StoredTensor::new(
+        name.to_owned(),
+        DType::F32,
+        shape.to_vec(),
+        None,
+        Bytes::from_bytes_vec(bytes),
+    )
 }
 
 fn stored_tensors() -> BTreeMap<String, StoredTensor> {

@@ -51,10 +51,13 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
     interrupt::install()?;
     let epochs = schedule.epochs;
     let mut last = 0.0;
-    let trained = classifier_training::train(&training, &test, schedule, device, |epoch, loss, a| {
-        last = a;
-        report::line(&format!("epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {a:.4}"));
-    })?;
+    let trained =
+        classifier_training::train(&training, &test, schedule, device, |epoch, loss, a| {
+            last = a;
+            report::line(&format!(
+                "epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {a:.4}"
+            ));
+        })?;
     let Some(network) = trained else {
         report::line("stopped; nothing is written");
         return Ok(Ended::Interrupted);

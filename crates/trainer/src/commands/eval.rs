@@ -69,7 +69,10 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
         protocol(&model.config, config.data.binarise)
     );
     let rows = [
-        ("reconstruction error per image".to_owned(), format!("{:.3}", losses.reconstruction_error)),
+        (
+            "reconstruction error per image".to_owned(),
+            format!("{:.3}", losses.reconstruction_error),
+        ),
         ("KL divergence, nats".to_owned(), format!("{:.3}", losses.divergence)),
         ("ELBO, nats".to_owned(), format!("{:.3}", losses.elbo)),
         (format!("ELBO, {nll_images} images"), estimate(bounds.elbo)),

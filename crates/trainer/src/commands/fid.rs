@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use crate::cli::Global;
+use crate::data::Split;
 use crate::evaluation::args::{FeatureArgs, FidArgs, LatentSource};
 use crate::evaluation::distance::frechet;
 use crate::evaluation::extractor::Extractor;
@@ -18,7 +19,6 @@ use crate::evaluation::scoring::{Seen, look};
 use crate::evaluation::source::Source;
 use crate::evaluation::statistics::Statistics;
 use crate::evaluation::{FeatureSet, kid, manifold};
-use crate::data::Split;
 use crate::images::Images;
 use crate::{files, report};
 
@@ -118,7 +118,10 @@ fn side(
             let seen = look(extractor, &name, &samples, None, batch, args.more)?;
             let from = latent_name(args.from);
             let seed = args.seed;
-            Ok(Side { seen, shown: format!("{name} ({count} samples from the {from}, seed {seed})") })
+            Ok(Side {
+                seen,
+                shown: format!("{name} ({count} samples from the {from}, seed {seed})"),
+            })
         }
         _ => {
             let set = source.images(&global.data_dir, global.verbosity())?;

@@ -206,4 +206,3 @@ pub struct ClassifierTrainArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
-

@@ -153,9 +153,10 @@ mod tests {
         let schedule = Schedule { epochs: 4, batch_size: 50, learning_rate: 3e-3, seed: 2 };
         let run = || {
             let mut last = 0.0;
-            let trained = train(&train_set, &test_set, schedule, &Device::flex(), |_, _, accuracy| {
-                last = accuracy;
-            });
+            let trained =
+                train(&train_set, &test_set, schedule, &Device::flex(), |_, _, accuracy| {
+                    last = accuracy;
+                });
             (trained.unwrap().unwrap().to_bytes().unwrap(), last)
         };
         let (first, accuracy) = run();

@@ -163,7 +163,8 @@ impl Extractor {
                      --features inception takes any size",
                     side = classifier::SIDE
                 );
-                let values: Vec<f32> = pictures.bytes.iter().map(|&b| f32::from(b) / 255.0).collect();
+                let values: Vec<f32> =
+                    pictures.bytes.iter().map(|&b| f32::from(b) / 255.0).collect();
                 let shape = [pictures.len(), 1, height, width];
                 let images = Tensor::from_data(TensorData::new(values, shape), &self.device);
                 download(network.features(images))
@@ -181,4 +182,3 @@ pub fn cache_folder() -> PathBuf {
         .or_else(|| set("HOME").or_else(|| set("USERPROFILE")).map(|home| home.join(".cache")));
     cache.unwrap_or_default().join("hvae")
 }
-

@@ -109,8 +109,9 @@ pub fn likelihoods(
     let group = (BATCH / samples).max(1);
     for from in (0..count).step_by(group) {
         let rows = group.min(count - from);
-        let pixels: Vec<f32> =
-            (from..from + rows).flat_map(|index| self::pixels(set, index, binarise, seed)).collect();
+        let pixels: Vec<f32> = (from..from + rows)
+            .flat_map(|index| self::pixels(set, index, binarise, seed))
+            .collect();
         let images = upload(pixels, set.pixels(), device);
         let (posterior, _) = model.encode(images.clone(), phases)?;
         let divergence = download(posterior.divergence())?;
@@ -125,18 +126,17 @@ pub fn likelihoods(
                 sigma: of_row(&sigma),
             };
             let (elbo, nll) = terms.bounds(samples, seed, (from + row) as u64, divergence[row])?;
-            ensure!(elbo.is_finite() && nll.is_finite(), "the likelihood of image {} is {nll}", from + row);
+            ensure!(
+                elbo.is_finite() && nll.is_finite(),
+                "the likelihood of image {} is {nll}",
+                from + row
+            );
             elbos.push(elbo);
             nlls.push(nll);
         }
         progress.update(from + rows, || format!("NLL {:.2}", Estimate::of(&nlls).mean));
     }
-    Ok(Likelihoods {
-        elbo: Estimate::of(&elbos),
-        nll: Estimate::of(&nlls),
-        samples,
-        images: count,
-    })
+    Ok(Likelihoods { elbo: Estimate::of(&elbos), nll: Estimate::of(&nlls), samples, images: count })
 }
 
 /// An image with its posterior.
@@ -158,8 +158,7 @@ impl Weights<'_> {
             let latent = |(at, e): (usize, &f32)| self.mean[at % dims] + self.sigma[at % dims] * e;
             let latents: Vec<f32> = noise.iter().enumerate().map(latent).collect();
             let device = self.image.device();
-            let decoded =
-                self.model.decode(upload(latents.clone(), dims, &device), self.phases)?.0;
+            let decoded = self.model.decode(upload(latents.clone(), dims, &device), self.phases)?.0;
             let images = self.image.clone().repeat_dim(0, rows);
             let likelihoods = download(self.model.config.log_likelihood(&decoded, &images))?;
             let rows = latents.chunks(dims).zip(noise.chunks(dims)).zip(likelihoods);

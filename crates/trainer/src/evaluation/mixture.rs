@@ -51,17 +51,21 @@ pub fn fit(latents: &[f32], dims: usize, components: usize, seed: u64) -> Result
     ensure!(latents.iter().all(|value| value.is_finite()), "a latent is not finite");
     let (centre, scale) = moments(latents, dims);
     // In units of each dimension's own spread: the fit then neither under- nor overflows.
-    let unit = |(at, &value): (usize, &f32)| (f64::from(value) - centre[at % dims]) / scale[at % dims];
+    let unit =
+        |(at, &value): (usize, &f32)| (f64::from(value) - centre[at % dims]) / scale[at % dims];
     let records: Vec<f64> = latents.iter().enumerate().map(unit).collect();
     let records = Array2::from_shape_vec((rows, dims), records).context("latents as an array")?;
-    let model = GaussianMixtureModel::params_with_rng(components, Xoshiro256Plus::seed_from_u64(seed))
-        .n_runs(1)
-        .reg_covariance(REGULARISATION)
-        .tolerance(TOLERANCE)
-        .max_n_iterations(MAX_STEPS)
-        .fit(&DatasetBase::from(records))
-        .map_err(|error| anyhow!("{error}"))
-        .with_context(|| format!("cannot fit a mixture of {components} Gaussians to {rows} latents"))?;
+    let model =
+        GaussianMixtureModel::params_with_rng(components, Xoshiro256Plus::seed_from_u64(seed))
+            .n_runs(1)
+            .reg_covariance(REGULARISATION)
+            .tolerance(TOLERANCE)
+            .max_n_iterations(MAX_STEPS)
+            .fit(&DatasetBase::from(records))
+            .map_err(|error| anyhow!("{error}"))
+            .with_context(|| {
+                format!("cannot fit a mixture of {components} Gaussians to {rows} latents")
+            })?;
 
     let (mut cumulative, mut sum) = (Vec::with_capacity(components), 0.0);
     for weight in model.weights() {
@@ -91,8 +95,7 @@ impl Mixture {
             let place: f64 = rng.random();
             let component = self.cumulative.iter().position(|&sum| place < sum);
             let component = component.unwrap_or(self.cumulative.len() - 1);
-            let noise: Vec<f64> =
-                (0..self.dims).map(|_| StandardNormal.sample(&mut rng)).collect();
+            let noise: Vec<f64> = (0..self.dims).map(|_| StandardNormal.sample(&mut rng)).collect();
             let mean = &self.means[component * self.dims..][..self.dims];
             let root = &self.roots[component * self.dims * self.dims..][..self.dims * self.dims];
             for (row, mean) in root.chunks(self.dims).zip(mean) {

@@ -182,11 +182,7 @@ impl Accumulator {
     /// With fewer than two images there is no covariance.
     pub fn finish(mut self) -> Result<Statistics> {
         self.merge();
-        ensure!(
-            self.count >= 2,
-            "{} images have no covariance: at least 2 are needed",
-            self.count
-        );
+        ensure!(self.count >= 2, "{} images have no covariance: at least 2 are needed", self.count);
         let scale = 1.0 / (self.count - 1) as f64;
         // The product may round [i, j] and [j, i] apart.
         let symmetric = |i, j| 0.5 * scale * (self.scatter[(i, j)] + self.scatter[(j, i)]);
@@ -203,7 +199,12 @@ pub(super) mod tests {
     use super::*;
 
     /// Statistics of `rows` random features, correlated and far from zero.
-    pub(crate) fn random(rows: usize, dims: usize, seed: u64, offset: f32) -> (Vec<f32>, Statistics) {
+    pub(crate) fn random(
+        rows: usize,
+        dims: usize,
+        seed: u64,
+        offset: f32,
+    ) -> (Vec<f32>, Statistics) {
         let noise = rng::normal(seed, Stream::Starts, 0, rows * dims);
         let features: Vec<f32> = noise
             .chunks(dims)

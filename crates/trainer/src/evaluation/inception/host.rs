@@ -134,7 +134,8 @@ impl HostMap {
         end: impl Fn(f32, f32) -> f32 + Sync,
     ) -> Self {
         let size = |length: usize| (length + 2 * padding - 3) / stride + 1;
-        let mut output = Self::unwritten(self.batch, size(self.height), size(self.width), self.channels);
+        let mut output =
+            Self::unwritten(self.batch, size(self.height), size(self.width), self.channels);
         let neighbours = |place: usize, length: usize| {
             let from = place * stride;
             from.saturating_sub(padding)..(from + 3 - padding).min(length)

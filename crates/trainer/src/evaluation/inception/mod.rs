@@ -140,7 +140,12 @@ impl Inception {
     /// # Errors
     ///
     /// When the device cannot be read.
-    pub fn features(&self, pictures: Pictures<'_>, depth: Depth, device: &Device) -> Result<Vec<f32>> {
+    pub fn features(
+        &self,
+        pictures: Pictures<'_>,
+        depth: Depth,
+        device: &Device,
+    ) -> Result<Vec<f32>> {
         let (batch, grey) = (pictures.len(), preprocess::preprocess(pictures));
         if *device == Device::flex() {
             let values = grey.into_iter().flat_map(|value| [value; 3]).collect();

@@ -13,7 +13,8 @@ pub fn preprocess(pictures: Pictures<'_>) -> Vec<f32> {
     let Pictures { bytes, height, width } = pictures;
     let mut output = vec![0.0; pictures.len() * SIDE * SIDE];
     let (rows, columns) = (Axis::new(height), Axis::new(width));
-    let images = output.par_chunks_exact_mut(SIDE * SIDE).zip(bytes.par_chunks_exact(height * width));
+    let images =
+        output.par_chunks_exact_mut(SIDE * SIDE).zip(bytes.par_chunks_exact(height * width));
     images.for_each(|(output, image)| {
         let at = |row: usize, column: usize| f32::from(image[row * width + column]) / 255.0;
         for (row, output) in output.chunks_exact_mut(SIDE).enumerate() {

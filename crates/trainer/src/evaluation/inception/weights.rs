@@ -120,7 +120,8 @@ pub fn build(mut tensors: BTreeMap<String, StoredTensor>, device: &Device) -> Re
     Inception::new(&mut |layer, shape| {
         let mut take = |part: &str| {
             let name = format!("{layer}.{part}");
-            let tensor = tensors.remove(&name).with_context(|| format!("{name} is asked for twice"));
+            let tensor =
+                tensors.remove(&name).with_context(|| format!("{name} is asked for twice"));
             numbers(tensor?).with_context(|| name)
         };
         let stored = Stored {
@@ -143,13 +144,17 @@ fn numbers(tensor: StoredTensor) -> Result<Vec<f32>> {
     let bytes = tensor.into_bytes().map_err(|error| anyhow::anyhow!("{error}"))?;
     let numbers: Vec<f32> =
         bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number)).collect();
-    ensure!(numbers.iter().all(|number| number.is_finite()), "it holds numbers that are not finite");
+    ensure!(
+        numbers.iter().all(|number| number.is_finite()),
+        "it holds numbers that are not finite"
+    );
     Ok(numbers)
 }
 
 /// The first few of `names`.
 fn some(names: &[&String]) -> String {
     let shown: Vec<_> = names.iter().take(3).map(|name| name.as_str()).collect();
-    let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
+    let more =
+        if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
     format!("{}{more}", shown.join(", "))
 }
