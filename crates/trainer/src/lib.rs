@@ -15,6 +15,7 @@ pub mod dataset;
 pub mod device;
 pub mod environment;
 pub mod exchange;
+pub mod evaluation;
 pub mod files;
 pub mod gradients;
 pub mod images;

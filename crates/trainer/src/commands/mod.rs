@@ -4,6 +4,9 @@ mod about;
 mod denoise;
 mod dry_run;
 mod exchange;
+mod classifier;
+mod eval;
+mod fid;
 mod gradcheck;
 mod interpolate;
 mod manifold;
@@ -15,6 +18,7 @@ mod runs;
 mod sample;
 mod show;
 mod train;
+mod weights;
 
 use std::path::Path;
 
@@ -70,7 +74,11 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Train(args) => train::run(&args, &global, device),
         Command::Gradcheck(args) => gradcheck::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Phase(args) => phase::run(&args, &global, &device).map(|()| Ended::Done),
-        Command::Sample(args) => sample::run(&args, &device).map(|()| Ended::Done),
+        Command::Sample(args) => sample::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Eval(args) => eval::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Weights(args) => weights::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Classifier(args) => classifier::run(&args, &global, &device),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
         }
