@@ -21,7 +21,7 @@ pub(super) fn run(args: &ClassifierArgs, global: &Global, device: &Device) -> Re
     match &args.command {
         ClassifierCommand::Train(args) => train(args, global, device),
         ClassifierCommand::Test { path, test_images, dataset } => {
-            let set = load(test_images.as_deref(), *dataset, Split::Test, global, device)?;
+            let set = load(test_images.as_deref(), dataset.clone(), Split::Test, global, device)?;
             let (network, hash) = match path {
                 Some(path) => classifier::load(path, device)?,
                 None => classifier::shipped(device)?,
@@ -40,8 +40,8 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
     ensure!(ending, "--out {shown}: the name must end in .{ENDING}");
     let rate = args.learning_rate;
     ensure!(rate.is_finite() && rate > 0.0, "--learning-rate {rate}: must be a positive number");
-    let training = load(args.images.as_deref(), args.dataset, Split::Train, global, device)?;
-    let test = load(args.test_images.as_deref(), args.dataset, Split::Test, global, device)?;
+    let training = load(args.images.as_deref(), args.dataset.clone(), Split::Train, global, device)?;
+    let test = load(args.test_images.as_deref(), args.dataset.clone(), Split::Test, global, device)?;
     let schedule = Schedule {
         epochs: args.epochs as usize,
         batch_size: args.batch_size as usize,
@@ -89,7 +89,7 @@ fn load(
         let images = Images::load(&data, split, &global.data_dir, global.verbosity(), device)?;
         return Ok(images.set().clone());
     };
-    let set = Source::find(path)?.images(&global.data_dir, global.verbosity())?;
+    let set = Source::find(path)?.images(global.data_dir.as_deref(), global.verbosity())?;
     if set.labels().windows(2).all(|pair| pair[0] == pair[1]) {
         bail!(
             "{} has no labels: a classifier needs a .npz with `images` and `labels`, or a folder \

@@ -6,12 +6,10 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::Which;
 use crate::cli::Global;
-use crate::data::Split;
 use crate::evaluation::args::{EvalArgs, LatentSource};
 use crate::evaluation::distance::frechet;
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
-use crate::images::Images;
 use crate::{report, training};
 
 use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};
@@ -21,8 +19,7 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
     let trained = load(&args.run, args.checkpoint, device)?;
     let extractor = extractor(&args.features, device)?;
     let (model, phases, config) = (&trained.model, &trained.phases, &trained.config);
-    let test =
-        Images::load(&config.data, Split::Test, &global.data_dir, global.verbosity(), device)?;
+    let test = super::test_images(&trained, global, device)?;
     let real_count = test.len().min(args.count as usize);
     let batch = batch(&args.features, &extractor);
 

@@ -20,7 +20,7 @@ use crate::evaluation::source::Source;
 use crate::evaluation::statistics::Statistics;
 use crate::evaluation::{FeatureSet, kid, manifold};
 use crate::images::Images;
-use crate::{files, report};
+use crate::{environment, files, report};
 
 use super::{SIDE, Trained, load};
 
@@ -124,7 +124,7 @@ fn side(
             })
         }
         _ => {
-            let set = source.images(&global.data_dir, global.verbosity())?;
+            let set = source.images(global.data_dir.as_deref(), global.verbosity())?;
             let seen = look(extractor, &name, &set, count, batch, args.more)?;
             Ok(Side { shown: shown(count.unwrap_or(set.len())), seen })
         }
@@ -159,7 +159,8 @@ pub(super) fn latents(
         LatentSource::Mixture => {
             let data = &trained.config.data;
             let verbosity = global.verbosity();
-            let images = Images::load(data, Split::Train, &global.data_dir, verbosity, device)?;
+            let data_dir = environment::data_dir(global, &trained.run);
+            let images = Images::load(data, Split::Train, &data_dir, verbosity, device)?;
             let mixture = fit_mixture(&trained.model, &trained.phases, &images, seed)?;
             Ok(mixture.sample(count, seed))
         }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::extractor::Pictures;
 use super::statistics::Statistics;
+use crate::dataset::Dataset;
 use crate::data::{ImageSet, Split, Verbosity, arrays, folder, idx, mnist};
 
 /// One side of a comparison.
@@ -59,12 +60,14 @@ impl Source {
         }
     }
 
-    /// The images of a set; a run and statistics have none of their own.
+    /// The images of a set; a run and statistics have none of their own. MNIST is looked for in
+    /// `data_dir`, or where it usually is.
     ///
     /// # Errors
     ///
     /// When they cannot be read.
-    pub fn images(&self, data_dir: &Path, verbosity: Verbosity) -> Result<ImageSet> {
+    pub fn images(&self, data_dir: Option<&Path>, verbosity: Verbosity) -> Result<ImageSet> {
+        let data_dir = data_dir.unwrap_or(Dataset::Mnist.default_folder());
         match self {
             Self::Mnist(split) => mnist::load(data_dir, *split, verbosity)
                 .with_context(|| format!("loading MNIST from {}", data_dir.display())),
