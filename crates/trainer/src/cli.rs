@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::Which;
 use crate::config::Dataset;
+use crate::converge::args::ConvergeArgs;
 use crate::phase::args::PhaseArgs;
 
 /// Train, sample and inspect Hopfield variational autoencoders.
@@ -63,6 +64,8 @@ pub enum Command {
     Reconstruct(ReconstructArgs),
     /// Compare the gradients of equilibrium propagation with those through the relaxation
     Gradcheck(GradcheckArgs),
+    /// Count iterations to equilibrium of layered Hopfield networks, beside published ones
+    Converge(Box<ConvergeArgs>),
     /// Observe the phases of modern Hopfield networks
     Phase(Box<PhaseArgs>),
 }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod converge;
 mod gradcheck;
 mod phase;
 mod reconstruct;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
     match cli.command {
         Command::Train(args) => train::run(&args, &global, device),
         Command::Gradcheck(args) => gradcheck::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Converge(args) => converge::run(&args, &global, &device),
         Command::Phase(args) => phase::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Sample(args) => sample::run(&args, &device).map(|()| Ended::Done),
         Command::Reconstruct(args) => {

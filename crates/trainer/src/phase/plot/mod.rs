@@ -19,7 +19,7 @@ use crate::files;
 pub use figures::{collapse, hysteresis, minima, stability, table};
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito).
-pub(super) mod colour {
+pub(crate) mod colour {
     use plotters::style::RGBColor;
 
     pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
@@ -31,7 +31,7 @@ pub(super) mod colour {
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// Points joined by a line.
     Line,
     /// Points joined by a dashed line.
@@ -46,24 +46,24 @@ pub(super) enum Mark {
 
 /// Points of one kind, `[x, y, size]`. Points that are not finite are left out.
 #[derive(Debug, Clone)]
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) colour: RGBColor,
-    pub(super) mark: Mark,
-    pub(super) points: Vec<[f64; 3]>,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) colour: RGBColor,
+    pub(crate) mark: Mark,
+    pub(crate) points: Vec<[f64; 3]>,
 }
 
 /// A scale: its name, whether it is logarithmic, and limits where the data should not choose.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scale {
-    pub(super) name: &'static str,
-    pub(super) logarithmic: bool,
-    pub(super) limits: Option<(f64, f64)>,
+pub(crate) struct Scale {
+    pub(crate) name: &'static str,
+    pub(crate) logarithmic: bool,
+    pub(crate) limits: Option<(f64, f64)>,
 }
 
 /// Where the legend goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Legend {
+pub(crate) enum Legend {
     #[default]
     UpperLeft,
     UpperRight,
@@ -76,24 +76,24 @@ pub(super) enum Legend {
 
 /// One plot of a figure.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Panel {
-    pub(super) title: String,
-    pub(super) x: Scale,
-    pub(super) y: Scale,
-    pub(super) series: Vec<Series>,
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) x: Scale,
+    pub(crate) y: Scale,
+    pub(crate) series: Vec<Series>,
     /// Vertical lines with a name.
-    pub(super) marks: Vec<(f64, String)>,
+    pub(crate) marks: Vec<(f64, String)>,
     /// A horizontal line.
-    pub(super) level: Option<f64>,
-    pub(super) legend: Legend,
+    pub(crate) level: Option<f64>,
+    pub(crate) legend: Legend,
 }
 
 /// A figure: panels side by side, in rows of `columns`.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    pub(super) title: String,
-    pub(super) columns: usize,
-    pub(super) panels: Vec<Panel>,
+    pub(crate) title: String,
+    pub(crate) columns: usize,
+    pub(crate) panels: Vec<Panel>,
 }
 
 /// Width and height of a panel, in pixels.
