@@ -1,8 +1,8 @@
 //! Equilibrium propagation: gradients from the difference of two equilibria.
 
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
-use hvae_solver::{Outcome, State, StoppingRule};
+use burn::tensor::{Tensor, TensorData};
+use hvae_solver::{Outcome, State, StoppingRule, Termination};
 use serde::{Deserialize, Serialize};
 
 use crate::network::symmetrise;
@@ -37,6 +37,30 @@ pub struct Force {
     pub force: Tensor<2>,
 }
 
+/// A cost `l(a_k)` of what drives layer `k`, `a_k = c_k (b_k + sum_l W_kl s_l + R_k s_k)`, read out
+/// beside the energy (as Laborieux et al. 2021, arXiv 2006.03824, do for a softmax).
+///
+/// The layers coupled with `k` feel the force `c_k W_kl dl/da`; the parameters beside `k` have,
+/// besides what equilibrium propagation finds, the direct gradient of the readout.
+#[derive(Debug, Clone)]
+pub struct Readout {
+    /// The layer.
+    pub layer: usize,
+    /// `dl/da_k` at the free equilibrium, `[batch, n_k]`.
+    pub error: Tensor<2>,
+}
+
+/// What becomes of samples that do not reach equilibrium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unconverged {
+    /// Their states are used as they are; the gradient is inexact by their residual.
+    Use,
+    /// They contribute nothing to the gradient of the network whose phase did not converge, and
+    /// hand nothing down.
+    Drop,
+}
+
 /// How strong a nudge is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Strength {
@@ -54,6 +78,8 @@ pub struct Nudge {
     pub strength: Strength,
     /// Which phases.
     pub nudging: Nudging,
+    /// What becomes of samples that do not reach equilibrium.
+    pub unconverged: Unconverged,
     /// Damping of the sweeps, in `[0, 1)`.
     pub damping: f64,
     /// When a nudged phase ends.
@@ -69,6 +95,8 @@ pub struct EpGradient {
     pub biases: Vec<Option<Tensor<1>>>,
     /// The two states whose difference made the gradient: `s_a - s_b` per layer.
     difference: Vec<Option<Tensor<2>>>,
+    /// What a readout adds to `dC/ds_k` per clamped layer, of the whole batch's every sample.
+    direct: Vec<Option<Tensor<2>>>,
     /// `beta_a - beta_b`.
     spread: f64,
     /// The nudging strength that was used.
@@ -92,7 +120,23 @@ impl EpGradient {
         let mut difference = self.difference.clone();
         difference[k] = None;
         let field = network.field(k, &difference).expect("a clamped layer has a free neighbour");
-        field.mul_scalar(-1.0 / self.spread)
+        let gradient = field.mul_scalar(-1.0 / self.spread);
+        match &self.direct[k] {
+            Some(direct) => gradient + direct.clone(),
+            None => gradient,
+        }
+    }
+
+    /// The gradient of the sum of both costs, of one network used in two ways. What is known of
+    /// single phases and samples stays that of `self`.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let weights = self.weights.into_iter().zip(other.weights).map(|(a, b)| a + b);
+        let biases = self.biases.into_iter().zip(other.biases).map(|pair| match pair {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        });
+        Self { weights: weights.collect(), biases: biases.collect(), ..self }
     }
 
     /// The parameter gradients under their parameters' ids, as Burn's optimizers take them.
@@ -149,8 +193,82 @@ pub fn gradient(
         }
     };
     let spread = if nudge.nudging == Nudging::Centred { 2.0 * beta } else { beta };
-    let contrast = contrast(network, relaxation, free, (&a, &b), spread);
+    let kept = match nudge.unconverged {
+        Unconverged::Use => None,
+        Unconverged::Drop => converged(&free.outcomes, &outcomes, a.component(0)),
+    };
+    let contrast = contrast(network, relaxation, free, (&a, &b), spread, kept.as_ref());
     Ok(EpGradient { beta, outcomes, ..contrast })
+}
+
+/// The gradient of the cost of a [`Readout`] by equilibrium propagation; otherwise as [`gradient`].
+///
+/// # Errors
+///
+/// As [`gradient`].
+pub fn readout_gradient(
+    network: &HopfieldNetwork,
+    relaxation: &Relaxation<'_>,
+    free: &Equilibrium,
+    readout: &Readout,
+    nudge: &Nudge,
+) -> Result<EpGradient, ModelError> {
+    let (k, layer) = (readout.layer, &network.layers[readout.layer]);
+    let pull = readout.error.clone().mul_scalar(layer.spec.gain);
+    let [rows, _] = pull.dims();
+    let felt = |l: usize| {
+        let mut only = vec![None; network.layers.len()];
+        only[k] = Some(pull.clone());
+        network.field(l, &only)
+    };
+    let forces: Vec<Force> = relaxation
+        .free_layers()
+        .iter()
+        .filter_map(|&layer| Some(Force { layer, force: felt(layer)? }))
+        .collect();
+    let mut result = gradient(network, relaxation, free, &forces, nudge)?;
+
+    let mean = pull.clone().div_scalar(rows as f64);
+    for (c, gradient) in network.couplings.iter().zip(&mut result.weights) {
+        let outer = |s: &Option<Tensor<2>>| Some(s.clone()?.transpose().matmul(mean.clone()));
+        let direct = if c.is_recurrent() && c.lower == k {
+            outer(&free.states[k]).map(symmetrise)
+        } else if c.upper == k {
+            outer(&free.states[c.lower])
+        } else if c.lower == k {
+            outer(&free.states[c.upper]).map(Tensor::transpose)
+        } else {
+            None
+        };
+        if let Some(direct) = direct {
+            *gradient = gradient.clone() + direct;
+        }
+    }
+    if let Some(gradient) = &mut result.biases[k] {
+        *gradient = gradient.clone() + mean.sum_dim(0).squeeze_dim::<1>(0);
+    }
+    for l in 0..network.layers.len() {
+        if free.states[l].is_some() && !relaxation.free_layers().contains(&l) {
+            result.direct[l] = felt(l);
+        }
+    }
+    Ok(result)
+}
+
+/// 1 for every sample that converged in the free and in all its nudged phases, 0 for the others,
+/// `[batch, 1]`; `None` when all did.
+fn converged(free: &[Outcome], nudged: &[Outcome], like: &Tensor<2>) -> Option<Tensor<2>> {
+    let done = |o: &Outcome| o.termination == Termination::Converged;
+    if free.iter().chain(nudged).all(done) {
+        return None;
+    }
+    let rows = free.len();
+    let kept = free.iter().enumerate().map(|(i, o)| {
+        let all = done(o) && nudged[i..].iter().step_by(rows).all(done);
+        f32::from(u8::from(all))
+    });
+    let kept = TensorData::new(kept.collect::<Vec<f32>>(), [rows, 1]);
+    Some(Tensor::from_data(kept, &like.device()))
 }
 
 /// Smallest root mean square of a force that `beta` is fitted to: below it there is nothing to
@@ -194,13 +312,24 @@ fn contrast(
     free: &Equilibrium,
     (a, b): (&State, &State),
     spread: f64,
+    kept: Option<&Tensor<2>>,
 ) -> EpGradient {
     let count = network.layers.len();
     let (mut sum, mut difference) = (vec![None; count], vec![None; count]);
     for (component, &k) in relaxation.free_layers().iter().enumerate() {
         let (s, t) = (a.component(component).clone(), b.component(component).clone());
-        sum[k] = Some(s.clone() + t.clone());
-        difference[k] = Some(s - t);
+        let dims = t.dims();
+        let total = s.clone() + t.clone();
+        sum[k] = Some(match kept {
+            Some(kept) => total.mask_fill(kept.clone().equal_elem(0.0).expand(dims), 0.0),
+            None => total,
+        });
+        let change = s - t;
+        difference[k] = Some(match kept {
+            // A sample that is not finite must go, and 0 times NaN is NaN.
+            Some(kept) => change.mask_fill(kept.clone().equal_elem(0.0).expand(dims), 0.0),
+            None => change,
+        });
     }
     let per_sample = -1.0 / (spread * a.batch() as f64);
     let product = |s: &Option<Tensor<2>>, t: &Option<Tensor<2>>| {
@@ -230,5 +359,6 @@ fn contrast(
         Some(d.clone()?.sum_dim(0).squeeze_dim::<1>(0).mul_scalar(per_sample))
     });
     let (weights, biases) = (weights.collect(), biases.collect());
-    EpGradient { weights, biases, difference, spread, beta: spread, outcomes: Vec::new() }
+    let direct = vec![None; count];
+    EpGradient { weights, biases, difference, direct, spread, beta: spread, outcomes: Vec::new() }
 }

@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use crate::phases::{PhaseOutcomes, Phases};
 use crate::reference::Trace;
-use crate::vae::{PhaseOutcomes, Phases, TrainingStep};
-use crate::{HopfieldNetwork, ModelError, Vae};
+use crate::{HopfieldNetwork, ModelError, TrainingStep, Vae};
 
 impl HopfieldNetwork {
     /// The states of all layers when signals pass once from the first, `input` (`[batch, n_0]`),
@@ -54,16 +54,18 @@ impl Vae {
         let lift = |t: Tensor<2>| Tensor::<2>::from_data(t.into_data(), &device);
         let (images, noise) = (lift(images), lift(noise));
         let reconstruction = traced.reconstruct(images, Some(noise), phases)?;
-        let (error, divergence) = (reconstruction.error, reconstruction.posterior.divergence());
-        let cost = error.clone().mul_scalar(0.5 * self.precision)
-            + divergence.clone().mul_scalar(kl_weight);
+        let divergence = reconstruction.posterior.divergence();
+        let likelihood = reconstruction.log_likelihood;
+        let cost = divergence.clone().mul_scalar(kl_weight) - likelihood.clone();
         let gradients = GradientsParams::from_grads(cost.mean().backward(), &traced);
         let inner = |t: Tensor<1>| t.inner();
-        let [reconstruction_error, divergence] =
-            self.finite_means(inner(error), inner(divergence))?;
+        let error = inner(reconstruction.error);
+        let [reconstruction_error, log_likelihood, divergence] =
+            self.finite_means(error, inner(likelihood), inner(divergence))?;
         Ok(TrainingStep {
             gradients,
             reconstruction_error,
+            log_likelihood,
             divergence,
             betas: None,
             outcomes: PhaseOutcomes::default(),

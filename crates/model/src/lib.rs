@@ -50,17 +50,25 @@ mod eqprop;
 mod error;
 mod feedforward;
 mod latent;
+mod likelihood;
 pub mod modern;
 mod network;
+mod phases;
 mod reference;
 mod relax;
+mod step;
 mod vae;
 
 pub use activation::Activation;
 pub use config::{EpConfig, Kind, VaeConfig};
-pub use eqprop::{EpGradient, Force, Nudge, Nudging, Strength, gradient};
+pub use eqprop::{
+    EpGradient, Force, Nudge, Nudging, Readout, Strength, Unconverged, gradient, readout_gradient,
+};
 pub use error::ModelError;
 pub use latent::{LOG_VARIANCE_RANGE, Posterior};
+pub use likelihood::{Decoding, Likelihood};
 pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};
+pub use phases::{PhaseOutcomes, Phases};
 pub use relax::{Equilibrium, Relaxation, Role};
-pub use vae::{PhaseOutcomes, Phases, Reconstruction, TrainingStep, Vae};
+pub use step::TrainingStep;
+pub use vae::{Reconstruction, Vae};

@@ -84,9 +84,14 @@ pub struct TrainArgs {
     /// Go on with this run from its newest checkpoint, under its own configuration
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
     pub resume: Option<PathBuf>,
-    /// Member of the family: h-vae (Hopfield networks, equilibrium propagation) or f-vae (the same
-    /// layers without feedback, backpropagation) [default: h-vae]
-    #[arg(long, value_name = "KIND", value_parser = ["h-vae", "f-vae"])]
+    /// Member of the family; each starts from its own settings, those of configs/<KIND>.toml
+    /// [default: h-vae]
+    ///
+    /// h-vae: two layered Hopfield networks. th-vae: one, used both ways. dh-vae: two dense
+    /// networks, with couplings between all layers and within. tdh-vae: one of these, used both
+    /// ways. f-vae: the layers of an h-vae without feedback, trained by backpropagation; the others
+    /// by equilibrium propagation.
+    #[arg(long, value_name = "KIND", value_parser = ["h-vae", "th-vae", "dh-vae", "tdh-vae", "f-vae"])]
     pub model: Option<String>,
     /// Folder that holds the runs
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]

@@ -111,11 +111,14 @@ pub struct DataConfig {
     /// Use only the first so many test images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_images: Option<usize>,
+    /// Draw every pixel as a coin, 1 with the probability of its grey value, anew each time it is
+    /// seen in training (dynamic binarisation); in tests always the same draws.
+    pub binarise: bool,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dataset: Dataset::Mnist, train_images: None, test_images: None }
+        Self { dataset: Dataset::Mnist, train_images: None, test_images: None, binarise: false }
     }
 }
 
@@ -139,6 +142,7 @@ impl RunConfig {
         for text in overrides {
             set(&mut table, text)?;
         }
+        let table = over_preset(table)?;
         let source = file.map_or("configuration".to_owned(), |p| p.display().to_string());
         let config: Self = table.try_into().with_context(|| format!("in {source}"))?;
         config.check()?;
@@ -222,6 +226,34 @@ impl RunConfig {
         Phases::new(&self.ep).context("ep")?;
         Ok(())
     }
+}
+
+/// What a model of each kind is trained with unless a file or an override says otherwise, where
+/// that is not the default of all.
+fn preset(kind: &str) -> &'static str {
+    match kind {
+        "f-vae" => include_str!("../../../configs/f-vae.toml"),
+        "th-vae" => include_str!("../../../configs/th-vae.toml"),
+        "dh-vae" => include_str!("../../../configs/dh-vae.toml"),
+        "tdh-vae" => include_str!("../../../configs/tdh-vae.toml"),
+        _ => include_str!("../../../configs/h-vae.toml"),
+    }
+}
+
+/// `table` laid over the preset of the kind of model it names.
+fn over_preset(table: toml::Table) -> Result<toml::Table> {
+    let kind = table.get("model").and_then(|m| m.get("kind")).and_then(toml::Value::as_str);
+    let mut base: toml::Table =
+        preset(kind.unwrap_or_default()).parse().context("in a built-in preset")?;
+    for (section, values) in table {
+        match (base.get_mut(&section), values) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(values)) => base.extend(values),
+            (_, values) => {
+                base.insert(section, values);
+            }
+        }
+    }
+    Ok(base)
 }
 
 /// Sets `section.key=value` in `table`.

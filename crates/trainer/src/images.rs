@@ -7,6 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::config::{DataConfig, Dataset};
 use crate::data::{ImageSet, Split, Verbosity, mnist, synthetic};
+use crate::rng::{self, Stream};
 
 /// How many synthetic images there are unless a run asks for fewer.
 const SYNTHETIC_COUNT: (usize, usize) = (10_000, 2_000);
@@ -82,6 +83,15 @@ impl Images {
             .step_by(batch)
             .map(move |from| self.tensor.clone().narrow(0, from, batch.min(self.len() - from)))
     }
+}
+
+/// Every pixel drawn as a coin, 1 with the probability of its grey value (dynamic binarisation;
+/// Burda et al. 2016, arXiv 1509.00519), from the stream `(seed, stream, index)`.
+pub fn binarised(images: Tensor<2>, seed: u64, stream: Stream, index: u64) -> Tensor<2> {
+    let [rows, pixels] = images.dims();
+    let coins = rng::uniform(seed, stream, index, rows * pixels);
+    let coins = upload(coins, pixels, &images.device());
+    images.greater(coins).float()
 }
 
 /// `values` as `[rows, columns]` on the device.

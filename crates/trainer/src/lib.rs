@@ -13,6 +13,7 @@ pub mod converge;
 pub mod data;
 pub mod device;
 pub mod files;
+pub mod gradients;
 pub mod images;
 pub mod interrupt;
 pub mod madam;

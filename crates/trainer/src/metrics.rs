@@ -1,6 +1,6 @@
 //! What a run reports: sums while an epoch lasts, means when it ends.
 
-use hvae_model::PhaseOutcomes;
+use hvae_model::TrainingStep;
 use hvae_solver::{Outcome, Termination};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,8 @@ pub struct EpochSums {
     /// Images seen.
     pub images: u64,
     reconstruction_error: f64,
+    #[serde(default)]
+    log_likelihood: f64,
     divergence: f64,
     gradient_norm: f64,
     steps: u64,
@@ -76,20 +78,16 @@ pub struct EpochSums {
 }
 
 impl EpochSums {
-    /// Adds a step on `images` images.
-    pub fn add(
-        &mut self,
-        images: usize,
-        error: f64,
-        divergence: f64,
-        norm: f64,
-        outcomes: &PhaseOutcomes,
-    ) {
+    /// Adds a step on `images` images, with the norm of its gradient.
+    pub fn add(&mut self, images: usize, norm: f64, step: &TrainingStep) {
+        let n = images as f64;
         self.images += images as u64;
-        self.reconstruction_error += error * images as f64;
-        self.divergence += divergence * images as f64;
+        self.reconstruction_error += step.reconstruction_error * n;
+        self.log_likelihood += step.log_likelihood * n;
+        self.divergence += step.divergence * n;
         self.gradient_norm += norm;
         self.steps += 1;
+        let outcomes = &step.outcomes;
         self.encoder_free.add(&outcomes.encoder_free);
         self.decoder_free.add(&outcomes.decoder_free);
         self.decoder_nudged.add(&outcomes.decoder_nudged);
@@ -97,13 +95,13 @@ impl EpochSums {
     }
 
     /// Mean losses so far.
-    pub fn losses(&self, likelihood: Likelihood) -> Losses {
+    pub fn losses(&self) -> Losses {
         let n = self.images.max(1) as f64;
-        likelihood.losses(
-            self.reconstruction_error / n,
-            self.reconstruction_error / n,
-            self.divergence / n,
-        )
+        Losses {
+            reconstruction_error: self.reconstruction_error / n,
+            divergence: self.divergence / n,
+            elbo: (self.log_likelihood - self.divergence) / n,
+        }
     }
 
     /// Mean gradient norm so far.
@@ -122,28 +120,6 @@ impl EpochSums {
     }
 }
 
-/// The decoder's Gaussian `p(x|z) = N(x^, 1/w)`.
-#[derive(Debug, Clone, Copy)]
-pub struct Likelihood {
-    /// `w`.
-    pub precision: f64,
-    /// Pixels of an image.
-    pub pixels: usize,
-}
-
-impl Likelihood {
-    /// Losses from the squared error that is reported, the one at samples of the posterior, and
-    /// the divergence.
-    ///
-    /// `ELBO = -w/2 error - KL + pixels/2 ln(w / 2 pi)`, nats per image, at samples of `q`.
-    pub fn losses(self, reconstruction_error: f64, sampled_error: f64, divergence: f64) -> Losses {
-        let constant =
-            0.5 * self.pixels as f64 * (self.precision / (2.0 * std::f64::consts::PI)).ln();
-        let elbo = constant - 0.5 * self.precision * sampled_error - divergence;
-        Losses { reconstruction_error, divergence, elbo }
-    }
-}
-
 /// Losses per image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
@@ -152,7 +128,7 @@ pub struct Losses {
     /// `KL(q(z|x) || p(z))`, nats.
     #[serde(rename = "kl")]
     pub divergence: f64,
-    /// Evidence lower bound, nats.
+    /// Evidence lower bound `ln p(x|z) - KL`, nats, at a sample `z` of the posterior.
     pub elbo: f64,
 }
 
@@ -178,6 +154,17 @@ pub struct LoopGains {
     pub decoder: f64,
 }
 
+/// An estimated gradient beside the exact one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GradientCheck {
+    /// Cosine between the gradients of all parameters.
+    pub cosine: f64,
+    /// Ratio of their norms.
+    pub norm_ratio: f64,
+    /// Smallest cosine of a single parameter's gradients.
+    pub worst_cosine: f64,
+}
+
 /// One line of `metrics.jsonl`: an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
@@ -194,6 +181,10 @@ pub struct EpochMetrics {
     pub phases: Phases,
     /// Loop gains on a batch of test images; none without feedback.
     pub loop_gains: Option<LoopGains>,
+    /// How the estimated gradient compares with that through the relaxation, on a batch of test
+    /// images; none for a model that is trained by backpropagation.
+    #[serde(default)]
+    pub gradient_check: Option<GradientCheck>,
     /// Mean norm of the gradients.
     pub gradient_norm: f64,
     /// Learning rate of the last step.
@@ -244,13 +235,15 @@ impl EpochMetrics {
         let dynamics = self.loop_gains.map_or(String::new(), |gains| {
             format!(
                 "sweeps (converged): encoder {} free {} nudged, decoder {} free {} nudged  \
-                 loop gain {:.2} {:.2}  ",
+                 loop gain {:.2} {:.2}{}  ",
                 phase(self.phases.encoder_free),
                 phase(self.phases.encoder_nudged),
                 phase(self.phases.decoder_free),
                 phase(self.phases.decoder_nudged),
                 gains.encoder,
                 gains.decoder,
+                self.gradient_check
+                    .map_or(String::new(), |c| format!("  gradient cosine {:.4}", c.cosine)),
             )
         });
         format!(

@@ -9,8 +9,9 @@ use rand::seq::SliceRandom;
 
 use crate::checkpoint::{Checkpoint, RunDir, TrainingState};
 use crate::config::{RunConfig, TrainingConfig};
-use crate::images::{Images, download, upload};
-use crate::metrics::{EpochMetrics, Likelihood, LoopGains, Losses};
+use crate::gradients;
+use crate::images::{Images, binarised, download, upload};
+use crate::metrics::{EpochMetrics, GradientCheck, LoopGains, Losses};
 use crate::optimizer::AdamOptimizer;
 use crate::report::{self, Progress};
 use crate::rng::{self, Stream};
@@ -24,6 +25,10 @@ const GRID: (usize, usize) = (100, 10);
 pub const SCALE: u32 = 2;
 /// Test images on which the loop gain is measured, and steps of its power iteration.
 const LOOP_GAIN: (usize, usize) = (64, 30);
+/// Test images on which gradients are compared each epoch, and sweeps differentiated through.
+const GRADIENT_CHECK: (usize, usize) = (32, 40);
+/// Steps between two looks at the strength of the couplings.
+const LIMIT_EVERY: usize = 10;
 /// One event a line, each an [`EpochMetrics`].
 const METRICS: &str = "metrics.jsonl";
 
@@ -179,13 +184,12 @@ impl Trainer {
         order.shuffle(&mut rng::generator(seed, Stream::Order, epoch as u64));
         let name = format!("epoch {}/{}", epoch + 1, self.config.training.epochs);
         let mut progress = Progress::start(&name, steps, self.state.step_in_epoch);
-        let likelihood = self.likelihood();
         let batches: Vec<&[usize]> = order.chunks(self.config.training.batch_size).collect();
         for batch in &batches[self.state.step_in_epoch..] {
             self.step(batch)?;
             let done = self.state.step_in_epoch;
             progress.update(done, || {
-                let losses = self.state.sums.losses(likelihood);
+                let losses = self.state.sums.losses();
                 format!(
                     "reconstruction {:.2} KL {:.2}",
                     losses.reconstruction_error, losses.divergence
@@ -201,7 +205,10 @@ impl Trainer {
     fn step(&mut self, batch: &[usize]) -> Result<()> {
         let training = &self.config.training;
         let step = self.state.step;
-        let images = self.train.select(batch);
+        let mut images = self.train.select(batch);
+        if self.config.data.binarise {
+            images = binarised(images, training.seed, Stream::Binarisation, step as u64);
+        }
         let noise = rng::normal(
             training.seed,
             Stream::Noise,
@@ -219,16 +226,14 @@ impl Trainer {
             .optimizer
             .step(self.model.clone(), &result.gradients, rate, training.clip_norm)
             .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
-        self.model = model;
-        let (error, divergence) = (result.reconstruction_error, result.divergence);
-        self.state.sums.add(batch.len(), error, divergence, norm, &result.outcomes);
+        self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
+        self.state.sums.add(batch.len(), norm, &result);
         self.state.step += 1;
         self.state.step_in_epoch += 1;
         Ok(())
     }
 
     fn end_epoch(&mut self, started: Instant, done_before: usize) -> Result<()> {
-        let likelihood = self.likelihood();
         let train_seconds = started.elapsed().as_secs_f64();
         let test = evaluate(&self.model, &self.test, &self.config, &self.phases)?;
         let sums = std::mem::take(&mut self.state.sums);
@@ -241,10 +246,11 @@ impl Trainer {
         let metrics = EpochMetrics {
             epoch: self.state.epoch,
             step: self.state.step,
-            train: sums.losses(likelihood),
+            train: sums.losses(),
             test,
             phases: sums.phases(),
             loop_gains: self.loop_gains()?,
+            gradient_check: self.gradient_check()?,
             gradient_norm: sums.gradient_norm(),
             learning_rate: learning_rate(training, self.state.step - 1, self.steps_per_epoch()),
             images_per_second: trained_here as f64 / train_seconds,
@@ -292,18 +298,35 @@ impl Trainer {
         self.run.save(checkpoint, self.config.training.keep_checkpoints)
     }
 
-    fn likelihood(&self) -> Likelihood {
-        Likelihood { precision: self.model.precision, pixels: self.model.pixels() }
-    }
-
     fn loop_gains(&self) -> Result<Option<LoopGains>> {
-        if self.model.kind == Kind::FVae {
+        if self.model.kind() == Kind::FVae {
             return Ok(None);
         }
         let images = self.test.batches(LOOP_GAIN.0).next().context("the test set is empty")?;
         let (encoder, decoder) = self.model.loop_gains(images, &self.phases, LOOP_GAIN.1)?;
         let max = |gain: Tensor<1>| f64::from(gain.max().into_scalar::<f32>());
         Ok(Some(LoopGains { encoder: max(encoder), decoder: max(decoder) }))
+    }
+
+    /// The estimated gradient of a batch of test images beside that through the relaxation.
+    fn gradient_check(&self) -> Result<Option<GradientCheck>> {
+        if self.model.kind() == Kind::FVae {
+            return Ok(None);
+        }
+        let (count, sweeps) = GRADIENT_CHECK;
+        let mut images = self.test.batches(count).next().context("the test set is empty")?;
+        let TrainingConfig { seed, kl_weight, .. } = self.config.training;
+        if self.config.data.binarise {
+            images = binarised(images, seed, Stream::EvaluationBinarisation, 0);
+        }
+        let [rows, _] = images.dims();
+        let noise = rng::normal(seed, Stream::Evaluation, 0, rows * self.model.latent());
+        let noise = upload(noise, self.model.latent(), &self.device);
+        let exact =
+            self.model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
+        let step = self.model.training_step(images, noise, kl_weight, &self.phases)?;
+        let comparisons = gradients::compare(&self.model, &step.gradients, &exact)?;
+        Ok(Some(gradients::summary(&comparisons)))
     }
 
     /// The same latents and the same test images every epoch, so that the pictures compare.
@@ -353,7 +376,7 @@ pub fn sample(
         .with_context(|| format!("{count} samples do not fit into memory"))?;
     for chunk in latents.chunks(EVALUATION_BATCH * model.latent()) {
         let latents = upload(chunk.to_vec(), model.latent(), device);
-        images.extend(download(model.decode(latents, phases)?.0.clamp(0.0, 1.0))?);
+        images.extend(download(model.decode(latents, phases)?.0.images.clamp(0.0, 1.0))?);
         progress.update(images.len() / model.pixels(), String::new);
     }
     Ok(images)
@@ -370,26 +393,32 @@ pub fn evaluate(
     config: &RunConfig,
     phases: &Phases,
 ) -> Result<Losses> {
-    let (mut error, mut sampled_error, mut divergence) = (0.0, 0.0, 0.0);
+    let (mut error, mut log_likelihood, mut divergence) = (0.0, 0.0, 0.0);
     let add = |sum: &mut f64, values: Tensor<1>| -> Result<()> {
         *sum += download(values)?.into_iter().map(f64::from).sum::<f64>();
         Ok(())
     };
-    for (index, batch) in images.batches(EVALUATION_BATCH).enumerate() {
-        let [rows, _] = batch.dims();
+    let seed = config.training.seed;
+    for (index, mut batch) in images.batches(EVALUATION_BATCH).enumerate() {
+        let (index, [rows, _]) = (index as u64, batch.dims());
+        if config.data.binarise {
+            batch = binarised(batch, seed, Stream::EvaluationBinarisation, index);
+        }
         let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
         add(&mut error, reconstruction.error)?;
         add(&mut divergence, reconstruction.posterior.divergence())?;
-        let seed = config.training.seed;
-        let noise = rng::normal(seed, Stream::Evaluation, index as u64, rows * model.latent());
+        let noise = rng::normal(seed, Stream::Evaluation, index, rows * model.latent());
         let noise = upload(noise, model.latent(), &batch.device());
         let latents = reconstruction.posterior.sample(noise);
-        let sampled = model.decode(latents, phases)?.0 - batch;
-        add(&mut sampled_error, sampled.square().sum_dim(1).squeeze_dim(1))?;
+        let (decoding, _) = model.decode(latents, phases)?;
+        add(&mut log_likelihood, model.config.log_likelihood(&decoding, &batch))?;
     }
     let n = images.len() as f64;
-    let likelihood = Likelihood { precision: model.precision, pixels: model.pixels() };
-    let losses = likelihood.losses(error / n, sampled_error / n, divergence / n);
+    let losses = Losses {
+        reconstruction_error: error / n,
+        divergence: divergence / n,
+        elbo: (log_likelihood - divergence) / n,
+    };
     ensure!(
         losses.elbo.is_finite() && losses.reconstruction_error.is_finite(),
         "the test loss is not a finite number; lower training.learning_rate"

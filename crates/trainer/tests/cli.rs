@@ -247,7 +247,7 @@ fn gradcheck_shows_exact_gradients() {
         "16",
     ]);
     let cosines = cosines(&table);
-    assert_eq!(cosines.len(), 10, "{table}");
+    assert_eq!(cosines.len(), 11, "{table}");
     assert!(cosines.iter().all(|&c| c >= 0.999), "{table}");
 }
 
