@@ -8,7 +8,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{compare, host, rng, uniform};
 use hvae_model::classifier::{Classifier, Dynamics, Form, Gradient, Learning, Order, rho};
-use hvae_model::{ModelError, Nudge, Nudging, Relaxation, Role, Strength};
+use hvae_model::{ModelError, Nudge, Nudging, Relaxation, Role, Strength, Unconverged};
 use hvae_solver::{Anderson, FixedPointMap, Picard, Safeguard, Solution, StoppingRule, solve};
 use serde_json::Value;
 
@@ -56,12 +56,13 @@ fn equilibria_are_those_of_the_pytorch_script() {
         let mut network = Classifier::new(&sizes, form, &mut rng(1), &device).unwrap();
         let scale = case["scale"].as_f64().unwrap();
         for (k, pair) in sizes.windows(2).enumerate() {
-            let (n, m) = (pair[0], pair[1]);
+            let [rows, columns] = [pair[0], pair[1]];
             let weight = |i: usize| (scale * (1.0 + 0.7 * i as f64 + k as f64).sin()) as f32;
-            let weights = TensorData::new((0..n * m).map(weight).collect(), [n, m]);
+            let weights: Vec<f32> = (0..rows * columns).map(weight).collect();
+            let weights = TensorData::new(weights, [rows, columns]);
             network.weights[k] = Param::from_tensor(Tensor::from_data(weights, &device));
             let bias = |j: usize| (0.1 * (j as f64 + 2.0 * k as f64).cos()) as f32;
-            let biases = TensorData::new((0..m).map(bias).collect::<Vec<f32>>(), [m]);
+            let biases = TensorData::new((0..columns).map(bias).collect::<Vec<f32>>(), [columns]);
             network.biases[k] = Param::from_tensor(Tensor::from_data(biases, &device));
         }
         let pixel = |(i, j): (usize, usize)| ((1.0 + (i as f64 + 0.37 * j as f64).sin()) / 2.0) as f32;
@@ -85,7 +86,7 @@ fn equilibria_are_those_of_the_pytorch_script() {
 fn both_orders_find_one_equilibrium_of_a_ham() {
     for sizes in [vec![30, 25, 10], vec![30, 40, 20, 8], vec![30, 40, 30, 20, 10]] {
         let device = Device::flex();
-        let network = network(&sizes, Form::Ham, 1.5, &device);
+        let network = network(&sizes, Form::Ham, 1.0, &device);
         let images = uniform([7, 30], 0.0, 1.0, 3, &device);
         let [a, b] = ORDERS.map(|order| {
             let dynamics = dynamics(&network, images.clone(), order);
@@ -95,7 +96,8 @@ fn both_orders_find_one_equilibrium_of_a_ham() {
         });
         assert_eq!(a.len(), sizes.len() - 1);
         for (a, b) in a.iter().zip(&b) {
-            assert!(largest(a, b) < 2e-5, "{sizes:?}: {}", largest(a, b));
+            // The tolerance over one less the contraction, times norms of about 5.
+            assert!(largest(a, b) < 2e-4, "{sizes:?}: {}", largest(a, b));
         }
     }
 }
@@ -201,6 +203,8 @@ fn unrolled(sizes: &[usize], form: Form, factor: f64, steps: usize) -> Vec<Vec<f
     let device = Device::flex().autodiff();
     let network = network(sizes, form, factor, &device);
     let (images, targets) = batch(sizes[0], sizes[sizes.len() - 1], &device);
+    let settled = equilibrium(&dynamics(&network, images.clone(), Order::Synchronous), 1e-6);
+    assert!(settled.all_converged() && settled.steps < steps, "{}", settled.steps);
     let dynamics = dynamics(&network, images, Order::Synchronous);
     let state = (0..steps).fold(dynamics.start(), |state, _| dynamics.apply(&state));
     let outputs = dynamics.layers(&state).pop().unwrap();
@@ -228,13 +232,13 @@ fn assert_aligned(name: &str, found: &[Vec<f64>], exact: &[Vec<f64>], norm: f64)
 fn recurrent_backpropagation_is_the_gradient_through_the_relaxation() {
     let device = Device::flex();
     for (sizes, form, factor) in [
-        (vec![20, 30, 6], Form::Ham, 1.5),
-        (vec![20, 24, 18, 12, 6], Form::Ham, 1.5),
-        (vec![20, 24, 18, 6], Form::Ham, 1.5),
+        (vec![20, 30, 6], Form::Ham, 0.7),
+        (vec![20, 24, 18, 12, 6], Form::Ham, 0.7),
+        (vec![20, 24, 18, 6], Form::Ham, 0.7),
         (vec![20, 30, 6], Form::Chn, 0.7),
         (vec![20, 24, 12, 6], Form::Chn, 0.7),
     ] {
-        let exact = unrolled(&sizes, form, factor, 150);
+        let exact = unrolled(&sizes, form, factor, 300);
         let network = network(&sizes, form, factor, &device);
         let (images, targets) = batch(sizes[0], 6, &device);
         let gradient =
@@ -247,8 +251,8 @@ fn recurrent_backpropagation_is_the_gradient_through_the_relaxation() {
 fn equilibrium_propagation_agrees_with_both_gradients() {
     let device = Device::flex();
     let sizes = [20, 24, 18, 12, 6];
-    let exact = unrolled(&sizes, Form::Ham, 1.5, 150);
-    let network = network(&sizes, Form::Ham, 1.5, &device);
+    let exact = unrolled(&sizes, Form::Ham, 0.7, 300);
+    let network = network(&sizes, Form::Ham, 0.7, &device);
     let (images, targets) = batch(20, 6, &device);
     let free = StoppingRule::new(1e-6, 500).unwrap();
     let nudge = Nudge {
@@ -256,6 +260,7 @@ fn equilibrium_propagation_agrees_with_both_gradients() {
         nudging: Nudging::Centred,
         damping: 0.0,
         rule: free,
+        unconverged: Unconverged::Use,
     };
     let found = flat(network.propagate(images.clone(), targets.clone(), &free, &nudge).unwrap());
     let back = flat(network.backpropagate(images, targets, &learning(EVEN_ODD)).unwrap());
@@ -271,13 +276,14 @@ fn step_counts_are_as_they_were() {
     let rule = StoppingRule::new(1e-4, 500).unwrap();
     let anderson = Anderson::new(4).unwrap();
     let theirs = anderson.with_safeguard(Safeguard::Distance);
-    let table: [(&[usize], Form, [[f64; 3]; 2]); 3] = [
-        (&[784, 100, 10], Form::Ham, SHALLOW),
-        (&[784, 120, 80, 60, 40, 20, 10], Form::Ham, DEEP),
-        (&[784, 100, 10], Form::Chn, CHN),
+    let table: [(&[usize], Form, f64, [[f64; 3]; 2]); 3] = [
+        (&[784, 100, 10], Form::Ham, 1.2, SHALLOW),
+        (&[784, 120, 80, 60, 40, 20, 10], Form::Ham, 0.8, DEEP),
+        (&[784, 100, 10], Form::Chn, 0.7, CHN),
     ];
-    for (sizes, form, expected) in table {
-        let network = network(sizes, form, if form == Form::Ham { 1.5 } else { 0.7 }, &device);
+    let (mut all, mut off) = (String::new(), false);
+    for (sizes, form, factor, expected) in table {
+        let network = network(sizes, form, factor, &device);
         for (order, expected) in ORDERS.into_iter().zip(expected) {
             let map = dynamics(&network, images.clone(), order);
             let start = || map.start();
@@ -286,21 +292,20 @@ fn step_counts_are_as_they_were() {
                 solve(map.clone(), start(), &theirs, &rule).unwrap(),
                 solve(map.clone(), start(), &anderson, &rule).unwrap(),
             ];
-            for (solution, expected) in found.iter().zip(expected) {
-                assert!(solution.all_converged(), "{sizes:?} {form:?} {order:?}");
-                let mean = solution.mean_steps();
-                let slack = 0.2 + 0.05 * expected;
-                let all = found.each_ref().map(Solution::mean_steps);
-                assert!((mean - expected).abs() <= slack, "{sizes:?} {form:?} {order:?}: {all:?}");
-            }
+            let means = found.each_ref().map(Solution::mean_steps);
+            let differs = |(mean, expected): (&f64, &f64)| (mean - expected).abs() > 0.2 + 0.05 * expected;
+            off |= means.iter().zip(&expected).any(differs);
+            off |= !found.iter().all(Solution::all_converged);
+            all += &format!("{sizes:?} {form:?} {order:?}: {means:.1?}, expected {expected:.1?}\n");
         }
     }
+    assert!(!off, "{all}");
 }
 
 /// By [`Order`]: Picard, Anderson as in the paper, Anderson.
-const SHALLOW: [[f64; 3]; 2] = [[0.0; 3]; 2];
+const SHALLOW: [[f64; 3]; 2] = [[24.7, 22.5, 15.4], [14.4, 11.9, 9.3]];
 const DEEP: [[f64; 3]; 2] = [[0.0; 3]; 2];
-const CHN: [[f64; 3]; 2] = [[0.0; 3]; 2];
+const CHN: [[f64; 3]; 2] = [[46.5, 45.7, 20.3], [10.6, 7.4, 6.8]];
 
 #[test]
 fn impossible_networks_images_and_settings_are_refused() {

@@ -64,7 +64,7 @@ impl<'n> Adjoint<'n> {
         }
         let odd = self.half(&self.spread(state), 0);
         let mut even = state.components().iter().cloned();
-        odd.into_iter().map(|l| l.or_else(|| even.next())).flatten().collect()
+        odd.into_iter().filter_map(|l| l.or_else(|| even.next())).collect()
     }
 
     fn is_reduced(&self) -> bool {

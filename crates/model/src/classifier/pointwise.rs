@@ -17,6 +17,7 @@ const RUN: usize = 32;
 
 /// What is added to a field: one row for each sample, or one for all.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are a handful of drives in a phase")]
 pub(super) enum Drive {
     /// `[batch, n]` or `[1, n]`, anywhere.
     Tensor(Tensor<2>),

@@ -16,8 +16,9 @@ use crate::converge::args::ConvergeArgs;
 use crate::converge::count::{Counted, count, curves};
 use crate::converge::output::{self, Curve, Measured, Report, Sample};
 use crate::converge::paper::{self, Row};
-use crate::converge::plan::Plan;
+use crate::converge::plan::{Plan, Recipe};
 use crate::converge::timing::{self, Timing};
+use crate::converge::train::Training;
 use crate::converge::{figure, train};
 use crate::data::Split;
 use crate::images::Images;
@@ -35,66 +36,37 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
     interrupt::install()?;
     let started = Instant::now();
     let plan = Plan::new(args)?;
-    let load = |split| Images::load(&plan.data, split, &global.data_dir, global.verbosity(), device);
-    let images = load(Split::Train)?;
-    let test = load(Split::Test)?;
-    let shortfall = plan.shortfall();
-    if let Some(text) = &shortfall {
+    let load =
+        |split| Images::load(&plan.data, split, &global.data_dir, global.verbosity(), device);
+    let (images, test) = (load(Split::Train)?, load(Split::Test)?);
+    if let Some(text) = plan.shortfall() {
         report::result(&format!("Smaller than in the paper: {text}."));
     }
-    let pixels = images.set().pixels();
-    let mut measured: Vec<Measured> = plan
-        .rows
-        .iter()
-        .map(|&paper| Measured { paper, epochs: plan.epochs_of(&paper), samples: Vec::new() })
-        .collect();
-    let (mut trainings, mut drawn) = (Vec::new(), Vec::new());
-    let mut timed = Timed::default();
-    for seed in 1..=plan.seeds {
-        for (recipe, rows) in plan.trainings(seed, pixels) {
-            let needed = plan.epochs_needed(&recipe, pixels);
-            let Some((weights, training)) =
-                train::train(&recipe, &needed, &images, &args.out, args.fresh)?
-            else {
-                report::line(&format!(
-                    "stopped; the same command goes on after the last whole epoch of {}",
-                    recipe.name()
-                ));
+    let mut found = Found::new(&plan);
+    let seeds = if args.time.is_some() { 1 } else { plan.seeds };
+    for seed in 1..=seeds {
+        for (recipe, rows) in plan.trainings(seed, images.set().pixels()) {
+            if !found.measure(args, &plan, &recipe, &rows, [&images, &test])? {
                 return Ok(Ended::Interrupted);
-            };
-            trainings.push(training);
-            for i in rows {
-                let epochs = measured[i].epochs;
-                let network = &weights.iter().find(|(e, _)| *e == epochs);
-                let (_, network) = network.context("the weights of every row are kept")?;
-                let row = &plan.rows[i];
-                let Some(sample) = sample(network, row, seed, &test)? else {
-                    return Ok(Ended::Interrupted);
-                };
-                if seed == 1 {
-                    drawn.push((i, curve(network, row, &sample, &test)?));
-                }
-                if let (Some(rounds), 1) = (args.time, seed) {
-                    let weights = train::weights_path(&args.out, &recipe, epochs);
-                    timed.add(network, row, &test, rounds, &weights)?;
-                }
-                measured[i].samples.push(sample);
             }
         }
     }
-    drawn.sort_by_key(|(i, _)| *i);
+    if args.time.is_some() {
+        found.timed.write(&args.out, &test)?;
+        return Ok(Ended::Done);
+    }
+    found.drawn.sort_by_key(|(i, _)| *i);
     let report = Report {
         format: 1,
         commit: COMMIT,
         command: format!("{args:?}"),
-        shortfall,
+        shortfall: plan.shortfall(),
         test_images: test.len(),
-        rows: measured,
-        trainings,
-        curves: drawn.into_iter().map(|(_, c)| c).collect(),
+        rows: found.measured,
+        trainings: found.trainings,
+        curves: found.drawn.into_iter().map(|(_, c)| c).collect(),
         seconds: started.elapsed().as_secs_f64(),
     };
-    timed.write(&args.out, &test)?;
     plot::save(&figure::residuals(&report.curves), &args.out, "convergence")?;
     output::write(&report, &args.out)?;
     report::result(&output::table(&report.rows));
@@ -105,6 +77,71 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
         args.out.display()
     ));
     Ok(Ended::Done)
+}
+
+/// What a run has found so far.
+struct Found {
+    /// In the order of the plan's rows.
+    measured: Vec<Measured>,
+    trainings: Vec<Training>,
+    /// Curves with the index of their row.
+    drawn: Vec<(usize, Curve)>,
+    timed: Timed,
+}
+
+impl Found {
+    fn new(plan: &Plan) -> Self {
+        let empty =
+            |&paper: &Row| Measured { paper, epochs: plan.epochs_of(&paper), samples: Vec::new() };
+        Self {
+            measured: plan.rows.iter().map(empty).collect(),
+            trainings: Vec::new(),
+            drawn: Vec::new(),
+            timed: Timed::default(),
+        }
+    }
+
+    /// Trains `recipe` and counts its rows; false when the user stopped.
+    fn measure(
+        &mut self,
+        args: &ConvergeArgs,
+        plan: &Plan,
+        recipe: &Recipe,
+        rows: &[usize],
+        [images, test]: [&Images; 2],
+    ) -> Result<bool> {
+        let needed = plan.epochs_needed(recipe, images.set().pixels());
+        let Some((weights, training)) =
+            train::train(recipe, &needed, images, &args.out, args.fresh)?
+        else {
+            report::line(&format!(
+                "stopped; the same command goes on after the last whole epoch of {}",
+                recipe.name()
+            ));
+            return Ok(false);
+        };
+        self.trainings.push(training);
+        for &i in rows {
+            let (row, epochs) = (&plan.rows[i], self.measured[i].epochs);
+            let (_, network) = weights
+                .iter()
+                .find(|(epoch, _)| *epoch == epochs)
+                .context("the weights of every row are kept")?;
+            if let Some(rounds) = args.time {
+                let path = train::weights_path(&args.out, recipe, epochs);
+                self.timed.add(network, row, test, rounds, &path)?;
+                continue;
+            }
+            let Some(sample) = sample(network, row, recipe.seed, test)? else {
+                return Ok(false);
+            };
+            if recipe.seed == 1 {
+                self.drawn.push((i, curve(network, row, &sample, test)?));
+            }
+            self.measured[i].samples.push(sample);
+        }
+        Ok(true)
+    }
 }
 
 /// The dynamics of a row on a batch of images.
@@ -148,7 +185,7 @@ impl Timed {
             let images = test.select(&(0..batch).collect::<Vec<_>>());
             let of = |images| dynamics(network, row, images);
             let (seconds, solution, outputs) =
-                timing::time(of, anderson, &images, limit, rounds)?;
+                timing::time(of, anderson, &images, &timing::rule(row)?, rounds)?;
             timings.push(Timing {
                 row: row.kind(),
                 batch,
@@ -156,6 +193,7 @@ impl Timed {
                 steps: solution.steps,
                 mean_steps: solution.mean_steps(),
                 limit,
+                check_every: timing::check_every(row),
                 products: timing::products(network, &images, &solution) / seconds,
                 weights: weights.display().to_string(),
             });
@@ -240,7 +278,8 @@ fn curve(network: &Classifier, row: &Row, sample: &Sample, test: &Images) -> Res
     let rows: Vec<usize> = (0..DRAWN.min(test.len())).collect();
     let dynamics = dynamics(network, row, test.select(&rows))?;
     let limit = paper::limit(row.layers, row.form, row.solver) - 1;
-    let steps = ((REACH * sample.iterations).ceil() as usize).clamp(2, limit);
+    let within = |i: &usize| (*i as f64) < REACH * sample.iterations;
+    let steps = (0..limit).take_while(within).count().clamp(2, limit);
     let residuals = if row.solver.is_accelerated() {
         curves(&dynamics, &published()?, steps)?
     } else {

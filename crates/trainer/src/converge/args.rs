@@ -78,8 +78,8 @@ pub struct ConvergeArgs {
     /// Units of the hidden layers, in place of the paper's, e.g. 64 or 64,32,16 (one network only)
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub hidden: Vec<usize>,
-    /// Also time every row to the tolerance, so many times, on the first 64 and the first 1024 test
-    /// images; see scripts/bench_converge.py
+    /// In place of the table, time every row to the tolerance, so many times, on the first 64 and the
+    /// first 1024 test images; see scripts/bench_converge.py
     #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub time: Option<u16>,
     /// Train anew even where weights are there

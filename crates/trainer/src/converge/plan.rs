@@ -51,8 +51,10 @@ pub struct Recipe {
     pub batch: usize,
     /// Seed of weights and order.
     pub seed: u64,
-    /// Images.
-    pub data: DataConfig,
+    /// Set of images.
+    pub dataset: Dataset,
+    /// How many of them, if not all.
+    pub train_images: Option<usize>,
 }
 
 impl Recipe {
@@ -69,6 +71,8 @@ impl Recipe {
 }
 
 impl Plan {
+    /// The plan of `args`.
+    ///
     /// # Errors
     ///
     /// For a network that the paper does not have, or arguments that contradict each other.
@@ -99,6 +103,7 @@ impl Plan {
             dataset: args.dataset,
             train_images: args.train_images.or(train).map(|n| n as usize),
             test_images: args.test_images.or(test).map(|n| n as usize),
+            ..DataConfig::default()
         };
         let wanted = |row: &&Row| {
             let learnt = args.learner == Learner::Rbp || row.form == Form::Ham;
@@ -140,7 +145,8 @@ impl Plan {
             epochs: self.epochs,
             batch: paper::BATCH,
             seed,
-            data: DataConfig { test_images: None, ..self.data.clone() },
+            dataset: self.data.dataset,
+            train_images: self.data.train_images,
         }
     }
 

@@ -15,13 +15,29 @@ use hvae_model::classifier::{Classifier, Dynamics};
 use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve};
 use serde::Serialize;
 
-use super::paper;
+use super::paper::{self, Row};
 use crate::files;
 use crate::images::{Images, download};
 use crate::npz::{self, Array};
 
 /// Batch sizes.
 pub const BATCHES: [usize; 2] = [64, 1024];
+
+/// Iterations between two looks at the residuals. A look, and parting with the samples that have
+/// converged, pass over all states several times; an even-odd iteration is worth about two others.
+pub fn check_every(row: &Row) -> usize {
+    if row.solver.is_even_odd() { 2 } else { 4 }
+}
+
+/// The tolerance of the paper, at the row's limit.
+///
+/// # Errors
+///
+/// None: the limits are the paper's.
+pub fn rule(row: &Row) -> Result<StoppingRule> {
+    let limit = paper::limit(row.layers, row.form, row.solver);
+    Ok(StoppingRule::new(paper::TOLERANCE, limit)?.with_check_every(check_every(row))?)
+}
 
 /// One row at one batch size.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +54,8 @@ pub struct Timing {
     pub mean_steps: f64,
     /// Iterations at most.
     pub limit: usize,
+    /// Iterations between two looks at the residuals.
+    pub check_every: usize,
     /// Seconds of the matrix products alone, as a part of `seconds`.
     pub products: f64,
     /// File of the weights, under the folder of the run.
@@ -54,16 +72,15 @@ pub fn time<'n>(
     dynamics: impl Fn(Tensor<2>) -> Result<Dynamics<'n>>,
     anderson: Option<Anderson>,
     images: &Tensor<2>,
-    limit: usize,
+    rule: &StoppingRule,
     rounds: u16,
 ) -> Result<(f64, Solution, Vec<f32>)> {
-    let rule = StoppingRule::new(paper::TOLERANCE, limit)?;
     let once = || {
         let dynamics = dynamics(images.clone())?;
         let start = dynamics.start();
         let solution = match anderson {
-            Some(anderson) => solve(dynamics.clone(), start, &anderson, &rule)?,
-            None => solve(dynamics.clone(), start, &Picard, &rule)?,
+            Some(anderson) => solve(dynamics.clone(), start, &anderson, rule)?,
+            None => solve(dynamics.clone(), start, &Picard, rule)?,
         };
         let outputs = dynamics.layers(&solution.state).pop().expect("a network has layers");
         Ok::<_, anyhow::Error>((solution, download(outputs)?))

@@ -16,7 +16,7 @@ use burn::optim::GradientsParams;
 use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::{Tensor, TensorData};
 use hvae_model::classifier::{Classifier, Gradient, Learning, Order};
-use hvae_model::{Nudge, Nudging, Strength};
+use hvae_model::{Nudge, Nudging, Strength, Unconverged};
 use hvae_solver::{Outcome, StoppingRule, Termination};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -253,6 +253,7 @@ fn gradient(
         nudging: Nudging::Centred,
         damping: 0.0,
         rule: StoppingRule::new(tolerance, sweeps)?,
+        unconverged: Unconverged::Use,
     };
     let free = StoppingRule::new(tolerance, learning.free.max_steps())?;
     Ok(model.propagate(pixels, targets, &free, &nudge)?)
@@ -367,7 +368,7 @@ mod tests {
         let data = DataConfig {
             dataset: Dataset::Synthetic,
             train_images: Some(200),
-            test_images: None,
+            ..DataConfig::default()
         };
         let device = Device::flex();
         let images =
@@ -383,7 +384,8 @@ mod tests {
                 epochs: 3,
                 batch: 64,
                 seed: 5,
-                data: data.clone(),
+                dataset: data.dataset,
+                train_images: data.train_images,
             };
             let [stopped, straight] = [(); 2].map(|()| tempfile::tempdir().unwrap());
             let run = |folder: &Path, needed: &[u16]| {
