@@ -50,7 +50,9 @@ fn cases() -> Vec<Case> {
     for batch in BATCHES {
         for sizes in NETWORKS {
             for form in [Form::Ham, Form::Chn] {
-                for (even_odd, anderson) in [(false, false), (false, true), (true, false), (true, true)] {
+                for (even_odd, anderson) in
+                    [(false, false), (false, true), (true, false), (true, true)]
+                {
                     if form == Form::Ham || sizes.len() == 3 {
                         cases.push(Case { sizes, form, even_odd, anderson, batch });
                     }
@@ -81,8 +83,7 @@ impl Problem {
     }
 
     fn solve(&self, case: Case) -> (Solution, Tensor<2>) {
-        let order =
-            if case.even_odd { Order::EvenOdd { inner: 10 } } else { Order::Synchronous };
+        let order = if case.even_odd { Order::EvenOdd { inner: 10 } } else { Order::Synchronous };
         let map = Dynamics::new(&self.network, self.images.clone(), order).unwrap();
         let map = map.damped(0.5).unwrap();
         let rule = StoppingRule::new(1e-4, 240).unwrap();
@@ -108,10 +109,8 @@ fn to_1e_4(bencher: Bencher<'_, '_>, case: &Case) {
 fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
     let problem = Problem::new(*case);
     let (solution, _) = problem.solve(*case);
-    let layers: Vec<Tensor<2>> = case.sizes[1..]
-        .iter()
-        .map(|&n| Tensor::ones([case.batch, n], &Device::flex()))
-        .collect();
+    let layers: Vec<Tensor<2>> =
+        case.sizes[1..].iter().map(|&n| Tensor::ones([case.batch, n], &Device::flex())).collect();
     bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
         let weights = &problem.network.weights;
         let mut last = problem.images.clone().matmul(weights[0].val());

@@ -48,8 +48,12 @@ fn equilibria_are_those_of_the_pytorch_script() {
     assert_eq!(cases.len(), 8);
     let device = Device::flex();
     for case in cases {
-        let sizes: Vec<usize> =
-            case["sizes"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+        let sizes: Vec<usize> = case["sizes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n.as_u64().unwrap() as usize)
+            .collect();
         let row = case["row"].as_str().unwrap();
         let form = if row.starts_with("CHN") { Form::Chn } else { Form::Ham };
         let order = if row.ends_with("EO") { EVEN_ODD } else { Order::Synchronous };
@@ -65,7 +69,8 @@ fn equilibria_are_those_of_the_pytorch_script() {
             let biases = TensorData::new((0..columns).map(bias).collect::<Vec<f32>>(), [columns]);
             network.biases[k] = Param::from_tensor(Tensor::from_data(biases, &device));
         }
-        let pixel = |(i, j): (usize, usize)| ((1.0 + (i as f64 + 0.37 * j as f64).sin()) / 2.0) as f32;
+        let pixel =
+            |(i, j): (usize, usize)| ((1.0 + (i as f64 + 0.37 * j as f64).sin()) / 2.0) as f32;
         let pixels = (0..6 * sizes[0]).map(|p| pixel((p / sizes[0], p % sizes[0]))).collect();
         let pixels = Tensor::from_data(TensorData::new::<f32, _>(pixels, [6, sizes[0]]), &device);
         let dynamics = dynamics(&network, pixels, order);
@@ -73,7 +78,8 @@ fn equilibria_are_those_of_the_pytorch_script() {
         assert!(solution.all_converged(), "{row} {sizes:?}: {:?}", solution.outcomes);
         let found = host(dynamics.layers(&solution.state).pop().unwrap());
         let expected = case["outputs"].as_array().unwrap().iter();
-        let expected = expected.flat_map(|line| line.as_array().unwrap()).map(|v| v.as_f64().unwrap());
+        let expected =
+            expected.flat_map(|line| line.as_array().unwrap()).map(|v| v.as_f64().unwrap());
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
             // The tolerance over one less the contraction, and f32 sums.
             let off = (found - expected).abs();
@@ -293,7 +299,8 @@ fn step_counts_are_as_they_were() {
                 solve(map.clone(), start(), &anderson, &rule).unwrap(),
             ];
             let means = found.each_ref().map(Solution::mean_steps);
-            let differs = |(mean, expected): (&f64, &f64)| (mean - expected).abs() > 0.2 + 0.05 * expected;
+            let differs =
+                |(mean, expected): (&f64, &f64)| (mean - expected).abs() > 0.2 + 0.05 * expected;
             off |= means.iter().zip(&expected).any(differs);
             off |= !found.iter().all(Solution::all_converged);
             all += &format!("{sizes:?} {form:?} {order:?}: {means:.1?}, expected {expected:.1?}\n");
@@ -304,7 +311,7 @@ fn step_counts_are_as_they_were() {
 
 /// By [`Order`]: Picard, Anderson as in the paper, Anderson.
 const SHALLOW: [[f64; 3]; 2] = [[24.7, 22.5, 15.4], [14.4, 11.9, 9.3]];
-const DEEP: [[f64; 3]; 2] = [[0.0; 3]; 2];
+const DEEP: [[f64; 3]; 2] = [[196.3, 129.2, 65.7], [73.2, 70.0, 53.3]];
 const CHN: [[f64; 3]; 2] = [[46.5, 45.7, 20.3], [10.6, 7.4, 6.8]];
 
 #[test]

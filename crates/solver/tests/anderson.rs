@@ -9,8 +9,8 @@ use hvae_solver::{
     Anderson, FixedPointMap, Memory, Method, Outcome, Safeguard, State, StoppingRule, solve,
 };
 use problems::{
-    Affine, Any, LinearProblem, Matrix, NetworkCase, bits, column, distance, dot, host, indices, multiply,
-    norm, solve_directly, spread, tensor,
+    Affine, Any, LinearProblem, Matrix, NetworkCase, bits, column, distance, dot, host, indices,
+    multiply, norm, solve_directly, spread, tensor,
 };
 
 /// Anderson's algorithm as it is written down, for one sample in f64.

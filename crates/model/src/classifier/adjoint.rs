@@ -25,11 +25,7 @@ pub(super) struct Adjoint<'n> {
 
 impl<'n> Adjoint<'n> {
     /// At `states`, with `activities = rho(states)`.
-    pub(super) fn new(
-        dynamics: &Dynamics<'n>,
-        activities: &[Tensor<2>],
-        error: Tensor<2>,
-    ) -> Self {
+    pub(super) fn new(dynamics: &Dynamics<'n>, activities: &[Tensor<2>], error: Tensor<2>) -> Self {
         let network = dynamics.network();
         let slope = |r: &Tensor<2>| {
             (r.clone() * (-r.clone()).add_scalar(1.0)).mul_scalar(super::network::STEEPNESS)
@@ -52,7 +48,8 @@ impl<'n> Adjoint<'n> {
     /// Where to start: `e` and zeros.
     pub(super) fn start(&self) -> State {
         let last = self.network.depth() - 1;
-        let at = |k: usize| if k == last { self.error.clone() } else { self.slopes[k].zeros_like() };
+        let at =
+            |k: usize| if k == last { self.error.clone() } else { self.slopes[k].zeros_like() };
         let layers = (0..=last).filter(|k| !self.is_reduced() || k % 2 == 1);
         State::new(layers.map(at).collect()).expect("all layers have one batch size")
     }

@@ -167,8 +167,7 @@ impl<'n> Dynamics<'n> {
                 .collect();
             for k in (first..depth).step_by(2) {
                 let field = self.field(k, &r);
-                layers[k] =
-                    finish(field, &self.drive[k], Some(&layers[k]), self.continuous(inner));
+                layers[k] = finish(field, &self.drive[k], Some(&layers[k]), self.continuous(inner));
             }
         }
         State::new(layers).expect("updates keep the batch")

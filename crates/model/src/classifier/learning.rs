@@ -78,9 +78,7 @@ impl Classifier {
             .zip(&activities)
             .map(|(l, r)| match self.form() {
                 Form::Ham => l,
-                Form::Chn => {
-                    l * (r.clone() * (-r.clone()).add_scalar(1.0)).mul_scalar(STEEPNESS)
-                }
+                Form::Chn => l * (r.clone() * (-r.clone()).add_scalar(1.0)).mul_scalar(STEEPNESS),
             })
             .collect();
         let mut weights = vec![fire(images).transpose().matmul(q[0].clone())];

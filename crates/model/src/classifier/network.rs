@@ -120,14 +120,13 @@ impl Classifier {
                 Form::Chn => s.clone().square().mul_scalar(0.5),
                 Form::Ham => {
                     // A(rho(s)) = s rho(s) - L(s), L(s) = ln(1 + exp(4 s - 2)) / 4.
-                    let scaled =
-                        s.clone().mul_scalar(STEEPNESS).sub_scalar(STEEPNESS * THRESHOLD);
+                    let scaled = s.clone().mul_scalar(STEEPNESS).sub_scalar(STEEPNESS * THRESHOLD);
                     let integral = activation::softplus(scaled, 1.0).div_scalar(STEEPNESS);
                     s.clone() * r[k + 1].clone() - integral
                 }
             };
-            let bond = r[k].clone().matmul(self.weights[k].val())
-                + self.biases[k].val().unsqueeze::<2>();
+            let bond =
+                r[k].clone().matmul(self.weights[k].val()) + self.biases[k].val().unsqueeze::<2>();
             energy = energy + (own - bond * r[k + 1].clone()).sum_dim(1);
         }
         energy.squeeze_dim(1)

@@ -50,8 +50,7 @@ pub fn count<M: Method>(
             for (row, (&sample, &ended)) in rows.iter().zip(&ended).enumerate() {
                 if ended || at_limit {
                     let iterations = if ended { application - 2 } else { limit - 1 };
-                    counted[sample] =
-                        Counted { iterations, converged: ended, class: classes[row] };
+                    counted[sample] = Counted { iterations, converged: ended, class: classes[row] };
                 }
             }
         }
@@ -105,8 +104,7 @@ pub fn curves<M: Method>(
 fn residuals(old: &State, new: &State) -> Result<Vec<f64>> {
     let pairs = || old.components().iter().zip(new.components());
     let total = |parts: &mut dyn Iterator<Item = Tensor<2>>| parts.reduce(|a, b| a + b);
-    let difference =
-        total(&mut pairs().map(|(o, n)| (n.clone() - o.clone()).square().sum_dim(1)));
+    let difference = total(&mut pairs().map(|(o, n)| (n.clone() - o.clone()).square().sum_dim(1)));
     let norm = total(&mut pairs().map(|(_, n)| n.clone().square().sum_dim(1)));
     let (Some(difference), Some(norm)) = (difference, norm) else { return Ok(Vec::new()) };
     let values = download(Tensor::cat(vec![difference, norm], 1))?;

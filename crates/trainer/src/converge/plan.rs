@@ -115,7 +115,10 @@ impl Plan {
             args.networks.contains(&row.layers) && learnt && shown
         };
         let rows: Vec<Row> = TABLE.iter().filter(wanted).copied().collect();
-        ensure!(!rows.is_empty(), "the table has no such rows: only the 3-layer network has CHN rows, and they are not learnt by equilibrium propagation");
+        ensure!(
+            !rows.is_empty(),
+            "the table has no such rows: only the 3-layer network has CHN rows, and they are not learnt by equilibrium propagation"
+        );
         Ok(Self {
             rows,
             seeds: args.seeds.unwrap_or(seeds),

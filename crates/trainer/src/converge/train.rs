@@ -139,11 +139,8 @@ pub fn train(
 /// How a recipe's equilibria are found.
 fn learning(recipe: &Recipe) -> Result<Learning> {
     let solver = training_solver(recipe);
-    let order = if recipe.even_odd {
-        Order::EvenOdd { inner: paper::INNER }
-    } else {
-        Order::Synchronous
-    };
+    let order =
+        if recipe.even_odd { Order::EvenOdd { inner: paper::INNER } } else { Order::Synchronous };
     let (layers, form) = (recipe.layers, recipe.form);
     // The adjoint of a CHN is iterated synchronously, damped, however its equilibrium was found.
     let adjoint = match form {
@@ -154,10 +151,7 @@ fn learning(recipe: &Recipe) -> Result<Learning> {
         order,
         damping: paper::DAMPING,
         free: StoppingRule::new(TOLERANCES.0, paper::limit(layers, form, solver))?,
-        adjoint: StoppingRule::new(
-            TOLERANCES.1,
-            paper::adjoint_limit(layers, form, adjoint),
-        )?,
+        adjoint: StoppingRule::new(TOLERANCES.1, paper::adjoint_limit(layers, form, adjoint))?,
     })
 }
 
