@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::fmt::Write as _;
+
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{compare, host, rng, uniform};
@@ -303,7 +305,8 @@ fn step_counts_are_as_they_were() {
                 |(mean, expected): (&f64, &f64)| (mean - expected).abs() > 0.2 + 0.05 * expected;
             off |= means.iter().zip(&expected).any(differs);
             off |= !found.iter().all(Solution::all_converged);
-            all += &format!("{sizes:?} {form:?} {order:?}: {means:.1?}, expected {expected:.1?}\n");
+            let _ =
+                writeln!(all, "{sizes:?} {form:?} {order:?}: {means:.1?}, expected {expected:.1?}");
         }
     }
     assert!(!off, "{all}");

@@ -91,7 +91,7 @@ impl Classifier {
         Ok(Gradient { weights, biases, outputs, free, second })
     }
 
-    /// The same gradient of a HAM by equilibrium propagation, see [`eqprop::gradient`]; free and
+    /// The same gradient of a HAM by equilibrium propagation, see [`crate::gradient`]; free and
     /// nudged phases are even-odd sweeps in the form of [`Self::network`].
     ///
     /// There the output is `r = rho(s_L)`, so the loss `|s_L - y|^2 / 2` pushes it with
@@ -99,7 +99,7 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] for a CHN; else as [`Relaxation::new`] and [`eqprop::gradient`].
+    /// [`ModelError::Network`] for a CHN; else as [`Relaxation::new`] and [`crate::gradient`].
     pub fn propagate(
         &self,
         images: Tensor<2>,
