@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::checkpoint::Which;
 use crate::config::Dataset;
 use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, LatentSource, WeightsArgs};
+use crate::converge::args::ConvergeArgs;
 use crate::phase::args::PhaseArgs;
 use crate::tui::Ui;
 
@@ -95,6 +96,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Compare the gradients of equilibrium propagation with those through the relaxation
     Gradcheck(GradcheckArgs),
+    /// Count iterations to equilibrium of layered Hopfield networks, beside published ones
+    Converge(Box<ConvergeArgs>),
     /// Observe the phases of modern Hopfield networks
     Phase(Box<PhaseArgs>),
     /// Write the completions of a shell to stdout

@@ -7,6 +7,7 @@ mod exchange;
 mod classifier;
 mod eval;
 mod fid;
+mod converge;
 mod gradcheck;
 mod interpolate;
 mod manifold;
@@ -73,6 +74,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Man(args) => about::man(&args).map(done),
         Command::Train(args) => train::run(&args, &global, device),
         Command::Gradcheck(args) => gradcheck::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Converge(args) => converge::run(&args, &global, &device),
         Command::Phase(args) => phase::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Sample(args) => sample::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
