@@ -9,13 +9,14 @@ use crate::cli::Global;
 use crate::data::Split;
 use crate::evaluation::args::{EvalArgs, LatentSource};
 use crate::evaluation::distance::frechet;
+use crate::evaluation::extractor::Extractor;
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
 use crate::images::Images;
 use crate::{report, training};
 
 use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};
-use super::load;
+use super::{Trained, load};
 
 pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<()> {
     let trained = load(&args.run, args.checkpoint, device)?;
@@ -24,7 +25,6 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
     let test =
         Images::load(&config.data, Split::Test, &global.data_dir, global.verbosity(), device)?;
     let real_count = test.len().min(args.count as usize);
-    let batch = batch(&args.features, &extractor);
 
     let losses = training::evaluate(model, &test, config, phases)?;
     let nll_images = test.len().min(args.nll_images as usize);
@@ -42,22 +42,7 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
         device,
     )?;
 
-    let real = look(&extractor, "test images", test.set(), Some(real_count), batch, true)?;
-    let real_features = real.features.as_ref().context("features of the test images")?;
-    let mut distances = Vec::new();
-    for from in [LatentSource::Prior, LatentSource::Mixture] {
-        let count = args.count as usize;
-        let latents = latents(&trained, from, count, args.seed, global, device)?;
-        let samples = samples(&trained, latents, device);
-        let name = format!("samples of the {}", latent_name(from));
-        let seen = look(&extractor, &name, &samples, None, batch, true)?;
-        let features = seen.features.as_ref().context("features of the samples")?;
-        distances.push(Distances {
-            latents: latent_name(from),
-            fid: frechet(&seen.statistics, &real.statistics)?,
-            more: more(real_features, features, args.seed)?,
-        });
-    }
+    let distances = distances(args, &trained, &extractor, &test, global)?;
 
     let shown = args.run.components().as_path().display().to_string();
     let distance_protocol = format!(
@@ -107,6 +92,35 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
     write_json(&path, &value)?;
     report::line(&format!("written to {}", path.display()));
     Ok(())
+}
+
+/// Samples of the prior and of the mixture beside the test images.
+fn distances(
+    args: &EvalArgs,
+    trained: &Trained,
+    extractor: &Extractor,
+    test: &Images,
+    global: &Global,
+) -> Result<Vec<Distances>> {
+    let (device, count) = (test.device(), args.count as usize);
+    let batch = batch(&args.features, extractor);
+    let real_count = test.len().min(count);
+    let real = look(extractor, "test images", test.set(), Some(real_count), batch, true)?;
+    let real_features = real.features.as_ref().context("features of the test images")?;
+    let mut distances = Vec::new();
+    for from in [LatentSource::Prior, LatentSource::Mixture] {
+        let latents = latents(trained, from, count, args.seed, global, &device)?;
+        let samples = samples(trained, latents, &device);
+        let name = format!("samples of the {}", latent_name(from));
+        let seen = look(extractor, &name, &samples, None, batch, true)?;
+        let features = seen.features.as_ref().context("features of the samples")?;
+        distances.push(Distances {
+            latents: latent_name(from),
+            fid: frechet(&seen.statistics, &real.statistics)?,
+            more: more(real_features, features, args.seed)?,
+        });
+    }
+    Ok(distances)
 }
 
 fn row(name: &str, value: &str) -> String {
