@@ -38,6 +38,8 @@ fn config(hidden: Activation, visible: Activation) -> VaeConfig {
         latent_gain: 1.5,
         precision: 2.0,
         initial_log_variance: -1.0,
+        image_amplitude: 2.0,
+        latent_amplitude: 1.5,
         ..VaeConfig::default()
     }
 }

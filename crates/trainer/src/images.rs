@@ -73,6 +73,11 @@ impl Images {
         self.set.is_empty()
     }
 
+    /// Where they are.
+    pub fn device(&self) -> Device {
+        self.tensor.device()
+    }
+
     /// The images as bytes, with their labels.
     pub fn set(&self) -> &ImageSet {
         &self.set

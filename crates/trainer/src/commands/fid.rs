@@ -117,11 +117,8 @@ fn side(
             let samples = samples(&trained, latents, device);
             let seen = look(extractor, &name, &samples, None, batch, args.more)?;
             let from = latent_name(args.from);
-            let seed = args.seed;
-            Ok(Side {
-                seen,
-                shown: format!("{name} ({count} samples from the {from}, seed {seed})"),
-            })
+            let drawn = format!("{count} samples from the {from}, seed {}", args.seed);
+            Ok(Side { seen, shown: format!("{name} ({drawn})") })
         }
         _ => {
             let set = source.images(global.data_dir.as_deref(), global.verbosity())?;

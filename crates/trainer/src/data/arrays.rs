@@ -189,7 +189,7 @@ mod tests {
             error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)])
                 .contains("2 labels for 1 images")
         );
-        let colour = Array::U8 { shape: vec![1, 1, 1, 3], values: &[0; 3] };
+        let colour = Array::U8 { shape: vec![1, 2, 2, 3], values: &[0; 12] };
         assert!(error(&[("x", colour)]).contains("not that of grey images"));
     }
 

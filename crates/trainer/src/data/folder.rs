@@ -39,7 +39,9 @@ pub fn read(folder: &Path) -> anyhow::Result<ImageSet> {
             .par_iter()
             .map(|(path, _)| pixels(path, first, size))
             .collect::<Result<_, _>>()?;
-        decoded.into_iter().for_each(|pixels| images.extend(pixels));
+        for pixels in decoded {
+            images.extend(pixels);
+        }
     }
     let labels = entries.into_iter().map(|(_, label)| label).collect();
     ImageSet::new(images, labels, size.1 as usize, size.0 as usize)
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn pictures_come_in_the_order_of_their_names() {
         let root = tempfile::tempdir().unwrap();
-        for (name, value) in [("b.png", 20), ("a.png", 10), ("c.gif", 200)] {
+        for (name, value) in [("b.png", 20), ("a.png", 10), ("c.png", 200)] {
             shade(3, 2, value).save(root.path().join(name)).unwrap();
         }
         fs::write(root.path().join(".hidden"), "x").unwrap();

@@ -51,14 +51,12 @@ fn factor(covariance: &Mat<f64>) -> Result<Mat<f64>> {
     let dims = covariance.nrows();
     let eigen = hvae_linear::eigen(covariance.as_ref());
     let (values, vectors) = eigen.context("decomposing a covariance")?;
-    let largest = (0..dims).map(|i| values[i].abs()).fold(0.0, f64::max);
-    for i in 0..dims {
-        ensure!(
-            values[i] >= -NEGATIVE * largest,
-            "a covariance has the eigenvalue {:.3e} beside {largest:.3e}: it is none",
-            values[i]
-        );
-    }
+    let largest = values.iter().map(|value| value.abs()).fold(0.0, f64::max);
+    let lowest = values.iter().copied().fold(0.0, f64::min);
+    ensure!(
+        lowest >= -NEGATIVE * largest,
+        "a covariance has the eigenvalue {lowest:.3e} beside {largest:.3e}: it is none"
+    );
     let threshold = dims as f64 * f64::EPSILON * largest;
     let kept: Vec<usize> = (0..dims).filter(|&i| values[i] > threshold).collect();
     Ok(Mat::from_fn(dims, kept.len(), |i, j| vectors[(i, kept[j])] * values[kept[j]].sqrt()))

@@ -100,7 +100,7 @@ fn doubles(array: Loaded) -> Result<Vec<f64>> {
 
 /// Takes in features row after row and keeps their mean and scatter matrix only.
 ///
-/// Blocks are centred on their own mean and merged by the rule of Chan, Golub and LeVeque (1979):
+/// Blocks are centred on their own mean and merged by the rule of Chan, Golub and `LeVeque` (1979):
 ///
 /// ```text
 /// mean    <- mean + delta n_b / (n + n_b)              delta = mean_b - mean
@@ -156,7 +156,9 @@ impl Accumulator {
         for row in self.block.chunks(self.dims) {
             mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
         }
-        mean.iter_mut().for_each(|sum| *sum /= rows as f64);
+        for sum in &mut mean {
+            *sum /= rows as f64;
+        }
         for row in self.block.chunks_mut(self.dims) {
             row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean);
         }

@@ -99,6 +99,12 @@ impl Conv {
         }
     }
 
+    /// A stand-in of this shape, for walking over the network; it cannot be used.
+    pub(super) fn without_weights(shape: ConvShape, device: &Device) -> Self {
+        let weight = Param::from_tensor(Tensor::zeros([1, 1], device));
+        Self { weight, bias: Param::from_tensor(Tensor::zeros([1], device)), shape }
+    }
+
     /// The weight in the order of Burn's convolution, `[channels out, channels in, height, width]`.
     pub fn kernel(&self) -> Tensor<4> {
         let [to, from, height, width] = self.shape.weight();

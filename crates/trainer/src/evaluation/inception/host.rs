@@ -153,7 +153,9 @@ impl HostMap {
                     }
                 }
                 let count = (rows.len() * columns.len()) as f32;
-                out.iter_mut().for_each(|out| *out = end(*out, count));
+                for out in out.iter_mut() {
+                    *out = end(*out, count);
+                }
             }
         });
         output

@@ -61,7 +61,7 @@ impl FeatureMap for Tensor<4> {
     }
 
     fn cat(parts: Vec<Self>) -> Self {
-        Tensor::cat(parts, 1)
+        Self::cat(parts, 1)
     }
 
     fn means(self) -> Result<Vec<f32>> {

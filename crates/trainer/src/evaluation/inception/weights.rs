@@ -9,7 +9,7 @@ use burn::store::{ModuleStore, PytorchStore};
 use burn::tensor::{DType, Device};
 
 use super::Inception;
-use super::conv::{Conv, ConvShape, Stored};
+use super::conv::{Conv, Stored};
 use crate::data::remote::RemoteFile;
 use crate::evaluation::extractor::cache_folder;
 
@@ -87,15 +87,7 @@ pub fn expected_tensors() -> Result<BTreeMap<String, Vec<usize>>> {
         for part in ["weight", "bias", "running_mean", "running_var"] {
             expected.insert(format!("{layer}.bn.{part}"), vec![shape.channels[1]]);
         }
-        let nothing = Stored {
-            weight: Vec::new(),
-            scale: Vec::new(),
-            shift: Vec::new(),
-            mean: Vec::new(),
-            variance: Vec::new(),
-        };
-        let empty = ConvShape { channels: [0, 0], kernel: [0, 0], ..shape };
-        Ok(Conv::fold(&nothing, empty, &device))
+        Ok(Conv::without_weights(shape, &device))
     })?;
     Ok(expected)
 }
