@@ -65,6 +65,8 @@ impl Kind {
 /// | `hidden_gain` | 30 | gain of a hidden layer over that of the one before it; the first has 1 | > 0 |
 /// | `visible_gain` | 30 | gain of the decoder's image layer over that of the last hidden layer | > 0 |
 /// | `latent_gain` | 30 | gain of the encoder's outputs over that of the last hidden layer | > 0 |
+/// | `image_amplitude` | 30 | of a tied network: how many times its value the image is held at when it is encoded | > 0 |
+/// | `latent_amplitude` | 30 | of a tied network: the same of the latent when it is decoded | > 0 |
 /// | `coupling_limit` | 0.5 | of dense and tied networks: largest strength of a coupling between layers that relax together, see [`crate::HopfieldNetwork::limit_couplings`] | > 0 |
 /// | `likelihood` | `gaussian` | `p(x given z)`; `bernoulli` takes the cross-entropy as cost | `gaussian`, `bernoulli` |
 /// | `precision` | 10 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
@@ -93,6 +95,10 @@ pub struct VaeConfig {
     pub visible_gain: f64,
     /// Gain of the encoder's outputs over that of the last hidden layer.
     pub latent_gain: f64,
+    /// How many times its value a tied network's image is held at when it is encoded.
+    pub image_amplitude: f64,
+    /// How many times its value a tied network's latent is held at when it is decoded.
+    pub latent_amplitude: f64,
     /// Largest strength of couplings among layers that relax together; dense and tied models only.
     pub coupling_limit: f64,
     /// `p(x|z)`.
@@ -117,6 +123,8 @@ impl Default for VaeConfig {
             hidden_gain: 30.0,
             visible_gain: 30.0,
             latent_gain: 30.0,
+            image_amplitude: 30.0,
+            latent_amplitude: 30.0,
             coupling_limit: 0.5,
             likelihood: Likelihood::Gaussian,
             precision: 10.0,
@@ -148,6 +156,8 @@ impl VaeConfig {
             ("hidden_gain", self.hidden_gain),
             ("visible_gain", self.visible_gain),
             ("latent_gain", self.latent_gain),
+            ("image_amplitude", self.image_amplitude),
+            ("latent_amplitude", self.latent_amplitude),
             ("coupling_limit", self.coupling_limit),
         ] {
             require(gain.is_finite() && gain > 0.0, name, gain, "must be a positive number")?;
@@ -177,8 +187,8 @@ impl VaeConfig {
     /// How many times its value layer `k` of a tied network is held at where it is clamped.
     pub(crate) fn amplitude(&self, k: usize) -> f64 {
         match k {
-            0 => self.visible_gain,
-            k if k == self.hidden.len() + 1 => self.latent_gain,
+            0 => self.image_amplitude,
+            k if k == self.hidden.len() + 1 => self.latent_amplitude,
             _ => 1.0,
         }
     }

@@ -37,11 +37,13 @@
 //!
 //! [`Activation`] and [`HopfieldNetwork`] hold the energy; [`Relaxation`] its dynamics with some
 //! layers clamped; [`gradient`] the learning rule; [`Vae`] puts two networks together.
-//! [`modern`] holds the softmax networks, apart from the rest.
+//! [`modern`] holds the softmax networks, apart from the rest; [`classifier`] the layered networks
+//! whose convergence `hvae converge` measures.
 //! The crate opens no file, prints nothing and has no random numbers of its own.
 #![recursion_limit = "256"]
 
 mod activation;
+pub mod classifier;
 mod config;
 mod drive;
 mod eqprop;

@@ -246,10 +246,11 @@ impl HopfieldNetwork {
     /// with spectral norms, by power iteration from a fixed start. With `n` layers of which each
     /// is coupled to all, `limit < 1/n` makes the energy convex among them; larger ones leave it
     /// to the residual to tell. A coupling with a layer of bounded range cannot take
-    /// the energy to minus infinity and is left alone: updating the two in turn descends.
+    /// the energy to minus infinity and is left alone: updating the two in turn descends. So is one
+    /// with a layer that never relaxes, to which there is no feedback.
     #[must_use]
-    pub fn limit_couplings(mut self, limit: f64) -> Self {
-        for c in &mut self.couplings {
+    pub fn limit_couplings(mut self, limit: f64, relaxes: impl Fn(usize) -> bool) -> Self {
+        for c in self.couplings.iter_mut().filter(|c| relaxes(c.lower) && relaxes(c.upper)) {
             let (from, to) = (&self.layers[c.lower].spec, &self.layers[c.upper].spec);
             let factor = if c.lower == c.upper {
                 from.gain * from.activation.max_slope()

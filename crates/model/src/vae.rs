@@ -300,10 +300,12 @@ impl Vae {
     /// [`HopfieldNetwork::limit_couplings`]. Others are left alone.
     #[must_use]
     pub fn limited(mut self) -> Self {
-        if self.kind().is_dense() || self.kind().is_tied() {
-            let limit = self.config.coupling_limit;
-            self.encoder = self.encoder.limit_couplings(limit);
-            self.decoder = self.decoder.map(|d| d.limit_couplings(limit));
+        let (limit, tied) = (self.config.coupling_limit, self.kind().is_tied());
+        if tied {
+            self.encoder = self.encoder.limit_couplings(limit, |_| true);
+        } else if self.kind().is_dense() {
+            self.encoder = self.encoder.limit_couplings(limit, |k| k > 0);
+            self.decoder = self.decoder.map(|d| d.limit_couplings(limit, |k| k > 0));
         }
         self
     }

@@ -467,7 +467,7 @@ fn couplings_are_kept_below_the_limit() {
     let mut network = HopfieldNetwork::new(layers, &couplings, &mut rng(3), &device).unwrap();
     strengthen(&mut network, 4.0);
     let before: Vec<_> = network.couplings.iter().map(|c| host(c.weight.val())).collect();
-    let limited = network.limit_couplings(0.5);
+    let limited = network.limit_couplings(0.5, |_| true);
     let strength =
         |i: usize, factor: f64| factor * common::spectral_norm(&limited.couplings[i].weight.val());
     assert_eq!(host(limited.couplings[0].weight.val()), before[0], "the image is bounded");
@@ -475,6 +475,12 @@ fn couplings_are_kept_below_the_limit() {
         let s = strength(i, factor);
         assert!((0.49..0.52).contains(&s), "coupling {i}: {s}");
     }
-    let again = limited.clone().limit_couplings(1.0);
+    let held = limited.clone().limit_couplings(0.1, |k| k != 1);
+    assert_eq!(
+        host(held.couplings[1].weight.val()),
+        host(limited.couplings[1].weight.val()),
+        "a layer that never relaxes"
+    );
+    let again = limited.clone().limit_couplings(1.0, |_| true);
     assert_eq!(host(again.couplings[2].weight.val()), host(limited.couplings[2].weight.val()));
 }

@@ -499,7 +499,7 @@ pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: &mut Vae) -> Resul
     Ok(())
 }
 
-fn is_finite(module: &Vae) -> bool {
+pub(crate) fn is_finite<M: Module>(module: &M) -> bool {
     struct Finite(bool);
     impl ModuleVisitor for Finite {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::Which;
 use crate::config::Dataset;
+use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, LatentSource, WeightsArgs};
+use crate::converge::args::ConvergeArgs;
 use crate::phase::args::PhaseArgs;
 use crate::tui::Ui;
 
@@ -94,12 +96,22 @@ pub enum Command {
     Import(ImportArgs),
     /// Compare the gradients of equilibrium propagation with those through the relaxation
     Gradcheck(GradcheckArgs),
+    /// Count iterations to equilibrium of layered Hopfield networks, beside published ones
+    Converge(Box<ConvergeArgs>),
     /// Observe the phases of modern Hopfield networks
     Phase(Box<PhaseArgs>),
     /// Write the completions of a shell to stdout
     Completions(CompletionsArgs),
     /// Write manual pages
     Man(ManArgs),
+    /// Fréchet distance (FID) of two sets of images
+    Fid(Box<FidArgs>),
+    /// All scores of a run: reconstruction, likelihood, FID, KID, precision and recall
+    Eval(Box<EvalArgs>),
+    /// The weights of Inception, which the usual FID needs
+    Weights(WeightsArgs),
+    /// Train or test a classifier of images, for features to score in
+    Classifier(ClassifierArgs),
 }
 
 /// Arguments of `hvae train`.
@@ -185,6 +197,7 @@ pub struct TrainArgs {
   hvae sample checkpoints/h-vae-001 --grid 5x20 --seed 7 --out grid.png
   hvae sample checkpoints/h-vae-001 --count 10000 --out samples.npz
   hvae sample checkpoints/h-vae-001 --count 64 --out samples/
+  hvae sample checkpoints/h-vae-001 --from mixture
 
 Equal RUN, checkpoint, count and seed give equal samples.")]
 pub struct SampleArgs {
@@ -196,6 +209,9 @@ pub struct SampleArgs {
     /// Seed of the latents
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Where the latents come from; the mixture needs the run's training images
+    #[arg(long, value_enum, default_value_t = LatentSource::Prior)]
+    pub from: LatentSource,
     /// Rows and columns of a picture
     #[arg(long, value_name = "ROWSxCOLUMNS", default_value = "10x10", value_parser = parse_grid)]
     pub grid: (usize, usize),

@@ -27,6 +27,18 @@ pub enum Stream {
     Binarisation,
     /// The same per evaluation batch.
     EvaluationBinarisation,
+    /// Which images make up the subsets of a kernel distance.
+    Subsets,
+    /// Shifts of a classifier's training images.
+    Augmentation,
+    /// Posterior noise of the latents that a mixture is fitted to.
+    MixtureFit,
+    /// Latents of samples from a mixture.
+    Mixture,
+    /// Latents of an importance-weighted bound, per image.
+    Importance,
+    /// Pixels of its images drawn as coins.
+    LikelihoodBinarisation,
     /// Which pixels are hidden, and noise on the others.
     Occlusion,
 }

@@ -23,7 +23,7 @@ use crate::rng::{self, Stream};
 use crate::{interrupt, report};
 
 pub use evaluate::evaluate;
-pub use grids::sample;
+pub use grids::{decode, sample};
 pub use history::{flat, read as history};
 pub use schedule::Schedule;
 use watch::{Begin, StepReport, Watch};

@@ -4,6 +4,10 @@ mod about;
 mod denoise;
 mod dry_run;
 mod exchange;
+mod classifier;
+mod eval;
+mod fid;
+mod converge;
 mod gradcheck;
 mod interpolate;
 mod manifold;
@@ -15,6 +19,7 @@ mod runs;
 mod sample;
 mod show;
 mod train;
+mod weights;
 
 use std::path::Path;
 
@@ -69,8 +74,13 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Man(args) => about::man(&args).map(done),
         Command::Train(args) => train::run(&args, &global, device),
         Command::Gradcheck(args) => gradcheck::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Converge(args) => converge::run(&args, &global, &device),
         Command::Phase(args) => phase::run(&args, &global, &device).map(|()| Ended::Done),
-        Command::Sample(args) => sample::run(&args, &device).map(|()| Ended::Done),
+        Command::Sample(args) => sample::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Eval(args) => eval::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Weights(args) => weights::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Classifier(args) => classifier::run(&args, &global, &device),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
         }

@@ -13,6 +13,7 @@ mod npm;
 mod packed;
 mod progress;
 pub mod published;
+pub mod remote;
 pub mod synthetic;
 
 use anyhow::ensure;

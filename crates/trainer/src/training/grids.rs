@@ -53,7 +53,16 @@ pub fn sample(
     phases: &Phases,
     device: &Device,
 ) -> Result<Vec<f32>> {
-    let latents = rng::normal(seed, Stream::Prior, 0, count * model.latent());
+    decode(model, &rng::normal(seed, Stream::Prior, 0, count * model.latent()), phases, device)
+}
+
+/// The images of `latents`, pixel after pixel, image after image.
+///
+/// # Errors
+///
+/// When the device cannot be read.
+pub fn decode(model: &Vae, latents: &[f32], phases: &Phases, device: &Device) -> Result<Vec<f32>> {
+    let count = latents.len() / model.latent();
     let mut progress = Progress::start("sampling", count, 0);
     let mut images = Vec::new();
     images
