@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::Which;
 use crate::config::Dataset;
-use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, LatentSource, WeightsArgs};
 use crate::converge::args::ConvergeArgs;
+use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, LatentSource, WeightsArgs};
 use crate::phase::args::PhaseArgs;
 use crate::tui::Ui;
 

@@ -40,8 +40,10 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
     ensure!(ending, "--out {shown}: the name must end in .{ENDING}");
     let rate = args.learning_rate;
     ensure!(rate.is_finite() && rate > 0.0, "--learning-rate {rate}: must be a positive number");
-    let training = load(args.images.as_deref(), args.dataset.clone(), Split::Train, global, device)?;
-    let test = load(args.test_images.as_deref(), args.dataset.clone(), Split::Test, global, device)?;
+    let training =
+        load(args.images.as_deref(), args.dataset.clone(), Split::Train, global, device)?;
+    let test =
+        load(args.test_images.as_deref(), args.dataset.clone(), Split::Test, global, device)?;
     let schedule = Schedule {
         epochs: args.epochs as usize,
         batch_size: args.batch_size as usize,

@@ -22,7 +22,7 @@ use crate::converge::train::Training;
 use crate::converge::{figure, train};
 use crate::data::Split;
 use crate::images::Images;
-use crate::phase::plot;
+use crate::plot;
 use crate::report::Progress;
 use crate::training::EVALUATION_BATCH;
 use crate::{COMMIT, interrupt, report};

@@ -1,13 +1,13 @@
 //! One file per command.
 
 mod about;
+mod classifier;
+mod converge;
 mod denoise;
 mod dry_run;
-mod exchange;
-mod classifier;
 mod eval;
+mod exchange;
 mod fid;
-mod converge;
 mod gradcheck;
 mod interpolate;
 mod manifold;

@@ -69,8 +69,8 @@ pub struct ConvergeArgs {
     /// Count on the first N test images [default: 2,000, or all in the full preset]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub test_images: Option<u32>,
-    /// Images to train and count on
-    #[arg(long, value_enum, default_value_t = Dataset::Mnist)]
+    /// Images to train and count on: mnist, fashion-mnist, synthetic, or a folder or file
+    #[arg(long, value_name = "SET", default_value = "mnist")]
     pub dataset: Dataset,
     /// How weights are learnt
     #[arg(long, value_enum, default_value_t = Learner::Rbp)]

@@ -2,7 +2,7 @@
 
 use super::output::Curve;
 use super::paper::TOLERANCE;
-use crate::phase::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
 
 /// One panel for each network.
 pub fn residuals(curves: &[Curve]) -> Figure {

@@ -100,7 +100,7 @@ impl Plan {
         let (train, test) =
             if args.dataset == Dataset::Synthetic { (None, None) } else { (train, test) };
         let data = DataConfig {
-            dataset: args.dataset,
+            dataset: args.dataset.clone(),
             train_images: args.train_images.or(train).map(|n| n as usize),
             test_images: args.test_images.or(test).map(|n| n as usize),
             ..DataConfig::default()
@@ -148,7 +148,7 @@ impl Plan {
             epochs: self.epochs,
             batch: paper::BATCH,
             seed,
-            dataset: self.data.dataset,
+            dataset: self.data.dataset.clone(),
             train_images: self.data.train_images,
         }
     }
@@ -192,7 +192,7 @@ impl Plan {
                 parts.push(text);
             }
         };
-        part(self.data.dataset != Dataset::Mnist, "synthetic images".to_owned());
+        part(self.data.dataset != Dataset::Mnist, format!("images of {}", self.data.dataset));
         part(self.epochs < 10, format!("{} epochs instead of 10", self.epochs));
         if let Some(n) = self.data.train_images {
             part(n < 60_000, format!("{n} training images instead of 60,000"));

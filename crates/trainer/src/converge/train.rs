@@ -365,8 +365,7 @@ mod tests {
             ..DataConfig::default()
         };
         let device = Device::flex();
-        let images =
-            Images::load(&data, Split::Train, Path::new(""), Verbosity::Quiet, &device).unwrap();
+        let images = Images::load(&data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
         for form in [Form::Ham, Form::Chn] {
             let recipe = Recipe {
                 layers: 3,
@@ -378,7 +377,7 @@ mod tests {
                 epochs: 3,
                 batch: 64,
                 seed: 5,
-                dataset: data.dataset,
+                dataset: data.dataset.clone(),
                 train_images: data.train_images,
             };
             let [stopped, straight] = [(); 2].map(|()| tempfile::tempdir().unwrap());

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::extractor::Pictures;
 use super::statistics::Statistics;
-use crate::dataset::Dataset;
 use crate::data::{ImageSet, Split, Verbosity, arrays, folder, idx, mnist};
+use crate::dataset::Dataset;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
