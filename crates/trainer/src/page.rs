@@ -77,7 +77,13 @@ pub fn render(
     figures.extend(extras.figures.iter().map(|(title, figure)| (title.clone(), figure.clone())));
     let figures = figures
         .iter()
-        .map(|(title, figure)| Ok(context! { title => title, svg => inline(&plot::svg(figure)?) }))
+        .map(|(title, figure)| {
+            Ok(context! {
+                title => title,
+                svg => inline(&plot::svg(figure)?),
+                single => figure.columns == 1,
+            })
+        })
         .collect::<Result<Vec<_>>>()?;
     let environment = environment.map(|e| pairs(&serde_json::to_value(e).unwrap_or_default()));
     let last: Vec<Vec<String>> = summary

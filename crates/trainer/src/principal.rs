@@ -41,7 +41,9 @@ impl Principal {
             let mut direction: Vec<f64> = (0..d).map(|row| vectors[(row, k)]).collect();
             let largest = direction.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()));
             if largest.is_some_and(|x| x < 0.0) {
-                direction.iter_mut().for_each(|x| *x = -*x);
+                for x in &mut direction {
+                    *x = -*x;
+                }
             }
             directions.push(direction);
             deviations.push(values[k].max(0.0).sqrt());

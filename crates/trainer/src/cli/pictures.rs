@@ -82,7 +82,7 @@ pub struct ManifoldArgs {
     #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 2.5)]
     pub range: f64,
     /// Two coordinates of the latent, counted from 0, in place of principal directions
-    #[arg(long, value_name = "I,J", value_delimiter = ',', num_args = 2)]
+    #[arg(long, value_name = "I,J", value_delimiter = ',')]
     pub dimensions: Option<Vec<usize>>,
     /// Where to: a .png
     #[arg(long, value_name = "PATH", default_value = "manifold.png")]

@@ -134,8 +134,8 @@ fn degrade(inputs: &[f32], args: &DenoiseArgs, precision: f64) -> (Vec<f32>, Vec
             Hide::Random => draw < args.share,
             Hide::None => false,
         };
-        let noisy = (value + args.noise as f32 * noise).clamp(0.0, 1.0);
-        known.push(if hidden { GREY } else { noisy });
+        let seen = (value + args.noise as f32 * noise).clamp(0.0, 1.0);
+        known.push(if hidden { GREY } else { seen });
         weight.push(if hidden { 0.0 } else { held });
     }
     (known, weight)

@@ -25,7 +25,7 @@ pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> R
         .collect::<Result<_>>()?;
     let steps = usize::from(args.steps);
     let way = between(&latents, steps);
-    let pictures = decoded(&trained, way, device)?;
+    let pictures = decoded(&trained, &way, device)?;
     match output {
         Output::Png => {
             let grid = picture::grid(&pictures, SIDE, SIDE, steps, training::SCALE)?;

@@ -49,7 +49,7 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
         .rev()
         .flat_map(|y| (0..side).map(move |x| (x, y)))
         .flat_map(|(x, y)| place(at(x), at(y)));
-    let images = decoded(&trained, latents.collect(), device)?;
+    let images = decoded(&trained, &latents.collect::<Vec<_>>(), device)?;
     let grid = picture::grid(&images, SIDE, SIDE, side, training::SCALE)?;
     picture::save_png(&args.out, &grid)?;
     report::result(&args.out.display().to_string());

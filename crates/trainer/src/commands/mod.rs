@@ -158,7 +158,7 @@ fn means(trained: &Trained, images: &Images, most: usize) -> Result<Tensor<2>> {
 }
 
 /// The images of `latents` (`[rows, latent]`), pixel after pixel, with values in `[0, 1]`.
-fn decoded(trained: &Trained, latents: Vec<f32>, device: &Device) -> Result<Vec<f32>> {
+fn decoded(trained: &Trained, latents: &[f32], device: &Device) -> Result<Vec<f32>> {
     let width = trained.model.latent();
     let mut images = Vec::new();
     for chunk in latents.chunks(training::EVALUATION_BATCH * width) {

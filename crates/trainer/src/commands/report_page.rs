@@ -62,7 +62,7 @@ fn grids(run: &RunDir, extras: &mut Extras) -> Result<()> {
         let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
         let mut names: Vec<_> = entries
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.starts_with("epoch-") && name.ends_with(".png"))
+            .filter(|name| name.strip_prefix("epoch-").is_some_and(|rest| rest.contains(".png")))
             .collect();
         names.sort();
         let ends = [names.first().cloned(), names.last().filter(|_| names.len() > 1).cloned()];
@@ -83,7 +83,7 @@ fn latents(trained: &Trained, images: &Images, device: &Device, extras: &mut Ext
     let ways = WAYS.0.min(rows.len() / 2);
     let way: Vec<f32> = rows.chunks(2).take(ways).flat_map(|pair| between(pair, WAYS.1)).collect();
     if ways > 0 {
-        let pictures = decoded(trained, way, device)?;
+        let pictures = decoded(trained, &way, device)?;
         let grid = picture::grid(&pictures, SIDE, SIDE, WAYS.1, training::SCALE)?;
         let caption = "On the straight line between the latents of two test images, row by row.";
         extras.pictures.push(Picture::new("Interpolation", caption, &png(&grid)?));
@@ -93,17 +93,17 @@ fn latents(trained: &Trained, images: &Images, device: &Device, extras: &mut Ext
         return Ok(());
     }
     let principal = Principal::of(&points, latent)?;
-    let plane = latent == 2;
-    let place = |row: &Vec<f32>| {
-        if plane {
+    let flat = latent == 2;
+    let position = |row: &Vec<f32>| {
+        if flat {
             [f64::from(row[0]), f64::from(row[1])]
         } else {
             [principal.coordinate(row, 0), principal.coordinate(row, 1)]
         }
     };
     let labelled: Vec<_> =
-        rows.iter().map(place).zip(images.set().labels().iter().copied()).collect();
-    let axes = if plane {
+        rows.iter().map(position).zip(images.set().labels().iter().copied()).collect();
+    let axes = if flat {
         ["first coordinate", "second coordinate"]
     } else {
         ["first principal direction, in standard deviations", "second principal direction"]
@@ -114,9 +114,9 @@ fn latents(trained: &Trained, images: &Images, device: &Device, extras: &mut Ext
     let at = |k: usize| range * (2.0 * k as f64 / (side - 1) as f64 - 1.0);
     let grid = (0..side).rev().flat_map(|y| (0..side).map(move |x| (x, y)));
     let latents = grid.flat_map(|(x, y)| {
-        if plane { vec![at(x) as f32, at(y) as f32] } else { principal.point(&[at(x), at(y)]) }
+        if flat { vec![at(x) as f32, at(y) as f32] } else { principal.point(&[at(x), at(y)]) }
     });
-    let pictures = decoded(trained, latents.collect(), device)?;
+    let pictures = decoded(trained, &latents.collect::<Vec<_>>(), device)?;
     let grid = picture::grid(&pictures, SIDE, SIDE, side, training::SCALE)?;
     let caption = "Decoded from the plane of the figure of latents, from -2.5 to 2.5 on both axes.";
     extras.pictures.push(Picture::new("Plane of latents", caption, &png(&grid)?));

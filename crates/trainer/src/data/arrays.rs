@@ -19,7 +19,7 @@ use crate::npz::{self, Loaded, Values};
 /// When the file cannot be read, has no such array, or holds values outside that range or that are
 /// not numbers; the message names file, image and pixel.
 pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
-    read_as(path, |path| find(path))
+    read_as(path, find)
 }
 
 /// Reads the images of the array `images` of a `.npz` file, with the labels of the array `labels`.

@@ -151,22 +151,19 @@ fn from_arrays(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageS
     let packed = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"));
     let names = if packed { npz::names(path)? } else { Vec::new() };
     let has = |name: &str| names.iter().any(|n| n == name);
-    let named = SPLIT_ARRAYS.iter().find(|arrays| has(arrays[0]) && has(arrays[2]));
-    let (set, rows): (ImageSet, Vec<usize>) = match named {
-        Some(arrays) => {
-            let [images, labels] = match split {
-                Split::Train => [arrays[0], arrays[1]],
-                Split::Test => [arrays[2], arrays[3]],
-            };
-            let set = arrays::read_named(path, images, has(labels).then_some(labels))?;
-            let rows = (0..set.len()).collect();
-            (set, rows)
-        }
-        None => {
-            let set = arrays::read(path)?;
-            let rows = held_out(set.len(), split).collect();
-            (set, rows)
-        }
+    let parts = SPLIT_ARRAYS.iter().find(|arrays| has(arrays[0]) && has(arrays[2]));
+    let (set, rows): (ImageSet, Vec<usize>) = if let Some(arrays) = parts {
+        let [images, labels] = match split {
+            Split::Train => [arrays[0], arrays[1]],
+            Split::Test => [arrays[2], arrays[3]],
+        };
+        let set = arrays::read_named(path, images, has(labels).then_some(labels))?;
+        let rows = (0..set.len()).collect();
+        (set, rows)
+    } else {
+        let set = arrays::read(path)?;
+        let rows = held_out(set.len(), split).collect();
+        (set, rows)
     };
     ensure!(!rows.is_empty(), "{} holds too few images; it takes ten", path.display());
     let mut changes = Changes::default();
@@ -239,11 +236,11 @@ mod tests {
         }
         RgbImage::from_pixel(56, 28, Rgb([255, 0, 0])).save(root.path().join("99.png")).unwrap();
         fs::write(root.path().join("notes.txt"), "not a picture").unwrap();
-        let (train, changes) = from_folder(root.path(), Split::Train, 28).unwrap();
-        let (test, changed) = from_folder(root.path(), Split::Test, 28).unwrap();
+        let (train, of_train) = from_folder(root.path(), Split::Train, 28).unwrap();
+        let (test, of_test) = from_folder(root.path(), Split::Test, 28).unwrap();
         assert_eq!((train.len(), test.len()), (18, 2));
-        assert_eq!(changes, Changes { skipped: 1, ..Changes::default() });
-        assert_eq!(changed, Changes { resized: 1, coloured: 1, skipped: 1 });
+        assert_eq!(of_train, Changes { skipped: 1, ..Changes::default() });
+        assert_eq!(of_test, Changes { resized: 1, coloured: 1, skipped: 1 });
         assert_eq!((train.image(9)[0], test.image(0)[0]), (10, 9));
         // Twice as wide as high: scaled by a half, with seven black rows above and below.
         let framed = test.image(1);
