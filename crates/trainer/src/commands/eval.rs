@@ -11,6 +11,7 @@ use crate::evaluation::distance::frechet;
 use crate::evaluation::extractor::Extractor;
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
+use crate::images::Images;
 use crate::{report, training};
 
 use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};

@@ -116,6 +116,9 @@ pub struct EvalArgs {
 
 /// Arguments of `hvae weights`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae weights fetch
+  hvae weights check weights.pth")]
 pub struct WeightsArgs {
     /// What to do
     #[command(subcommand)]

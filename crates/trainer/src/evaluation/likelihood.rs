@@ -246,6 +246,10 @@ mod tests {
             coupling.weight = Param::from_tensor(nothing);
         }
         let decoder = model.decoder.as_mut().unwrap();
+        for bias in decoder.layers.iter_mut().filter_map(|layer| layer.bias.as_mut()) {
+            let nothing = bias.val().zeros_like();
+            *bias = Param::from_tensor(nothing);
+        }
         decoder.couplings[0].weight = value(&[1.0], [1, 1]);
         decoder.couplings[1].weight = value(&weight, [1, 3]);
         model
