@@ -151,6 +151,9 @@ The file appears only once its length and SHA-256 are right.")]
 
 /// Arguments of `hvae classifier`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae classifier train --out mnist.safetensors
+  hvae classifier test mnist.safetensors")]
 pub struct ClassifierArgs {
     /// What to do
     #[command(subcommand)]
