@@ -184,13 +184,18 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         rows.iter().enumerate().filter_map(bar).collect::<Vec<_>>()
     };
     let scale = |name| Scale { name, ..Scale::default() };
-    let distance = |title: &str, of| Panel {
-        title: title.to_owned(),
-        x: scale("model, in the order of the table"),
-        y: scale("FID"),
-        series: bars(of),
-        legend: Legend::UpperRight,
-        ..Panel::default()
+    let distance = |title: &str, of| {
+        let series = bars(of);
+        let highest = series.iter().map(|s| s.points[0][1]).fold(0.0, f64::max);
+        let (ends, heights) = ((0.5, rows.len() as f64 + 0.5), (0.0, 1.1 * highest.max(1e-6)));
+        Panel {
+            title: title.to_owned(),
+            x: Scale { limits: Some(ends), ..scale("model, in the order of the table") },
+            y: Scale { limits: Some(heights), ..scale("FID") },
+            series,
+            legend: Legend::None,
+            ..Panel::default()
+        }
     };
     let curves = Panel {
         title: "Evidence lower bound".to_owned(),
