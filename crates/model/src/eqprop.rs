@@ -257,7 +257,7 @@ pub fn readout_gradient(
 
 /// 1 for every sample that converged in the free and in all its nudged phases, 0 for the others,
 /// `[batch, 1]`; `None` when all did.
-fn converged(free: &[Outcome], nudged: &[Outcome], like: &Tensor<2>) -> Option<Tensor<2>> {
+pub(crate) fn converged(free: &[Outcome], nudged: &[Outcome], like: &Tensor<2>) -> Option<Tensor<2>> {
     let done = |o: &Outcome| o.termination == Termination::Converged;
     if free.iter().chain(nudged).all(done) {
         return None;
@@ -290,7 +290,12 @@ fn beta(
     });
     let total: f32 = pushes.reduce(|a, b| a + b).map_or(0.0, Tensor::into_scalar);
     let units: usize = forces.iter().map(|f| f.force.dims().iter().product::<usize>()).sum();
-    let mean_square = f64::from(total) / units.max(1) as f64;
+    beta_of_size(size, f64::from(total) / units.max(1) as f64)
+}
+
+/// `beta` such that `c beta delta` has the root mean square `size` where `c delta` has this mean
+/// square.
+pub(crate) fn beta_of_size(size: f64, mean_square: f64) -> Result<f64, ModelError> {
     if !mean_square.is_finite() {
         return Err(ModelError::NotFinite {
             what: "the force of the cost on the network".to_owned(),
