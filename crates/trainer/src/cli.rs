@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::checkpoint::Which;
 use crate::config::Dataset;
 use crate::converge::args::ConvergeArgs;
 use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, LatentSource, WeightsArgs};
 use crate::phase::args::PhaseArgs;
+use crate::run::Which;
 use crate::tui::Ui;
 
 use pictures::{DenoiseArgs, InterpolateArgs, ManifoldArgs, RelaxArgs};

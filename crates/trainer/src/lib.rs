@@ -32,6 +32,7 @@ pub mod plot;
 pub mod principal;
 pub mod report;
 pub mod rng;
+pub mod run;
 pub mod summary;
 pub mod tensorboard;
 pub mod training;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::checkpoint::Which;
 use crate::evaluation::args::{EvalArgs, FeatureArgs};
+use crate::run::Which;
 
 /// Arguments of `hvae runs`.
 #[derive(Debug, Args)]

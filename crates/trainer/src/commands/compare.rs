@@ -8,10 +8,10 @@ use clap::Parser;
 use hvae_model::Kind;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{RunDir, Which};
 use crate::cli::runs::CompareArgs;
 use crate::cli::{Cli, Command, Global};
 use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::run::{RunDir, Which};
 use crate::summary::Summary;
 use crate::{files, report};
 

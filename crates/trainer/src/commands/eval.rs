@@ -4,7 +4,6 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
-use crate::checkpoint::Which;
 use crate::cli::Global;
 use crate::evaluation::args::{EvalArgs, LatentSource};
 use crate::evaluation::distance::frechet;
@@ -12,6 +11,7 @@ use crate::evaluation::extractor::Extractor;
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
 use crate::images::Images;
+use crate::run::Which;
 use crate::{report, training};
 
 use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};

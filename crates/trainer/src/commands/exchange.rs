@@ -3,11 +3,12 @@
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 
-use crate::checkpoint::{self, Checkpoint, RunDir, TrainingState};
+use crate::checkpoint::{self, Checkpoint, TrainingState};
 use crate::cli::runs::{ExportArgs, ImportArgs};
 use crate::config::RunConfig;
 use crate::images::SIDE;
 use crate::optimizer::Optimizer;
+use crate::run::RunDir;
 use crate::{exchange, report, training};
 
 use super::train::{Target, create_numbered, new_target};

@@ -28,11 +28,11 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use hvae_model::{Phases, Vae};
 
-use crate::checkpoint::{RunDir, Which};
 use crate::cli::{Cli, Command, Global};
 use crate::config::RunConfig;
 use crate::data::{Split, Verbosity};
 use crate::images::{Images, SIDE, download, upload};
+use crate::run::{RunDir, Which};
 use crate::{device, environment, report, training};
 
 /// How a command ended, if not by an error.

@@ -4,13 +4,13 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use image::{GrayImage, ImageFormat};
 
-use crate::checkpoint::RunDir;
 use crate::cli::Global;
 use crate::cli::runs::ReportArgs;
 use crate::environment::Environment;
 use crate::images::{Images, SIDE, download};
 use crate::page::{self, Extras, Picture};
 use crate::principal::Principal;
+use crate::run::RunDir;
 use crate::summary::Summary;
 use crate::{files, picture, report, training};
 

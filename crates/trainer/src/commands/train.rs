@@ -6,12 +6,12 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-use crate::checkpoint::RunDir;
 use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::{RunConfig, Usage};
 use crate::data::Split;
 use crate::environment::{self, Environment};
 use crate::images::Images;
+use crate::run::RunDir;
 use crate::tensorboard::TensorBoard;
 use crate::training::watch::{Bar, Watch};
 use crate::training::{Finished, Trainer};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::extractor::FeatureChoice;
-use crate::checkpoint::Which;
 use crate::config::Dataset;
+use crate::run::Which;
 
 /// Images per batch of a network; enough that it counts, few enough for any memory.
 const BATCHES: std::ops::RangeInclusive<i64> = 1..=4096;
