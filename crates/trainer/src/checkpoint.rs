@@ -9,15 +9,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::store::{ModuleStore, SafetensorsStore};
-use burn::tensor::Tensor;
 use hvae_model::Vae;
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
-use crate::files;
 use crate::metrics::EpochSums;
+use crate::{files, tensors};
 
 /// Version of the layout of a checkpoint, and the oldest that can be read.
 const FORMAT: u32 = 2;
@@ -131,8 +128,8 @@ impl Checkpoint {
         let moments = MOMENTS.into_iter().zip(moments);
         state.sha256.clear();
         for (file, module) in [(MODEL, model)].into_iter().chain(average).chain(moments) {
-            ensure!(is_finite(&module), "{file} would hold numbers that are not finite");
-            let bytes = to_bytes(&module)?;
+            ensure!(tensors::is_finite(&module), "{file} would hold numbers that are not finite");
+            let bytes = tensors::to_bytes(&module)?;
             state.sha256.insert(file.to_owned(), files::hex_sha256(&bytes));
             write(&folder.join(file), &bytes)?;
         }
@@ -169,13 +166,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-pub(crate) fn to_bytes(module: &Vae) -> Result<Vec<u8>> {
-    // Metadata come in no fixed order; without them equal tensors give equal files.
-    let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
-    store.collect_from(module).context("collecting tensors")?;
-    store.get_bytes().context("collecting tensors")
-}
-
 fn read_state(checkpoint: &Path) -> Result<TrainingState> {
     let path = checkpoint.join(STATE);
     let text =
@@ -196,12 +186,7 @@ fn read_state(checkpoint: &Path) -> Result<TrainingState> {
 }
 
 /// Reads the tensors of `file` into `module`: every one of them, none besides, all finite.
-fn load_module(
-    checkpoint: &Path,
-    file: &str,
-    state: &TrainingState,
-    mut module: Vae,
-) -> Result<Vae> {
+fn load_module(checkpoint: &Path, file: &str, state: &TrainingState, module: Vae) -> Result<Vae> {
     let path = checkpoint.join(file);
     let shown = path.display();
     let bytes = std::fs::read(&path).with_context(|| format!("reading {shown}"))?;
@@ -212,34 +197,15 @@ fn load_module(
         "{shown} has been altered or damaged: its SHA-256 is {found}, state.json says {}",
         expected.map_or("nothing about it", String::as_str)
     );
-    from_bytes(&path, bytes, &mut module)?;
-    Ok(module)
+    from_bytes(&path, bytes, module)
 }
 
-/// Reads the tensors in the `bytes` of the safetensors file `path` into `module`: every one of them,
-/// none besides, all finite.
-pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: &mut Vae) -> Result<()> {
+/// `module` with the tensors in the `bytes` of the safetensors file `path`: every one of them, none
+/// besides, all finite.
+pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: Vae) -> Result<Vae> {
     let shown = path.display();
-    let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
-    let result = store
-        .apply_to(module)
+    let module = tensors::from_bytes(bytes, module)
         .with_context(|| format!("{shown} does not fit the configuration of the run"))?;
-    ensure!(
-        result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
-        "{shown} does not fit the configuration of the run: {result}"
-    );
-    ensure!(is_finite(module), "{shown} holds numbers that are not finite");
-    Ok(())
-}
-
-pub(crate) fn is_finite<M: Module>(module: &M) -> bool {
-    struct Finite(bool);
-    impl ModuleVisitor for Finite {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0 &= param.val().is_finite().all().into_scalar::<bool>();
-        }
-    }
-    let mut finite = Finite(true);
-    module.visit(&mut finite);
-    finite.0
+    ensure!(tensors::is_finite(&module), "{shown} holds numbers that are not finite");
+    Ok(module)
 }

@@ -40,8 +40,8 @@ pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
              with --config, such as another run's config.toml"
         ),
     };
-    let mut model = training::new_model(&config, SIDE * SIDE, device)?;
-    checkpoint::from_bytes(&args.file, bytes, &mut model)?;
+    let model = training::new_model(&config, SIDE * SIDE, device)?;
+    let model = checkpoint::from_bytes(&args.file, bytes, model)?;
     let run = match new_target(&args.runs, args.name.as_deref())? {
         Target::Existing(run) => run,
         Target::New(path) => RunDir::create(&path, &config)?,
