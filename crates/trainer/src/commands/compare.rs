@@ -17,6 +17,9 @@ use crate::{files, report};
 
 use super::{Ended, eval, load, train};
 
+/// Seed of all that is drawn to score.
+const SEED: u64 = 0;
+
 /// The columns: heading, where the number stands in a row's JSON, digits after the point.
 const COLUMNS: [(&str, &str, usize); 12] = [
     ("parameters", "/parameters", 0),
@@ -104,7 +107,7 @@ fn row(
     device: &Device,
 ) -> Result<Value> {
     let trained = load(path, Which::Latest, device)?;
-    let scores = eval::score(&args.scores(path), global, device)?.value;
+    let scores = eval::score(&trained, &args.scores, SEED, global, device)?.value;
     let phases = |of: &str| {
         let one = |network| summary.last(&format!("/phases/{network}_{of}/sweeps"));
         Some(one("encoder")? + one("decoder")?)

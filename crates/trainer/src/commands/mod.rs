@@ -98,6 +98,7 @@ impl Global {
 /// A trained model with what it takes to use it.
 struct Trained {
     run: RunDir,
+    checkpoint: Which,
     model: Vae,
     config: RunConfig,
     phases: Phases,
@@ -109,7 +110,7 @@ fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let phases = Phases::new(&config.ep)?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, _) = run.load_model(which, fresh)?;
-    Ok(Trained { run, model, config, phases })
+    Ok(Trained { run, checkpoint: which, model, config, phases })
 }
 
 /// What a path's ending asks for.
