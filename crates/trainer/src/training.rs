@@ -24,6 +24,7 @@ use crate::run::RunDir;
 use crate::{interrupt, report};
 
 pub use evaluate::evaluate;
+pub(crate) use grids::decode_batches;
 pub use grids::{decode, sample};
 pub use history::{flat, read as history};
 pub use schedule::Schedule;

@@ -31,7 +31,7 @@ use hvae_model::{Phases, Vae};
 use crate::cli::{Cli, Command, Global};
 use crate::config::RunConfig;
 use crate::data::{Split, Verbosity};
-use crate::images::{Images, SIDE, download, upload};
+use crate::images::{Images, SIDE};
 use crate::run::{RunDir, Which};
 use crate::{device, environment, report, training};
 
@@ -162,12 +162,5 @@ fn means(trained: &Trained, images: &Images, most: usize) -> Result<Tensor<2>> {
 
 /// The images of `latents` (`[rows, latent]`), pixel after pixel, with values in `[0, 1]`.
 fn decoded(trained: &Trained, latents: &[f32], device: &Device) -> Result<Vec<f32>> {
-    let width = trained.model.latent();
-    let mut images = Vec::new();
-    for chunk in latents.chunks(training::EVALUATION_BATCH * width) {
-        let latents = upload(chunk.to_vec(), width, device);
-        let (batch, _) = trained.model.decode(latents, &trained.phases)?;
-        images.extend(download(batch.images.clamp(0.0, 1.0))?);
-    }
-    Ok(images)
+    training::decode(&trained.model, latents, &trained.phases, device)
 }
