@@ -56,11 +56,7 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     let table = markdown(&rows);
     report::result(&table);
     std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
-    let write = |name: &str, text: &str| {
-        files::write_atomically(&args.out.join(name), |file| {
-            Ok(std::io::Write::write_all(file, text.as_bytes())?)
-        })
-    };
+    let write = |name: &str, text: &str| files::write(&args.out.join(name), text);
     write("compare.md", &table)?;
     write("compare.csv", &csv(&rows))?;
     write("compare.json", &(serde_json::to_string_pretty(&rows)? + "\n"))?;
