@@ -35,7 +35,10 @@ pub struct RunsArgs {
 
 Without runs it trains compare-f-vae, compare-h-vae, ... under the presets of their kinds, or goes on
 with those that are there. The table goes to stdout and, as Markdown, CSV and JSON with a figure,
-to --out. Free and nudged sweeps are means per image, encoder and decoder together.")]
+to --out. Free and nudged sweeps are means per image, encoder and decoder together.
+
+Runs that are tested on different images are refused. Those that differ in their likelihood, in how
+many test images they have or in what they have learnt from are compared, with a warning.")]
 pub struct CompareArgs {
     /// Runs to compare [default: one of each kind, trained now]
     #[arg(value_name = "RUN")]
