@@ -7,16 +7,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::checkpoint::Which;
 use crate::config::Dataset;
 use crate::converge::args::ConvergeArgs;
 use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, LatentSource, WeightsArgs};
 use crate::phase::args::PhaseArgs;
+use crate::run::Which;
 use crate::tui::Ui;
 
 use pictures::{DenoiseArgs, InterpolateArgs, ManifoldArgs, RelaxArgs};
 use runs::{
-    CompareArgs, CompletionsArgs, ExportArgs, ImportArgs, ManArgs, ReportArgs, RunsArgs, ShowArgs,
+    CompareArgs, CompletionsArgs, ExportArgs, ImportArgs, ManArgs, NewRunArgs, ReportArgs,
+    RunsArgs, ShowArgs,
 };
 
 /// Train, sample and inspect Hopfield variational autoencoders.
@@ -145,18 +146,9 @@ pub struct TrainArgs {
     /// by equilibrium propagation.
     #[arg(long, value_name = "KIND", value_parser = ["h-vae", "th-vae", "dh-vae", "tdh-vae", "f-vae"])]
     pub model: Option<String>,
-    /// Folder that holds the runs
-    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
-    pub runs: PathBuf,
-    /// Name of the run's folder [default: the kind and the next free number, such as h-vae-001]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Configuration to start from, such as another run's config.toml
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Change one key of the configuration; may be given many times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    pub set: Vec<String>,
+    /// The run to make
+    #[command(flatten)]
+    pub new: NewRunArgs,
     /// Passes over the training images, in total [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub epochs: Option<u32>,
