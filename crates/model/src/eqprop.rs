@@ -37,6 +37,46 @@ pub struct Force {
     pub force: Tensor<2>,
 }
 
+/// The strength that a nudge came to have.
+///
+/// On a device that computes while the host goes on, `beta` stays a tensor there: to read it would
+/// make the host wait in the middle of a step.
+#[derive(Debug, Clone)]
+pub enum Beta {
+    /// Known to the host.
+    Host(f64),
+    /// On the device, `[1]`.
+    Device(Tensor<1>),
+}
+
+impl Beta {
+    /// `beta`; reads the device if it must.
+    pub fn value(&self) -> f64 {
+        match self {
+            Self::Host(beta) => *beta,
+            Self::Device(beta) => f64::from(hvae_solver::read(beta.clone())[0]),
+        }
+    }
+
+    /// `factor beta tensor`.
+    fn times(&self, tensor: Tensor<2>, factor: f64) -> Tensor<2> {
+        match self {
+            Self::Host(beta) => tensor.mul_scalar(factor * beta),
+            Self::Device(beta) => tensor * beta.clone().mul_scalar(factor).unsqueeze(),
+        }
+    }
+
+    /// `tensor / (factor beta)`.
+    fn divide<const D: usize>(&self, tensor: Tensor<D>, factor: f64) -> Tensor<D> {
+        match self {
+            Self::Host(beta) => tensor.mul_scalar(1.0 / (factor * beta)),
+            Self::Device(beta) => {
+                tensor * beta.clone().recip().mul_scalar(1.0 / factor).unsqueeze()
+            }
+        }
+    }
+}
+
 /// How strong a nudge is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Strength {
@@ -45,6 +85,8 @@ pub enum Strength {
     /// `beta` such that `c beta delta`, the push on the gained pre-activations of the nudged
     /// layers, has this root mean square over batch and units. Costs one read of the device.
     Size(f64),
+    /// The same, but `beta` stays on the device, which is not read.
+    SizeOnDevice(f64),
 }
 
 /// How the nudged phases are run.
@@ -69,10 +111,10 @@ pub struct EpGradient {
     pub biases: Vec<Option<Tensor<1>>>,
     /// The two states whose difference made the gradient: `s_a - s_b` per layer.
     difference: Vec<Option<Tensor<2>>>,
-    /// `beta_a - beta_b`.
+    /// `(beta_a - beta_b) / beta`.
     spread: f64,
     /// The nudging strength that was used.
-    pub beta: f64,
+    pub beta: Beta,
     /// How each sample of each nudged phase ended.
     pub outcomes: Vec<Outcome>,
 }
@@ -92,7 +134,7 @@ impl EpGradient {
         let mut difference = self.difference.clone();
         difference[k] = None;
         let field = network.field(k, &difference).expect("a clamped layer has a free neighbour");
-        field.mul_scalar(-1.0 / self.spread)
+        self.beta.divide(field, -self.spread)
     }
 
     /// The parameter gradients under their parameters' ids, as Burn's optimizers take them.
@@ -126,13 +168,13 @@ pub fn gradient(
     nudge: &Nudge,
 ) -> Result<EpGradient, ModelError> {
     let beta = beta(network, forces, nudge.strength)?;
-    let at = |beta: f64| {
-        let start = relaxation.clone();
-        forces.iter().fold(start, |r, f| r.nudged(f.layer, &f.force, beta))
+    let at = |sign: f64| {
+        let push = |f: &Force| beta.times(f.force.clone(), sign);
+        forces.iter().fold(relaxation.clone(), |r, f| r.pushed(f.layer, push(f)))
     };
     let (a, b, outcomes) = match nudge.nudging {
         Nudging::Centred => {
-            let both = at(beta).stacked(&at(-beta));
+            let both = at(1.0).stacked(&at(-1.0));
             let start = free.free.map(|s| Tensor::cat(vec![s.clone(), s], 0));
             let solution = both.relax(start, nudge.damping, &nudge.rule)?;
             let half = solution.state.batch() / 2;
@@ -140,17 +182,17 @@ pub fn gradient(
             (part(0), part(half), solution.outcomes)
         }
         Nudging::Positive => {
-            let solution = at(beta).relax(free.free.clone(), nudge.damping, &nudge.rule)?;
+            let solution = at(1.0).relax(free.free.clone(), nudge.damping, &nudge.rule)?;
             (solution.state, free.free.clone(), solution.outcomes)
         }
         Nudging::Negative => {
-            let solution = at(-beta).relax(free.free.clone(), nudge.damping, &nudge.rule)?;
+            let solution = at(-1.0).relax(free.free.clone(), nudge.damping, &nudge.rule)?;
             (free.free.clone(), solution.state, solution.outcomes)
         }
     };
-    let spread = if nudge.nudging == Nudging::Centred { 2.0 * beta } else { beta };
-    let contrast = contrast(network, relaxation, free, (&a, &b), spread);
-    Ok(EpGradient { beta, outcomes, ..contrast })
+    let spread = if nudge.nudging == Nudging::Centred { 2.0 } else { 1.0 };
+    let contrast = contrast(network, relaxation, free, (&a, &b), (beta, spread));
+    Ok(EpGradient { outcomes, ..contrast })
 }
 
 /// Smallest root mean square of a force that `beta` is fitted to: below it there is nothing to
@@ -162,17 +204,34 @@ fn beta(
     network: &HopfieldNetwork,
     forces: &[Force],
     strength: Strength,
-) -> Result<f64, ModelError> {
-    let (Strength::Beta(value) | Strength::Size(value)) = strength;
+) -> Result<Beta, ModelError> {
+    let (Strength::Beta(value) | Strength::Size(value) | Strength::SizeOnDevice(value)) = strength;
     crate::error::require(value.is_finite() && value > 0.0, "nudge", value, "must be positive")?;
-    let Strength::Size(size) = strength else { return Ok(value) };
+    let (square, units) = match strength {
+        Strength::Beta(beta) => return Ok(Beta::Host(beta)),
+        Strength::Size(_) | Strength::SizeOnDevice(_) => push(network, forces),
+    };
+    if matches!(strength, Strength::SizeOnDevice(_)) {
+        let size = square.div_scalar(units as f64).sqrt();
+        return Ok(Beta::Device(size.clamp_min(SMALLEST_FORCE).recip().mul_scalar(value)));
+    }
+    let mean_square = f64::from(hvae_solver::read(square)[0]) / units as f64;
+    beta_of_size(value, mean_square).map(Beta::Host)
+}
+
+/// The sum over batch and units of the squares of `c delta`, `[1]`, and how many there are.
+pub(crate) fn push(network: &HopfieldNetwork, forces: &[Force]) -> (Tensor<1>, usize) {
     let pushes = forces.iter().map(|f| {
         let gain = network.layers[f.layer].spec.gain;
         f.force.clone().square().sum().mul_scalar(gain * gain)
     });
-    let total: f32 = pushes.reduce(|a, b| a + b).map_or(0.0, Tensor::into_scalar);
     let units: usize = forces.iter().map(|f| f.force.dims().iter().product::<usize>()).sum();
-    let mean_square = f64::from(total) / units.max(1) as f64;
+    (pushes.reduce(|a, b| a + b).expect("a cost acts on a layer"), units.max(1))
+}
+
+/// `beta` such that `c beta delta` has the root mean square `size` where `c delta` has this mean
+/// square.
+pub(crate) fn beta_of_size(size: f64, mean_square: f64) -> Result<f64, ModelError> {
     if !mean_square.is_finite() {
         return Err(ModelError::NotFinite {
             what: "the force of the cost on the network".to_owned(),
@@ -193,7 +252,7 @@ fn contrast(
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
     (a, b): (&State, &State),
-    spread: f64,
+    (beta, spread): (Beta, f64),
 ) -> EpGradient {
     let count = network.layers.len();
     let (mut sum, mut difference) = (vec![None; count], vec![None; count]);
@@ -202,7 +261,7 @@ fn contrast(
         sum[k] = Some(s.clone() + t.clone());
         difference[k] = Some(s - t);
     }
-    let per_sample = -1.0 / (spread * a.batch() as f64);
+    let per_sample = -spread * a.batch() as f64;
     let product = |s: &Option<Tensor<2>>, t: &Option<Tensor<2>>| {
         Some(s.clone()?.transpose().matmul(t.clone()?))
     };
@@ -223,12 +282,12 @@ fn contrast(
                 (None, None) => None,
             }
         };
-        contrast.map_or_else(|| c.weight.val().zeros_like(), |t| t.mul_scalar(per_sample))
+        contrast.map_or_else(|| c.weight.val().zeros_like(), |t| beta.divide(t, per_sample))
     });
     let biases = network.layers.iter().zip(&difference).map(|(layer, d)| {
         layer.bias.as_ref()?;
-        Some(d.clone()?.sum_dim(0).squeeze_dim::<1>(0).mul_scalar(per_sample))
+        Some(beta.divide(d.clone()?.sum_dim(0).squeeze_dim::<1>(0), per_sample))
     });
     let (weights, biases) = (weights.collect(), biases.collect());
-    EpGradient { weights, biases, difference, spread, beta: spread, outcomes: Vec::new() }
+    EpGradient { weights, biases, difference, spread, beta, outcomes: Vec::new() }
 }

@@ -37,6 +37,9 @@ pub enum ModelError {
         /// What to do.
         remedy: String,
     },
+    /// Another worker of the same step has failed.
+    #[error("{0}")]
+    Worker(String),
     /// A solver setting is wrong.
     #[error(transparent)]
     Solver(#[from] SolverError),

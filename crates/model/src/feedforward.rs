@@ -49,22 +49,17 @@ impl Vae {
         kl_weight: f64,
         phases: &Phases,
     ) -> Result<TrainingStep, ModelError> {
-        let device = images.device().autodiff();
-        let traced = self.clone().map(&mut Trace(&device));
-        let lift = |t: Tensor<2>| Tensor::<2>::from_data(t.into_data(), &device);
-        let (images, noise) = (lift(images), lift(noise));
+        let traced = self.clone().map(&mut Trace);
+        let (images, noise) = (images.autodiff(), noise.autodiff());
         let reconstruction = traced.reconstruct(images, Some(noise), phases)?;
         let (error, divergence) = (reconstruction.error, reconstruction.posterior.divergence());
         let cost = error.clone().mul_scalar(0.5 * self.precision)
             + divergence.clone().mul_scalar(kl_weight);
         let gradients = GradientsParams::from_grads(cost.mean().backward(), &traced);
         let inner = |t: Tensor<1>| t.inner();
-        let [reconstruction_error, divergence] =
-            self.finite_means(inner(error), inner(divergence))?;
         Ok(TrainingStep {
             gradients,
-            reconstruction_error,
-            divergence,
+            losses: self.losses(inner(error), inner(divergence), phases)?,
             betas: None,
             outcomes: PhaseOutcomes::default(),
         })

@@ -50,15 +50,17 @@ mod feedforward;
 mod latent;
 pub mod modern;
 mod network;
+mod quiet;
 mod reference;
 mod relax;
 mod vae;
 
 pub use activation::Activation;
 pub use config::{EpConfig, Kind, VaeConfig};
-pub use eqprop::{EpGradient, Force, Nudge, Nudging, Strength, gradient};
+pub use eqprop::{Beta, EpGradient, Force, Nudge, Nudging, Strength, gradient};
 pub use error::ModelError;
 pub use latent::{LOG_VARIANCE_RANGE, Posterior};
 pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};
+pub use quiet::{Agreement, StepLosses};
 pub use relax::{Equilibrium, Relaxation, Role};
 pub use vae::{PhaseOutcomes, Phases, Reconstruction, TrainingStep, Vae};

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use hvae_solver::{FixedPointMap, Sweep};
 
 use crate::latent::Posterior;
@@ -25,10 +25,8 @@ impl Vae {
         kl_weight: f64,
         sweeps: usize,
     ) -> Result<GradientsParams, ModelError> {
-        let device = images.device().autodiff();
-        let lift = |t: Tensor<2>| Tensor::<2>::from_data(t.into_data(), &device);
-        let traced = self.clone().map(&mut Trace(&device));
-        let (images, noise) = (lift(images), lift(noise));
+        let traced = self.clone().map(&mut Trace);
+        let (images, noise) = (images.autodiff(), noise.autodiff());
         let [rows, _] = images.dims();
 
         let encoded = unroll(&traced.encoder_phase(images.clone())?, sweeps);
@@ -53,12 +51,11 @@ fn unroll(relaxation: &Relaxation<'_>, sweeps: usize) -> Vec<Tensor<2>> {
     state.into_components()
 }
 
-/// Copies every parameter to an autodiff device, as a leaf, with its id.
-pub(crate) struct Trace<'a>(pub(crate) &'a Device);
+/// Makes every parameter a leaf of a graph, under its id. Nothing leaves the device.
+pub(crate) struct Trace;
 
-impl ModuleMapper for Trace<'_> {
+impl ModuleMapper for Trace {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let copy = Tensor::<D>::from_data(param.val().into_data(), self.0);
-        Param::initialized(param.id, copy.require_grad())
+        Param::initialized(param.id, param.val().autodiff().require_grad())
     }
 }

@@ -95,9 +95,15 @@ impl<'n> Relaxation<'n> {
     ///
     /// When layer `k` is not free.
     #[must_use]
-    pub fn nudged(mut self, k: usize, force: &Tensor<2>, scale: f64) -> Self {
+    pub fn nudged(self, k: usize, force: &Tensor<2>, scale: f64) -> Self {
+        self.pushed(k, force.clone().mul_scalar(scale))
+    }
+
+    /// [`Self::nudged`], with `push = scale * force`.
+    #[must_use]
+    pub(crate) fn pushed(mut self, k: usize, push: Tensor<2>) -> Self {
         let component = self.component(k);
-        let drive = self.drive[component].tensor() - force.clone().mul_scalar(scale);
+        let drive = self.drive[component].tensor() - push;
         self.drive[component] = Drive::Tensor(drive);
         self
     }

@@ -1,13 +1,16 @@
 //! The VAE: two networks, their phases, and one training step.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use std::sync::Arc;
+
+use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use hvae_solver::{Outcome, StoppingRule};
 use rand::Rng;
 
-use crate::eqprop::{self, EpGradient, Force, Nudge, Strength};
+use crate::eqprop::{self, Beta, EpGradient, Force, Nudge, Strength};
 use crate::latent::Posterior;
+use crate::quiet::{Agreement, StepLosses};
 use crate::relax::{Equilibrium, Relaxation, Role};
 use crate::{EpConfig, HopfieldNetwork, Kind, Layer, ModelError, VaeConfig};
 
@@ -38,7 +41,9 @@ pub struct Vae {
 pub struct Phases {
     free: StoppingRule,
     damping: f64,
-    nudge: Nudge,
+    pub(crate) nudge: Nudge,
+    pub(crate) quiet: bool,
+    pub(crate) agreement: Option<Arc<dyn Agreement>>,
 }
 
 impl Phases {
@@ -77,7 +82,30 @@ impl Phases {
             free: rule(config.tolerance, config.free_sweeps)?,
             damping: config.damping,
             nudge,
+            quiet: false,
+            agreement: None,
         })
+    }
+
+    /// The same phases for a device that computes while the host goes on: batches stay whole,
+    /// nudging strengths and losses stay on the device, and it is read at convergence checks
+    /// alone. Numbers are the same up to rounding.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self.free = self.free.with_whole_batch();
+        self.nudge.rule = self.nudge.rule.with_whole_batch();
+        if let Strength::Size(size) = self.nudge.strength {
+            self.nudge.strength = Strength::SizeOnDevice(size);
+        }
+        self
+    }
+
+    /// The same phases for one of several workers, who nudge as `agreement` says.
+    #[must_use]
+    pub fn agreed(mut self, agreement: Arc<dyn Agreement>) -> Self {
+        self.agreement = Some(agreement);
+        self
     }
 }
 
@@ -99,12 +127,11 @@ pub struct PhaseOutcomes {
 pub struct TrainingStep {
     /// The gradient of the batch's mean cost, under the parameters' ids.
     pub gradients: GradientsParams,
-    /// Sum over pixels of `(x^ - x)^2` at the sampled latent, mean over the batch.
-    pub reconstruction_error: f64,
-    /// `KL(q(z|x) || p(z))` in nats, mean over the batch.
-    pub divergence: f64,
+    /// Sum over pixels of `(x^ - x)^2` at the sampled latent, and `KL(q(z|x) || p(z))` in nats;
+    /// means over the batch.
+    pub losses: StepLosses,
     /// Nudging strengths used in encoder and decoder; `None` without nudging.
-    pub betas: Option<[f64; 2]>,
+    pub betas: Option<[Beta; 2]>,
     /// How the phases ended.
     pub outcomes: PhaseOutcomes,
 }
@@ -269,24 +296,22 @@ impl Vae {
         let image = self.image_layer();
         let error = decoder_free.state(image) - images;
         let force = Force { layer: image, force: error.clone().mul_scalar(self.precision) };
-        let nudge = &phases.nudge;
+        let nudge = phases.nudge_for(&self.decoder, std::slice::from_ref(&force))?;
         let decoder =
-            eqprop::gradient(&self.decoder, &decoder_phase, &decoder_free, &[force], nudge)?;
+            eqprop::gradient(&self.decoder, &decoder_phase, &decoder_free, &[force], &nudge)?;
 
         let cost = decoder.input(&self.decoder, 0);
         let (mean, log_variance) = posterior.gradient(&cost, noise, kl_weight);
         let layer = self.mean_layer();
         let forces =
             [Force { layer, force: mean }, Force { layer: layer + 1, force: log_variance }];
+        let nudge = phases.nudge_for(&self.encoder, &forces)?;
         let encoder =
-            eqprop::gradient(&self.encoder, &encoder_phase, &encoder_free, &forces, nudge)?;
+            eqprop::gradient(&self.encoder, &encoder_phase, &encoder_free, &forces, &nudge)?;
 
-        let [reconstruction_error, divergence] =
-            self.finite_means(squared_error(error), posterior.divergence())?;
         Ok(TrainingStep {
             gradients: self.register(&encoder, &decoder),
-            reconstruction_error,
-            divergence,
+            losses: self.losses(squared_error(error), posterior.divergence(), phases)?,
             betas: Some([encoder.beta, decoder.beta]),
             outcomes: PhaseOutcomes {
                 encoder_free: encoder_free.outcomes,
@@ -356,48 +381,11 @@ impl Vae {
         Posterior { mean: free.state(layer), log_variance: free.state(layer + 1) }
     }
 
-    /// The batch means of reconstruction error and divergence: the one read of a step besides the
-    /// convergence checks. The sum of all parameters rides along, because a rectified unit can
-    /// hide a weight that is not finite from both.
-    pub(crate) fn finite_means(
-        &self,
-        error: Tensor<1>,
-        divergence: Tensor<1>,
-    ) -> Result<[f64; 2], ModelError> {
-        let device = error.device();
-        let mut sums = Sums(Vec::new());
-        self.visit(&mut sums);
-        let weights = Tensor::cat(sums.0, 0).sum().to_device(&device);
-        let means = Tensor::cat(vec![error.mean(), divergence.mean(), weights], 0);
-        let means: Vec<f32> = means.into_data().try_to_vec().expect("a float tensor here is f32");
-        let names = ["reconstruction error", "KL divergence", "sum of the weights"];
-        for (value, what) in means.iter().zip(names) {
-            if !value.is_finite() {
-                return Err(ModelError::NotFinite {
-                    what: what.to_owned(),
-                    remedy: "check the images for values outside [0, 1], or lower the learning \
-                             rate or the nudge"
-                        .to_owned(),
-                });
-            }
-        }
-        Ok([f64::from(means[0]), f64::from(means[1])])
-    }
-
     fn register(&self, encoder: &EpGradient, decoder: &EpGradient) -> GradientsParams {
         let mut gradients = GradientsParams::new();
         encoder.register(&self.encoder, &mut gradients);
         decoder.register(&self.decoder, &mut gradients);
         gradients
-    }
-}
-
-/// Collects the sum of every parameter.
-struct Sums(Vec<Tensor<1>>);
-
-impl ModuleVisitor for Sums {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(param.val().sum());
     }
 }
 

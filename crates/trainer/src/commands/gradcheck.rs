@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use hvae_model::{EpConfig, Kind, Phases, Vae};
+use hvae_model::{EpConfig, Kind, Vae};
 use hvae_solver::Termination;
 
 use crate::checkpoint::{RunDir, Which};
@@ -45,7 +45,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let nudges = if args.nudge.is_empty() { vec![config.ep.nudge] } else { args.nudge.clone() };
     for nudge in nudges {
         let ep = EpConfig { nudge, ..config.ep.clone() };
-        let phases = Phases::new(&ep).context("ep")?;
+        let phases = crate::device::phases(&ep, device).context("ep")?;
         let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
         let outcomes = &step.outcomes;
         let phases = [&outcomes.encoder_free, &outcomes.decoder_free];
