@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <run>/config.toml  metrics.jsonl  latest  best  samples/  reconstructions/
-//! <run>/step-00000469/{model.safetensors, moment1.safetensors, moment2.safetensors, state.json}
+//! <run>/step-00000469/{model.safetensors, ema.safetensors, moment1.safetensors,
+//!                      moment2.safetensors, state.json}
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,9 +22,11 @@ use crate::config::RunConfig;
 use crate::files;
 use crate::metrics::EpochSums;
 
-/// Version of the layout of a checkpoint.
-const FORMAT: u32 = 1;
+/// Version of the layout of a checkpoint, and the oldest that can be read.
+const FORMAT: u32 = 2;
+const OLDEST_FORMAT: u32 = 1;
 const MODEL: &str = "model.safetensors";
+const AVERAGE: &str = "ema.safetensors";
 const MOMENTS: [&str; 2] = ["moment1.safetensors", "moment2.safetensors"];
 const STATE: &str = "state.json";
 
@@ -48,10 +51,15 @@ pub struct TrainingState {
     pub step_in_epoch: usize,
     /// Optimizer steps, as the bias correction of Adam counts them.
     pub optimizer_steps: usize,
+    /// Evaluations since the lowest test loss.
+    #[serde(default)]
+    pub stale: usize,
     /// Sums over the epoch under way.
     pub sums: EpochSums,
-    /// Lowest test loss (negative ELBO) so far, and the step it belongs to.
-    pub best: Option<(f64, usize)>,
+    /// Lowest test losses (negative ELBO) so far and the steps they belong to, from the lowest; as
+    /// many as are kept.
+    #[serde(deserialize_with = "best_list")]
+    pub best: Vec<(f64, usize)>,
     /// The configuration, seed included.
     pub config: RunConfig,
     /// SHA-256 of each file of tensors.
@@ -63,8 +71,10 @@ pub struct TrainingState {
 pub struct Checkpoint {
     /// Weights.
     pub model: Vae,
-    /// First and second moments, each in the shape of the model.
-    pub moments: [Vae; 2],
+    /// Averaged weights, if the run has them.
+    pub average: Option<Vae>,
+    /// What the optimizer remembers, each in the shape of the model: at most two.
+    pub moments: Vec<Vae>,
     /// Where training stands.
     pub state: TrainingState,
 }
@@ -201,13 +211,15 @@ impl RunDir {
     ///
     /// When a file cannot be written; the checkpoints before are then untouched.
     pub fn save(&self, checkpoint: Checkpoint, keep: usize) -> Result<()> {
-        let Checkpoint { model, moments, mut state } = checkpoint;
+        let Checkpoint { model, average, moments, mut state } = checkpoint;
         VERSION.clone_into(&mut state.version);
         crate::COMMIT.clone_into(&mut state.commit);
         let name = step_name(state.step);
         let scratch = files::scratch_dir_in(&self.path)?;
-        let [first, second] = moments;
-        for (file, module) in [(MODEL, model), (MOMENTS[0], first), (MOMENTS[1], second)] {
+        let average = average.map(|average| (AVERAGE, average));
+        let moments = MOMENTS.into_iter().zip(moments);
+        state.sha256.clear();
+        for (file, module) in [(MODEL, model)].into_iter().chain(average).chain(moments) {
             ensure!(is_finite(&module), "{file} would hold numbers that are not finite");
             let bytes = to_bytes(&module)?;
             state.sha256.insert(file.to_owned(), files::hex_sha256(&bytes));
@@ -216,14 +228,14 @@ impl RunDir {
         let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
         write(&scratch.path().join(STATE), &json)?;
         files::publish_dir(scratch, &self.path.join(&name))?;
-        if let Some((_, step)) = state.best {
-            self.write_text("best", &format!("{}\n", step_name(step)))?;
+        if let Some((_, step)) = state.best.first() {
+            self.write_text("best", &format!("{}\n", step_name(*step)))?;
         }
         self.write_text("latest", &format!("{name}\n"))?;
         let mut steps = self.steps()?;
         steps.sort_unstable_by(|a, b| b.cmp(a));
-        let best = state.best.map(|(_, step)| step);
-        steps.iter().skip(keep).filter(|&&s| Some(s) != best).try_for_each(|&s| self.remove(s))
+        let best = |step: usize| state.best.iter().any(|&(_, s)| s == step);
+        steps.iter().skip(keep).filter(|&&s| !best(s)).try_for_each(|&s| self.remove(s))
     }
 
     /// Removes the checkpoints beyond `step`: those of a process that was killed before `latest`
@@ -283,7 +295,8 @@ impl RunDir {
         Ok(self.path.join(name))
     }
 
-    /// Loads weights into `model` from the newest or best checkpoint; returns where training stood.
+    /// Loads weights into `model` from the newest or best checkpoint, averaged ones if the run has
+    /// them; returns where training stood.
     ///
     /// # Errors
     ///
@@ -293,7 +306,9 @@ impl RunDir {
         let load = || {
             let path = self.checkpoint_path(which)?;
             let state = read_state(&path)?;
-            Ok((load_module(&path, MODEL, &state, model)?, state))
+            let averaged = state.config.training.ema_decay.is_some();
+            let file = if averaged { AVERAGE } else { MODEL };
+            Ok((load_module(&path, file, &state, model)?, state))
         };
         load().map_err(|error| self.with_others(error))
     }
@@ -312,18 +327,24 @@ impl RunDir {
         if names.len() > 1 { error.context(hint) } else { error }
     }
 
-    /// Loads the newest checkpoint whole; `like` gives the shapes.
+    /// Loads the newest checkpoint whole, with `moments` tensors of the optimizer; `like` gives the
+    /// shapes.
     ///
     /// # Errors
     ///
     /// As [`Self::load_model`].
-    pub fn load(&self, like: &Vae) -> Result<Checkpoint> {
+    pub fn load(&self, like: &Vae, moments: usize) -> Result<Checkpoint> {
         let load = || {
             let path = self.checkpoint_path(Which::Latest)?;
             let state = read_state(&path)?;
             let load = |file| load_module(&path, file, &state, like.clone());
-            let (model, moments) = (load(MODEL)?, [load(MOMENTS[0])?, load(MOMENTS[1])?]);
-            Ok(Checkpoint { model, moments, state })
+            let averaged = state.config.training.ema_decay.is_some();
+            Ok(Checkpoint {
+                model: load(MODEL)?,
+                average: averaged.then(|| load(AVERAGE)).transpose()?,
+                moments: MOMENTS.into_iter().take(moments).map(load).collect::<Result<_>>()?,
+                state,
+            })
         };
         load().map_err(|error| self.with_others(error))
     }
@@ -339,6 +360,15 @@ pub enum Which {
 }
 
 impl TrainingState {
+    /// Takes note of the test loss at this step: the `keep` lowest are remembered.
+    pub fn rank(&mut self, loss: f64, keep: usize) {
+        let improved = self.best.first().is_none_or(|&(lowest, _)| loss < lowest);
+        self.stale = if improved { 0 } else { self.stale + 1 };
+        let place = self.best.partition_point(|&(other, _)| other <= loss);
+        self.best.insert(place, (loss, self.step));
+        self.best.truncate(keep);
+    }
+
     /// The state of a run that has not begun.
     pub fn new(config: RunConfig) -> Self {
         Self {
@@ -349,12 +379,29 @@ impl TrainingState {
             epoch: 0,
             step_in_epoch: 0,
             optimizer_steps: 0,
+            stale: 0,
             sums: EpochSums::default(),
-            best: None,
+            best: Vec::new(),
             config,
             sha256: BTreeMap::new(),
         }
     }
+}
+
+/// Format 1 had the best checkpoint alone, or null.
+fn best_list<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(f64, usize)>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Best {
+        None,
+        One((f64, usize)),
+        Many(Vec<(f64, usize)>),
+    }
+    Ok(match Best::deserialize(from)? {
+        Best::None => Vec::new(),
+        Best::One(best) => vec![best],
+        Best::Many(all) => all,
+    })
 }
 
 fn step_name(step: usize) -> String {
@@ -379,13 +426,16 @@ fn read_state(checkpoint: &Path) -> Result<TrainingState> {
     let value: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     let format = value.get("format").and_then(serde_json::Value::as_u64);
+    let known = u64::from(OLDEST_FORMAT)..=u64::from(FORMAT);
     ensure!(
-        format == Some(u64::from(FORMAT)),
-        "{}: checkpoint format {}, but this program reads format {FORMAT}",
+        format.is_some_and(|format| known.contains(&format)),
+        "{}: checkpoint format {}, but this program reads formats {OLDEST_FORMAT} to {FORMAT}",
         path.display(),
         format.map_or("missing".to_owned(), |f| f.to_string())
     );
-    serde_json::from_value(value).with_context(|| format!("{} is damaged", path.display()))
+    let state: TrainingState = serde_json::from_value(value)
+        .with_context(|| format!("{} is damaged", path.display()))?;
+    Ok(TrainingState { format: FORMAT, ..state })
 }
 
 /// Reads the tensors of `file` into `module`: every one of them, none besides, all finite.

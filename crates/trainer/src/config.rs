@@ -6,6 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use hvae_model::{EpConfig, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::optimizer::OptimizerKind;
+use crate::training::Schedule;
+
 /// All that a run depends on besides data and code.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,16 +29,24 @@ pub struct RunConfig {
 /// |---|---|---|---|
 /// | `epochs` | 10 | passes over the training images, in total | >= 1 |
 /// | `batch_size` | 128 | images per step | >= 1 |
-/// | `learning_rate` | 2e-3 | Adam's, at its highest | > 0 |
+/// | `optimizer` | `adam` | what moves the weights | `adam`, `sgd` |
+/// | `momentum` | 0.9 | of `sgd` | in [0, 1) |
+/// | `learning_rate` | 2e-3 | at its highest | > 0 |
 /// | `visible_rate` | 3 | factor on the rate of the decoder's image layer, after division by its gain | > 0 |
 /// | `warmup_steps` | 200 | steps over which the learning rate rises linearly from 0 | >= 0 |
-/// | `decay_epochs` | 10 | epochs over which the learning rate falls along a cosine; then it stays | >= 1 |
+/// | `schedule` | `cosine` | how the learning rate falls then | `cosine`, `linear`, `constant` |
+/// | `decay_epochs` | 10 | epochs until the fall ends; then the rate stays | >= 1 |
 /// | `final_learning_rate` | 0.1 | share of `learning_rate` reached then | in [0, 1] |
 /// | `kl_weight` | 1 | weight of the KL divergence | >= 0 |
 /// | `kl_warmup_steps` | 0 | steps over which that weight rises linearly from 0 | >= 0 |
 /// | `clip_norm` | none | largest Euclidean norm of a step's gradient | > 0 |
+/// | `ema_decay` | none | decay per step of averaged weights, which then are the model; shorter at first | in (0, 1) |
 /// | `seed` | 1 | of weights, batch order and noise | |
+/// | `evaluate_every` | 1 | epochs between two evaluations on the test images; the last epoch always has one | >= 1 |
+/// | `patience` | none | evaluations without a lower test loss after which training ends | >= 1 |
+/// | `checkpoint_every` | none | steps between checkpoints within an epoch; each epoch ends with one | >= 1 |
 /// | `keep_checkpoints` | 3 | newest checkpoints kept, besides the best | >= 1 |
+/// | `keep_best` | 1 | checkpoints of lowest test loss kept | >= 1 |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingConfig {
@@ -43,13 +54,19 @@ pub struct TrainingConfig {
     pub epochs: usize,
     /// Images per step.
     pub batch_size: usize,
-    /// Adam's learning rate at its highest.
+    /// What moves the weights.
+    pub optimizer: OptimizerKind,
+    /// Momentum of [`OptimizerKind::Sgd`].
+    pub momentum: f64,
+    /// The learning rate at its highest.
     pub learning_rate: f64,
     /// Factor on the learning rate of the decoder's image layer, after division by its gain.
     pub visible_rate: f64,
     /// Steps over which the learning rate rises linearly from 0.
     pub warmup_steps: usize,
-    /// Epochs over which the learning rate falls.
+    /// How the learning rate falls then.
+    pub schedule: Schedule,
+    /// Epochs until the fall of the learning rate ends.
     pub decay_epochs: usize,
     /// Share of `learning_rate` reached then.
     pub final_learning_rate: f64,
@@ -60,10 +77,24 @@ pub struct TrainingConfig {
     /// Largest norm of a step's gradient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
+    /// Decay per step of averaged weights, which are evaluated, sampled and exported in place of
+    /// the last ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
     /// Seed of weights, batch order and noise.
     pub seed: u64,
+    /// Epochs between two evaluations.
+    pub evaluate_every: usize,
+    /// Evaluations without a lower test loss after which training ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// Steps between two checkpoints within an epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<usize>,
     /// Newest checkpoints kept, besides the best.
     pub keep_checkpoints: usize,
+    /// Checkpoints of lowest test loss kept.
+    pub keep_best: usize,
 }
 
 impl Default for TrainingConfig {
@@ -71,16 +102,24 @@ impl Default for TrainingConfig {
         Self {
             epochs: 10,
             batch_size: 128,
+            optimizer: OptimizerKind::Adam,
+            momentum: 0.9,
             learning_rate: 2e-3,
             visible_rate: 3.0,
             warmup_steps: 200,
+            schedule: Schedule::Cosine,
             decay_epochs: 10,
             final_learning_rate: 0.1,
             kl_weight: 1.0,
             kl_warmup_steps: 0,
             clip_norm: None,
+            ema_decay: None,
             seed: 1,
+            evaluate_every: 1,
+            patience: None,
+            checkpoint_every: None,
             keep_checkpoints: 3,
+            keep_best: 1,
         }
     }
 }
@@ -162,8 +201,14 @@ impl RunConfig {
     /// When a configuration has no TOML form.
     pub fn change_since(&self, other: &Self) -> Result<Option<String>> {
         let mut then = other.clone();
-        then.training.epochs = self.training.epochs;
-        then.training.keep_checkpoints = self.training.keep_checkpoints;
+        then.training = TrainingConfig {
+            epochs: self.training.epochs,
+            patience: self.training.patience,
+            checkpoint_every: self.training.checkpoint_every,
+            keep_checkpoints: self.training.keep_checkpoints,
+            keep_best: self.training.keep_best,
+            ..then.training
+        };
         let (now, then) = (toml::Table::try_from(self)?, toml::Table::try_from(&then)?);
         let empty = toml::Table::new();
         for (section, values) in &now {
@@ -191,7 +236,11 @@ impl RunConfig {
             ("epochs", t.epochs),
             ("batch_size", t.batch_size),
             ("decay_epochs", t.decay_epochs),
+            ("evaluate_every", t.evaluate_every),
+            ("patience", t.patience.unwrap_or(1)),
+            ("checkpoint_every", t.checkpoint_every.unwrap_or(1)),
             ("keep_checkpoints", t.keep_checkpoints),
+            ("keep_best", t.keep_best),
         ] {
             ensure!(
                 (1..=LARGEST_COUNT).contains(&value),
@@ -208,6 +257,15 @@ impl RunConfig {
             (0.0..=1.0).contains(&last),
             "training.final_learning_rate = {last}: must lie in [0, 1]"
         );
+        let momentum = t.momentum;
+        ensure!(
+            (0.0..1.0).contains(&momentum),
+            "training.momentum = {momentum}: must lie in [0, 1)"
+        );
+        if let Some(decay) = t.ema_decay {
+            let inside = decay > 0.0 && decay < 1.0;
+            ensure!(inside, "training.ema_decay = {decay}: must lie between 0 and 1, such as 0.999");
+        }
         let kl = t.kl_weight;
         ensure!(kl.is_finite() && kl >= 0.0, "training.kl_weight = {kl}: must be 0 or more");
         if let Some(norm) = t.clip_norm {
@@ -291,6 +349,14 @@ mod tests {
             ("training.learning_rate=-1", "training.learning_rate"),
             ("training.learning_rate=nan", "training.learning_rate"),
             ("training.epochs=0", "training.epochs"),
+            ("training.optimizer=lion", "lion"),
+            ("training.momentum=1", "training.momentum"),
+            ("training.schedule=steps", "steps"),
+            ("training.ema_decay=1", "training.ema_decay"),
+            ("training.evaluate_every=0", "training.evaluate_every"),
+            ("training.patience=0", "training.patience"),
+            ("training.checkpoint_every=0", "training.checkpoint_every"),
+            ("training.keep_best=0", "training.keep_best"),
             ("model.hidden=[]", "hidden"),
             ("model.visible_gain=0", "visible_gain"),
             ("ep.nudge=0", "nudge"),

@@ -5,7 +5,7 @@ use hvae_solver::{Outcome, Termination};
 use serde::{Deserialize, Serialize};
 
 /// Sums over the samples of one phase.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PhaseSums {
     samples: u64,
     sweeps: u64,
@@ -13,6 +13,9 @@ pub struct PhaseSums {
     /// Samples whose state was no longer finite; the others alone count below.
     not_finite: u64,
     residual: f64,
+    /// Number of samples by their sweeps.
+    #[serde(default)]
+    by_sweeps: Vec<u64>,
 }
 
 impl PhaseSums {
@@ -21,6 +24,10 @@ impl PhaseSums {
         for outcome in outcomes {
             self.samples += 1;
             self.sweeps += outcome.steps as u64;
+            if self.by_sweeps.len() <= outcome.steps {
+                self.by_sweeps.resize(outcome.steps + 1, 0);
+            }
+            self.by_sweeps[outcome.steps] += 1;
             self.converged += u64::from(outcome.termination == Termination::Converged);
             if outcome.residual.is_finite() {
                 self.residual += outcome.residual;
@@ -39,6 +46,7 @@ impl PhaseSums {
             not_finite: self.not_finite,
             residual: (self.samples > self.not_finite)
                 .then(|| self.residual / (self.samples - self.not_finite) as f64),
+            by_sweeps: self.by_sweeps.clone(),
         })
     }
 }
@@ -47,7 +55,7 @@ impl PhaseSums {
 const WARN_BELOW: f64 = 0.9;
 
 /// Means over the samples of one phase.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseMeans {
     /// Sweeps per sample.
     pub sweeps: f64,
@@ -57,6 +65,9 @@ pub struct PhaseMeans {
     pub not_finite: u64,
     /// Relative residual at the end, over the finite ones; none if there are none.
     pub residual: Option<f64>,
+    /// Histogram of the sweeps: entry `n` is the number of samples that took `n`.
+    #[serde(default)]
+    pub by_sweeps: Vec<u64>,
 }
 
 /// Sums over the steps of an epoch; part of a checkpoint, so that a resumed epoch reports what an
@@ -157,7 +168,7 @@ pub struct Losses {
 }
 
 /// Means of the phases of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phases {
     /// Encoder, image clamped.
     pub encoder_free: Option<PhaseMeans>,
@@ -188,11 +199,12 @@ pub struct EpochMetrics {
     /// Means over the epoch's training images, each seen before its own step, at samples of the
     /// posterior.
     pub train: Losses,
-    /// Over the test images: reconstruction at the posterior mean, ELBO at samples of it.
-    pub test: Losses,
+    /// Over the test images: reconstruction at the posterior mean, ELBO at samples of it. None in
+    /// an epoch without an evaluation.
+    pub test: Option<Losses>,
     /// How the phases of training ended.
     pub phases: Phases,
-    /// Loop gains on a batch of test images; none without feedback.
+    /// Loop gains on a batch of test images; none without feedback or evaluation.
     pub loop_gains: Option<LoopGains>,
     /// Mean norm of the gradients.
     pub gradient_norm: f64,
@@ -208,12 +220,12 @@ impl EpochMetrics {
     /// What a person should know before trusting the epoch: equilibria that were not reached.
     pub fn warning(&self) -> Option<String> {
         let phases = [
-            ("encoder, free", self.phases.encoder_free),
-            ("decoder, free", self.phases.decoder_free),
-            ("decoder, nudged", self.phases.decoder_nudged),
-            ("encoder, nudged", self.phases.encoder_nudged),
+            ("encoder, free", &self.phases.encoder_free),
+            ("decoder, free", &self.phases.decoder_free),
+            ("decoder, nudged", &self.phases.decoder_nudged),
+            ("encoder, nudged", &self.phases.encoder_nudged),
         ];
-        let worst = phases.iter().filter_map(|(name, p)| Some((name, (*p)?)));
+        let worst = phases.iter().filter_map(|(name, p)| Some((name, p.as_ref()?)));
         let (name, phase) = worst.min_by(|a, b| a.1.converged.total_cmp(&b.1.converged))?;
         if phase.not_finite > 0 {
             return Some(format!(
@@ -238,29 +250,32 @@ impl EpochMetrics {
 
     /// The line that a person reads.
     pub fn summary(&self, epochs: usize) -> String {
-        let phase = |p: Option<PhaseMeans>| {
-            p.map_or("-".to_owned(), |p| format!("{:.1} ({:.0}%)", p.sweeps, 100.0 * p.converged))
+        let phase = |p: &Option<PhaseMeans>| {
+            let shown = |p: &PhaseMeans| format!("{:.1} ({:.0}%)", p.sweeps, 100.0 * p.converged);
+            p.as_ref().map_or("-".to_owned(), shown)
         };
-        let dynamics = self.loop_gains.map_or(String::new(), |gains| {
+        let dynamics = self.phases.decoder_free.as_ref().map_or(String::new(), |_| {
             format!(
-                "sweeps (converged): encoder {} free {} nudged, decoder {} free {} nudged  \
-                 loop gain {:.2} {:.2}  ",
-                phase(self.phases.encoder_free),
-                phase(self.phases.encoder_nudged),
-                phase(self.phases.decoder_free),
-                phase(self.phases.decoder_nudged),
-                gains.encoder,
-                gains.decoder,
+                "sweeps (converged): encoder {} free {} nudged, decoder {} free {} nudged  ",
+                phase(&self.phases.encoder_free),
+                phase(&self.phases.encoder_nudged),
+                phase(&self.phases.decoder_free),
+                phase(&self.phases.decoder_nudged),
             )
         });
+        let gains = self.loop_gains.map_or(String::new(), |gains| {
+            format!("loop gain {:.2} {:.2}  ", gains.encoder, gains.decoder)
+        });
+        let test =
+            self.test.map_or(String::new(), |t| format!(" {:.2} test", t.reconstruction_error));
+        let losses = self.test.unwrap_or(self.train);
         format!(
-            "epoch {:>2}/{epochs}  reconstruction {:.2} train {:.2} test  KL {:.2}  ELBO {:.1}  \
-             {dynamics}{:.0} images/s  {:.0} s",
+            "epoch {:>2}/{epochs}  reconstruction {:.2} train{test}  KL {:.2}  ELBO {:.1}  \
+             {dynamics}{gains}{:.0} images/s  {:.0} s",
             self.epoch,
             self.train.reconstruction_error,
-            self.test.reconstruction_error,
-            self.test.divergence,
-            self.test.elbo,
+            losses.divergence,
+            losses.elbo,
             self.images_per_second,
             self.seconds,
         )

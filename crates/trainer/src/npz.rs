@@ -1,13 +1,14 @@
-//! Arrays in an `.npz` archive, as `numpy.load` reads them.
+//! Arrays in an `.npz` archive, as `numpy.load` reads and `numpy.savez` writes them.
 
 use std::collections::HashSet;
-use std::io::{Seek, Write};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, Write};
 use std::path::Path;
 
-use anyhow::{Context, ensure};
-use npyz::WriterBuilder;
-use npyz::npz::NpzWriter;
+use anyhow::{Context, bail, ensure};
+use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::zip::{CompressionMethod, DateTime, write::FileOptions};
+use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 
 use crate::files;
 
@@ -23,6 +24,13 @@ pub enum Array<'a> {
         shape: Vec<usize>,
         /// As many values as the shape holds.
         values: &'a [f32],
+    },
+    /// Double-precision numbers, `float64` in Python.
+    F64 {
+        /// The length of each axis.
+        shape: Vec<usize>,
+        /// As many values as the shape holds.
+        values: &'a [f64],
     },
     /// Bytes, `uint8` in Python.
     U8 {
@@ -81,6 +89,7 @@ impl Array<'_> {
     ) -> anyhow::Result<()> {
         match self {
             Self::F32 { shape, values } => append(archive, name, shape, values),
+            Self::F64 { shape, values } => append(archive, name, shape, values),
             Self::U8 { shape, values } => append(archive, name, shape, values),
             Self::I64 { shape, values } => append(archive, name, shape, values),
         }
@@ -116,6 +125,98 @@ fn entry_options(bytes: usize) -> FileOptions {
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default())
         .large_file(bytes >= LARGE_BYTES)
+}
+
+/// An array that was read: its values in row-major order and its shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The length of each axis.
+    pub shape: Vec<usize>,
+    /// As many values as the shape holds.
+    pub values: Values,
+}
+
+/// The values of an array, in the type that the file has them in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// `float32`.
+    F32(Vec<f32>),
+    /// `float64`.
+    F64(Vec<f64>),
+    /// `uint8`.
+    U8(Vec<u8>),
+    /// `int64`.
+    I64(Vec<i64>),
+}
+
+/// The names of the arrays in the `.npz` file `path`, sorted.
+///
+/// # Errors
+///
+/// When the file is no such archive.
+pub fn names(path: &Path) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<_> = open(path)?.array_names().map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Reads the array `name` of the `.npz` file `path`, compressed or not.
+///
+/// # Errors
+///
+/// When the file is no such archive, truncated, or has no such array of numbers.
+pub fn load(path: &Path, name: &str) -> anyhow::Result<Loaded> {
+    let limit = unpacked_limit(path)?;
+    let mut archive = open(path)?;
+    let read = || {
+        let array = archive.by_name(name)?.context("there is none")?;
+        parse(array, limit)
+    };
+    read().with_context(|| format!("the array `{name}` of {}", path.display()))
+}
+
+/// Reads the `.npy` file `path`.
+///
+/// # Errors
+///
+/// When the file is truncated or no array of numbers.
+pub fn load_npy(path: &Path) -> anyhow::Result<Loaded> {
+    let limit = unpacked_limit(path)?;
+    let read = || parse(NpyFile::new(BufReader::new(File::open(path)?))?, limit);
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn open(path: &Path) -> anyhow::Result<NpzArchive<BufReader<File>>> {
+    NpzArchive::open(path).with_context(|| format!("cannot read {} as a .npz", path.display()))
+}
+
+/// More bytes than a whole file of this length can hold, at the best ratio of its compression.
+fn unpacked_limit(path: &Path) -> anyhow::Result<u64> {
+    let length = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()));
+    Ok(length?.len().saturating_mul(1100))
+}
+
+/// `limit` is what the file can hold, so that a false header cannot ask for all memory.
+fn parse<R: Read>(array: NpyFile<R>, limit: u64) -> anyhow::Result<Loaded> {
+    let shape: Vec<usize> =
+        array.shape().iter().map(|&axis| usize::try_from(axis)).collect::<Result<_, _>>()?;
+    let DType::Plain(kind) = array.dtype() else { bail!("it holds records, not numbers") };
+    let bytes = shape
+        .iter()
+        .try_fold(kind.size_field(), |bytes, &axis| bytes.checked_mul(axis as u64))
+        .filter(|bytes| *bytes <= limit);
+    ensure!(bytes.is_some(), "its shape {shape:?} asks for more than the file holds");
+    // An axis of length 1 has no order.
+    let ordered = array.order() == Order::C || shape.iter().filter(|axis| **axis > 1).count() < 2;
+    ensure!(ordered, "it is in Fortran order; save it with numpy.ascontiguousarray");
+    let values = match (kind.type_char(), kind.size_field()) {
+        (TypeChar::Float, 4) => Values::F32(array.into_vec()?),
+        (TypeChar::Float, 8) => Values::F64(array.into_vec()?),
+        (TypeChar::Uint, 1) => Values::U8(array.into_vec()?),
+        (TypeChar::Int, 8) => Values::I64(array.into_vec()?),
+        _ => bail!("its type {kind} is none of float32, float64, uint8 and int64"),
+    };
+    Ok(Loaded { shape, values })
 }
 
 #[cfg(test)]

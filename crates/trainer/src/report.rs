@@ -57,6 +57,9 @@ pub fn error(error: &anyhow::Error) {
 pub struct Progress {
     name: String,
     total: usize,
+    /// Steps that were done before.
+    before: usize,
+    done: usize,
     started: Instant,
     spoken: Instant,
     bar: Option<ProgressBar>,
@@ -79,18 +82,32 @@ impl Progress {
         if let Ok(mut shared) = BAR.lock() {
             shared.clone_from(&bar);
         }
-        Self { name: name.to_owned(), total, started: now, spoken: now, bar }
+        let (before, name) = (done, name.to_owned());
+        Self { name, total, before, done, started: now, spoken: now, bar }
+    }
+
+    /// Steps per second so far.
+    pub fn per_second(&self) -> f64 {
+        let seconds = self.started.elapsed().as_secs_f64();
+        (self.done - self.before) as f64 / seconds.max(1e-9)
     }
 
     /// `done` steps are done; `message` is made only when it is shown.
     pub fn update(&mut self, done: usize, message: impl FnOnce() -> String) {
+        self.done = done.max(self.before);
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
             bar.set_message(message());
         } else if self.spoken.elapsed() >= LINE_INTERVAL {
             self.spoken = Instant::now();
+            let left = self.total.saturating_sub(done) as f64 / self.per_second().max(1e-9);
             let seconds = self.started.elapsed().as_secs();
-            line(&format!("{} {done}/{} after {seconds} s  {}", self.name, self.total, message()));
+            line(&format!(
+                "{} {done}/{} after {seconds} s, {left:.0} s to go  {}",
+                self.name,
+                self.total,
+                message()
+            ));
         }
     }
 }

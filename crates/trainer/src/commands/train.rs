@@ -10,6 +10,7 @@ use crate::cli::{DEFAULT_DATA_DIR, DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::RunConfig;
 use crate::data::Split;
 use crate::images::Images;
+use crate::training::watch::Bar;
 use crate::training::{Finished, Trainer};
 use crate::{interrupt, report};
 
@@ -56,6 +57,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     let doing =
         if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
     report::line(&format!("{doing} {shown}"));
+    trainer.watch(Box::new(Bar::default()));
     let finished = trainer.train()?;
     report::result(&shown);
     match finished {

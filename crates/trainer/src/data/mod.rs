@@ -1,6 +1,9 @@
-//! Labelled images: MNIST from its files, and a synthetic set that needs no download.
+//! Labelled images: MNIST from its files, folders and arrays, and a synthetic set that needs no
+//! download.
 
+pub mod arrays;
 mod fetch;
+pub mod folder;
 pub mod idx;
 mod mirror;
 pub mod mnist;
