@@ -264,7 +264,10 @@ impl RunConfig {
         );
         if let Some(decay) = t.ema_decay {
             let inside = decay > 0.0 && decay < 1.0;
-            ensure!(inside, "training.ema_decay = {decay}: must lie between 0 and 1, such as 0.999");
+            ensure!(
+                inside,
+                "training.ema_decay = {decay}: must lie between 0 and 1, such as 0.999"
+            );
         }
         let kl = t.kl_weight;
         ensure!(kl.is_finite() && kl >= 0.0, "training.kl_weight = {kl}: must be 0 or more");

@@ -168,7 +168,7 @@ pub fn names(path: &Path) -> anyhow::Result<Vec<String>> {
 pub fn load(path: &Path, name: &str) -> anyhow::Result<Loaded> {
     let limit = unpacked_limit(path)?;
     let mut archive = open(path)?;
-    let read = || {
+    let mut read = || {
         let array = archive.by_name(name)?.context("there is none")?;
         parse(array, limit)
     };

@@ -9,7 +9,9 @@ use crate::checkpoint::RunDir;
 use crate::cli::{DEFAULT_DATA_DIR, DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::RunConfig;
 use crate::data::Split;
+use crate::device::{self, open};
 use crate::images::Images;
+use crate::training::trace::Trace;
 use crate::training::watch::Bar;
 use crate::training::{Finished, Trainer};
 use crate::{interrupt, report};
@@ -21,7 +23,12 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         let (run, config) = resumed(path, args.epochs)?;
         (Target::Existing(run), config)
     } else {
-        let config = RunConfig::resolve(args.config.as_deref(), &overrides(args))?;
+        let mut changes = overrides(args);
+        if args.config.is_none() && !device::is_host(&device) {
+            // Whoever says otherwise, says so later.
+            changes.insert(0, format!("ep.check_every={}", device::QUIET_CHECK_EVERY));
+        }
+        let config = RunConfig::resolve(args.config.as_deref(), &changes)?;
         (new_target(args)?, config)
     };
     let load =
@@ -36,7 +43,12 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     };
     let shown = run.path().display().to_string();
     let toml = config.to_toml()?;
-    let mut trainer = Trainer::new(run.clone(), config, images, device)?;
+    let mut trainer = Trainer::new(run.clone(), config, images, device.clone())?;
+    if args.devices.len() > 1 {
+        let others = args.devices[1..].iter().map(|name| open(name, global.allow_software));
+        let devices: Result<Vec<_>> = std::iter::once(Ok(device)).chain(others).collect();
+        trainer.split_over(devices?)?;
+    }
     if resume {
         trainer.restore()?;
         run.write_text("config.toml", &toml)?;
@@ -58,6 +70,9 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
     report::line(&format!("{doing} {shown}"));
     trainer.watch(Box::new(Bar::default()));
+    if args.trace_device {
+        trainer.watch(Box::new(Trace::default()));
+    }
     let finished = trainer.train()?;
     report::result(&shown);
     match finished {
@@ -67,7 +82,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         }
         Finished::Interrupted => {
             let step = trainer.state().step;
-            let command = resume_command(global, &shown);
+            let command = resume_command(global, &args.devices, &shown);
             report::line(&format!("saved at step {step}; go on with: {command}"));
             Ok(Ended::Interrupted)
         }
@@ -75,11 +90,16 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
 }
 
 /// What to type to go on: this program as it was called, with the options that matter.
-fn resume_command(global: &Global, run: &str) -> String {
+fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "hvae".to_owned());
     let mut words = vec![program, "train".to_owned(), "--resume".to_owned(), run.to_owned()];
-    if global.device != DEFAULT_DEVICE {
+    if !devices.is_empty() {
+        words.extend(["--devices".to_owned(), devices.join(",")]);
+    } else if global.device != DEFAULT_DEVICE {
         words.extend(["--device".to_owned(), global.device.clone()]);
+    }
+    if global.allow_software {
+        words.push("--allow-software".to_owned());
     }
     if global.data_dir != Path::new(DEFAULT_DATA_DIR) {
         words.extend(["--data-dir".to_owned(), global.data_dir.display().to_string()]);

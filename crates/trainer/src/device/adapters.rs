@@ -62,7 +62,10 @@ impl Adapter {
             Ok(device)
         };
         fault::guard(open).with_context(|| {
-            format!("cannot use device '{name}' ({}); use --device cpu, or another driver", self.name)
+            format!(
+                "cannot use device '{name}' ({}); use --device cpu, or another driver",
+                self.name
+            )
         })
     }
 }

@@ -7,6 +7,8 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use anyhow::{Result, anyhow};
 
+/// Set to see panics themselves.
+const BACKTRACE: &str = "HVAE_BACKTRACE";
 /// The first panic since the last [`guard`] began: later ones, on other threads, follow from it.
 static FIRST: Mutex<Option<String>> = Mutex::new(None);
 /// The device in use, unless it is the CPU.
@@ -19,7 +21,7 @@ pub fn in_use(device: &str) {
 
 /// Runs `work`; a panic in it, or on a thread that it waits for, becomes an error of one sentence.
 ///
-/// With `RUST_BACKTRACE` set, panics are shown as well.
+/// With `HVAE_BACKTRACE` set, panics are shown as well, with backtraces if Rust is asked for them.
 ///
 /// # Errors
 ///
@@ -45,7 +47,7 @@ fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // A test that fails must say why.
-        let shown = cfg!(test) || std::env::var_os("RUST_BACKTRACE").is_some_and(|v| v != "0");
+        let shown = cfg!(test) || std::env::var_os(BACKTRACE).is_some();
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             first().get_or_insert_with(|| describe(info));
@@ -75,7 +77,7 @@ fn explain(message: &str) -> anyhow::Error {
     let Some(device) = device.as_deref() else {
         return anyhow!(
             "a fault in hvae itself: {message}. Files already written are whole; set \
-             RUST_BACKTRACE=1 to see more, and please report it"
+             {BACKTRACE}=1 to see more, and please report it"
         );
     };
     let lower = message.to_lowercase();

@@ -51,7 +51,9 @@ fn graphics() -> Vec<String> {
     use super::adapters;
 
     let mut lines = Vec::new();
-    let mut add = |name: &str, built: bool, found: &dyn Fn() -> Result<Vec<adapters::Adapter>, String>| {
+    let mut add = |name: &str,
+                   built: bool,
+                   found: &dyn Fn() -> Result<Vec<adapters::Adapter>, String>| {
         if !built {
             lines.push(missing(name));
             return;

@@ -23,7 +23,11 @@ pub(super) fn connect(address: &str, index: usize) -> Result<Device> {
         host = host.with_credential(token);
     }
     fault::guard(|| Ok(Device::remote_options(&host).device_index(index).init()?)).with_context(
-        || format!("cannot use device '{name}'; is `hvae serve` running there, under the same {TOKEN}?"),
+        || {
+            format!(
+                "cannot use device '{name}'; is `hvae serve` running there, under the same {TOKEN}?"
+            )
+        },
     )
 }
 

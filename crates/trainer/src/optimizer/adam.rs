@@ -47,8 +47,8 @@ impl Rule for AdamRule {
     ) -> (Tensor<1>, Vec<Tensor<1>>) {
         // Before the first step Burn makes the moments itself.
         let [first, second] = memory.try_into().expect("two moments, as `memory` says");
-        let before = (step > 1)
-            .then(|| AdamState::new(AdaptiveMomentumState::new(step - 1, first, second)));
+        let before =
+            (step > 1).then(|| AdamState::new(AdaptiveMomentumState::new(step - 1, first, second)));
         let (value, after) = self.0.step(rate, value, gradient, before);
         let moments = after.expect("Adam has a state after a step").momentum;
         (value, vec![moments.moment_1, moments.moment_2])
