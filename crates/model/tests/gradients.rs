@@ -19,7 +19,7 @@ use burn::tensor::{Device, Tensor};
 use common::{compare, distance, host, layer, rng, strengthen, uniform};
 use hvae_model::{
     Activation, EpConfig, Force, HopfieldNetwork, Kind, ModelError, Nudge, Nudging, Phases,
-    Relaxation, Role, Strength, Vae, VaeConfig, gradient,
+    Relaxation, Role, StepLosses, Strength, TrainingStep, Vae, VaeConfig, gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -349,4 +349,36 @@ fn an_image_of_another_size_is_refused() {
     let phases = Phases::new(&EpConfig::default()).unwrap();
     let wrong = Tensor::<2>::zeros([2, PIXELS + 1], &device);
     assert!(matches!(model.encode(wrong, &phases), Err(ModelError::Shape { .. })));
+}
+
+/// A quiet step leaves the device alone between checks, and comes to the same.
+#[test]
+fn a_quiet_step_is_the_same_step() {
+    let (images, noise) = data();
+    for kind in [Kind::HVae, Kind::FVae] {
+        let config = VaeConfig { kind, ..config(Activation::Relu, Activation::Sigmoid) };
+        let model = model(&config, &Device::flex());
+        let ep = EpConfig { tolerance: 1e-7, nudged_tolerance: 1e-7, ..EpConfig::default() };
+        let phases = Phases::new(&ep).unwrap();
+        let run = |p: &Phases| model.training_step(images.clone(), noise.clone(), 1.0, p).unwrap();
+        let (plain, quiet) = (run(&phases), run(&phases.clone().quiet()));
+        let StepLosses::Known(expected) = plain.losses else { panic!("read by a plain step") };
+        assert!(matches!(quiet.losses, StepLosses::OnDevice(_)));
+        let found = model.read_losses(&[&quiet.losses, &quiet.losses]).unwrap();
+        assert_eq!(found, [expected, expected]);
+        for (name, id, w, _) in parameters(&model) {
+            let pick = |step: &TrainingStep| match &w {
+                Some(_) => host(step.gradients.get::<2>(id).unwrap()),
+                None => host(step.gradients.get::<1>(id).unwrap()),
+            };
+            let (a, b) = (pick(&plain), pick(&quiet));
+            assert!(distance(&b, &a) < 1e-5, "{name}: {:e}", distance(&b, &a));
+        }
+        let betas = [&plain, &quiet].map(|step| step.betas.clone());
+        if let [Some(a), Some(b)] = betas {
+            for (a, b) in a.iter().zip(&b) {
+                assert!((a.value() / b.value() - 1.0).abs() < 1e-6);
+            }
+        }
+    }
 }
