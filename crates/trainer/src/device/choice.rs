@@ -30,7 +30,7 @@ pub enum Choice {
 }
 
 /// What `--device` can be.
-pub const FORMS: &str =
+const FORMS: &str =
     "auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i], remote:<host>:<port>[/i]";
 
 impl Choice {
