@@ -20,8 +20,10 @@ if ! has_driver && [ "$(uname)" = Linux ] && command -v apt-get >/dev/null; then
         echo "*** could not install it: wgpu is tested only if there is another adapter ***"
 fi
 
-# Few candidates per kernel: on a program the trials of all would take longer than the tests.
+# Few candidates per kernel and no search for fusions: on a program such as lavapipe the trials of
+# all would take longer than the tests. Set them to test a card as it is used.
 export CUBECL_AUTOTUNE_LEVEL=${CUBECL_AUTOTUNE_LEVEL:-minimal}
+export BURN_FUSION_MAX_EXPLORATIONS=${BURN_FUSION_MAX_EXPLORATIONS:-0}
 # Mesa's libraries complain without one.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
 

@@ -63,6 +63,11 @@ impl Activation {
         }
     }
 
+    /// Whether the range of `g` is bounded.
+    pub fn is_bounded(self) -> bool {
+        !matches!(self, Self::Identity | Self::Relu)
+    }
+
     /// Largest slope of `g`.
     pub fn max_slope(self) -> f64 {
         match self {

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::eqprop::Nudging;
+use crate::eqprop::{Nudging, Unconverged};
 use crate::error::require;
-use crate::{Activation, LayerSpec, ModelError};
+use crate::{Activation, LayerSpec, Likelihood, ModelError};
 
 /// Units of a layer at most: its weights to another such layer still fit a tensor's index.
 const LARGEST_LAYER: usize = 1 << 16;
+/// Standard deviation of a posterior at most: that of the largest log-variance.
+const LARGEST_SIGMA: f64 = 7.0;
 
 /// A member of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,17 +17,39 @@ const LARGEST_LAYER: usize = 1 << 16;
 pub enum Kind {
     /// Encoder and decoder are layered Hopfield networks, trained by equilibrium propagation.
     HVae,
-    /// The same layers without feedback, trained by backpropagation: the yardstick.
+    /// One layered Hopfield network, used both ways: tied.
+    ThVae,
+    /// Encoder and decoder are dense Hopfield networks: couplings between all layers and within.
+    DhVae,
+    /// One dense Hopfield network, used both ways.
+    TdhVae,
+    /// The layers of an H-VAE without feedback, trained by backpropagation: the yardstick.
     FVae,
 }
 
 impl Kind {
-    /// `h-vae` or `f-vae`.
+    /// All members, in the order in which they are compared.
+    pub const ALL: [Self; 5] = [Self::FVae, Self::HVae, Self::ThVae, Self::DhVae, Self::TdhVae];
+
+    /// Such as `h-vae`.
     pub fn name(self) -> &'static str {
         match self {
             Self::HVae => "h-vae",
+            Self::ThVae => "th-vae",
+            Self::DhVae => "dh-vae",
+            Self::TdhVae => "tdh-vae",
             Self::FVae => "f-vae",
         }
+    }
+
+    /// Whether one network both encodes and decodes.
+    pub fn is_tied(self) -> bool {
+        matches!(self, Self::ThVae | Self::TdhVae)
+    }
+
+    /// Whether there are couplings besides those from layer to layer.
+    pub fn is_dense(self) -> bool {
+        matches!(self, Self::DhVae | Self::TdhVae)
     }
 }
 
@@ -33,7 +57,7 @@ impl Kind {
 ///
 /// | setting | default | meaning | range |
 /// |---|---|---|---|
-/// | `kind` | `h-vae` | which member of the family | `h-vae`, `f-vae` |
+/// | `kind` | `h-vae` | which member of the family | `h-vae`, `th-vae`, `dh-vae`, `tdh-vae`, `f-vae` |
 /// | `hidden` | `[512]` | sizes of the hidden layers from the image to the latent; mirrored in the decoder | each >= 1 |
 /// | `latent` | 16 | latent dimensions | >= 1 |
 /// | `hidden_activation` | `relu` | the hidden layers | any [`Activation`] |
@@ -41,8 +65,13 @@ impl Kind {
 /// | `hidden_gain` | 30 | gain of a hidden layer over that of the one before it; the first has 1 | > 0 |
 /// | `visible_gain` | 30 | gain of the decoder's image layer over that of the last hidden layer | > 0 |
 /// | `latent_gain` | 30 | gain of the encoder's outputs over that of the last hidden layer | > 0 |
+/// | `image_amplitude` | 30 | of a tied network: how many times its value the image is held at when it is encoded | > 0 |
+/// | `latent_amplitude` | 30 | of a tied network: the same of the latent when it is decoded | > 0 |
+/// | `coupling_limit` | 0.5 | of dense and tied networks: largest strength of a coupling between layers that relax together, see [`crate::HopfieldNetwork::limit_couplings`] | > 0 |
+/// | `likelihood` | `gaussian` | `p(x given z)`; `bernoulli` takes the cross-entropy as cost | `gaussian`, `bernoulli` |
 /// | `precision` | 10 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
-/// | `initial_log_variance` | -2 | where `ln sigma^2` starts | finite |
+/// | `initial_log_variance` | -2 | where `ln sigma^2` starts | in [-10, 4] |
+/// | `sigma` | none | one fixed standard deviation of the posterior, instead of learning it | in (0, 7] |
 ///
 /// A layer's gain `c` divides its loop gain: with the same signal passed forward, the feedback to
 /// the layer before it is `c` times weaker. That layer's own gain multiplies it again, which is why
@@ -66,10 +95,21 @@ pub struct VaeConfig {
     pub visible_gain: f64,
     /// Gain of the encoder's outputs over that of the last hidden layer.
     pub latent_gain: f64,
-    /// `w` in the cost `w/2 |x^ - x|^2`.
+    /// How many times its value a tied network's image is held at when it is encoded.
+    pub image_amplitude: f64,
+    /// How many times its value a tied network's latent is held at when it is decoded.
+    pub latent_amplitude: f64,
+    /// Largest strength of couplings among layers that relax together; dense and tied models only.
+    pub coupling_limit: f64,
+    /// `p(x|z)`.
+    pub likelihood: Likelihood,
+    /// `w` in the cost `w/2 |x^ - x|^2` of the Gaussian likelihood.
     pub precision: f64,
     /// Where `ln sigma^2` starts.
     pub initial_log_variance: f64,
+    /// One fixed standard deviation of the posterior, instead of a learned one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sigma: Option<f64>,
 }
 
 impl Default for VaeConfig {
@@ -83,8 +123,13 @@ impl Default for VaeConfig {
             hidden_gain: 30.0,
             visible_gain: 30.0,
             latent_gain: 30.0,
+            image_amplitude: 30.0,
+            latent_amplitude: 30.0,
+            coupling_limit: 0.5,
+            likelihood: Likelihood::Gaussian,
             precision: 10.0,
             initial_log_variance: -2.0,
+            sigma: None,
         }
     }
 }
@@ -111,6 +156,9 @@ impl VaeConfig {
             ("hidden_gain", self.hidden_gain),
             ("visible_gain", self.visible_gain),
             ("latent_gain", self.latent_gain),
+            ("image_amplitude", self.image_amplitude),
+            ("latent_amplitude", self.latent_amplitude),
+            ("coupling_limit", self.coupling_limit),
         ] {
             require(gain.is_finite() && gain > 0.0, name, gain, "must be a positive number")?;
         }
@@ -125,52 +173,98 @@ impl VaeConfig {
         let image =
             matches!(visible, Activation::Sigmoid | Activation::HardSigmoid | Activation::Identity);
         let name = format!("{visible:?}").to_lowercase();
-        require(image, "visible_activation", name, "must be sigmoid, hard-sigmoid or identity")
-    }
-
-    /// The encoder's layers: image, hidden layers, means, log-variances.
-    pub(crate) fn encoder_layers(&self, pixels: usize) -> Vec<LayerSpec> {
-        let mut layers = vec![layer("image", pixels, Activation::Identity, 1.0, false)];
-        layers.extend(self.hidden_layers(self.hidden.iter().copied()));
-        for name in ["mean", "log_variance"] {
-            layers.push(layer(
-                name,
-                self.latent,
-                Activation::Identity,
-                self.outer(self.latent_gain),
-                true,
-            ));
+        require(image, "visible_activation", &name, "must be sigmoid, hard-sigmoid or identity")?;
+        let coin = self.likelihood == Likelihood::Bernoulli;
+        let fits = !coin || visible == Activation::Sigmoid;
+        require(fits, "visible_activation", &name, "the bernoulli likelihood needs sigmoid")?;
+        if let Some(sigma) = self.sigma {
+            let inside = sigma > 0.0 && sigma <= LARGEST_SIGMA;
+            require(inside, "sigma", sigma, "must be a positive number of at most 7")?;
         }
-        layers
+        Ok(())
     }
 
-    /// The decoder's layers: latent, hidden layers, image.
-    pub(crate) fn decoder_layers(&self, pixels: usize) -> Vec<LayerSpec> {
+    /// How many times its value layer `k` of a tied network is held at where it is clamped.
+    pub(crate) fn amplitude(&self, k: usize) -> f64 {
+        match k {
+            0 => self.image_amplitude,
+            k if k == self.hidden.len() + 1 => self.latent_amplitude,
+            _ => 1.0,
+        }
+    }
+
+    /// Layers of the network that encodes and the couplings through which signals pass: image,
+    /// hidden layers, means and, unless sigma is fixed, log-variances.
+    pub(crate) fn encoder(&self, pixels: usize) -> (Vec<LayerSpec>, Vec<(usize, usize)>) {
+        let hidden = self.hidden.len();
+        let mut couplings = chain(hidden + 1);
+        let image = match self.kind.is_tied() {
+            true => layer("image", pixels, self.visible_activation, self.visible_gain, true),
+            false => layer("image", pixels, Activation::Identity, 1.0, false),
+        };
+        let mut layers = vec![image];
+        layers.extend(self.hidden_layers(self.hidden.iter().copied()));
+        let gain = self.outer(self.latent_gain);
+        layers.push(layer("mean", self.latent, Activation::Identity, gain, true));
+        if self.sigma.is_none() {
+            layers.push(layer("log_variance", self.latent, Activation::Identity, gain, true));
+            couplings.push((hidden, hidden + 2));
+        }
+        (layers, couplings)
+    }
+
+    /// The same of the network that decodes: latent, hidden layers, image.
+    pub(crate) fn decoder(&self, pixels: usize) -> (Vec<LayerSpec>, Vec<(usize, usize)>) {
         let mut layers = vec![layer("latent", self.latent, Activation::Identity, 1.0, false)];
         layers.extend(self.hidden_layers(self.hidden.iter().rev().copied()));
-        layers.push(layer(
-            "image",
-            pixels,
-            self.visible_activation,
-            self.outer(self.visible_gain),
-            true,
-        ));
-        layers
+        let gain = self.outer(self.visible_gain);
+        layers.push(layer("image", pixels, self.visible_activation, gain, true));
+        (layers, chain(self.hidden.len() + 1))
+    }
+
+    /// What makes the encoder dense: every coupling besides the chain's between two layers, and
+    /// within every layer that ever relaxes.
+    pub(crate) fn extra_encoder_couplings(&self) -> Vec<(usize, usize)> {
+        let layers = self.hidden.len() + 2 + usize::from(self.sigma.is_none());
+        let relaxing = usize::from(!self.kind.is_tied());
+        all_but(layers, relaxing, &self.encoder(1).1)
+    }
+
+    /// What makes the decoder dense.
+    pub(crate) fn extra_decoder_couplings(&self) -> Vec<(usize, usize)> {
+        all_but(self.hidden.len() + 2, 1, &self.decoder(1).1)
     }
 
     fn hidden_layers(&self, sizes: impl Iterator<Item = usize>) -> impl Iterator<Item = LayerSpec> {
         sizes
             .enumerate()
-            .zip(std::iter::successors(Some(1.0), |gain| Some(gain * self.hidden_gain)))
+            .zip(std::iter::successors(Some(1.0), |gain| Some(gain * self.step())))
             .map(|((i, n), gain)| {
                 layer(&format!("hidden{}", i + 1), n, self.hidden_activation, gain, true)
             })
     }
 
-    /// The gain of a layer after the hidden ones, `gain` over that of the last of them.
-    pub(crate) fn outer(&self, gain: f64) -> f64 {
-        (1..self.hidden.len()).fold(gain, |gain, _| gain * self.hidden_gain)
+    /// The gain of a hidden layer over that of the one before it.
+    fn step(&self) -> f64 {
+        if self.kind.is_tied() { 1.0 } else { self.hidden_gain }
     }
+
+    /// The gain of a layer after the hidden ones, `gain` over that of the last of them.
+    fn outer(&self, gain: f64) -> f64 {
+        (1..self.hidden.len()).fold(gain, |gain, _| gain * self.step())
+    }
+}
+
+/// Couplings from each of `links + 1` layers to the next.
+fn chain(links: usize) -> Vec<(usize, usize)> {
+    (0..links).map(|k| (k, k + 1)).collect()
+}
+
+/// All pairs of `layers` layers, and all layers from `relaxing` on with themselves, without `couplings`.
+fn all_but(layers: usize, relaxing: usize, couplings: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    let pairs = (0..layers).flat_map(|k| (k..layers).map(move |l| (k, l)));
+    let wanted = |&(k, l): &(usize, usize)| k != l || k >= relaxing;
+    pairs.filter(wanted).filter(|pair| !couplings.contains(pair)).collect()
 }
 
 fn layer(name: &str, size: usize, activation: Activation, gain: f64, bias: bool) -> LayerSpec {
@@ -189,6 +283,7 @@ fn layer(name: &str, size: usize, activation: Activation, gain: f64, bias: bool)
 /// | `nudged_sweeps` | 15 | sweeps of a nudged phase at most | >= 1 |
 /// | `check_every` | 1 | sweeps between two looks at the residual | >= 1 |
 /// | `damping` | 0 | of every sweep | in [0, 1) |
+/// | `unconverged` | `use` | what becomes of samples that do not reach equilibrium | `use`, `drop` |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EpConfig {
@@ -210,6 +305,8 @@ pub struct EpConfig {
     pub check_every: usize,
     /// Damping of every sweep.
     pub damping: f64,
+    /// What becomes of samples that do not reach equilibrium.
+    pub unconverged: Unconverged,
 }
 
 impl Default for EpConfig {
@@ -223,6 +320,7 @@ impl Default for EpConfig {
             nudged_sweeps: 15,
             check_every: 1,
             damping: 0.0,
+            unconverged: Unconverged::Use,
         }
     }
 }

@@ -88,7 +88,7 @@ impl Drive {
 }
 
 /// Whether a tensor lives in host memory and outside any graph.
-fn is_plain_cpu(tensor: &Tensor<2>) -> bool {
+pub(crate) fn is_plain_cpu(tensor: &Tensor<2>) -> bool {
     let device = tensor.device();
     !device.is_autodiff() && device == Device::flex()
 }
@@ -161,7 +161,7 @@ fn sweep<G: Scalar>(values: &mut [f32], drive: &[f32], gain: f32, g: G) {
 /// whose remainder is below 6e-9. Adding 1.5 * 2^23 rounds to an integer and leaves it in the low
 /// bits, from where it is shifted into the exponent.
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;

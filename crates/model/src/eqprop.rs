@@ -2,7 +2,7 @@
 
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use hvae_solver::{Outcome, State, StoppingRule};
+use hvae_solver::{Outcome, State, StoppingRule, Termination};
 use serde::{Deserialize, Serialize};
 
 use crate::network::symmetrise;
@@ -42,6 +42,7 @@ pub struct Force {
 /// On a device that computes while the host goes on, `beta` stays a tensor there: to read it would
 /// make the host wait in the middle of a step.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
 pub enum Beta {
     /// Known to the host.
     Host(f64),
@@ -77,6 +78,30 @@ impl Beta {
     }
 }
 
+/// A cost `l(a_k)` of what drives layer `k`, `a_k = c_k (b_k + sum_l W_kl s_l + R_k s_k)`, read out
+/// beside the energy (as Laborieux et al. 2021, arXiv 2006.03824, do for a softmax).
+///
+/// The layers coupled with `k` feel the force `c_k W_kl dl/da`; the parameters beside `k` have,
+/// besides what equilibrium propagation finds, the direct gradient of the readout.
+#[derive(Debug, Clone)]
+pub struct Readout {
+    /// The layer.
+    pub layer: usize,
+    /// `dl/da_k` at the free equilibrium, `[batch, n_k]`.
+    pub error: Tensor<2>,
+}
+
+/// What becomes of samples that do not reach equilibrium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unconverged {
+    /// Their states are used as they are; the gradient is inexact by their residual.
+    Use,
+    /// They contribute nothing to the gradient of the network whose phase did not converge, and
+    /// hand nothing down.
+    Drop,
+}
+
 /// How strong a nudge is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Strength {
@@ -96,6 +121,8 @@ pub struct Nudge {
     pub strength: Strength,
     /// Which phases.
     pub nudging: Nudging,
+    /// What becomes of samples that do not reach equilibrium.
+    pub unconverged: Unconverged,
     /// Damping of the sweeps, in `[0, 1)`.
     pub damping: f64,
     /// When a nudged phase ends.
@@ -111,6 +138,8 @@ pub struct EpGradient {
     pub biases: Vec<Option<Tensor<1>>>,
     /// The two states whose difference made the gradient: `s_a - s_b` per layer.
     difference: Vec<Option<Tensor<2>>>,
+    /// What a readout adds to `dC/ds_k` per clamped layer, of the whole batch's every sample.
+    direct: Vec<Option<Tensor<2>>>,
     /// `(beta_a - beta_b) / beta`.
     spread: f64,
     /// The nudging strength that was used.
@@ -134,7 +163,23 @@ impl EpGradient {
         let mut difference = self.difference.clone();
         difference[k] = None;
         let field = network.field(k, &difference).expect("a clamped layer has a free neighbour");
-        self.beta.divide(field, -self.spread)
+        let gradient = self.beta.divide(field, -self.spread);
+        match &self.direct[k] {
+            Some(direct) => gradient + direct.clone(),
+            None => gradient,
+        }
+    }
+
+    /// The gradient of the sum of both costs, of one network used in two ways. What is known of
+    /// single phases and samples stays that of `self`.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let weights = self.weights.into_iter().zip(other.weights).map(|(a, b)| a + b);
+        let biases = self.biases.into_iter().zip(other.biases).map(|pair| match pair {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        });
+        Self { weights: weights.collect(), biases: biases.collect(), ..self }
     }
 
     /// The parameter gradients under their parameters' ids, as Burn's optimizers take them.
@@ -191,8 +236,109 @@ pub fn gradient(
         }
     };
     let spread = if nudge.nudging == Nudging::Centred { 2.0 } else { 1.0 };
-    let contrast = contrast(network, relaxation, free, (&a, &b), (beta, spread));
+    let kept = match nudge.unconverged {
+        Unconverged::Use => None,
+        Unconverged::Drop => converged(&free.outcomes, &outcomes, a.component(0)),
+    };
+    let contrast = contrast(network, relaxation, free, (&a, &b), (beta, spread), kept.as_ref());
     Ok(EpGradient { outcomes, ..contrast })
+}
+
+/// The gradient of the cost of a [`Readout`] by equilibrium propagation; otherwise as [`gradient`].
+///
+/// # Errors
+///
+/// As [`gradient`].
+pub fn readout_gradient(
+    network: &HopfieldNetwork,
+    relaxation: &Relaxation<'_>,
+    free: &Equilibrium,
+    readout: &Readout,
+    nudge: &Nudge,
+) -> Result<EpGradient, ModelError> {
+    let pull = Pull::new(network, readout);
+    let result = gradient(network, relaxation, free, &pull.forces(relaxation), nudge)?;
+    Ok(pull.complete(result, relaxation, free))
+}
+
+/// What a [`Readout`] asks of the network around its layer.
+pub(crate) struct Pull<'n> {
+    network: &'n HopfieldNetwork,
+    layer: usize,
+    /// `c_k dl/da_k`, `[batch, n_k]`.
+    pull: Tensor<2>,
+}
+
+impl<'n> Pull<'n> {
+    pub(crate) fn new(network: &'n HopfieldNetwork, readout: &Readout) -> Self {
+        let layer = readout.layer;
+        let pull = readout.error.clone().mul_scalar(network.layers[layer].spec.gain);
+        Self { network, layer, pull }
+    }
+
+    /// The force on layer `l`, if the two are coupled.
+    fn felt(&self, l: usize) -> Option<Tensor<2>> {
+        let mut only = vec![None; self.network.layers.len()];
+        only[self.layer] = Some(self.pull.clone());
+        self.network.field(l, &only)
+    }
+
+    /// The forces on the layers that relax.
+    pub(crate) fn forces(&self, relaxation: &Relaxation<'_>) -> Vec<Force> {
+        let free = relaxation.free_layers().iter();
+        free.filter_map(|&layer| Some(Force { layer, force: self.felt(layer)? })).collect()
+    }
+
+    /// Adds the direct gradient of the readout to `result`, which those forces gave.
+    pub(crate) fn complete(
+        self,
+        mut result: EpGradient,
+        relaxation: &Relaxation<'_>,
+        free: &Equilibrium,
+    ) -> EpGradient {
+        let (network, k) = (self.network, self.layer);
+        let [rows, _] = self.pull.dims();
+        let mean = self.pull.clone().div_scalar(rows as f64);
+        for (c, gradient) in network.couplings.iter().zip(&mut result.weights) {
+            let outer = |s: &Option<Tensor<2>>| Some(s.clone()?.transpose().matmul(mean.clone()));
+            let direct = if c.is_recurrent() && c.lower == k {
+                outer(&free.states[k]).map(symmetrise)
+            } else if c.upper == k {
+                outer(&free.states[c.lower])
+            } else if c.lower == k {
+                outer(&free.states[c.upper]).map(Tensor::transpose)
+            } else {
+                None
+            };
+            if let Some(direct) = direct {
+                *gradient = gradient.clone() + direct;
+            }
+        }
+        if let Some(gradient) = &mut result.biases[k] {
+            *gradient = gradient.clone() + mean.sum_dim(0).squeeze_dim::<1>(0);
+        }
+        for l in 0..network.layers.len() {
+            if free.states[l].is_some() && !relaxation.free_layers().contains(&l) {
+                result.direct[l] = self.felt(l);
+            }
+        }
+        result
+    }
+}
+
+/// 1 for every sample that converged in the free and in all its nudged phases, 0 for the others,
+/// `[batch, 1]`; `None` when all did, and nothing is sent to the device.
+fn converged(free: &[Outcome], nudged: &[Outcome], like: &Tensor<2>) -> Option<Tensor<2>> {
+    let done = |o: &Outcome| o.termination == Termination::Converged;
+    if free.iter().chain(nudged).all(done) {
+        return None;
+    }
+    let rows = free.len();
+    let kept = free.iter().enumerate().map(|(i, o)| {
+        let all = done(o) && nudged[i..].iter().step_by(rows).all(done);
+        f32::from(u8::from(all))
+    });
+    Some(hvae_solver::upload(kept.collect(), [rows, 1], &like.device()))
 }
 
 /// Smallest root mean square of a force that `beta` is fitted to: below it there is nothing to
@@ -207,9 +353,12 @@ fn beta(
 ) -> Result<Beta, ModelError> {
     let (Strength::Beta(value) | Strength::Size(value) | Strength::SizeOnDevice(value)) = strength;
     crate::error::require(value.is_finite() && value > 0.0, "nudge", value, "must be positive")?;
-    let (square, units) = match strength {
-        Strength::Beta(beta) => return Ok(Beta::Host(beta)),
-        Strength::Size(_) | Strength::SizeOnDevice(_) => push(network, forces),
+    if let Strength::Beta(beta) = strength {
+        return Ok(Beta::Host(beta));
+    }
+    // Without a force there is nothing to push, and any strength will do.
+    let Some((square, units)) = push(network, forces) else {
+        return beta_of_size(value, 0.0).map(Beta::Host);
     };
     if matches!(strength, Strength::SizeOnDevice(_)) {
         let size = square.div_scalar(units as f64).sqrt();
@@ -219,14 +368,15 @@ fn beta(
     beta_of_size(value, mean_square).map(Beta::Host)
 }
 
-/// The sum over batch and units of the squares of `c delta`, `[1]`, and how many there are.
-pub(crate) fn push(network: &HopfieldNetwork, forces: &[Force]) -> (Tensor<1>, usize) {
+/// The sum over batch and units of the squares of `c delta`, `[1]`, and how many there are; `None`
+/// without a force.
+pub(crate) fn push(network: &HopfieldNetwork, forces: &[Force]) -> Option<(Tensor<1>, usize)> {
     let pushes = forces.iter().map(|f| {
         let gain = network.layers[f.layer].spec.gain;
         f.force.clone().square().sum().mul_scalar(gain * gain)
     });
     let units: usize = forces.iter().map(|f| f.force.dims().iter().product::<usize>()).sum();
-    (pushes.reduce(|a, b| a + b).expect("a cost acts on a layer"), units.max(1))
+    Some((pushes.reduce(|a, b| a + b)?, units.max(1)))
 }
 
 /// `beta` such that `c beta delta` has the root mean square `size` where `c delta` has this mean
@@ -253,13 +403,24 @@ fn contrast(
     free: &Equilibrium,
     (a, b): (&State, &State),
     (beta, spread): (Beta, f64),
+    kept: Option<&Tensor<2>>,
 ) -> EpGradient {
     let count = network.layers.len();
     let (mut sum, mut difference) = (vec![None; count], vec![None; count]);
     for (component, &k) in relaxation.free_layers().iter().enumerate() {
         let (s, t) = (a.component(component).clone(), b.component(component).clone());
-        sum[k] = Some(s.clone() + t.clone());
-        difference[k] = Some(s - t);
+        let dims = t.dims();
+        let total = s.clone() + t.clone();
+        sum[k] = Some(match kept {
+            Some(kept) => total.mask_fill(kept.clone().equal_elem(0.0).expand(dims), 0.0),
+            None => total,
+        });
+        let change = s - t;
+        difference[k] = Some(match kept {
+            // A sample that is not finite must go, and 0 times NaN is NaN.
+            Some(kept) => change.mask_fill(kept.clone().equal_elem(0.0).expand(dims), 0.0),
+            None => change,
+        });
     }
     let per_sample = -spread * a.batch() as f64;
     let product = |s: &Option<Tensor<2>>, t: &Option<Tensor<2>>| {
@@ -289,5 +450,6 @@ fn contrast(
         Some(beta.divide(d.clone()?.sum_dim(0).squeeze_dim::<1>(0), per_sample))
     });
     let (weights, biases) = (weights.collect(), biases.collect());
-    EpGradient { weights, biases, difference, spread, beta, outcomes: Vec::new() }
+    let direct = vec![None; count];
+    EpGradient { weights, biases, difference, direct, spread, beta, outcomes: Vec::new() }
 }

@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use crate::phases::{PhaseOutcomes, Phases};
 use crate::reference::Trace;
-use crate::vae::{PhaseOutcomes, Phases, TrainingStep};
-use crate::{HopfieldNetwork, ModelError, Vae};
+use crate::{HopfieldNetwork, ModelError, TrainingStep, Vae};
 
 impl HopfieldNetwork {
     /// The states of all layers when signals pass once from the first, `input` (`[batch, n_0]`),
@@ -52,16 +52,13 @@ impl Vae {
         let traced = self.clone().map(&mut Trace);
         let (images, noise) = (images.autodiff(), noise.autodiff());
         let reconstruction = traced.reconstruct(images, Some(noise), phases)?;
-        let (error, divergence) = (reconstruction.error, reconstruction.posterior.divergence());
-        let cost = error.clone().mul_scalar(0.5 * self.precision)
-            + divergence.clone().mul_scalar(kl_weight);
+        let divergence = reconstruction.posterior.divergence();
+        let likelihood = reconstruction.log_likelihood;
+        let cost = divergence.clone().mul_scalar(kl_weight) - likelihood.clone();
         let gradients = GradientsParams::from_grads(cost.mean().backward(), &traced);
         let inner = |t: Tensor<1>| t.inner();
-        Ok(TrainingStep {
-            gradients,
-            losses: self.losses(inner(error), inner(divergence), phases)?,
-            betas: None,
-            outcomes: PhaseOutcomes::default(),
-        })
+        let error = inner(reconstruction.error);
+        let losses = self.losses([error, inner(likelihood), inner(divergence)], phases)?;
+        Ok(TrainingStep { gradients, losses, betas: None, outcomes: PhaseOutcomes::default() })
     }
 }

@@ -37,30 +37,43 @@
 //!
 //! [`Activation`] and [`HopfieldNetwork`] hold the energy; [`Relaxation`] its dynamics with some
 //! layers clamped; [`gradient`] the learning rule; [`Vae`] puts two networks together.
-//! [`modern`] holds the softmax networks, apart from the rest.
+//! [`modern`] holds the softmax networks, apart from the rest; [`classifier`] the layered networks
+//! whose convergence `hvae converge` measures.
 //! The crate opens no file, prints nothing and has no random numbers of its own.
 #![recursion_limit = "256"]
 
 mod activation;
+pub mod classifier;
 mod config;
 mod drive;
 mod eqprop;
 mod error;
 mod feedforward;
+mod inference;
 mod latent;
+mod likelihood;
 pub mod modern;
 mod network;
+mod phases;
 mod quiet;
 mod reference;
 mod relax;
+mod step;
 mod vae;
 
 pub use activation::Activation;
 pub use config::{EpConfig, Kind, VaeConfig};
-pub use eqprop::{Beta, EpGradient, Force, Nudge, Nudging, Strength, gradient};
+pub use eqprop::{
+    Beta, EpGradient, Force, Nudge, Nudging, Readout, Strength, Unconverged, gradient,
+    readout_gradient,
+};
 pub use error::ModelError;
+pub use inference::LatentGradient;
 pub use latent::{LOG_VARIANCE_RANGE, Posterior};
+pub use likelihood::{Decoding, Likelihood};
 pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};
+pub use phases::{PhaseOutcomes, Phases};
 pub use quiet::{Agreement, StepLosses};
 pub use relax::{Equilibrium, Relaxation, Role};
-pub use vae::{PhaseOutcomes, Phases, Reconstruction, TrainingStep, Vae};
+pub use step::TrainingStep;
+pub use vae::{Reconstruction, Vae};

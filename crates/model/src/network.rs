@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use crate::drive::is_plain_cpu;
 use crate::{Activation, ModelError};
 
 /// What a layer is: its size, nonlinearity and gain.
@@ -105,8 +106,7 @@ impl HopfieldNetwork {
             .map(|&(k, l)| {
                 let (lower, upper) = (k.min(l), k.max(l));
                 let (rows, columns) = (layers[lower].size, layers[upper].size);
-                let square = if layers[upper].activation == Activation::Relu { 6.0 } else { 1.0 };
-                let bound = (square / rows as f64).sqrt() / layers[upper].gain;
+                let bound = bound(&layers[lower], &layers[upper]);
                 let mut weight = uniform(rows * columns, bound, rng);
                 if lower == upper {
                     make_symmetric(&mut weight, rows);
@@ -174,15 +174,159 @@ impl HopfieldNetwork {
         field
     }
 
-    /// How much smaller than the others the learning rate of each parameter should be: the
-    /// inverse of the largest gain beside it, since `s = g(c (W s' + b))` moves `c` times as far.
-    pub fn learning_rate_scales(&self) -> Vec<(ParamId, f64)> {
+    /// What the nonlinearity of layer `k` is applied to, `c_k (b_k + sum_l W_kl s_l + R_k s_k)` over
+    /// the layers for which `states` has a tensor, `[batch, n_k]`.
+    ///
+    /// # Panics
+    ///
+    /// When no layer coupled with `k` has a state.
+    pub(crate) fn input(&self, k: usize, states: &[Option<Tensor<2>>]) -> Tensor<2> {
+        let layer = &self.layers[k];
+        let field = self.field(k, states).expect("a layer that is read has a neighbour");
+        let field = match &layer.bias {
+            Some(bias) => field + bias.val().unsqueeze(),
+            None => field,
+        };
+        field.mul_scalar(layer.spec.gain)
+    }
+
+    /// Number of independent parameters: of a symmetric matrix within a layer the part above the
+    /// diagonal.
+    pub fn parameters(&self) -> usize {
+        let weights = self.couplings.iter().map(|c| {
+            let [rows, columns] = c.weight.dims();
+            if c.is_recurrent() { rows * (rows - 1) / 2 } else { rows * columns }
+        });
+        let biases = self.layers.iter().filter(|l| l.bias.is_some()).map(|l| l.spec.size);
+        weights.chain(biases).sum()
+    }
+
+    /// Adds couplings whose weights are zero.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] as [`Self::new`].
+    pub fn add_couplings(
+        &mut self,
+        couplings: &[(usize, usize)],
+        device: &Device,
+    ) -> Result<(), ModelError> {
+        let there = self.couplings.iter().map(|c| (c.lower, c.upper));
+        let all: Vec<_> = there.chain(couplings.iter().copied()).collect();
+        let specs: Vec<_> = self.layers.iter().map(|l| l.spec.clone()).collect();
+        check(&specs, &all)?;
+        for &(k, l) in couplings {
+            let (lower, upper) = (k.min(l), k.max(l));
+            let zeros = Tensor::zeros([specs[lower].size, specs[upper].size], device);
+            self.couplings.push(Coupling { weight: Param::from_tensor(zeros), lower, upper });
+        }
+        Ok(())
+    }
+
+    /// Scales fresh weights, made by [`Self::new`] for signals from lower to upper layers, to the
+    /// geometric mean of what the two directions ask for. A layer that is clamped is held at
+    /// `amplitude` times its value.
+    pub(crate) fn balance(&mut self, amplitude: impl Fn(usize) -> f64) {
+        for c in &mut self.couplings {
+            let (from, to) = (&self.layers[c.lower].spec, &self.layers[c.upper].spec);
+            let made = bound(from, to);
+            let forward = made / amplitude(c.lower);
+            let backward = bound(to, from) / amplitude(c.upper);
+            let factor = (forward * backward).sqrt() / made;
+            c.weight = Param::from_tensor(c.weight.val().mul_scalar(factor));
+        }
+    }
+
+    /// Scales down every coupling between layers that have no bounds of their own, and every
+    /// coupling within a layer, so that its strength is at most `limit`:
+    ///
+    /// ```text
+    /// strength of W_kl: sqrt(c_k c_l) |W_kl|       strength of R_k: c_k max g_k' |R_k|
+    /// ```
+    ///
+    /// with spectral norms, by power iteration from a fixed start. With `n` layers of which each
+    /// is coupled to all, `limit < 1/n` makes the energy convex among them; larger ones leave it
+    /// to the residual to tell. A coupling with a layer of bounded range cannot take
+    /// the energy to minus infinity and is left alone: updating the two in turn descends. So is one
+    /// with a layer that never relaxes, to which there is no feedback.
+    ///
+    /// On a device that is not the CPU strengths stay there, and it is not read.
+    #[must_use]
+    pub fn limit_couplings(mut self, limit: f64, relaxes: impl Fn(usize) -> bool) -> Self {
+        for c in self.couplings.iter_mut().filter(|c| relaxes(c.lower) && relaxes(c.upper)) {
+            let (from, to) = (&self.layers[c.lower].spec, &self.layers[c.upper].spec);
+            let factor = if c.lower == c.upper {
+                from.gain * from.activation.max_slope()
+            } else if from.activation.is_bounded() || to.activation.is_bounded() {
+                continue;
+            } else {
+                (from.gain * to.gain).sqrt()
+            };
+            let (id, weight, mapper) = c.weight.clone().consume();
+            let norm = spectral_norm(weight.clone());
+            let weight = if is_plain_cpu(&weight) {
+                let strength = factor * f64::from(hvae_solver::read(norm)[0]);
+                if strength > limit { weight.mul_scalar(limit / strength) } else { weight }
+            } else {
+                let strength = norm.mul_scalar(factor).clamp_min(SMALLEST_STRENGTH);
+                let scale = strength.recip().mul_scalar(limit).clamp_max(1.0);
+                weight * scale.unsqueeze()
+            };
+            c.weight = Param::from_mapped_value(id, weight, mapper);
+        }
+        self
+    }
+
+    /// How much smaller than the others the learning rate of each parameter should be: the inverse
+    /// of how far it moves a layer's input, `a_k c_l` of a weight between layers `k` and `l` and
+    /// `c_k` of a bias, where a layer that is clamped is held at `a_k = amplitude(k)` times its value.
+    pub fn learning_rate_scales(&self, amplitude: impl Fn(usize) -> f64) -> Vec<(ParamId, f64)> {
         let gain = |k: usize| self.layers[k].spec.gain;
-        let weights =
-            self.couplings.iter().map(|c| (c.weight.id, gain(c.lower).max(gain(c.upper))));
+        let weights = self.couplings.iter().map(|c| {
+            let (k, l) = (c.lower, c.upper);
+            let reach =
+                if k == l { gain(k) } else { (amplitude(k) * gain(l)).max(amplitude(l) * gain(k)) };
+            (c.weight.id, reach)
+        });
         let biases = self.layers.iter().filter_map(|l| Some((l.bias.as_ref()?.id, l.spec.gain)));
         weights.chain(biases).map(|(id, gain)| (id, 1.0 / gain.max(1.0))).collect()
     }
+}
+
+/// Half the width of the interval in which weights from one layer to another start.
+fn bound(from: &LayerSpec, to: &LayerSpec) -> f64 {
+    let square = if to.activation == Activation::Relu { 6.0 } else { 1.0 };
+    (square / from.size as f64).sqrt() / to.gain
+}
+
+/// Strengths below are as good as none; their inverse must be finite in f32.
+const SMALLEST_STRENGTH: f64 = 1e-20;
+
+/// Steps of the power iteration below. It is run again and again while the matrix changes little.
+const POWER_STEPS: usize = 15;
+
+/// The largest singular value of `w`, from below, `[1]`.
+fn spectral_norm(w: Tensor<2>) -> Tensor<1> {
+    let [_, columns] = w.dims();
+    // 1 + sin(i)/2.
+    let mut v: Tensor<2> = if is_plain_cpu(&w) {
+        let start = (0..columns).map(|i| 1.0 + 0.5 * (i as f32).sin()).collect::<Vec<_>>();
+        Tensor::from_data(TensorData::new(start, [columns, 1]), &w.device())
+    } else {
+        let numbers = numbers(columns, &w.device()).sub_scalar(1.0);
+        numbers.sin().mul_scalar(0.5).add_scalar(1.0).reshape([columns, 1])
+    };
+    let length = |v: &Tensor<2>| v.clone().square().sum().sqrt().clamp_min(f32::MIN_POSITIVE);
+    for _ in 0..POWER_STEPS {
+        let image = w.clone().transpose().matmul(w.clone().matmul(v));
+        v = image.clone() / length(&image).unsqueeze();
+    }
+    length(&w.matmul(v))
+}
+
+/// The numbers from 1 to `count`, `[count]`, made on the device.
+fn numbers(count: usize, device: &Device) -> Tensor<1> {
+    Tensor::<1>::ones([count], device).cumsum(0)
 }
 
 fn check(layers: &[LayerSpec], couplings: &[(usize, usize)]) -> Result<(), ModelError> {
@@ -225,6 +369,9 @@ fn make_symmetric(matrix: &mut [f32], n: usize) {
 /// `(R + R')/2` with zero diagonal.
 pub(crate) fn symmetrise(r: Tensor<2>) -> Tensor<2> {
     let [n, _] = r.dims();
-    let off_diagonal = Tensor::<2>::eye(n, &r.device()).neg().add_scalar(1.0);
+    // Burn makes an identity on the host; this comes from the device.
+    let numbers = numbers(n, &r.device());
+    let apart = numbers.clone().reshape([n, 1]) - numbers.reshape([1, n]);
+    let off_diagonal = apart.not_equal_elem(0.0).float();
     (r.clone() + r.transpose()).mul_scalar(0.5) * off_diagonal
 }

@@ -5,15 +5,18 @@ use std::fmt::Debug;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
-use crate::eqprop::{self, Force, Nudge, Strength};
+use crate::eqprop::{self, EpGradient, Force, Nudge, Pull, Readout, Strength};
+use crate::relax::{Equilibrium, Relaxation};
 use crate::{HopfieldNetwork, ModelError, Phases, Vae};
 
-/// Reconstruction error and KL divergence of a step, means over its batch.
+/// The losses of a step, means over its batch, in this order: the sum over pixels of `(x^ - x)^2`
+/// and `ln p(x|z)` in nats, both at the sampled latent, and `KL(q(z|x) || p(z))` in nats.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
 pub enum StepLosses {
     /// Known to the host, and finite.
-    Known([f64; 2]),
-    /// Still on the device, `[2]`; see [`Vae::read_losses`].
+    Known([f64; 3]),
+    /// Still on the device, `[3]`; see [`Vae::read_losses`].
     OnDevice(Tensor<1>),
 }
 
@@ -31,19 +34,40 @@ pub trait Agreement: Debug + Send + Sync {
 }
 
 impl Phases {
-    /// The nudge for these forces on `network`, its strength agreed on if there is an
-    /// [`Agreement`].
-    pub(crate) fn nudge_for(
+    /// [`gradient`](crate::gradient) with the nudge of these phases.
+    pub(crate) fn gradient(
         &self,
         network: &HopfieldNetwork,
+        relaxation: &Relaxation<'_>,
+        free: &Equilibrium,
         forces: &[Force],
-    ) -> Result<Nudge, ModelError> {
+    ) -> Result<EpGradient, ModelError> {
+        let nudge = self.nudge_for(network, forces)?;
+        eqprop::gradient(network, relaxation, free, forces, &nudge)
+    }
+
+    /// [`readout_gradient`](crate::readout_gradient) with the nudge of these phases.
+    pub(crate) fn readout_gradient(
+        &self,
+        network: &HopfieldNetwork,
+        relaxation: &Relaxation<'_>,
+        free: &Equilibrium,
+        readout: &Readout,
+    ) -> Result<EpGradient, ModelError> {
+        let pull = Pull::new(network, readout);
+        let result = self.gradient(network, relaxation, free, &pull.forces(relaxation))?;
+        Ok(pull.complete(result, relaxation, free))
+    }
+
+    /// The nudge for these forces on `network`, its strength agreed on if there is an
+    /// [`Agreement`].
+    fn nudge_for(&self, network: &HopfieldNetwork, forces: &[Force]) -> Result<Nudge, ModelError> {
         let (Some(agreement), Strength::Size(size) | Strength::SizeOnDevice(size)) =
             (&self.agreement, self.nudge.strength)
         else {
             return Ok(self.nudge);
         };
-        let (square, units) = eqprop::push(network, forces);
+        let Some((square, units)) = eqprop::push(network, forces) else { return Ok(self.nudge) };
         let square = f64::from(hvae_solver::read(square)[0]);
         let [square, units] = agreement.sum([square, units as f64])?;
         let beta = eqprop::beta_of_size(size, square / units)?;
@@ -54,12 +78,12 @@ impl Phases {
 impl Vae {
     /// The losses of some steps, in one read of the device if any of them is still there. The sum
     /// of all parameters rides along, because a rectified unit can hide a weight that is not
-    /// finite from both.
+    /// finite from all of them.
     ///
     /// # Errors
     ///
     /// [`ModelError::NotFinite`] when a loss or a parameter is not a number.
-    pub fn read_losses(&self, steps: &[&StepLosses]) -> Result<Vec<[f64; 2]>, ModelError> {
+    pub fn read_losses(&self, steps: &[&StepLosses]) -> Result<Vec<[f64; 3]>, ModelError> {
         let pending: Vec<_> = steps
             .iter()
             .filter_map(|losses| match losses {
@@ -69,10 +93,10 @@ impl Vae {
             .collect();
         let mut read = if pending.is_empty() { Vec::new() } else { self.finite(pending)? };
         read.reverse();
-        let mut next = || read.pop().expect("two numbers were read of every pending step");
+        let mut next = || read.pop().expect("three numbers were read of every pending step");
         let known = |losses: &&StepLosses| match losses {
             StepLosses::Known(means) => *means,
-            StepLosses::OnDevice(_) => [next(), next()],
+            StepLosses::OnDevice(_) => [next(), next(), next()],
         };
         Ok(steps.iter().map(known).collect())
     }
@@ -85,8 +109,8 @@ impl Vae {
         means.push(Tensor::cat(sums.0, 0).sum().to_device(&device));
         let mut values = hvae_solver::read(Tensor::cat(means, 0));
         let weights = values.pop();
-        let names = ["reconstruction error", "KL divergence"].into_iter().cycle();
-        let named = values.iter().copied().zip(names);
+        let names = ["reconstruction error", "log-likelihood", "KL divergence"];
+        let named = values.iter().copied().zip(names.into_iter().cycle());
         for (value, what) in named.chain(weights.map(|w| (w, "sum of the weights"))) {
             if !value.is_finite() {
                 return Err(ModelError::NotFinite {
@@ -100,20 +124,20 @@ impl Vae {
         Ok(values.into_iter().map(f64::from).collect())
     }
 
-    /// The means of reconstruction error and divergence over the batch: read, and checked, unless
-    /// the device is to be left alone.
+    /// The means over the batch of reconstruction error, log-likelihood and divergence, given for
+    /// every sample: read, and checked, unless the device is to be left alone. That is the one read
+    /// of a step besides convergence checks and nudging strengths.
     pub(crate) fn losses(
         &self,
-        error: Tensor<1>,
-        divergence: Tensor<1>,
+        samples: [Tensor<1>; 3],
         phases: &Phases,
     ) -> Result<StepLosses, ModelError> {
-        let means = vec![error.mean(), divergence.mean()];
+        let means = samples.map(Tensor::mean).to_vec();
         if phases.quiet {
             return Ok(StepLosses::OnDevice(Tensor::cat(means, 0)));
         }
         let means = self.finite(means)?;
-        Ok(StepLosses::Known([means[0], means[1]]))
+        Ok(StepLosses::Known([means[0], means[1], means[2]]))
     }
 }
 

@@ -5,8 +5,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use hvae_solver::{FixedPointMap, Sweep};
 
-use crate::latent::Posterior;
-use crate::relax::Relaxation;
+use crate::network::symmetrise;
+use crate::relax::{Equilibrium, Relaxation};
 use crate::{ModelError, Vae};
 
 impl Vae {
@@ -27,28 +27,32 @@ impl Vae {
     ) -> Result<GradientsParams, ModelError> {
         let traced = self.clone().map(&mut Trace);
         let (images, noise) = (images.autodiff(), noise.autodiff());
-        let [rows, _] = images.dims();
 
-        let encoded = unroll(&traced.encoder_phase(images.clone())?, sweeps);
-        let outputs = encoded.len();
-        let posterior = Posterior {
-            mean: encoded[outputs - 2].clone(),
-            log_variance: encoded[outputs - 1].clone(),
-        };
-        let decoded = unroll(&traced.decoder_phase(posterior.sample(noise))?, sweeps);
-        let error = (decoded[decoded.len() - 1].clone() - images).square().sum();
-        let divergence = posterior.divergence().sum();
-        let cost = error.mul_scalar(0.5 * self.precision) + divergence.mul_scalar(kl_weight);
-        let gradients = cost.div_scalar(rows as f64).backward();
-        Ok(GradientsParams::from_grads(gradients, &traced))
+        let encoder = traced.encoder_phase(images.clone())?;
+        let posterior = traced.posterior(&unroll(&encoder, sweeps));
+        let decoder = traced.decoder_phase(posterior.sample(noise))?;
+        let decoded = traced.decoded(&unroll(&decoder, sweeps).states);
+        let cost = posterior.divergence().mul_scalar(kl_weight)
+            - traced.config.log_likelihood(&decoded, &images);
+        let gradients = cost.mean().backward();
+        let mut gradients = GradientsParams::from_grads(gradients, &traced);
+        for (_, network) in self.networks() {
+            for c in network.couplings.iter().filter(|c| c.is_recurrent()) {
+                // Of a symmetric matrix with zero diagonal only that part can change.
+                if let Some(gradient) = gradients.remove::<2>(c.weight.id) {
+                    gradients.register(c.weight.id, symmetrise(gradient));
+                }
+            }
+        }
+        Ok(gradients)
     }
 }
 
-/// The free layers after `sweeps` sweeps from the usual guess.
-fn unroll(relaxation: &Relaxation<'_>, sweeps: usize) -> Vec<Tensor<2>> {
+/// The states after `sweeps` sweeps from the usual guess.
+fn unroll(relaxation: &Relaxation<'_>, sweeps: usize) -> Equilibrium {
     let sweep = Sweep(relaxation.clone());
     let state = (0..sweeps).fold(relaxation.guess(), |state, _| sweep.apply(&state));
-    state.into_components()
+    relaxation.equilibrium(state, Vec::new())
 }
 
 /// Makes every parameter a leaf of a graph, under its id. Nothing leaves the device.

@@ -150,16 +150,17 @@ impl<'n> Relaxation<'n> {
         damping: f64,
         rule: &StoppingRule,
     ) -> Result<Equilibrium, ModelError> {
-        Ok(self.equilibrium(self.relax(self.guess(), damping, rule)?))
+        let solution = self.relax(self.guess(), damping, rule)?;
+        Ok(self.equilibrium(solution.state, solution.outcomes))
     }
 
-    /// The states of all layers, from a solution of the free ones.
-    pub(crate) fn equilibrium(&self, solution: Solution) -> Equilibrium {
+    /// The states of all layers, from those of the free ones.
+    pub(crate) fn equilibrium(&self, free: State, outcomes: Vec<Outcome>) -> Equilibrium {
         let mut states = self.clamped.clone();
-        for (&k, state) in self.free.iter().zip(solution.state.components()) {
+        for (&k, state) in self.free.iter().zip(free.components()) {
             states[k] = Some(state.clone());
         }
-        Equilibrium { states, outcomes: solution.outcomes, free: solution.state }
+        Equilibrium { states, outcomes, free }
     }
 
     /// The gain of one linearised sweep about `state`, for every sample, `[batch]`.

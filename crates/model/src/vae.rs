@@ -1,139 +1,65 @@
-//! The VAE: two networks, their phases, and one training step.
-
-use std::sync::Arc;
+//! The VAE: its networks in their two uses, encoding and decoding.
 
 use burn::module::{Module, Param, ParamId};
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use hvae_solver::{Outcome, StoppingRule};
+use hvae_solver::Outcome;
 use rand::Rng;
 
-use crate::eqprop::{self, Beta, EpGradient, Force, Nudge, Strength};
+use crate::eqprop::EpGradient;
 use crate::latent::Posterior;
-use crate::quiet::{Agreement, StepLosses};
+use crate::likelihood::{Decoding, squared_error};
+use crate::phases::{PhaseOutcomes, Phases};
 use crate::relax::{Equilibrium, Relaxation, Role};
-use crate::{EpConfig, HopfieldNetwork, Kind, Layer, ModelError, VaeConfig};
+use crate::{HopfieldNetwork, Kind, Layer, Likelihood, ModelError, VaeConfig};
 
-/// A variational autoencoder whose encoder and decoder are Hopfield networks (H-VAE; after
-/// Van Der Meersch et al. 2023, arXiv 2311.15047).
+/// A variational autoencoder made of Hopfield networks (after Van Der Meersch et al. 2023, arXiv
+/// 2311.15047).
 ///
-/// Encoder: the image is clamped, the hidden layers relax together with the means and
-/// log-variances of the posterior. Decoder: the latent is clamped, the hidden layers relax
-/// together with the image.
+/// Encoding: the image is clamped, the hidden layers relax together with the means and
+/// log-variances of the posterior. Decoding: the latent is clamped, the hidden layers relax
+/// together with the image. Separate models have a network for each; a tied one has a single
+/// network that is used both ways, without its log-variances when it decodes.
 ///
-/// As an F-VAE ([`Kind::FVae`]) it has the same layers and parameters, but signals pass through
-/// them once, without feedback, and its gradients come from backpropagation.
+/// As an F-VAE ([`Kind::FVae`]) it has the layers and parameters of an H-VAE, but signals pass
+/// through them once, without feedback, and its gradients come from backpropagation.
 #[derive(Module, Debug)]
 pub struct Vae {
-    /// Layers `image`, `hidden1..`, `mean`, `log_variance`.
+    /// Layers `image`, `hidden1..`, `mean` and, unless sigma is fixed, `log_variance`.
     pub encoder: HopfieldNetwork,
-    /// Layers `latent`, `hidden1..`, `image`.
-    pub decoder: HopfieldNetwork,
-    /// Weight `w` of the reconstruction cost `w/2 |x^ - x|^2`.
-    pub precision: f64,
-    /// Which member of the family.
+    /// Layers `latent`, `hidden1..`, `image`; none when the encoder is used both ways.
+    pub decoder: Option<HopfieldNetwork>,
+    /// What it is.
     #[module(skip)]
-    pub kind: Kind,
+    pub config: VaeConfig,
 }
 
-/// When and how a phase is run, checked.
-#[derive(Debug, Clone)]
-pub struct Phases {
-    free: StoppingRule,
-    damping: f64,
-    pub(crate) nudge: Nudge,
-    pub(crate) quiet: bool,
-    pub(crate) agreement: Option<Arc<dyn Agreement>>,
+/// A network in one of its uses: what is clamped and what is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Use<'v> {
+    pub(crate) network: &'v HopfieldNetwork,
+    input: usize,
+    pub(crate) output: usize,
+    /// The clamped layer is held at so many times its value.
+    amplitude: f64,
+    absent: Option<usize>,
 }
 
-impl Phases {
-    /// The phases of `config`.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Setting`] or [`ModelError::Solver`], naming the setting.
-    pub fn new(config: &EpConfig) -> Result<Self, ModelError> {
-        let positive = config.nudge.is_finite() && config.nudge > 0.0;
-        crate::error::require(positive, "nudge", config.nudge, "must be a positive number")?;
-        for (name, sweeps) in [
-            ("free_sweeps", config.free_sweeps),
-            ("nudged_sweeps", config.nudged_sweeps),
-            ("check_every", config.check_every),
-        ] {
-            crate::error::require(sweeps >= 1, name, sweeps, "must be at least 1")?;
+impl<'v> Use<'v> {
+    fn phase(&self, input: Tensor<2>) -> Result<Relaxation<'v>, ModelError> {
+        let is_one = (self.amplitude - 1.0).abs() < f64::EPSILON;
+        let input = if is_one { input } else { input.mul_scalar(self.amplitude) };
+        let mut roles = vec![Role::Free; self.network.layers.len()];
+        roles[self.input] = Role::Clamped(input);
+        if let Some(layer) = self.absent {
+            roles[layer] = Role::Absent;
         }
-        for (name, tolerance) in
-            [("tolerance", config.tolerance), ("nudged_tolerance", config.nudged_tolerance)]
-        {
-            let valid = tolerance.is_finite() && tolerance >= 0.0;
-            crate::error::require(valid, name, tolerance, "must be 0 or more")?;
-        }
-        hvae_solver::Damped::new(config.damping)?;
-        let rule = |tolerance, sweeps| {
-            StoppingRule::new(tolerance, sweeps)?.with_check_every(config.check_every)
-        };
-        let nudge = Nudge {
-            strength: Strength::Size(config.nudge),
-            nudging: config.nudging,
-            damping: config.damping,
-            rule: rule(config.nudged_tolerance, config.nudged_sweeps)?,
-        };
-        Ok(Self {
-            free: rule(config.tolerance, config.free_sweeps)?,
-            damping: config.damping,
-            nudge,
-            quiet: false,
-            agreement: None,
-        })
+        Relaxation::new(self.network, roles)
     }
 
-    /// The same phases for a device that computes while the host goes on: batches stay whole,
-    /// nudging strengths and losses stay on the device, and it is read at convergence checks
-    /// alone. Numbers are the same up to rounding.
-    #[must_use]
-    pub fn quiet(mut self) -> Self {
-        self.quiet = true;
-        self.free = self.free.with_whole_batch();
-        self.nudge.rule = self.nudge.rule.with_whole_batch();
-        if let Strength::Size(size) = self.nudge.strength {
-            self.nudge.strength = Strength::SizeOnDevice(size);
-        }
-        self
+    /// `dC/d(input)` of every sample.
+    pub(crate) fn input_gradient(&self, gradient: &EpGradient) -> Tensor<2> {
+        gradient.input(self.network, self.input).mul_scalar(self.amplitude)
     }
-
-    /// The same phases for one of several workers, who nudge as `agreement` says.
-    #[must_use]
-    pub fn agreed(mut self, agreement: Arc<dyn Agreement>) -> Self {
-        self.agreement = Some(agreement);
-        self
-    }
-}
-
-/// How each sample of each phase of a step ended.
-#[derive(Debug, Clone, Default)]
-pub struct PhaseOutcomes {
-    /// Encoder, image clamped.
-    pub encoder_free: Vec<Outcome>,
-    /// Decoder, latent clamped.
-    pub decoder_free: Vec<Outcome>,
-    /// Decoder with the reconstruction cost; with centred nudging both signs.
-    pub decoder_nudged: Vec<Outcome>,
-    /// Encoder with the cost handed down; with centred nudging both signs.
-    pub encoder_nudged: Vec<Outcome>,
-}
-
-/// The gradients of one step and what was seen on the way.
-#[derive(Debug)]
-pub struct TrainingStep {
-    /// The gradient of the batch's mean cost, under the parameters' ids.
-    pub gradients: GradientsParams,
-    /// Sum over pixels of `(x^ - x)^2` at the sampled latent, and `KL(q(z|x) || p(z))` in nats;
-    /// means over the batch.
-    pub losses: StepLosses,
-    /// Nudging strengths used in encoder and decoder; `None` without nudging.
-    pub betas: Option<[Beta; 2]>,
-    /// How the phases ended.
-    pub outcomes: PhaseOutcomes,
 }
 
 /// An image batch, its posterior and reconstruction.
@@ -145,12 +71,18 @@ pub struct Reconstruction {
     pub images: Tensor<2>,
     /// Sum over pixels of `(x^ - x)^2` per sample, `[batch]`.
     pub error: Tensor<1>,
+    /// `ln p(x|z)` per sample in nats, `[batch]`; see [`VaeConfig::log_likelihood`].
+    pub log_likelihood: Tensor<1>,
     /// How the free phases ended.
     pub outcomes: PhaseOutcomes,
 }
 
 impl Vae {
     /// A new model for images of `pixels` pixels.
+    ///
+    /// Couplings from layer to layer start as [`HopfieldNetwork::new`] says; those of a tied
+    /// network at the geometric mean of what its two directions ask for. All others, which make a
+    /// network dense, start at zero: it begins as the layered one.
     ///
     /// # Errors
     ///
@@ -162,15 +94,36 @@ impl Vae {
         device: &Device,
     ) -> Result<Self, ModelError> {
         config.check()?;
-        let hidden = config.hidden.len();
-        let mut chain: Vec<_> = (0..=hidden).map(|l| (l, l + 1)).collect();
-        let decoder = HopfieldNetwork::new(config.decoder_layers(pixels), &chain, rng, device)?;
-        chain.push((hidden, hidden + 2));
-        let mut encoder = HopfieldNetwork::new(config.encoder_layers(pixels), &chain, rng, device)?;
-        let start = config.initial_log_variance / config.outer(config.latent_gain);
-        let bias = Tensor::full([config.latent], start, device);
-        encoder.layers[hidden + 2].bias = Some(Param::from_tensor(bias));
-        Ok(Self { encoder, decoder, precision: config.precision, kind: config.kind })
+        let dense = config.kind.is_dense();
+        let decoder = if config.kind.is_tied() {
+            None
+        } else {
+            let (layers, couplings) = config.decoder(pixels);
+            let mut decoder = HopfieldNetwork::new(layers, &couplings, rng, device)?;
+            if dense {
+                decoder.add_couplings(&config.extra_decoder_couplings(), device)?;
+            }
+            Some(decoder)
+        };
+        let (layers, couplings) = config.encoder(pixels);
+        let mut encoder = HopfieldNetwork::new(layers, &couplings, rng, device)?;
+        if config.kind.is_tied() {
+            encoder.balance(|k| config.amplitude(k));
+        }
+        if dense {
+            encoder.add_couplings(&config.extra_encoder_couplings(), device)?;
+        }
+        if config.sigma.is_none() {
+            let layer = encoder.layers.last_mut().expect("an encoder has layers");
+            let start = config.initial_log_variance / layer.spec.gain;
+            layer.bias = Some(Param::from_tensor(Tensor::full([config.latent], start, device)));
+        }
+        Ok(Self { encoder, decoder, config: config.clone() })
+    }
+
+    /// Which member of the family it is.
+    pub fn kind(&self) -> Kind {
+        self.config.kind
     }
 
     /// Pixels of an image.
@@ -180,33 +133,63 @@ impl Vae {
 
     /// Latent dimensions.
     pub fn latent(&self) -> usize {
-        self.decoder.layers[0].spec.size
+        self.config.latent
     }
 
-    fn mean_layer(&self) -> usize {
-        self.encoder.layers.len() - 2
+    /// Number of independent parameters: of a symmetric matrix within a layer the part above the
+    /// diagonal.
+    pub fn parameters(&self) -> usize {
+        self.networks().map(|(_, network)| network.parameters()).sum()
     }
 
-    fn image_layer(&self) -> usize {
-        self.decoder.layers.len() - 1
+    /// The networks and what they are called.
+    pub fn networks(&self) -> impl Iterator<Item = (&'static str, &HopfieldNetwork)> {
+        let name = if self.decoder.is_some() { "encoder" } else { "network" };
+        std::iter::once((name, &self.encoder)).chain(self.decoder.iter().map(|d| ("decoder", d)))
     }
 
-    /// The encoder's dynamics with the images `[batch, pixels]` clamped.
+    /// Layer of the means in the encoder; the log-variances, if there are any, come next.
+    pub(crate) fn mean_layer(&self) -> usize {
+        self.config.hidden.len() + 1
+    }
+
+    pub(crate) fn encoding(&self) -> Use<'_> {
+        let amplitude = if self.decoder.is_some() { 1.0 } else { self.config.amplitude(0) };
+        let output = self.mean_layer();
+        Use { network: &self.encoder, input: 0, output, amplitude, absent: None }
+    }
+
+    pub(crate) fn decoding(&self) -> Use<'_> {
+        match &self.decoder {
+            Some(network) => {
+                let output = network.layers.len() - 1;
+                Use { network, input: 0, output, amplitude: 1.0, absent: None }
+            }
+            None => {
+                let input = self.mean_layer();
+                let absent = self.config.sigma.is_none().then_some(input + 1);
+                let amplitude = self.config.amplitude(input);
+                Use { network: &self.encoder, input, output: 0, amplitude, absent }
+            }
+        }
+    }
+
+    /// The dynamics with the images `[batch, pixels]` clamped.
     ///
     /// # Errors
     ///
     /// [`ModelError::Shape`] when `images` has another width.
     pub fn encoder_phase(&self, images: Tensor<2>) -> Result<Relaxation<'_>, ModelError> {
-        Relaxation::new(&self.encoder, first_clamped(&self.encoder, images))
+        self.encoding().phase(images)
     }
 
-    /// The decoder's dynamics with the latents `[batch, latent]` clamped.
+    /// The dynamics with the latents `[batch, latent]` clamped.
     ///
     /// # Errors
     ///
     /// [`ModelError::Shape`] when `latents` has another width.
     pub fn decoder_phase(&self, latents: Tensor<2>) -> Result<Relaxation<'_>, ModelError> {
-        Relaxation::new(&self.decoder, first_clamped(&self.decoder, latents))
+        self.decoding().phase(latents)
     }
 
     /// `q(z|x)` of the images `[batch, pixels]`.
@@ -219,17 +202,15 @@ impl Vae {
         images: Tensor<2>,
         phases: &Phases,
     ) -> Result<(Posterior, Vec<Outcome>), ModelError> {
-        if self.kind == Kind::FVae {
-            let mut states = self.encoder.feed_forward(images)?;
-            let log_variance = states.swap_remove(self.mean_layer() + 1);
-            let mean = states.swap_remove(self.mean_layer());
-            return Ok((Posterior { mean, log_variance }, Vec::new()));
+        if self.kind() == Kind::FVae {
+            let states = self.encoder.feed_forward(images)?;
+            return Ok((self.posterior_of(&states), Vec::new()));
         }
-        let free = free_phase(&self.encoder_phase(images)?, phases)?;
+        let free = phases.free(&self.encoder_phase(images)?)?;
         Ok((self.posterior(&free), free.outcomes))
     }
 
-    /// The images `x^` at the latents `[batch, latent]`, `[batch, pixels]`.
+    /// What the latents `[batch, latent]` decode to.
     ///
     /// # Errors
     ///
@@ -238,13 +219,15 @@ impl Vae {
         &self,
         latents: Tensor<2>,
         phases: &Phases,
-    ) -> Result<(Tensor<2>, Vec<Outcome>), ModelError> {
-        if self.kind == Kind::FVae {
-            let image = self.decoder.feed_forward(latents)?.swap_remove(self.image_layer());
-            return Ok((image, Vec::new()));
+    ) -> Result<(Decoding, Vec<Outcome>), ModelError> {
+        let decoding = self.decoding();
+        if self.kind() == Kind::FVae {
+            let states = decoding.network.feed_forward(latents)?;
+            let states: Vec<_> = states.into_iter().map(Some).collect();
+            return Ok((self.decoded(&states), Vec::new()));
         }
-        let free = free_phase(&self.decoder_phase(latents)?, phases)?;
-        Ok((free.state(self.image_layer()), free.outcomes))
+        let free = phases.free(&decoding.phase(latents)?)?;
+        Ok((self.decoded(&free.states), free.outcomes))
     }
 
     /// Encodes and decodes the images `[batch, pixels]`, at the posterior mean, or with `noise`
@@ -264,65 +247,14 @@ impl Vae {
             Some(noise) => posterior.sample(noise),
             None => posterior.mean.clone(),
         };
-        let (reconstructed, decoder_free) = self.decode(latents, phases)?;
-        let error = squared_error(reconstructed.clone() - images);
+        let (decoding, decoder_free) = self.decode(latents, phases)?;
+        let log_likelihood = self.config.log_likelihood(&decoding, &images);
+        let error = squared_error(decoding.images.clone() - images);
         let outcomes = PhaseOutcomes { encoder_free, decoder_free, ..PhaseOutcomes::default() };
-        Ok(Reconstruction { posterior, images: reconstructed, error, outcomes })
+        Ok(Reconstruction { posterior, images: decoding.images, error, log_likelihood, outcomes })
     }
 
-    /// The gradient of `w/2 |x^ - x|^2 + kl_weight KL(q || p)`, averaged over the batch: of an
-    /// H-VAE by equilibrium propagation alone, of an F-VAE by backpropagation. `images` is `[batch, pixels]`, `noise` `[batch, latent]`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::encoder_phase`], and [`ModelError::NotFinite`] when pixels, weights or states
-    /// have produced a reconstruction or divergence that is not a number.
-    pub fn training_step(
-        &self,
-        images: Tensor<2>,
-        noise: Tensor<2>,
-        kl_weight: f64,
-        phases: &Phases,
-    ) -> Result<TrainingStep, ModelError> {
-        if self.kind == Kind::FVae {
-            return self.backpropagation_step(images, noise, kl_weight, phases);
-        }
-        let encoder_phase = self.encoder_phase(images.clone())?;
-        let encoder_free = free_phase(&encoder_phase, phases)?;
-        let posterior = self.posterior(&encoder_free);
-
-        let decoder_phase = self.decoder_phase(posterior.sample(noise.clone()))?;
-        let decoder_free = free_phase(&decoder_phase, phases)?;
-        let image = self.image_layer();
-        let error = decoder_free.state(image) - images;
-        let force = Force { layer: image, force: error.clone().mul_scalar(self.precision) };
-        let nudge = phases.nudge_for(&self.decoder, std::slice::from_ref(&force))?;
-        let decoder =
-            eqprop::gradient(&self.decoder, &decoder_phase, &decoder_free, &[force], &nudge)?;
-
-        let cost = decoder.input(&self.decoder, 0);
-        let (mean, log_variance) = posterior.gradient(&cost, noise, kl_weight);
-        let layer = self.mean_layer();
-        let forces =
-            [Force { layer, force: mean }, Force { layer: layer + 1, force: log_variance }];
-        let nudge = phases.nudge_for(&self.encoder, &forces)?;
-        let encoder =
-            eqprop::gradient(&self.encoder, &encoder_phase, &encoder_free, &forces, &nudge)?;
-
-        Ok(TrainingStep {
-            gradients: self.register(&encoder, &decoder),
-            losses: self.losses(squared_error(error), posterior.divergence(), phases)?,
-            betas: Some([encoder.beta, decoder.beta]),
-            outcomes: PhaseOutcomes {
-                encoder_free: encoder_free.outcomes,
-                decoder_free: decoder_free.outcomes,
-                decoder_nudged: decoder.outcomes,
-                encoder_nudged: encoder.outcomes,
-            },
-        })
-    }
-
-    /// The gain of one sweep of encoder and decoder at their free equilibria, each `[batch]`; see
+    /// The gain of one sweep of encoding and decoding at their free equilibria, each `[batch]`; see
     /// [`Relaxation::loop_gain`].
     ///
     /// # Errors
@@ -335,35 +267,53 @@ impl Vae {
         iterations: usize,
     ) -> Result<(Tensor<1>, Tensor<1>), ModelError> {
         let encoder = self.encoder_phase(images)?;
-        let free = free_phase(&encoder, phases)?;
+        let free = phases.free(&encoder)?;
         let decoder = self.decoder_phase(self.posterior(&free).mean)?;
-        let image = free_phase(&decoder, phases)?;
+        let image = phases.free(&decoder)?;
         let gain = |r: &Relaxation<'_>, e: &Equilibrium| r.loop_gain(&e.free, iterations);
         Ok((gain(&encoder, &free), gain(&decoder, &image)))
     }
 
     /// Learning-rate factor of every parameter: those of
-    /// [`HopfieldNetwork::learning_rate_scales`], times `visible_rate` for the decoder's image
-    /// layer, whose output saturates.
+    /// [`HopfieldNetwork::learning_rate_scales`], times `visible_rate` for what leads to the
+    /// decoder's image layer, whose output saturates.
     pub fn learning_rate_scales(&self, visible_rate: f64) -> Vec<(ParamId, f64)> {
-        let image = self.image_layer();
-        let coupling = self.decoder.couplings.iter().find(|c| c.upper == image);
-        let bias = self.decoder.layers[image].bias.as_ref();
-        let visible = [coupling.map(|c| c.weight.id), bias.map(|b| b.id)];
-        let mut scales = self.encoder.learning_rate_scales();
-        scales.extend(self.decoder.learning_rate_scales());
+        let tied = self.decoder.is_none();
+        let amplitude = |k: usize| if tied { self.config.amplitude(k) } else { 1.0 };
+        let decoding = self.decoding();
+        let (image, network) = (decoding.output, decoding.network);
+        let couplings = network.couplings.iter().filter(|c| c.lower == image || c.upper == image);
+        let mut visible: Vec<ParamId> = couplings.map(|c| c.weight.id).collect();
+        visible.extend(network.layers[image].bias.as_ref().map(|b| b.id));
+        let mut scales: Vec<_> =
+            self.networks().flat_map(|(_, n)| n.learning_rate_scales(amplitude)).collect();
         for (id, scale) in &mut scales {
-            if visible.contains(&Some(*id)) {
+            if visible.contains(id) {
                 *scale *= visible_rate;
             }
         }
         scales
     }
 
+    /// Keeps the weights where equilibria exist: of dense and tied models, couplings among layers
+    /// that relax together are scaled down to `config.coupling_limit` where they exceed it; see
+    /// [`HopfieldNetwork::limit_couplings`]. Others are left alone.
+    #[must_use]
+    pub fn limited(mut self) -> Self {
+        let (limit, tied) = (self.config.coupling_limit, self.kind().is_tied());
+        if tied {
+            self.encoder = self.encoder.limit_couplings(limit, |_| true);
+        } else if self.kind().is_dense() {
+            self.encoder = self.encoder.limit_couplings(limit, |k| k > 0);
+            self.decoder = self.decoder.map(|d| d.limit_couplings(limit, |k| k > 0));
+        }
+        self
+    }
+
     /// What a parameter is called, such as `decoder hidden1-image` or `encoder mean bias`; empty
     /// for an id that is not of this model.
     pub fn parameter_name(&self, id: ParamId) -> String {
-        for (side, network) in [("encoder", &self.encoder), ("decoder", &self.decoder)] {
+        for (side, network) in self.networks() {
             let name = |k: usize| network.layers[k].spec.name.as_str();
             if let Some(c) = network.couplings.iter().find(|c| c.weight.id == id) {
                 return format!("{side} {}-{}", name(c.lower), name(c.upper));
@@ -376,31 +326,32 @@ impl Vae {
         String::new()
     }
 
-    fn posterior(&self, free: &Equilibrium) -> Posterior {
+    pub(crate) fn posterior(&self, free: &Equilibrium) -> Posterior {
         let layer = self.mean_layer();
-        Posterior { mean: free.state(layer), log_variance: free.state(layer + 1) }
+        let log_variance = self.config.sigma.is_none().then(|| free.state(layer + 1));
+        self.posterior_from(free.state(layer), log_variance)
     }
 
-    fn register(&self, encoder: &EpGradient, decoder: &EpGradient) -> GradientsParams {
-        let mut gradients = GradientsParams::new();
-        encoder.register(&self.encoder, &mut gradients);
-        decoder.register(&self.decoder, &mut gradients);
-        gradients
+    /// The posterior in the states of all the encoder's layers.
+    pub(crate) fn posterior_of(&self, states: &[Tensor<2>]) -> Posterior {
+        let layer = self.mean_layer();
+        self.posterior_from(states[layer].clone(), states.get(layer + 1).cloned())
     }
-}
 
-/// The first layer clamped, the others free.
-fn first_clamped(network: &HopfieldNetwork, state: Tensor<2>) -> Vec<Role> {
-    let mut roles = vec![Role::Clamped(state)];
-    roles.resize(network.layers.len(), Role::Free);
-    roles
-}
+    fn posterior_from(&self, mean: Tensor<2>, log_variance: Option<Tensor<2>>) -> Posterior {
+        let log_variance = log_variance.unwrap_or_else(|| {
+            let sigma = self.config.sigma.expect("without log-variances sigma is fixed");
+            mean.full_like(2.0 * sigma.ln())
+        });
+        Posterior { mean, log_variance }
+    }
 
-fn free_phase(relaxation: &Relaxation<'_>, phases: &Phases) -> Result<Equilibrium, ModelError> {
-    relaxation.free_equilibrium(phases.damping, &phases.free)
-}
-
-/// `sum (difference)^2` of every row, `[batch]`.
-fn squared_error(difference: Tensor<2>) -> Tensor<1> {
-    difference.square().sum_dim(1).squeeze_dim(1)
+    /// What the states of all layers, when decoding, say of the image.
+    pub(crate) fn decoded(&self, states: &[Option<Tensor<2>>]) -> Decoding {
+        let Use { network, output, .. } = self.decoding();
+        let images = states[output].clone().expect("the image takes part in decoding");
+        let logits = (self.config.likelihood == Likelihood::Bernoulli)
+            .then(|| network.input(output, states));
+        Decoding { images, logits }
+    }
 }

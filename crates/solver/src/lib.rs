@@ -74,7 +74,7 @@ pub use block::{BlockMap, Simultaneous, Sweep};
 pub use error::SolverError;
 pub use map::FixedPointMap;
 pub use method::{Memory, Method};
-pub use methods::anderson::{Anderson, AndersonMemory};
+pub use methods::anderson::{Anderson, AndersonMemory, Safeguard};
 pub use methods::picard::{Damped, Picard};
 pub use solution::{Outcome, Solution, Termination};
 pub use solve::solve;

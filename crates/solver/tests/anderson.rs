@@ -5,10 +5,12 @@
 mod problems;
 
 use burn::tensor::Tensor;
-use hvae_solver::{Anderson, FixedPointMap, Memory, Method, Outcome, State, StoppingRule, solve};
+use hvae_solver::{
+    Anderson, FixedPointMap, Memory, Method, Outcome, Safeguard, State, StoppingRule, solve,
+};
 use problems::{
-    Any, LinearProblem, Matrix, NetworkCase, bits, column, distance, dot, host, indices, multiply,
-    norm, solve_directly, spread, tensor,
+    Affine, Any, LinearProblem, Matrix, NetworkCase, bits, column, distance, dot, host, indices,
+    multiply, norm, solve_directly, spread, tensor,
 };
 
 /// Anderson's algorithm as it is written down, for one sample in f64.
@@ -334,4 +336,30 @@ fn components_that_are_not_carried_take_their_image() {
         let first: Tensor<2> = next.component(0).clone();
         assert_eq!(first.into_scalar::<f32>(), (10.0 + f) as f32);
     }
+}
+
+/// In one dimension an accelerated step ends at the fixed point, `rate / (1 - rate)` times as far beyond
+/// the image as the plain step was long: too far for [`Safeguard::Distance`] where the rate is above
+/// one half, which then leaves nothing but the plain iteration.
+#[test]
+fn the_distance_safeguard_refuses_steps_far_beyond_the_image() {
+    let rates = [0.9, 0.6, 0.4, -0.9];
+    // Fixed points at 100, so that the norms of states play no part.
+    let shifts = rates.map(|rate| 100.0 * (1.0 - rate));
+    let map = Affine::new(&rates, &shifts);
+    let guess = State::new(vec![column(&[101.0; 4])]).unwrap();
+    let rule = StoppingRule::new(1e-5, 500).unwrap();
+    let steps = |method: Any| {
+        let solution = method.run(map.clone(), guess.clone(), &rule);
+        assert!(solution.all_converged());
+        solution.outcomes.iter().map(|o| o.steps).collect::<Vec<_>>()
+    };
+    let plain = steps(Any::Picard);
+    let method = Anderson::new(2).unwrap().with_safeguard(Safeguard::Distance);
+    let solution = solve(map.clone(), guess.clone(), &method, &rule).unwrap();
+    let guarded: Vec<usize> = solution.outcomes.iter().map(|o| o.steps).collect();
+    assert_eq!(guarded[..2], plain[..2]);
+    assert!(guarded[2] < plain[2] && guarded[3] < 6, "{guarded:?} against {plain:?}");
+    let usual = steps(Any::Anderson(2));
+    assert!(usual.iter().all(|&s| s < 6), "{usual:?}");
 }

@@ -228,14 +228,29 @@ impl RunDir {
         let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
         write(&scratch.path().join(STATE), &json)?;
         files::publish_dir(scratch, &self.path.join(&name))?;
-        if let Some((_, step)) = state.best.first() {
-            self.write_text("best", &format!("{}\n", step_name(*step)))?;
-        }
+        // In this order: what `best` names is never beyond `latest`, where it would be made again.
         self.write_text("latest", &format!("{name}\n"))?;
+        self.point_at_best(&state)?;
         let mut steps = self.steps()?;
         steps.sort_unstable_by(|a, b| b.cmp(a));
         let best = |step: usize| state.best.iter().any(|&(_, s)| s == step);
         steps.iter().skip(keep).filter(|&&s| !best(s)).try_for_each(|&s| self.remove(s))
+    }
+
+    /// Points `best` at the best checkpoint that `state` knows of; none if it knows none.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn point_at_best(&self, state: &TrainingState) -> Result<()> {
+        let path = self.path.join("best");
+        match state.best.first() {
+            Some((_, step)) => self.write_text("best", &format!("{}\n", step_name(*step))),
+            None if files::is_present(&path)? => {
+                std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Removes the checkpoints beyond `step`: those of a process that was killed before `latest`
@@ -254,6 +269,17 @@ impl RunDir {
         let scratch = files::scratch_dir_in(&self.path)?;
         std::fs::rename(&path, scratch.path().join("old"))
             .with_context(|| format!("removing the checkpoint {}", path.display()))
+    }
+
+    /// The names of the checkpoints, from the oldest.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be listed.
+    pub fn checkpoints(&self) -> Result<Vec<String>> {
+        let mut steps = self.steps()?;
+        steps.sort_unstable();
+        Ok(steps.into_iter().map(step_name).collect())
     }
 
     fn steps(&self) -> Result<Vec<usize>> {
@@ -315,9 +341,7 @@ impl RunDir {
 
     /// `error`, and how to fall back on another checkpoint if there is one.
     fn with_others(&self, error: anyhow::Error) -> anyhow::Error {
-        let mut names: Vec<String> =
-            self.steps().unwrap_or_default().into_iter().map(step_name).collect();
-        names.sort_unstable();
+        let names = self.checkpoints().unwrap_or_default();
         let pointer = self.path.join("latest");
         let hint = format!(
             "cannot use the checkpoint. The run holds {}; to go back to one, write its name into {}",
@@ -412,7 +436,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-fn to_bytes(module: &Vae) -> Result<Vec<u8>> {
+pub(crate) fn to_bytes(module: &Vae) -> Result<Vec<u8>> {
     // Metadata come in no fixed order; without them equal tensors give equal files.
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
     store.collect_from(module).context("collecting tensors")?;
@@ -455,19 +479,27 @@ fn load_module(
         "{shown} has been altered or damaged: its SHA-256 is {found}, state.json says {}",
         expected.map_or("nothing about it", String::as_str)
     );
+    from_bytes(&path, bytes, &mut module)?;
+    Ok(module)
+}
+
+/// Reads the tensors in the `bytes` of the safetensors file `path` into `module`: every one of them,
+/// none besides, all finite.
+pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: &mut Vae) -> Result<()> {
+    let shown = path.display();
     let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
     let result = store
-        .apply_to(&mut module)
+        .apply_to(module)
         .with_context(|| format!("{shown} does not fit the configuration of the run"))?;
     ensure!(
         result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
         "{shown} does not fit the configuration of the run: {result}"
     );
-    ensure!(is_finite(&module), "{shown} holds numbers that are not finite");
-    Ok(module)
+    ensure!(is_finite(module), "{shown} holds numbers that are not finite");
+    Ok(())
 }
 
-fn is_finite(module: &Vae) -> bool {
+pub(crate) fn is_finite<M: Module>(module: &M) -> bool {
     struct Finite(bool);
     impl ModuleVisitor for Finite {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

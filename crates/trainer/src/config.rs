@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hvae_model::{EpConfig, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
+pub use crate::dataset::Dataset;
 use crate::optimizer::OptimizerKind;
 use crate::training::Schedule;
 
@@ -128,16 +129,6 @@ impl Default for TrainingConfig {
 /// overflow.
 const LARGEST_COUNT: usize = 10_000_000;
 
-/// A set of images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dataset {
-    /// Handwritten digits, 60,000 for training and 10,000 for testing.
-    Mnist,
-    /// Simple drawn shapes, made on the spot: needs no download.
-    Synthetic,
-}
-
 /// Which images a run is trained and tested on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -150,11 +141,14 @@ pub struct DataConfig {
     /// Use only the first so many test images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_images: Option<usize>,
+    /// Draw every pixel as a coin, 1 with the probability of its grey value, anew each time it is
+    /// seen in training (dynamic binarisation); in tests always the same draws.
+    pub binarise: bool,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dataset: Dataset::Mnist, train_images: None, test_images: None }
+        Self { dataset: Dataset::Mnist, train_images: None, test_images: None, binarise: false }
     }
 }
 
@@ -167,6 +161,17 @@ impl RunConfig {
     /// For a file that cannot be read, an unknown key, or a value that cannot work; the message
     /// names the key.
     pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        let resolved = Self::read(file, overrides);
+        // A mistake that is not in the file was made on the command line.
+        match resolved {
+            Err(error) if file.is_none_or(|f| Self::read(Some(f), &[]).is_ok()) => {
+                Err(Usage(error).into())
+            }
+            other => other,
+        }
+    }
+
+    fn read(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let mut table = match file {
             None => toml::Table::new(),
             Some(path) => {
@@ -178,6 +183,7 @@ impl RunConfig {
         for text in overrides {
             set(&mut table, text)?;
         }
+        let table = over_preset(table)?;
         let source = file.map_or("configuration".to_owned(), |p| p.display().to_string());
         let config: Self = table.try_into().with_context(|| format!("in {source}"))?;
         config.check()?;
@@ -283,6 +289,47 @@ impl RunConfig {
         Phases::new(&self.ep).context("ep")?;
         Ok(())
     }
+}
+
+/// A mistake on the command line, beyond what the grammar of the flags can tell.
+#[derive(Debug)]
+pub struct Usage(pub anyhow::Error);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // With its causes: an outer error prints this one alone.
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// What a model of each kind is trained with unless a file or an override says otherwise, where
+/// that is not the default of all.
+fn preset(kind: &str) -> &'static str {
+    match kind {
+        "f-vae" => include_str!("../../../configs/f-vae.toml"),
+        "th-vae" => include_str!("../../../configs/th-vae.toml"),
+        "dh-vae" => include_str!("../../../configs/dh-vae.toml"),
+        "tdh-vae" => include_str!("../../../configs/tdh-vae.toml"),
+        _ => include_str!("../../../configs/h-vae.toml"),
+    }
+}
+
+/// `table` laid over the preset of the kind of model it names.
+fn over_preset(table: toml::Table) -> Result<toml::Table> {
+    let kind = table.get("model").and_then(|m| m.get("kind")).and_then(toml::Value::as_str);
+    let mut base: toml::Table =
+        preset(kind.unwrap_or_default()).parse().context("in a built-in preset")?;
+    for (section, values) in table {
+        match (base.get_mut(&section), values) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(values)) => base.extend(values),
+            (_, values) => {
+                base.insert(section, values);
+            }
+        }
+    }
+    Ok(base)
 }
 
 /// Sets `section.key=value` in `table`.

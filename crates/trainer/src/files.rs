@@ -8,7 +8,7 @@ mod scratch;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind};
+use std::io::{self, BufWriter, ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -18,7 +18,31 @@ pub use scratch::{ScratchDir, remove_stale_scratch, scratch_dir_in};
 
 /// The SHA-256 of `bytes`, in lower-case hexadecimal.
 pub fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+    hex(&Sha256::digest(bytes))
+}
+
+/// The SHA-256 of a file, which is read in pieces.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn file_sha256(path: &Path) -> anyhow::Result<String> {
+    let read = || -> io::Result<String> {
+        let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(hex(&hash.finalize())),
+                read => hash.update(&piece[..read]),
+            }
+        }
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// `bytes` in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })

@@ -1,17 +1,21 @@
 //! Images on the device, and how a run finds its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::config::{DataConfig, Dataset};
-use crate::data::{ImageSet, Split, Verbosity, mnist, synthetic};
+use crate::data::{ImageSet, Split, Verbosity, custom, fashion, mnist, synthetic};
+use crate::rng::{self, Stream};
 
 /// How many synthetic images there are unless a run asks for fewer.
 const SYNTHETIC_COUNT: (usize, usize) = (10_000, 2_000);
 /// The synthetic set is one fixed set, as MNIST is.
 const SYNTHETIC_SEED: u64 = 1;
+
+/// Side of the square images of all sets: those of another size are made so.
+pub const SIDE: usize = 28;
 
 /// A set of images, on the host as bytes and on the device as numbers in `[0, 1]`.
 #[derive(Debug)]
@@ -21,15 +25,16 @@ pub struct Images {
 }
 
 impl Images {
-    /// The part `split` of the images that `config` names.
+    /// The part `split` of the images that `config` names. Their files are looked for in `data_dir`,
+    /// by default in the set's usual folder.
     ///
     /// # Errors
     ///
     /// When they cannot be found, fetched or read, or are fewer than asked for.
-    pub fn load(
+    pub fn load<'a>(
         config: &DataConfig,
         split: Split,
-        data_dir: &Path,
+        data_dir: impl Into<Option<&'a PathBuf>>,
         verbosity: Verbosity,
         device: &Device,
     ) -> Result<Self> {
@@ -37,12 +42,18 @@ impl Images {
             Split::Train => (config.train_images, SYNTHETIC_COUNT.0),
             Split::Test => (config.test_images, SYNTHETIC_COUNT.1),
         };
-        let set = match config.dataset {
-            Dataset::Mnist => mnist::load(data_dir, split, verbosity)
-                .with_context(|| format!("loading MNIST from {}", data_dir.display()))?,
+        let folder: &Path =
+            data_dir.into().map_or(config.dataset.default_folder(), PathBuf::as_path);
+        let shown = folder.display();
+        let set = match &config.dataset {
+            Dataset::Mnist => mnist::load(folder, split, verbosity)
+                .with_context(|| format!("loading MNIST from {shown}"))?,
+            Dataset::FashionMnist => fashion::load(folder, split, verbosity)
+                .with_context(|| format!("loading Fashion-MNIST from {shown}"))?,
             Dataset::Synthetic => {
                 synthetic::synthetic(wanted.unwrap_or(made), SYNTHETIC_SEED, split)
             }
+            Dataset::Path(path) => custom::load(path, split, SIDE, verbosity)?,
         };
         let count = wanted.unwrap_or(set.len());
         ensure!(count <= set.len(), "{count} images asked for, but the set has {}", set.len());
@@ -62,9 +73,19 @@ impl Images {
         self.set.is_empty()
     }
 
+    /// Where they are.
+    pub fn device(&self) -> Device {
+        self.tensor.device()
+    }
+
     /// The images as bytes, with their labels.
     pub fn set(&self) -> &ImageSet {
         &self.set
+    }
+
+    /// The images `rows`, `[rows, pixels]` in `[0, 1]`.
+    pub fn select(&self, rows: &[usize]) -> Tensor<2> {
+        self.gather(self.order(rows))
     }
 
     /// Numbers of images, on their device.
@@ -72,8 +93,8 @@ impl Images {
         hvae_solver::upload_rows(rows, &self.tensor.device())
     }
 
-    /// The images `rows`, `[rows, pixels]` in `[0, 1]`.
-    pub fn select(&self, rows: Tensor<1, Int>) -> Tensor<2> {
+    /// The images of these numbers, which [`Self::order`] gave; as [`Self::select`].
+    pub fn gather(&self, rows: Tensor<1, Int>) -> Tensor<2> {
         self.tensor.clone().select(0, rows)
     }
 
@@ -88,6 +109,20 @@ impl Images {
             .step_by(batch)
             .map(move |from| self.tensor.clone().narrow(0, from, batch.min(self.len() - from)))
     }
+}
+
+/// Every pixel drawn as a coin, 1 with the probability of its grey value (dynamic binarisation;
+/// Burda et al. 2016, arXiv 1509.00519), from the stream `(seed, stream, index)`.
+pub fn binarised(images: Tensor<2>, seed: u64, stream: Stream, index: u64) -> Tensor<2> {
+    let [rows, pixels] = images.dims();
+    tossed(images, rng::uniform(seed, stream, index, rows * pixels))
+}
+
+/// Every pixel 1 where it exceeds its coin, else 0; `coins` are a number in `[0, 1)` for each pixel.
+pub fn tossed(images: Tensor<2>, coins: Vec<f32>) -> Tensor<2> {
+    let [_, pixels] = images.dims();
+    let coins = upload(coins, pixels, &images.device());
+    images.greater(coins).float()
 }
 
 /// `values` as `[rows, columns]` on the device.

@@ -33,6 +33,11 @@ pub fn install() -> Result<()> {
     .context("installing the Ctrl-C handler")
 }
 
+/// Asks to stop, as the first Ctrl-C does.
+pub fn request() {
+    REQUESTED.store(true, Ordering::SeqCst);
+}
+
 /// Whether the user has asked to stop.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)

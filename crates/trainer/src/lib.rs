@@ -8,20 +8,34 @@
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
+pub mod completion;
 pub mod config;
+pub mod converge;
 pub mod data;
+pub mod dataset;
 pub mod device;
+pub mod environment;
+pub mod evaluation;
+pub mod exchange;
 pub mod files;
+pub mod gradients;
 pub mod images;
 pub mod interrupt;
+pub mod madam;
 pub mod metrics;
 pub mod npz;
 pub mod optimizer;
+pub mod page;
 pub mod phase;
 pub mod picture;
+pub mod plot;
+pub mod principal;
 pub mod report;
 pub mod rng;
+pub mod summary;
+pub mod tensorboard;
 pub mod training;
+pub mod tui;
 
 /// The commit that this program was built from, or `unknown`.
 pub const COMMIT: &str = env!("HVAE_COMMIT");

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use hvae::cli::Cli;
 use hvae::commands::{self, Ended};
+use hvae::config::Usage;
 use hvae::device::fault;
 use hvae::{interrupt, report};
 
@@ -15,7 +16,8 @@ fn main() -> ExitCode {
         Ok(Ended::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
             report::error(&error);
-            ExitCode::FAILURE
+            // As clap exits after a flag that it does not know.
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -77,6 +77,8 @@ pub struct EpochSums {
     /// Images seen.
     pub images: u64,
     reconstruction_error: f64,
+    #[serde(default)]
+    log_likelihood: f64,
     divergence: f64,
     gradient_norm: f64,
     steps: u64,
@@ -87,18 +89,15 @@ pub struct EpochSums {
 }
 
 impl EpochSums {
-    /// Adds a step on `images` images.
-    pub fn add(
-        &mut self,
-        images: usize,
-        error: f64,
-        divergence: f64,
-        norm: f64,
-        outcomes: &PhaseOutcomes,
-    ) {
+    /// Adds a step on `images` images: the norm of its gradient, its losses in the order of
+    /// [`StepLosses`](hvae_model::StepLosses), and how its phases ended.
+    pub fn add(&mut self, images: usize, norm: f64, losses: [f64; 3], outcomes: &PhaseOutcomes) {
+        let n = images as f64;
+        let [reconstruction_error, log_likelihood, divergence] = losses;
         self.images += images as u64;
-        self.reconstruction_error += error * images as f64;
-        self.divergence += divergence * images as f64;
+        self.reconstruction_error += reconstruction_error * n;
+        self.log_likelihood += log_likelihood * n;
+        self.divergence += divergence * n;
         self.gradient_norm += norm;
         self.steps += 1;
         self.encoder_free.add(&outcomes.encoder_free);
@@ -108,13 +107,13 @@ impl EpochSums {
     }
 
     /// Mean losses so far.
-    pub fn losses(&self, likelihood: Likelihood) -> Losses {
+    pub fn losses(&self) -> Losses {
         let n = self.images.max(1) as f64;
-        likelihood.losses(
-            self.reconstruction_error / n,
-            self.reconstruction_error / n,
-            self.divergence / n,
-        )
+        Losses {
+            reconstruction_error: self.reconstruction_error / n,
+            divergence: self.divergence / n,
+            elbo: (self.log_likelihood - self.divergence) / n,
+        }
     }
 
     /// Mean gradient norm so far.
@@ -133,28 +132,6 @@ impl EpochSums {
     }
 }
 
-/// The decoder's Gaussian `p(x|z) = N(x^, 1/w)`.
-#[derive(Debug, Clone, Copy)]
-pub struct Likelihood {
-    /// `w`.
-    pub precision: f64,
-    /// Pixels of an image.
-    pub pixels: usize,
-}
-
-impl Likelihood {
-    /// Losses from the squared error that is reported, the one at samples of the posterior, and
-    /// the divergence.
-    ///
-    /// `ELBO = -w/2 error - KL + pixels/2 ln(w / 2 pi)`, nats per image, at samples of `q`.
-    pub fn losses(self, reconstruction_error: f64, sampled_error: f64, divergence: f64) -> Losses {
-        let constant =
-            0.5 * self.pixels as f64 * (self.precision / (2.0 * std::f64::consts::PI)).ln();
-        let elbo = constant - 0.5 * self.precision * sampled_error - divergence;
-        Losses { reconstruction_error, divergence, elbo }
-    }
-}
-
 /// Losses per image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
@@ -163,7 +140,7 @@ pub struct Losses {
     /// `KL(q(z|x) || p(z))`, nats.
     #[serde(rename = "kl")]
     pub divergence: f64,
-    /// Evidence lower bound, nats.
+    /// Evidence lower bound `ln p(x|z) - KL`, nats, at a sample `z` of the posterior.
     pub elbo: f64,
 }
 
@@ -189,6 +166,17 @@ pub struct LoopGains {
     pub decoder: f64,
 }
 
+/// An estimated gradient beside the exact one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GradientCheck {
+    /// Cosine between the gradients of all parameters.
+    pub cosine: f64,
+    /// Ratio of their norms.
+    pub norm_ratio: f64,
+    /// Smallest cosine of a single parameter's gradients.
+    pub worst_cosine: f64,
+}
+
 /// One line of `metrics.jsonl`: an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
@@ -206,6 +194,10 @@ pub struct EpochMetrics {
     pub phases: Phases,
     /// Loop gains on a batch of test images; none without feedback or evaluation.
     pub loop_gains: Option<LoopGains>,
+    /// How the estimated gradient compares with that through the relaxation, on a batch of test
+    /// images; none for a model that is trained by backpropagation.
+    #[serde(default)]
+    pub gradient_check: Option<GradientCheck>,
     /// Mean norm of the gradients.
     pub gradient_norm: f64,
     /// Learning rate of the last step.
@@ -266,12 +258,15 @@ impl EpochMetrics {
         let gains = self.loop_gains.map_or(String::new(), |gains| {
             format!("loop gain {:.2} {:.2}  ", gains.encoder, gains.decoder)
         });
+        let cosine = self
+            .gradient_check
+            .map_or(String::new(), |c| format!("gradient cosine {:.4}  ", c.cosine));
         let test =
             self.test.map_or(String::new(), |t| format!(" {:.2} test", t.reconstruction_error));
         let losses = self.test.unwrap_or(self.train);
         format!(
             "epoch {:>2}/{epochs}  reconstruction {:.2} train{test}  KL {:.2}  ELBO {:.1}  \
-             {dynamics}{gains}{:.0} images/s  {:.0} s",
+             {dynamics}{gains}{cosine}{:.0} images/s  {:.0} s",
             self.epoch,
             self.train.reconstruction_error,
             losses.divergence,

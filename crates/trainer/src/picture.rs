@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use image::{GrayImage, ImageFormat};
+use image::codecs::gif::{GifEncoder, Repeat};
+use image::{Delay, DynamicImage, Frame, GrayImage, ImageFormat};
 
 use crate::files;
 use canvas::{Layout, ensure_fits, paint, split};
@@ -46,20 +47,35 @@ pub fn pairs(
     columns: usize,
     scale: u32,
 ) -> anyhow::Result<GrayImage> {
-    let inputs = split(inputs, height, width).context("the inputs")?;
-    let outputs = split(outputs, height, width).context("the reconstructions")?;
-    ensure!(
-        inputs.len() == outputs.len(),
-        "{} inputs cannot be paired with {} reconstructions",
-        inputs.len(),
-        outputs.len()
-    );
+    let count = |images: &[f32], what| split(images, height, width).context(what).map(|i| i.len());
+    let (above, below) = (count(inputs, "the inputs")?, count(outputs, "the reconstructions")?);
+    ensure!(above == below, "{above} inputs cannot be paired with {below} reconstructions");
+    stacked(&[inputs, outputs], height, width, columns, scale)
+}
+
+/// Arranges images in rows, one after another: row by row of `columns`, each of the `kinds` in turn, as
+/// [`pairs`] does with two.
+///
+/// # Errors
+///
+/// As for [`pairs`].
+pub fn stacked(
+    kinds: &[&[f32]],
+    height: usize,
+    width: usize,
+    columns: usize,
+    scale: u32,
+) -> anyhow::Result<GrayImage> {
+    let kinds: Vec<Vec<&[f32]>> =
+        kinds.iter().map(|images| split(images, height, width)).collect::<Result<_, _>>()?;
+    let count = kinds.first().map_or(0, Vec::len);
+    ensure!(kinds.iter().all(|images| images.len() == count), "rows of unequal length");
     let layout = Layout { height, width, columns, scale };
-    // An early check: a row may be padded only once its length is known to be sensible.
-    ensure_fits(2 * inputs.len(), layout)?;
+    ensure_fits(kinds.len() * count, layout)?;
     let mut cells = Vec::new();
-    for (above, below) in inputs.chunks(columns).zip(outputs.chunks(columns)) {
-        for row in [above, below] {
+    for from in (0..count).step_by(columns) {
+        for images in &kinds {
+            let row = &images[from..count.min(from + columns)];
             cells.extend(row.iter().copied().map(Some));
             cells.extend(std::iter::repeat_n(None, columns - row.len()));
         }
@@ -74,6 +90,26 @@ pub fn pairs(
 /// When the file cannot be written.
 pub fn save_png(path: &Path, picture: &GrayImage) -> anyhow::Result<()> {
     files::write_atomically(path, |file| Ok(picture.write_to(file, ImageFormat::Png)?))
+}
+
+/// Saves pictures of one size as an animated GIF that repeats for ever, whole or not at all; each is
+/// shown for `milliseconds`.
+///
+/// # Errors
+///
+/// When there is no picture, or the file cannot be written.
+pub fn save_gif(path: &Path, pictures: &[GrayImage], milliseconds: u32) -> anyhow::Result<()> {
+    ensure!(!pictures.is_empty(), "there is no picture to animate");
+    files::write_atomically(path, |file| {
+        let mut encoder = GifEncoder::new(file);
+        encoder.set_repeat(Repeat::Infinite)?;
+        for picture in pictures {
+            let picture = DynamicImage::ImageLuma8(picture.clone()).into_rgba8();
+            let delay = Delay::from_numer_denom_ms(milliseconds, 1);
+            encoder.encode_frame(Frame::from_parts(picture, 0, 0, delay))?;
+        }
+        Ok(())
+    })
 }
 
 /// Saves each image as `00000.png`, `00001.png` and so on in the folder `dir`.
@@ -195,6 +231,22 @@ mod tests {
         let picture = grid(&flat(0.2), 2, 3, 2, 2).unwrap();
         save_png(&path, &picture).unwrap();
         assert_eq!(image::open(&path).unwrap().into_luma8(), picture);
+    }
+
+    #[test]
+    fn a_gif_has_all_its_frames() {
+        use image::AnimationDecoder;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("film.gif");
+        let frames = [0.2, 0.6, 1.0].map(|shade| grid(&flat(shade), 2, 3, 1, 2).unwrap());
+        save_gif(&path, &frames, 100).unwrap();
+        let file = std::io::BufReader::new(fs::File::open(&path).unwrap());
+        let decoder = image::codecs::gif::GifDecoder::new(file).unwrap();
+        let found = decoder.into_frames().collect_frames().unwrap();
+        let shades: Vec<u8> = found.iter().map(|f| f.buffer().get_pixel(3, 1).0[0]).collect();
+        assert_eq!(shades, [51, 153, 255]);
+        assert_eq!(found[0].delay().numer_denom_ms(), (100, 1));
+        assert!(save_gif(&path, &[], 100).is_err());
     }
 
     #[test]

@@ -5,9 +5,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+static LINES: AtomicBool = AtomicBool::new(false);
+/// Lines that wait while something else has the terminal.
+static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Without a terminal, a progress line at most this often.
@@ -18,9 +23,54 @@ pub fn set_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
 }
 
+/// Whether details are told, too.
+pub fn set_verbose(verbose: bool) {
+    VERBOSE.store(verbose, Ordering::Relaxed);
+}
+
+/// Lines in place of a progress bar, on a terminal, too.
+pub fn set_lines(lines: bool) {
+    LINES.store(lines, Ordering::Relaxed);
+}
+
+/// From now on lines wait, because something else has the terminal.
+pub fn hold() {
+    if let Ok(mut held) = HELD.lock() {
+        held.get_or_insert_default();
+    }
+}
+
+fn is_held() -> bool {
+    HELD.lock().is_ok_and(|held| held.is_some())
+}
+
+/// Writes the lines that have waited, and all others from now on.
+pub fn release() {
+    let waiting = HELD.lock().ok().and_then(|mut held| held.take());
+    for line in waiting.into_iter().flatten() {
+        write(&line);
+    }
+}
+
+/// A detail to stderr, for those who asked for details.
+pub fn detail(text: &str) {
+    if VERBOSE.load(Ordering::Relaxed) {
+        line(text);
+    }
+}
+
 /// A message to stderr, above the progress bar if there is one.
 pub fn line(text: &str) {
-    if QUIET.load(Ordering::Relaxed) {
+    if !QUIET.load(Ordering::Relaxed) {
+        write(text);
+    }
+}
+
+fn write(text: &str) {
+    if let Ok(mut held) = HELD.lock()
+        && let Some(held) = held.as_mut()
+    {
+        held.push(text.to_owned());
         return;
     }
     let bar = BAR.lock().ok().and_then(|b| b.clone());
@@ -36,9 +86,7 @@ pub fn line(text: &str) {
 
 /// A warning to stderr, also when quiet.
 pub fn warning(text: &str) {
-    let quiet = QUIET.swap(false, Ordering::Relaxed);
-    line(&format!("warning: {text}"));
-    QUIET.store(quiet, Ordering::Relaxed);
+    write(&format!("{} {text}", style("warning:").yellow().bold().for_stderr()));
 }
 
 /// A result to stdout.
@@ -48,7 +96,7 @@ pub fn result(text: &str) {
 
 /// An error to stderr.
 pub fn error(error: &anyhow::Error) {
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    let _ = writeln!(std::io::stderr(), "{} {error:#}", style("error:").red().bold().for_stderr());
 }
 
 /// Progress of one piece of work: a bar with remaining time on a terminal, otherwise a line every
@@ -69,7 +117,10 @@ impl Progress {
     /// Begins work of `total` steps, `done` of which are done already.
     pub fn start(name: &str, total: usize, done: usize) -> Self {
         let now = Instant::now();
-        let visible = std::io::stderr().is_terminal() && !QUIET.load(Ordering::Relaxed);
+        let visible = std::io::stderr().is_terminal()
+            && !QUIET.load(Ordering::Relaxed)
+            && !LINES.load(Ordering::Relaxed)
+            && !is_held();
         let bar = visible.then(|| {
             let template = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {msg}";
             let style = ProgressStyle::with_template(template)
@@ -98,7 +149,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
             bar.set_message(message());
-        } else if self.spoken.elapsed() >= LINE_INTERVAL {
+        } else if self.spoken.elapsed() >= LINE_INTERVAL && !is_held() {
             self.spoken = Instant::now();
             let left = self.total.saturating_sub(done) as f64 / self.per_second().max(1e-9);
             let seconds = self.started.elapsed().as_secs();

@@ -1,6 +1,6 @@
 //! One seed, many independent streams of random numbers.
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use sha2::{Digest, Sha256};
@@ -21,8 +21,26 @@ pub enum Stream {
     Evaluation,
     /// Stored patterns of a modern Hopfield network.
     Patterns,
-    /// Where its states start, and what disturbs them.
+    /// Where the states of a network start, and what disturbs them.
     Starts,
+    /// Pixels drawn as coins from grey values, per training step.
+    Binarisation,
+    /// The same per evaluation batch.
+    EvaluationBinarisation,
+    /// Which images make up the subsets of a kernel distance.
+    Subsets,
+    /// Shifts of a classifier's training images.
+    Augmentation,
+    /// Posterior noise of the latents that a mixture is fitted to.
+    MixtureFit,
+    /// Latents of samples from a mixture.
+    Mixture,
+    /// Latents of an importance-weighted bound, per image.
+    Importance,
+    /// Pixels of its images drawn as coins.
+    LikelihoodBinarisation,
+    /// Which pixels are hidden, and noise on the others.
+    Occlusion,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device
@@ -40,6 +58,12 @@ pub fn generator(seed: u64, stream: Stream, index: u64) -> ChaCha8Rng {
 pub fn normal(seed: u64, stream: Stream, index: u64, count: usize) -> Vec<f32> {
     let mut rng = generator(seed, stream, index);
     (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
+}
+
+/// `count` numbers of that stream, uniform in `[0, 1)`.
+pub fn uniform(seed: u64, stream: Stream, index: u64, count: usize) -> Vec<f32> {
+    let mut rng = generator(seed, stream, index);
+    (0..count).map(|_| rng.random::<f32>()).collect()
 }
 
 #[cfg(test)]

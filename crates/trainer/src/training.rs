@@ -19,23 +19,26 @@ use rand::seq::SliceRandom;
 
 use crate::checkpoint::{Checkpoint, RunDir, TrainingState};
 use crate::config::RunConfig;
-use crate::images::{Images, upload};
-use crate::metrics::{EpochMetrics, Likelihood};
+use crate::images::{Images, tossed, upload};
+use crate::metrics::EpochMetrics;
 use crate::optimizer::Optimizer;
 use crate::rng::{self, Stream};
 use crate::{device, interrupt, report};
 
 pub use evaluate::evaluate;
-pub use grids::sample;
+pub use grids::{decode, sample};
+pub use history::{flat, read as history};
 pub use schedule::Schedule;
 use waiting::{Taken, Waiting};
 use watch::{Begin, StepReport, Watch};
-use workers::{Together, Workers};
+use workers::{Drawn, Together, Workers};
 
 /// Images per batch where nothing is learnt.
 pub const EVALUATION_BATCH: usize = 500;
 /// Size of a pixel in pictures.
 pub const SCALE: u32 = 2;
+/// Steps between two looks at the strength of the couplings.
+const LIMIT_EVERY: usize = 10;
 
 /// A run under way.
 #[derive(Debug)]
@@ -152,6 +155,7 @@ impl Trainer {
             let (then, now) = (&state.commit, crate::COMMIT);
             report::line(&format!("note: the checkpoint was made by commit {then}, this is {now}"));
         }
+        self.run.point_at_best(&state)?;
         self.run.remove_after(state.step)?;
         self.optimizer.restore(&moments, state.optimizer_steps)?;
         self.model = model;
@@ -245,7 +249,7 @@ impl Trainer {
                 on_device: on_device.clone().narrow(0, number * batch, rows.len()),
             })?;
             let norm = self.waiting.norm();
-            let (state, likelihood) = (&self.state, self.likelihood());
+            let state = &self.state;
             let report = StepReport {
                 epoch: state.epoch,
                 step: state.step,
@@ -253,7 +257,6 @@ impl Trainer {
                 gradient_norm: norm,
                 learning_rate,
                 sums: &state.sums,
-                likelihood,
             };
             for watcher in &mut self.watchers {
                 watcher.step(&report)?;
@@ -289,21 +292,25 @@ impl Trainer {
 
     fn try_step(&mut self, batch: Batch<'_>) -> Result<f64> {
         let training = &self.config.training;
-        let (step, images, latent) = (self.state.step, batch.rows.len(), self.model.latent());
-        let noise = rng::normal(training.seed, Stream::Noise, step as u64, images * latent);
+        let (step, images) = (self.state.step, batch.rows.len());
+        let drawn = self.draw(images);
         let kl_weight = schedule::kl_weight(training, step);
         let result = if let Some(workers) = &self.workers {
-            workers.step(&self.model, batch.rows, &noise, kl_weight)?
+            workers.step(&self.model, batch.rows, &drawn, kl_weight)?
         } else {
-            let noise = upload(noise, latent, &self.device);
-            let images = self.train.select(batch.on_device);
+            let noise = upload(drawn.noise, self.model.latent(), &self.device);
+            let images = self.train.gather(batch.on_device);
+            let images = match drawn.coins {
+                Some(coins) => tossed(images, coins),
+                None => images,
+            };
             let done = self.model.training_step(images, noise, kl_weight, &self.phases)?;
             Together { gradients: done.gradients, losses: done.losses, outcomes: done.outcomes }
         };
         let rate = schedule::learning_rate(training, step, self.steps_per_epoch());
         let (model, clip, quiet) = (self.model.clone(), training.clip_norm, self.quiet);
         let (model, norm) = self.optimizer.step(model, &result.gradients, rate, clip, quiet)?;
-        self.model = model;
+        self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
         if let (Some(decay), Some(average)) = (training.ema_decay, self.average.take()) {
             let decay = schedule::ema_decay(decay, step);
             self.average = Some(average::advance(average, &self.model, decay));
@@ -318,6 +325,17 @@ impl Trainer {
         Ok(rate)
     }
 
+    /// What is drawn for a step on `images` images. It depends on nothing but seed and step.
+    fn draw(&self, images: usize) -> Drawn {
+        let (seed, step) = (self.config.training.seed, self.state.step as u64);
+        let noise = rng::normal(seed, Stream::Noise, step, images * self.model.latent());
+        let coins =
+            self.config.data.binarise.then(|| {
+                rng::uniform(seed, Stream::Binarisation, step, images * self.model.pixels())
+            });
+        Drawn { noise, coins }
+    }
+
     /// Brings the sums up to date.
     fn settle(&mut self) -> Result<()> {
         let step = self.state.step;
@@ -326,7 +344,6 @@ impl Trainer {
     }
 
     fn end_epoch(&mut self, started: Instant, done_before: usize) -> Result<()> {
-        let likelihood = self.likelihood();
         let train_seconds = started.elapsed().as_secs_f64();
         let sums = std::mem::take(&mut self.state.sums);
         let batch = self.config.training.batch_size;
@@ -336,11 +353,13 @@ impl Trainer {
         let training = &self.config.training;
         let due = self.state.epoch.is_multiple_of(training.evaluate_every)
             || self.state.epoch == training.epochs;
-        let (mut test, mut loop_gains) = (None, None);
+        let (mut test, mut loop_gains, mut gradient_check) = (None, None, None);
         if due {
             let model = self.model();
             test = Some(evaluate(model, &self.test, &self.config, &self.phases)?);
             loop_gains = evaluate::loop_gains(model, &self.test, &self.phases)?;
+            gradient_check =
+                evaluate::gradient_check(model, &self.test, &self.config, &self.phases)?;
             let name = format!("epoch-{:04}.png", self.state.epoch);
             grids::draw(self.run.path(), &name, model, &self.test, training.seed, &self.phases)?;
         }
@@ -348,10 +367,11 @@ impl Trainer {
         let metrics = EpochMetrics {
             epoch: self.state.epoch,
             step: self.state.step,
-            train: sums.losses(likelihood),
+            train: sums.losses(),
             test,
             phases: sums.phases(),
             loop_gains,
+            gradient_check,
             gradient_norm: sums.gradient_norm(),
             learning_rate: schedule::learning_rate(training, last, self.steps_per_epoch()),
             images_per_second: trained_here as f64 / train_seconds,
@@ -381,6 +401,7 @@ impl Trainer {
         if self.saved == Some(place) {
             return Ok(());
         }
+        let started = Instant::now();
         self.settle()?;
         let (moments, steps) = self.optimizer.state(&self.model);
         self.state.optimizer_steps = steps;
@@ -392,11 +413,9 @@ impl Trainer {
         };
         self.run.save(checkpoint, self.config.training.keep_checkpoints)?;
         self.saved = Some(place);
+        let milliseconds = 1e3 * started.elapsed().as_secs_f64();
+        report::detail(&format!("checkpoint of step {}, saved in {milliseconds:.0} ms", place.0));
         Ok(())
-    }
-
-    fn likelihood(&self) -> Likelihood {
-        Likelihood { precision: self.model.precision, pixels: self.model.pixels() }
     }
 }
 

@@ -8,109 +8,13 @@
     reason = "a test may stop, compare exactly, and follow the symbols of its formulas"
 )]
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
-/// A working folder with nothing in it, and no way to fetch anything.
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
-        command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// Runs what must succeed; its standard output.
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs what must fail with `code`; its standard error.
-    fn fails(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
-        text
-    }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A model small enough for a test, long enough to be interrupted.
-fn train<'a>(name: &'a str, images: &'a str, epochs: &'a str) -> Vec<&'a str> {
-    vec![
-        "train",
-        "--dataset",
-        "synthetic",
-        "--test-images",
-        "100",
-        "--batch-size",
-        "32",
-        "--set",
-        "model.hidden=[24]",
-        "--set",
-        "model.latent=4",
-        "--threads",
-        "1",
-        "--name",
-        name,
-        "--train-images",
-        images,
-        "--epochs",
-        epochs,
-    ]
-}
-
-fn read(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-fn newest(run: &Path) -> PathBuf {
-    run.join(String::from_utf8(read(&run.join("latest"))).unwrap().trim())
-}
-
-/// The metrics without what depends on the clock.
-fn metrics(run: &Path) -> Vec<serde_json::Value> {
-    let text = String::from_utf8(read(&run.join("metrics.jsonl"))).unwrap();
-    let parse = |line: &str| {
-        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-        for clock in ["seconds", "images_per_second"] {
-            assert!(value.as_object_mut().unwrap().remove(clock).is_some());
-        }
-        value
-    };
-    text.lines().map(parse).collect()
-}
-
-fn assert_same_run(a: &Path, b: &Path) {
-    assert_eq!(metrics(a), metrics(b));
-    let (a, b) = (newest(a), newest(b));
-    assert_eq!(a.file_name(), b.file_name());
-    for file in ["model.safetensors", "moment1.safetensors", "moment2.safetensors", "state.json"] {
-        assert!(read(&a.join(file)) == read(&b.join(file)), "{file} differs");
-    }
-}
+use common::{Folder, assert_same_run, metrics, newest, read, stderr, train};
 
 #[test]
 fn wrong_usage_is_told_and_exits_with_2() {
@@ -121,13 +25,47 @@ fn wrong_usage_is_told_and_exits_with_2() {
     folder.fails(2, &["sample"]);
     folder.fails(2, &["sample", "run", "--grid", "0x10"]);
     folder.fails(2, &["train", "--resume", "run", "--seed", "2"]);
+    folder.fails(2, &["train", "--epochs", "0"]);
+    folder.fails(2, &["train", "--quiet", "--verbose"]);
+    for (arguments, expected) in [
+        (vec!["train", "--set", "training.learnign_rate=1"], "learnign_rate"),
+        (vec!["train", "--set", "model.latent=0"], "latent"),
+        (vec!["train", "--learning-rate", "-1"], "training.learning_rate = -1"),
+        (vec!["train", "--dataset", "imagenet"], "./imagenet"),
+        (vec!["train", "--name", "../up", "--dataset", "synthetic"], "--name"),
+    ] {
+        let text = folder.fails(2, &arguments);
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
+    assert!(!folder.path("checkpoints").exists());
+    // A mistake in a file is no wrong usage.
+    std::fs::write(folder.path("wrong.toml"), "[training]\nepochs = 0\n").unwrap();
+    let text = folder.fails(1, &["train", "--config", "wrong.toml"]);
+    assert!(text.contains("training.epochs = 0"), "{text}");
 }
 
 #[test]
 fn help_teaches() {
     let folder = Folder::new();
     assert!(folder.ok(&["--help"]).contains("equilibrium"));
-    for command in ["train", "sample", "reconstruct", "gradcheck"] {
+    for command in [
+        "train",
+        "sample",
+        "reconstruct",
+        "interpolate",
+        "manifold",
+        "denoise",
+        "relax",
+        "runs",
+        "show",
+        "report",
+        "export",
+        "import",
+        "gradcheck",
+        "phase",
+        "completions",
+        "man",
+    ] {
         let help = folder.ok(&[command, "--help"]);
         assert!(help.contains("Examples:"), "{command}: {help}");
     }
@@ -138,11 +76,7 @@ fn what_cannot_work_is_refused_and_leaves_nothing() {
     let folder = Folder::new();
     for (arguments, expected) in [
         (vec!["train", "--device", "tpu"], "cpu"),
-        (vec!["train", "--set", "training.learnign_rate=1"], "learnign_rate"),
-        (vec!["train", "--set", "model.latent=0"], "latent"),
-        (vec!["train", "--learning-rate=-1"], "training.learning_rate"),
         (vec!["train", "--config", "none.toml"], "none.toml"),
-        (vec!["train", "--name", "../up", "--dataset", "synthetic"], "--name"),
         (vec!["train", "--resume", "nowhere"], "nowhere"),
         (vec!["sample", "nowhere"], "nowhere"),
     ] {
@@ -247,7 +181,7 @@ fn gradcheck_shows_exact_gradients() {
         "16",
     ]);
     let cosines = cosines(&table);
-    assert_eq!(cosines.len(), 10, "{table}");
+    assert_eq!(cosines.len(), 11, "{table}");
     assert!(cosines.iter().all(|&c| c >= 0.999), "{table}");
 }
 

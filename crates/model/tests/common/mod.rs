@@ -57,3 +57,22 @@ pub(crate) fn distance(estimate: &[f64], exact: &[f64]) -> f64 {
     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
     norm(&mut estimate.iter().zip(exact).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied())
 }
+
+/// The largest singular value, by a long power iteration in double precision.
+pub(crate) fn spectral_norm(w: &Tensor<2>) -> f64 {
+    let [rows, columns] = w.dims();
+    let values = host(w.clone());
+    let mut v: Vec<f64> = (0..columns).map(|i| 1.0 + (i as f64 * 0.7).cos()).collect();
+    let mut norm = 0.0;
+    for _ in 0..2_000 {
+        let image: Vec<f64> =
+            (0..rows).map(|i| (0..columns).map(|j| values[i * columns + j] * v[j]).sum()).collect();
+        let back: Vec<f64> = (0..columns)
+            .map(|j| (0..rows).map(|i| values[i * columns + j] * image[i]).sum())
+            .collect();
+        let length = back.iter().map(|x: &f64| x * x).sum::<f64>().sqrt();
+        norm = length.sqrt();
+        v = back.iter().map(|x| x / length).collect();
+    }
+    norm
+}

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use crate::{Memory, Method, SolverError, State, error::in_range};
 
@@ -22,21 +22,37 @@ use crate::{Memory, Method, SolverError, State, error::in_range};
 /// a large ridge leads to `t_k`. Changes are scaled to unit length first, so that neither slow nor
 /// fast convergence makes the small system worse than its angles are.
 ///
-/// **Safeguard:** where the residual has grown since the step before, the sample forgets its
-/// changes and takes the plain step `t_k`. The residual has to grow on the way out of a plateau or
-/// past a saddle; memories of it lead back. What is found may all the same be a fixed point that
-/// the plain iteration runs away from.
+/// Each sample is guarded by itself, see [`Safeguard`].
 ///
 /// | setting | default | range |
 /// |---|---|---|
 /// | `memory` | given; 4 in arXiv 2311.15673 | >= 1 |
 /// | `ridge` | 1e-6 | finite, >= 0, relative to the squared length of each change |
 /// | `mixing` | 1 | in (0, 1] |
+/// | `safeguard` | [`Safeguard::Growth`] | |
 #[derive(Debug, Clone, Copy)]
 pub struct Anderson {
     memory: usize,
     ridge: f64,
     mixing: f64,
+    safeguard: Safeguard,
+}
+
+/// When a sample takes the plain step `t_k` in place of the accelerated one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Safeguard {
+    /// Where the residual has grown since the step before; the sample then also forgets its changes.
+    ///
+    /// The residual has to grow on the way out of a plateau or past a saddle; memories of it lead
+    /// back. What is found may all the same be a fixed point that the plain iteration runs away from.
+    #[default]
+    Growth,
+    /// Where the accelerated point `s_new` is further from the image than the state was,
+    /// `|f_k - s_new| / |s_new| >= |f_k - s_k| / |s_k|` (arXiv 2311.15673).
+    ///
+    /// It never moves further beyond the image than the plain step moves towards it, and so gains
+    /// little where convergence is slow.
+    Distance,
 }
 
 /// Default of [`Anderson::with_ridge`]: just above the rounding of an f32 inner product. Step counts
@@ -55,7 +71,7 @@ impl Anderson {
     /// [`SolverError::OutOfRange`] when `memory` is 0.
     pub fn new(memory: usize) -> Result<Self, SolverError> {
         in_range("memory", memory as f64, ">= 1", memory >= 1)?;
-        Ok(Self { memory, ridge: RIDGE, mixing: 1.0 })
+        Ok(Self { memory, ridge: RIDGE, mixing: 1.0, safeguard: Safeguard::Growth })
     }
 
     /// With another ridge.
@@ -76,6 +92,13 @@ impl Anderson {
     pub fn with_mixing(mut self, mixing: f64) -> Result<Self, SolverError> {
         self.mixing = in_range("mixing", mixing, "in (0, 1]", mixing > 0.0 && mixing <= 1.0)?;
         Ok(self)
+    }
+
+    /// With another safeguard.
+    #[must_use]
+    pub fn with_safeguard(mut self, safeguard: Safeguard) -> Self {
+        self.safeguard = safeguard;
+        self
     }
 }
 
@@ -163,10 +186,28 @@ impl AndersonMemory {
     }
 }
 
+/// The components `carried`.
+fn pick(state: &State, carried: &[usize]) -> Vec<Tensor<2>> {
+    carried.iter().map(|&k| state.component(k).clone()).collect()
+}
+
 /// Inner product over all components of each sample, `[batch, 1]`.
 fn inner(a: &[Tensor<2>], b: &[Tensor<2>]) -> Tensor<2> {
     let products = a.iter().zip(b).map(|(a, b)| (a.clone() * b.clone()).sum_dim(1));
     products.reduce(|x, y| x + y).expect("a map carries at least one component")
+}
+
+/// Whether `|image - new| / |new| < |image - state| / |state|`, `[batch, 1]`; `square` is
+/// `|image - state|^2`.
+fn is_nearer(
+    new: &[Tensor<2>],
+    state: &[Tensor<2>],
+    image: &[Tensor<2>],
+    square: &Tensor<2>,
+) -> Tensor<2, Bool> {
+    let distance = minus(image, new);
+    let left = inner(&distance, &distance) * inner(state, state);
+    left.lower(square.clone() * inner(new, new))
 }
 
 /// `a - b`, component by component.
@@ -189,23 +230,40 @@ impl Method for Anderson {
     fn step(&self, state: State, image: State, memory: &mut AndersonMemory) -> State {
         let step = self.plain_step(&state, &image, &memory.carried);
         let mut next = step.plain.clone();
+        let guarded = (self.safeguard == Safeguard::Distance).then(|| {
+            let of = |s: &State| pick(s, &memory.carried);
+            (of(&state), of(&image))
+        });
         if let Some(last) = memory.last.take()
             && self.memory > 1
         {
             memory.push(&last, &step, self.memory - 1);
             // Without changes all weights are 0 and the step is plain.
-            memory.keep(&step.square.clone().lower_equal(last.square).float());
+            if self.safeguard == Safeguard::Growth {
+                memory.keep(&step.square.clone().lower_equal(last.square).float());
+            }
             let weights = self.weights(memory, &step.residual);
             let size = weights.iter().map(|w| w.clone().abs()).reduce(|a, b| a + b);
             let finite = size.expect("a change was pushed").lower_equal_elem(f32::MAX);
-            for (position, next) in next.iter_mut().enumerate() {
-                let plain = next.clone();
-                let accelerated =
+            let accelerated: Vec<Tensor<2>> = next
+                .iter()
+                .enumerate()
+                .map(|(position, plain)| {
                     memory.changes.iter().zip(&weights).fold(plain.clone(), |sum, (c, w)| {
                         sum - c.plain[position].clone() * w.clone()
-                    });
-                let mask = finite.clone().expand(plain.dims());
-                *next = plain.mask_where(mask, accelerated);
+                    })
+                })
+                .collect();
+            let taken = match &guarded {
+                Some((state, image)) => {
+                    let nearer = is_nearer(&accelerated, state, image, &step.square);
+                    finite.bool_and(nearer)
+                }
+                None => finite,
+            };
+            for (next, accelerated) in next.iter_mut().zip(accelerated) {
+                let mask = taken.clone().expand(next.dims());
+                *next = next.clone().mask_where(mask, accelerated);
             }
         }
         memory.last = Some(step);
@@ -219,8 +277,7 @@ impl Method for Anderson {
 
 impl Anderson {
     fn plain_step(&self, state: &State, image: &State, carried: &[usize]) -> Step {
-        let pick = |s: &State| carried.iter().map(|&k| s.component(k).clone()).collect::<Vec<_>>();
-        let (state, image) = (pick(state), pick(image));
+        let (state, image) = (pick(state, carried), pick(image, carried));
         let residual = minus(&image, &state);
         let square = inner(&residual, &residual);
         let plain = if self.mixing < 1.0 {

@@ -1,22 +1,38 @@
 //! One file per command.
 
+mod about;
+mod classifier;
+mod converge;
+mod denoise;
+mod dry_run;
+mod eval;
+mod exchange;
+mod fid;
 mod gradcheck;
+mod interpolate;
+mod manifold;
 mod phase;
 mod reconstruct;
+mod relax;
+mod report_page;
+mod runs;
 mod sample;
+mod show;
 mod train;
+mod weights;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use hvae_model::{Phases, Vae};
 
 use crate::checkpoint::{RunDir, Which};
 use crate::cli::{Cli, Command, Global};
 use crate::config::RunConfig;
-use crate::data::Verbosity;
-use crate::{device, report, training};
+use crate::data::{Split, Verbosity};
+use crate::images::{Images, SIDE, download, upload};
+use crate::{device, environment, report, training};
 
 /// How a command ended, if not by an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +51,7 @@ pub enum Ended {
 pub fn run(cli: Cli) -> Result<Ended> {
     let global = cli.global;
     report::set_quiet(global.quiet);
+    report::set_verbose(global.verbose);
     if let Some(threads) = global.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.into())
@@ -62,15 +79,35 @@ pub fn run(cli: Cli) -> Result<Ended> {
         _ => &global.device,
     };
     let device = open(first)?;
+    let done = |()| Ended::Done;
     match cli.command {
+        Command::Interpolate(args) => interpolate::run(&args, &global, &device).map(done),
+        Command::Manifold(args) => manifold::run(&args, &global, &device).map(done),
+        Command::Denoise(args) => denoise::run(&args, &global, &device).map(done),
+        Command::Relax(args) => relax::run(&args, &device).map(done),
+        Command::Runs(args) => runs::run(&args).map(done),
+        Command::Show(args) => show::run(&args).map(done),
+        Command::Report(args) => report_page::run(&args, &global, &device).map(done),
+        Command::Export(args) => exchange::export(&args, &device).map(done),
+        Command::Import(args) => exchange::import(&args, &device).map(done),
+        Command::Completions(args) => about::completions(&args).map(done),
+        Command::Man(args) => about::man(&args).map(done),
         Command::Train(args) => train::run(&args, &global, device),
         Command::Gradcheck(args) => gradcheck::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Converge(args) => converge::run(&args, &global, &device),
         Command::Phase(args) => phase::run(&args, &global, &device).map(|()| Ended::Done),
-        Command::Sample(args) => sample::run(&args, &device).map(|()| Ended::Done),
+        Command::Sample(args) => sample::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Eval(args) => eval::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Weights(args) => weights::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Classifier(args) => classifier::run(&args, &global, &device),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
         }
-        _ => Ok(Ended::Done),
+        // Done above, without a device of their own.
+        Command::Devices => Ok(Ended::Done),
+        #[cfg(feature = "remote")]
+        Command::Serve(_) => Ok(Ended::Done),
     }
 }
 
@@ -82,13 +119,11 @@ impl Global {
 
 /// A trained model with what it takes to use it.
 struct Trained {
+    run: RunDir,
     model: Vae,
     config: RunConfig,
     phases: Phases,
 }
-
-/// Side of the square images of all sets so far.
-const SIDE: usize = 28;
 
 fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let run = RunDir::open(run)?;
@@ -96,12 +131,13 @@ fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let phases = device::phases(&config.ep, device)?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, _) = run.load_model(which, fresh)?;
-    Ok(Trained { model, config, phases })
+    Ok(Trained { run, model, config, phases })
 }
 
 /// What a path's ending asks for.
 enum Output {
     Png,
+    Gif,
     Npz,
     Folder,
 }
@@ -114,10 +150,45 @@ fn output(path: &Path) -> Result<Output> {
     match ending.as_deref() {
         Some("png") => Ok(Output::Png),
         Some("npz") => Ok(Output::Npz),
+        Some("gif") => Ok(Output::Gif),
         None => Ok(Output::Folder),
         Some(other) => {
             let shown = path.display();
             bail!("--out {shown}: cannot write .{other}; use .png, .npz or a folder ({shown}/)")
         }
     }
+}
+
+/// What is said of a path whose ending asks for what a command does not write.
+fn cannot_write(path: &Path, endings: &str) -> anyhow::Error {
+    anyhow::anyhow!("--out {}: this command writes {endings}", path.display())
+}
+
+/// The run's test images.
+fn test_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
+    let data_dir = environment::data_dir(global, &trained.run);
+    let data = &trained.config.data;
+    Images::load(data, Split::Test, &data_dir, global.verbosity(), device)
+}
+
+/// The posterior means of the first of `images`, at most so many, `[images, latent]`.
+fn means(trained: &Trained, images: &Images, most: usize) -> Result<Tensor<2>> {
+    let batches = most.div_ceil(training::EVALUATION_BATCH);
+    let mut means = Vec::new();
+    for batch in images.batches(training::EVALUATION_BATCH).take(batches) {
+        means.push(trained.model.encode(batch, &trained.phases)?.0.mean);
+    }
+    Ok(Tensor::cat(means, 0))
+}
+
+/// The images of `latents` (`[rows, latent]`), pixel after pixel, with values in `[0, 1]`.
+fn decoded(trained: &Trained, latents: &[f32], device: &Device) -> Result<Vec<f32>> {
+    let width = trained.model.latent();
+    let mut images = Vec::new();
+    for chunk in latents.chunks(training::EVALUATION_BATCH * width) {
+        let latents = upload(chunk.to_vec(), width, device);
+        let (batch, _) = trained.model.decode(latents, &trained.phases)?;
+        images.extend(download(batch.images.clamp(0.0, 1.0))?);
+    }
+    Ok(images)
 }

@@ -11,15 +11,15 @@ use hvae_solver::StoppingRule;
 use crate::cli::Global;
 use crate::phase::args::PhaseArgs;
 use crate::phase::collapse::{Collapse, collapse};
+use crate::phase::figures;
 use crate::phase::hysteresis::{Step, Way, follow};
 use crate::phase::output::{self, Report};
-use crate::phase::plot;
 use crate::phase::set::{PatternSet, logarithmic};
 use crate::phase::stability::{self, Checked};
 use crate::phase::starts::Starts;
 use crate::phase::sweep::{self, Point, Settings};
 use crate::phase::thresholds::{observe, table};
-use crate::{COMMIT, report};
+use crate::{COMMIT, plot, report};
 
 /// Values of `beta` on the ways up and down, and on the curves that are compared.
 const FOLLOWED: usize = 120;
@@ -113,17 +113,17 @@ impl Clock {
 
 fn draw(report: &Report, set: &PatternSet, args: &PhaseArgs) -> Result<()> {
     let out = &args.out;
-    plot::save(&plot::minima(set, &report.sweep), out, "minima")?;
+    plot::save(&figures::minima(set, &report.sweep), out, "minima")?;
     if !report.fixed_points.is_empty() {
         let steps: Vec<Step> = report.fixed_points.iter().map(|c| c.step).collect();
-        plot::save(&plot::hysteresis(set, &steps), out, "hysteresis")?;
-        plot::save(&plot::stability(set, &report.fixed_points), out, "stability")?;
+        plot::save(&figures::hysteresis(set, &steps), out, "hysteresis")?;
+        plot::save(&figures::stability(set, &report.fixed_points), out, "stability")?;
     }
     if let Some(found) = &report.collapse {
-        plot::save(&plot::collapse(set, found), out, "collapse")?;
+        plot::save(&figures::collapse(set, found), out, "collapse")?;
     }
     if !report.table.is_empty() {
-        plot::save(&plot::table(&report.table), out, "thresholds")?;
+        plot::save(&figures::table(&report.table), out, "thresholds")?;
     }
     Ok(())
 }

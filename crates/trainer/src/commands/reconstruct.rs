@@ -1,7 +1,8 @@
 //! `hvae reconstruct`.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
+use hvae_model::EpConfig;
 
 use crate::cli::{Global, ReconstructArgs};
 use crate::config::DataConfig;
@@ -9,28 +10,39 @@ use crate::data::Split;
 use crate::images::{Images, download};
 use crate::report::Progress;
 use crate::training::{EVALUATION_BATCH, SCALE};
-use crate::{npz, picture, report};
+use crate::{device, environment, npz, picture, report};
 
-use super::{Output, SIDE, load, output};
+use super::{Output, SIDE, cannot_write, load, output};
 
+/// Sweeps of a free phase at most, under a tolerance of one's own.
+const MOST_SWEEPS: usize = 1000;
 /// Images side by side in a picture.
 const COLUMNS: usize = 10;
 
 pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
-    let trained = load(&args.run, args.checkpoint, device)?;
+    let mut trained = load(&args.run, args.checkpoint, device)?;
+    if let Some(tolerance) = args.tolerance {
+        let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);
+        let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
+        let phases = device::phases(&ep, device);
+        trained.phases = phases.with_context(|| format!("--tolerance {tolerance}"))?;
+    }
     let count = args.count as usize;
-    let load = |data: &DataConfig| {
-        Images::load(data, Split::Test, &global.data_dir, global.verbosity(), device)
-    };
+    let data_dir = environment::data_dir(global, &trained.run);
+    let load =
+        |data: &DataConfig| Images::load(data, Split::Test, &data_dir, global.verbosity(), device);
     let available = load(&trained.config.data)?.len();
     ensure!(count <= available, "--count {count}: the run has {available} test images");
-    let test = load(&DataConfig { test_images: Some(count), ..trained.config.data })?;
+    let test = load(&DataConfig { test_images: Some(count), ..trained.config.data.clone() })?;
     let (mut inputs, mut outputs, mut error) = (Vec::new(), Vec::new(), 0.0);
+    let (mut means, mut log_variances) = (Vec::new(), Vec::new());
     let mut progress = Progress::start("reconstructing", count, 0);
     for batch in test.batches(EVALUATION_BATCH) {
         let reconstruction = trained.model.reconstruct(batch.clone(), None, &trained.phases)?;
         inputs.extend(download(batch)?);
+        means.extend(download(reconstruction.posterior.mean)?);
+        log_variances.extend(download(reconstruction.posterior.log_variance)?);
         outputs.extend(download(reconstruction.images.clamp(0.0, 1.0))?);
         error += download(reconstruction.error)?.into_iter().map(f64::from).sum::<f64>();
         progress.update(inputs.len() / (SIDE * SIDE), String::new);
@@ -44,16 +56,19 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
         Output::Npz => {
             let shape = vec![count, SIDE, SIDE];
             let labels = test.set().labels();
+            let latents = vec![count, trained.model.latent()];
             npz::save(
                 &args.out,
                 &[
                     ("inputs", npz::Array::F32 { shape: shape.clone(), values: &inputs }),
                     ("images", npz::Array::F32 { shape, values: &outputs }),
                     ("labels", npz::Array::U8 { shape: vec![count], values: labels }),
+                    ("means", npz::Array::F32 { shape: latents.clone(), values: &means }),
+                    ("log_variances", npz::Array::F32 { shape: latents, values: &log_variances }),
                 ],
             )?;
         }
-        Output::Folder => bail!("--out {}: write a .png or a .npz", args.out.display()),
+        Output::Gif | Output::Folder => return Err(cannot_write(&args.out, ".png or .npz")),
     }
     report::line(&format!("reconstruction error {:.3} per image", error / count as f64));
     report::result(&args.out.display().to_string());

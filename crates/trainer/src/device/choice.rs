@@ -30,8 +30,7 @@ pub enum Choice {
 }
 
 /// What `--device` can be.
-const FORMS: &str =
-    "auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i], remote:<host>:<port>[/i]";
+const FORMS: &str = "auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i], remote:<host>:<port>[/i]";
 
 impl Choice {
     /// The cargo feature that it takes; empty for those that every build has.

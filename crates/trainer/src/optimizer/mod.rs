@@ -150,6 +150,7 @@ impl Optimizer {
 
 /// The Euclidean norm of a step's gradient.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
 pub enum GradientNorm {
     /// Known to the host, and finite.
     Known(f64),
@@ -170,6 +171,7 @@ pub fn finite_norm(square: f32) -> Result<f64> {
 }
 
 /// Factor on the gradient.
+#[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
 enum Clip {
     None,
     Known(f64),

@@ -6,11 +6,11 @@
 
 pub mod args;
 pub mod collapse;
+pub mod figures;
 pub mod growth;
 pub mod hysteresis;
 pub mod minima;
 pub mod output;
-pub mod plot;
 pub mod saddles;
 pub mod set;
 pub mod stability;

@@ -21,7 +21,7 @@ const GRID: (usize, usize) = (100, 10);
 /// # Errors
 ///
 /// When there are no images, or a file cannot be written.
-pub fn draw(
+pub(super) fn draw(
     folder: &Path,
     name: &str,
     model: &Vae,
@@ -53,7 +53,16 @@ pub fn sample(
     phases: &Phases,
     device: &Device,
 ) -> Result<Vec<f32>> {
-    let latents = rng::normal(seed, Stream::Prior, 0, count * model.latent());
+    decode(model, &rng::normal(seed, Stream::Prior, 0, count * model.latent()), phases, device)
+}
+
+/// The images of `latents`, pixel after pixel, image after image.
+///
+/// # Errors
+///
+/// When the device cannot be read.
+pub fn decode(model: &Vae, latents: &[f32], phases: &Phases, device: &Device) -> Result<Vec<f32>> {
+    let count = latents.len() / model.latent();
     let mut progress = Progress::start("sampling", count, 0);
     let mut images = Vec::new();
     images
@@ -61,7 +70,7 @@ pub fn sample(
         .with_context(|| format!("{count} samples do not fit into memory"))?;
     for chunk in latents.chunks(EVALUATION_BATCH * model.latent()) {
         let latents = upload(chunk.to_vec(), model.latent(), device);
-        images.extend(download(model.decode(latents, phases)?.0.clamp(0.0, 1.0))?);
+        images.extend(download(model.decode(latents, phases)?.0.images.clamp(0.0, 1.0))?);
         progress.update(images.len() / model.pixels(), String::new);
     }
     Ok(images)

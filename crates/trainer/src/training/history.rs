@@ -10,7 +10,7 @@ use crate::checkpoint::RunDir;
 use crate::metrics::EpochMetrics;
 
 /// One event a line, each an [`EpochMetrics`].
-pub const METRICS: &str = "metrics.jsonl";
+pub(super) const METRICS: &str = "metrics.jsonl";
 /// Its numbers as a table.
 const TABLE: &str = "metrics.csv";
 
@@ -19,7 +19,7 @@ const TABLE: &str = "metrics.csv";
 /// # Errors
 ///
 /// When a file cannot be written.
-pub fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
+pub(super) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
     let path = run.path().join(METRICS);
     let line = serde_json::to_string(metrics).context("writing metrics")? + "\n";
     let append = || {
@@ -37,7 +37,7 @@ pub fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
 /// # Errors
 ///
 /// When a file cannot be read or written.
-pub fn cut(run: &RunDir, step: usize) -> Result<()> {
+pub(super) fn cut(run: &RunDir, step: usize) -> Result<()> {
     let path = run.path().join(METRICS);
     if !path.exists() {
         return Ok(());

@@ -57,8 +57,8 @@ impl Waiting {
         let losses: Vec<&StepLosses> = steps.iter().map(|t| &t.losses).collect();
         let losses = model.read_losses(&losses)?;
         let norms = norms(&steps)?;
-        for ((step, [error, divergence]), norm) in steps.iter().zip(losses).zip(norms) {
-            sums.add(step.images, error, divergence, norm, &step.outcomes);
+        for ((step, losses), norm) in steps.iter().zip(losses).zip(norms) {
+            sums.add(step.images, norm, losses, &step.outcomes);
             self.norm = norm;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::metrics::{EpochMetrics, EpochSums, Likelihood};
+use crate::metrics::{EpochMetrics, EpochSums};
 use crate::report::{self, Progress};
 
 /// What is known before training begins.
@@ -31,8 +31,6 @@ pub struct StepReport<'a> {
     pub learning_rate: f64,
     /// Sums over the epoch so far.
     pub sums: &'a EpochSums,
-    /// What turns them into losses.
-    pub likelihood: Likelihood,
 }
 
 /// Someone who looks on. Nothing that a watcher does changes the run.
@@ -98,7 +96,7 @@ impl Watch for Bar {
         if let Some(progress) = &mut self.progress {
             let rate = progress.per_second() * per_step;
             progress.update(report.step_in_epoch, || {
-                let losses = report.sums.losses(report.likelihood);
+                let losses = report.sums.losses();
                 format!(
                     "{rate:.0} images/s  reconstruction {:.2}  KL {:.2}",
                     losses.reconstruction_error, losses.divergence

@@ -16,7 +16,16 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use hvae_model::{Agreement, EpConfig, ModelError, PhaseOutcomes, Phases, StepLosses, Vae};
 
 use crate::device;
-use crate::images::{Images, upload};
+use crate::images::{Images, tossed, upload};
+
+/// What is drawn for a step, row after row of its batch.
+#[derive(Debug)]
+pub struct Drawn {
+    /// Of the posterior's samples, `rows * latent`.
+    pub noise: Vec<f32>,
+    /// Of pixels that are drawn as coins, `rows * pixels`.
+    pub coins: Option<Vec<f32>>,
+}
 
 /// Several devices that take a step together.
 pub struct Workers {
@@ -58,8 +67,8 @@ impl Workers {
         Ok(Self { engine: MultiDevicesTrainStep::new(&devices), devices, images, phases })
     }
 
-    /// The gradient of `model` on the training images `rows`, with `noise` (`rows * latent`
-    /// numbers), split evenly over the devices.
+    /// The gradient of `model` on the training images `rows`, with what is `drawn` for them, split
+    /// evenly over the devices.
     ///
     /// # Errors
     ///
@@ -68,22 +77,29 @@ impl Workers {
         &self,
         model: &Vae,
         rows: &[usize],
-        noise: &[f32],
+        drawn: &Drawn,
         kl_weight: f64,
     ) -> Result<Together> {
-        let latent = model.latent();
+        let (latent, pixels) = (model.latent(), model.pixels());
         let each = rows.len().div_ceil(self.devices.len());
-        let parts: Vec<(&[usize], &[f32])> =
-            rows.chunks(each).zip(noise.chunks(each * latent)).collect();
+        let parts: Vec<&[usize]> = rows.chunks(each).collect();
         let meeting = Arc::new(Meeting::new(parts.len()));
         let part = |(index, device): (usize, &Device)| {
-            let Some((part, noise)) = parts.get(index) else { return OneBatch(None) };
+            let Some(part) = parts.get(index) else { return OneBatch(None) };
             let numbers = hvae_solver::upload_rows(part, device);
             let seat = Arc::new(Seat { meeting: Arc::clone(&meeting), index });
+            // The part's numbers of those that are drawn `width` a row.
+            let share = |values: &[f32], width: usize| {
+                values[index * each * width..][..part.len() * width].to_vec()
+            };
+            let images = self.images[index].clone().select(0, numbers);
             OneBatch(Some(Part {
                 index,
-                images: self.images[index].clone().select(0, numbers),
-                noise: upload(noise.to_vec(), latent, device),
+                images: match &drawn.coins {
+                    Some(coins) => tossed(images, share(coins, pixels)),
+                    None => images,
+                },
+                noise: upload(share(&drawn.noise, latent), latent, device),
                 kl_weight,
                 share: part.len() as f64 / rows.len() as f64,
                 phases: self.phases[index].clone().agreed(seat.clone()),
@@ -112,7 +128,7 @@ impl Workers {
 
     fn add_up(&self, model: &Vae, done: Vec<(usize, GradientsParams, Report)>) -> Result<Together> {
         let mut accumulator = GradientsAccumulator::new();
-        let mut losses = [0.0; 2];
+        let mut losses = [0.0; 3];
         let mut outcomes = PhaseOutcomes::default();
         for (_, gradients, report) in done {
             accumulator.accumulate(model, gradients.to_device(&self.devices[0], model));

@@ -23,10 +23,13 @@ const MESH: RGBColor = RGBColor(230, 230, 230);
 /// Draws `figure` on `root`, all of it `zoom` times as large.
 pub(super) fn figure<B: DrawingBackend>(figure: &Figure, root: &Area<B>, zoom: u32) -> Outcome<B> {
     root.fill(&WHITE)?;
-    let (title, body) = root.split_vertically(TITLE * zoom);
-    let at = (24 * zoom as i32, 24 * zoom as i32);
-    let large = style(20 * zoom, HPos::Left, VPos::Center);
-    title.draw(&Text::new(figure.title.clone(), at, large))?;
+    let above = if figure.title.is_empty() { 0 } else { TITLE };
+    let (title, body) = root.split_vertically(above * zoom);
+    if above > 0 {
+        let at = (24 * zoom as i32, 24 * zoom as i32);
+        let large = style(20 * zoom, HPos::Left, VPos::Center);
+        title.draw(&Text::new(figure.title.clone(), at, large))?;
+    }
     let rows = figure.panels.len().div_ceil(figure.columns);
     for (panel, area) in figure.panels.iter().zip(body.split_evenly((rows, figure.columns))) {
         Drawing::new(panel, &area, zoom)?.draw()?;
@@ -177,6 +180,14 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             Mark::Circles(radius) => {
                 self.discs(ends.map(|p| (p, radius * z)), colour.stroke_width(self.pen))
             }
+            Mark::Bars => {
+                let foot = self.y.position(0.0);
+                for ((x, y), width) in &points {
+                    let corners = [(x - width / 2.0, foot), (x + width / 2.0, *y)];
+                    self.plot.draw(&Rectangle::new(corners, colour.mix(0.6).filled()))?;
+                }
+                Ok(())
+            }
             Mark::Bubbles => {
                 let sized = points.iter().map(|(p, size)| (*p, bubble(*size, z)));
                 self.discs(sized, colour.mix(0.5).filled())
@@ -236,7 +247,7 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             Mark::Dashes => self.area.draw(&DashedPathElement::new(ends, 7 * z, 4 * z, stroke)),
             Mark::Circles(radius) => self.area.draw(&disc(radius, colour.stroke_width(self.pen))),
             Mark::Discs(radius) => self.area.draw(&disc(radius, colour.filled())),
-            Mark::Bubbles => self.area.draw(&disc(5, colour.mix(0.6).filled())),
+            Mark::Bubbles | Mark::Bars => self.area.draw(&disc(5, colour.mix(0.6).filled())),
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
-use super::{Figure, Legend, Mark, Panel, Scale, Series};
 use crate::phase::collapse::Collapse;
 use crate::phase::hysteresis::{Step, Way};
 use crate::phase::set::PatternSet;
@@ -11,6 +9,8 @@ use crate::phase::stability::Checked;
 use crate::phase::starts::Family;
 use crate::phase::sweep::{FamilySummary, Minimum, Point};
 use crate::phase::thresholds::Measured;
+use crate::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
+use crate::plot::{Figure, Legend, Mark, Panel, Scale, Series};
 
 const BETA: &str = "β_eff = β D² / 2";
 const ORDER: &str = "distance to the mean / that of a pattern";

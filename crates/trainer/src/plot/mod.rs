@@ -2,7 +2,6 @@
 
 mod axis;
 mod draw;
-mod figures;
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -16,10 +15,8 @@ use plotters::style::register_font;
 
 use crate::files;
 
-pub use figures::{collapse, hysteresis, minima, stability, table};
-
 /// Colours that people with any colour vision tell apart (Okabe and Ito).
-pub(super) mod colour {
+pub(crate) mod colour {
     use plotters::style::RGBColor;
 
     pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
@@ -31,7 +28,7 @@ pub(super) mod colour {
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// Points joined by a line.
     Line,
     /// Points joined by a dashed line.
@@ -42,28 +39,30 @@ pub(super) enum Mark {
     Circles(i32),
     /// A disc each, as large as the third value of the point says, from 0 to 1.
     Bubbles,
+    /// A bar each, from 0 up to the point, as wide as the third value says.
+    Bars,
 }
 
 /// Points of one kind, `[x, y, size]`. Points that are not finite are left out.
 #[derive(Debug, Clone)]
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) colour: RGBColor,
-    pub(super) mark: Mark,
-    pub(super) points: Vec<[f64; 3]>,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) colour: RGBColor,
+    pub(crate) mark: Mark,
+    pub(crate) points: Vec<[f64; 3]>,
 }
 
 /// A scale: its name, whether it is logarithmic, and limits where the data should not choose.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scale {
-    pub(super) name: &'static str,
-    pub(super) logarithmic: bool,
-    pub(super) limits: Option<(f64, f64)>,
+pub(crate) struct Scale {
+    pub(crate) name: &'static str,
+    pub(crate) logarithmic: bool,
+    pub(crate) limits: Option<(f64, f64)>,
 }
 
 /// Where the legend goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Legend {
+pub(crate) enum Legend {
     #[default]
     UpperLeft,
     UpperRight,
@@ -76,24 +75,24 @@ pub(super) enum Legend {
 
 /// One plot of a figure.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Panel {
-    pub(super) title: String,
-    pub(super) x: Scale,
-    pub(super) y: Scale,
-    pub(super) series: Vec<Series>,
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) x: Scale,
+    pub(crate) y: Scale,
+    pub(crate) series: Vec<Series>,
     /// Vertical lines with a name.
-    pub(super) marks: Vec<(f64, String)>,
+    pub(crate) marks: Vec<(f64, String)>,
     /// A horizontal line.
-    pub(super) level: Option<f64>,
-    pub(super) legend: Legend,
+    pub(crate) level: Option<f64>,
+    pub(crate) legend: Legend,
 }
 
 /// A figure: panels side by side, in rows of `columns`.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    pub(super) title: String,
-    pub(super) columns: usize,
-    pub(super) panels: Vec<Panel>,
+    pub(crate) title: String,
+    pub(crate) columns: usize,
+    pub(crate) panels: Vec<Panel>,
 }
 
 /// Width and height of a panel, in pixels.
@@ -103,7 +102,7 @@ const TITLE: u32 = 44;
 /// Pictures in pixels are drawn so many times larger and reduced, which smooths lines and discs.
 const SMOOTH: u32 = 2;
 
-const FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans-subset.ttf");
+const FONT: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
 
 /// Saves `figure` as `<stem>.png` and `<stem>.svg` in `folder`.
 ///
@@ -112,17 +111,14 @@ const FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans-subset.ttf");
 /// When it cannot be drawn or written.
 pub fn save(figure: &Figure, folder: &Path, stem: &str) -> Result<()> {
     font()?;
-    let rows = figure.panels.len().div_ceil(figure.columns) as u32;
-    let size = (PANEL.0 * figure.columns as u32, PANEL.1 * rows + TITLE);
+    let size = extent(figure);
     let large = (size.0 * SMOOTH, size.1 * SMOOTH);
     let mut pixels = vec![0; large.0 as usize * large.1 as usize * 3];
-    let mut text = String::new();
     {
         let root = BitMapBackend::with_buffer(&mut pixels, large).into_drawing_area();
         draw::figure(figure, &root, SMOOTH).map_err(|e| anyhow!("drawing {stem}.png: {e}"))?;
-        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw::figure(figure, &root, 1).map_err(|e| anyhow!("drawing {stem}.svg: {e}"))?;
     }
+    let text = svg(figure).with_context(|| format!("drawing {stem}.svg"))?;
     let picture = RgbImage::from_raw(large.0, large.1, pixels).context("a picture of that size")?;
     let picture = resize(&picture, size.0, size.1, FilterType::Triangle);
     files::write_atomically(&folder.join(format!("{stem}.png")), |file| {
@@ -132,6 +128,28 @@ pub fn save(figure: &Figure, folder: &Path, stem: &str) -> Result<()> {
     files::write_atomically(&folder.join(format!("{stem}.svg")), |file| {
         Ok(std::io::Write::write_all(file, text.as_bytes())?)
     })
+}
+
+/// `figure` as the text of an SVG picture.
+///
+/// # Errors
+///
+/// When it cannot be drawn.
+pub fn svg(figure: &Figure) -> Result<String> {
+    font()?;
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, extent(figure)).into_drawing_area();
+        draw::figure(figure, &root, 1).map_err(|e| anyhow!("drawing as SVG: {e}"))?;
+    }
+    Ok(text)
+}
+
+/// Width and height of a figure, in pixels.
+fn extent(figure: &Figure) -> (u32, u32) {
+    let rows = figure.panels.len().div_ceil(figure.columns) as u32;
+    let title = if figure.title.is_empty() { 0 } else { TITLE };
+    (PANEL.0 * figure.columns as u32, PANEL.1 * rows + title)
 }
 
 /// Makes the built-in font known, once.

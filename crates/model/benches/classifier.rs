@@ -1,0 +1,127 @@
+//! Time to a residual of 1e-4 of every method on the networks of arXiv 2311.15673, from pixels to
+//! outputs; and of the matrix products alone.
+//!
+//! Weights are those at the start of training, from a fixed seed, times 1.5, which makes them converge
+//! about as slowly as trained ones. Throughput is in samples. `scripts/bench_converge.py` times trained
+//! networks, against PyTorch.
+#![allow(clippy::unwrap_used, reason = "a benchmark may stop")]
+#![recursion_limit = "256"]
+
+use std::fmt;
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use hvae_model::classifier::{Classifier, Dynamics, Form, Order};
+use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const NETWORKS: [&[usize]; 2] = [&[784, 1990, 10], &[784, 1024, 512, 256, 128, 70, 10]];
+const BATCHES: [usize; 2] = [64, 1024];
+
+fn main() {
+    divan::main();
+}
+
+/// A network, a method and a batch.
+#[derive(Clone, Copy)]
+struct Case {
+    sizes: &'static [usize],
+    form: Form,
+    even_odd: bool,
+    anderson: bool,
+    batch: usize,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let form = if self.form == Form::Ham { "ham" } else { "chn" };
+        let even_odd = if self.even_odd { "-even-odd" } else { "" };
+        let anderson = if self.anderson { "-anderson" } else { "" };
+        let sizes: Vec<String> = self.sizes.iter().map(ToString::to_string).collect();
+        write!(f, "{form}{even_odd}{anderson} {} batch {}", sizes.join("-"), self.batch)
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for batch in BATCHES {
+        for sizes in NETWORKS {
+            for form in [Form::Ham, Form::Chn] {
+                for (even_odd, anderson) in
+                    [(false, false), (false, true), (true, false), (true, true)]
+                {
+                    if form == Form::Ham || sizes.len() == 3 {
+                        cases.push(Case { sizes, form, even_odd, anderson, batch });
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+struct Problem {
+    network: Classifier,
+    images: Tensor<2>,
+}
+
+impl Problem {
+    fn new(case: Case) -> Self {
+        let device = Device::flex();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut network = Classifier::new(case.sizes, case.form, &mut rng, &device).unwrap();
+        for weight in &mut network.weights {
+            *weight = Param::from_tensor(weight.val().mul_scalar(1.5));
+        }
+        let count = case.batch * case.sizes[0];
+        let pixels: Vec<f32> = (0..count).map(|_| rng.random_range(0.0..1.0)).collect();
+        let images = TensorData::new(pixels, [case.batch, case.sizes[0]]);
+        Self { network, images: Tensor::from_data(images, &device) }
+    }
+
+    fn solve(&self, case: Case) -> (Solution, Tensor<2>) {
+        let order = if case.even_odd { Order::EvenOdd { inner: 10 } } else { Order::Synchronous };
+        let map = Dynamics::new(&self.network, self.images.clone(), order).unwrap();
+        let map = map.damped(0.5).unwrap();
+        let rule = StoppingRule::new(1e-4, 240).unwrap();
+        let solution = if case.anderson {
+            solve(map.clone(), map.start(), &Anderson::new(4).unwrap(), &rule)
+        } else {
+            solve(map.clone(), map.start(), &Picard, &rule)
+        };
+        let solution = solution.unwrap();
+        let outputs = map.layers(&solution.state).pop().unwrap();
+        (solution, outputs)
+    }
+}
+
+#[divan::bench(args = cases(), sample_count = 5, sample_size = 1)]
+fn to_1e_4(bencher: Bencher<'_, '_>, case: &Case) {
+    let problem = Problem::new(*case);
+    bencher.counter(ItemsCount::new(case.batch)).bench_local(|| problem.solve(*case));
+}
+
+/// The products of the same solve, for the samples that are still in the batch at each step.
+#[divan::bench(args = cases(), sample_count = 5, sample_size = 1)]
+fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
+    let problem = Problem::new(*case);
+    let (solution, _) = problem.solve(*case);
+    let layers: Vec<Tensor<2>> =
+        case.sizes[1..].iter().map(|&n| Tensor::ones([case.batch, n], &Device::flex())).collect();
+    bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
+        let weights = &problem.network.weights;
+        let mut last = problem.images.clone().matmul(weights[0].val());
+        for step in 1..=solution.steps {
+            let active = solution.outcomes.iter().filter(|o| o.steps >= step).count();
+            for k in 1..weights.len() {
+                let rows = |k: usize| layers[k].clone().narrow(0, 0, active);
+                last = rows(k - 1).matmul(weights[k].val());
+                last = rows(k).matmul(weights[k].val().transpose());
+            }
+        }
+        last
+    });
+}

@@ -1,0 +1,197 @@
+//! The maps whose fixed points are a classifier's equilibria.
+
+use burn::tensor::{Int, Tensor};
+use hvae_solver::{FixedPointMap, State};
+
+use super::network::{Classifier, Form};
+use super::pointwise::{Continuous, Drive, Fire, Sum, finish, fire};
+use crate::ModelError;
+
+/// In which order layers are updated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// All at once, from the old states.
+    Synchronous,
+    /// The odd layers (1, 3, ...), then the even ones from their new states.
+    EvenOdd {
+        /// Updates of a CHN's layer in a half-sweep, at least 1; a HAM's is exact with one.
+        inner: usize,
+    },
+}
+
+/// The map `s -> f(s)` of a [`Classifier`] with its pixels held.
+///
+/// Its state has one component for each layer, `[batch, n_k]`; in the even-odd form of a HAM one for
+/// each even layer, from which the odd ones follow ([`Self::layers`]).
+///
+/// **Damping** belongs to the map here, as in the paper, where residuals are those of the damped map:
+/// `f(s) = damping s + (1 - damping) rho'(s) a(s)` for a CHN, in even-odd form of each inner update. A
+/// HAM needs none.
+#[derive(Debug, Clone)]
+pub struct Dynamics<'n> {
+    network: &'n Classifier,
+    order: Order,
+    damping: f64,
+    drive: Vec<Drive>,
+    batch: usize,
+}
+
+impl<'n> Dynamics<'n> {
+    /// The dynamics of `network` below `images`, `[batch, n_0]`, undamped.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Shape`] when the images have another number of pixels,
+    /// [`ModelError::Setting`] for an even-odd order without inner updates.
+    pub fn new(
+        network: &'n Classifier,
+        images: Tensor<2>,
+        order: Order,
+    ) -> Result<Self, ModelError> {
+        let (expected, found) = (network.sizes()[0], images.dims());
+        if found[1] != expected {
+            return Err(ModelError::Shape {
+                what: "the images".to_owned(),
+                expected: vec![found[0], expected],
+                found: found.to_vec(),
+            });
+        }
+        let inner = if let Order::EvenOdd { inner } = order { inner } else { 1 };
+        crate::error::require(inner > 0, "inner", inner, "needs at least one update")?;
+        let pixels = fire(images).matmul(network.weights[0].val());
+        let drive = network.biases.iter().enumerate().map(|(k, bias)| {
+            let bias = bias.val().unsqueeze::<2>();
+            Drive::new(if k == 0 { pixels.clone() + bias } else { bias })
+        });
+        Ok(Self { network, order, damping: 0.0, drive: drive.collect(), batch: found[0] })
+    }
+
+    /// The same with a damping in `[0, 1)`; without effect on a HAM.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Setting`] outside that range.
+    pub fn damped(mut self, damping: f64) -> Result<Self, ModelError> {
+        let ok = (0.0..1.0).contains(&damping);
+        crate::error::require(ok, "damping", damping, "must lie in [0, 1)")?;
+        self.damping = damping;
+        Ok(self)
+    }
+
+    /// The network.
+    pub fn network(&self) -> &'n Classifier {
+        self.network
+    }
+
+    /// All states 0, where the paper starts.
+    pub fn start(&self) -> State {
+        let device = self.network.weights[0].val().device();
+        let zeros = self.carried_layers().into_iter().map(|k| {
+            let units = self.network.weights[k].dims()[1];
+            Tensor::zeros([self.batch, units], &device)
+        });
+        State::new(zeros.collect()).expect("all layers have one batch size")
+    }
+
+    /// The states of all layers, `[batch, n_k]` each, from a state of this map.
+    pub fn layers(&self, state: &State) -> Vec<Tensor<2>> {
+        if !self.is_reduced() {
+            return state.components().to_vec();
+        }
+        let depth = self.network.depth();
+        let mut r = vec![None; depth];
+        let mut layers = vec![None; depth];
+        for (k, s) in self.carried_layers().into_iter().zip(state.components()) {
+            r[k] = Some(fire(s.clone()));
+            layers[k] = Some(s.clone());
+        }
+        for k in (0..depth).step_by(2) {
+            layers[k] = Some(finish(self.field(k, &r), &self.drive[k], None, Sum));
+        }
+        layers.into_iter().flatten().collect()
+    }
+
+    /// Whether the state is that of the even layers alone.
+    fn is_reduced(&self) -> bool {
+        self.network.form() == Form::Ham && matches!(self.order, Order::EvenOdd { .. })
+    }
+
+    /// The layer (from 0) of each component of a state.
+    fn carried_layers(&self) -> Vec<usize> {
+        let (from, step) = if self.is_reduced() { (1, 2) } else { (0, 1) };
+        (from..self.network.depth()).step_by(step).collect()
+    }
+
+    fn field(&self, k: usize, r: &[Option<Tensor<2>>]) -> Tensor<2> {
+        self.network.field(k, r).expect("every layer has a neighbour in the other block")
+    }
+
+    /// The input `a_k` of layer `k`, `[batch, n_k]`, from `rho` of its neighbours.
+    pub(super) fn input(&self, k: usize, r: &[Option<Tensor<2>>]) -> Tensor<2> {
+        finish(self.field(k, r), &self.drive[k], None, Sum)
+    }
+
+    fn synchronous(&self, state: &State) -> State {
+        let r: Vec<_> = state.components().iter().map(|s| Some(fire(s.clone()))).collect();
+        let images = state.components().iter().enumerate().map(|(k, s)| {
+            let (field, drive) = (self.field(k, &r), &self.drive[k]);
+            match self.network.form() {
+                Form::Ham => finish(field, drive, None, Sum),
+                Form::Chn => finish(field, drive, Some(s), self.continuous(1)),
+            }
+        });
+        State::new(images.collect()).expect("updates keep the batch")
+    }
+
+    fn even_odd_ham(&self, state: &State) -> State {
+        let depth = self.network.depth();
+        let mut r = vec![None; depth];
+        for (component, k) in (1..depth).step_by(2).enumerate() {
+            r[k] = Some(fire(state.component(component).clone()));
+        }
+        for k in (0..depth).step_by(2) {
+            r[k] = Some(finish(self.field(k, &r), &self.drive[k], None, Fire));
+        }
+        let even = (1..depth).step_by(2).map(|k| self.input(k, &r));
+        State::new(even.collect()).expect("updates keep the batch")
+    }
+
+    fn even_odd_chn(&self, state: &State, inner: usize) -> State {
+        let mut layers = state.components().to_vec();
+        let depth = layers.len();
+        for first in [0, 1] {
+            let r: Vec<_> = layers
+                .iter()
+                .enumerate()
+                .map(|(k, s)| (k % 2 != first).then(|| fire(s.clone())))
+                .collect();
+            for k in (first..depth).step_by(2) {
+                let field = self.field(k, &r);
+                layers[k] = finish(field, &self.drive[k], Some(&layers[k]), self.continuous(inner));
+            }
+        }
+        State::new(layers).expect("updates keep the batch")
+    }
+
+    fn continuous(&self, inner: usize) -> Continuous {
+        Continuous { damping: self.damping as f32, inner }
+    }
+}
+
+impl FixedPointMap for Dynamics<'_> {
+    fn apply(&self, state: &State) -> State {
+        match (self.network.form(), self.order) {
+            (_, Order::Synchronous) => self.synchronous(state),
+            (Form::Ham, Order::EvenOdd { .. }) => self.even_odd_ham(state),
+            (Form::Chn, Order::EvenOdd { inner }) => self.even_odd_chn(state, inner),
+        }
+    }
+
+    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        let drive = self.drive.iter().enumerate().map(|(k, drive)| match k {
+            0 => drive.select(rows),
+            _ => drive.clone(),
+        });
+        Self { drive: drive.collect(), batch: rows.dims()[0], ..self.clone() }
+    }
+}

@@ -1,0 +1,150 @@
+//! Gradients of the loss `|s_L - y|^2 / 2`: recurrent backpropagation and equilibrium propagation.
+
+use burn::tensor::Tensor;
+use hvae_solver::{Damped, Outcome, Picard, State, StoppingRule, solve};
+
+use super::adjoint::Adjoint;
+use super::dynamics::{Dynamics, Order};
+use super::network::{Classifier, Form, STEEPNESS, rho};
+use super::pointwise::fire;
+use crate::eqprop::{self, Force, Nudge};
+use crate::{ModelError, Relaxation, Role};
+
+/// How an equilibrium and its adjoint are found.
+#[derive(Debug, Clone, Copy)]
+pub struct Learning {
+    /// Order of the updates.
+    pub order: Order,
+    /// Damping of a CHN, in `[0, 1)`, in both phases; without effect on a HAM.
+    pub damping: f64,
+    /// When the free phase ends.
+    pub free: StoppingRule,
+    /// When the adjoint phase ends.
+    pub adjoint: StoppingRule,
+}
+
+/// The gradient of a batch's mean loss, and how it was come by.
+#[derive(Debug, Clone)]
+pub struct Gradient {
+    /// `dC/dW` per weight, of its shape.
+    pub weights: Vec<Tensor<2>>,
+    /// `dC/db` per bias, of its shape.
+    pub biases: Vec<Tensor<1>>,
+    /// The outputs `s_L`, `[batch, classes]`.
+    pub outputs: Tensor<2>,
+    /// How the free phase ended, for each sample.
+    pub free: Vec<Outcome>,
+    /// How the adjoint phase, or each nudged phase, ended.
+    pub second: Vec<Outcome>,
+}
+
+impl Classifier {
+    /// The gradient of the mean of `|s_L - y|^2 / 2` over a batch by recurrent backpropagation.
+    ///
+    /// At the equilibrium `s = f(s)` of [`Dynamics`], `lambda = dC/ds + J' lambda` is iterated from
+    /// `dC/ds`; then, with `q_k = lambda_k` for a HAM and `rho'(s_k) lambda_k` for a CHN,
+    ///
+    /// ```text
+    /// dC/dW_k = rho(s_(k-1))' q_k + q_(k-1)' rho(s_k)        (k = 1: rho(x)' q_1)
+    /// dC/db_k = q_k summed over the batch                    (both divided by its size)
+    /// ```
+    ///
+    /// `images` are `[batch, n_0]`, `targets` `[batch, n_L]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dynamics::new`] and [`Dynamics::damped`].
+    pub fn backpropagate(
+        &self,
+        images: Tensor<2>,
+        targets: Tensor<2>,
+        learning: &Learning,
+    ) -> Result<Gradient, ModelError> {
+        let dynamics =
+            Dynamics::new(self, images.clone(), learning.order)?.damped(learning.damping)?;
+        let free = solve(dynamics.clone(), dynamics.start(), &Picard, &learning.free)?;
+        let layers = dynamics.layers(&free.state);
+        let outputs = layers[layers.len() - 1].clone();
+        let activities: Vec<Tensor<2>> = layers.into_iter().map(fire).collect();
+        let adjoint = Adjoint::new(&dynamics, &activities, outputs.clone() - targets);
+        let damping = if self.form() == Form::Chn { learning.damping } else { 0.0 };
+        let start = adjoint.start();
+        let solution = solve(adjoint.clone(), start, &Damped::new(damping)?, &learning.adjoint)?;
+        let share = 1.0 / outputs.dims()[0] as f64;
+        let q: Vec<Tensor<2>> = adjoint
+            .layers(&solution.state)
+            .into_iter()
+            .map(|l| l.mul_scalar(share))
+            .zip(&activities)
+            .map(|(l, r)| match self.form() {
+                Form::Ham => l,
+                Form::Chn => l * (r.clone() * (-r.clone()).add_scalar(1.0)).mul_scalar(STEEPNESS),
+            })
+            .collect();
+        let mut weights = vec![fire(images).transpose().matmul(q[0].clone())];
+        for k in 1..self.depth() {
+            let up = activities[k - 1].clone().transpose().matmul(q[k].clone());
+            weights.push(up + q[k - 1].clone().transpose().matmul(activities[k].clone()));
+        }
+        let biases = q.into_iter().map(|q| q.sum_dim(0).squeeze_dim::<1>(0)).collect();
+        let (free, second) = (free.outcomes, solution.outcomes);
+        Ok(Gradient { weights, biases, outputs, free, second })
+    }
+
+    /// The same gradient of a HAM by equilibrium propagation, see [`crate::gradient`]; free and
+    /// nudged phases are even-odd sweeps in the form of [`Self::network`].
+    ///
+    /// There the output is `r = rho(s_L)`, so the loss `|s_L - y|^2 / 2` pushes it with
+    /// `(s_L - y) / rho'(s_L)`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] for a CHN; else as [`Relaxation::new`] and [`crate::gradient`].
+    pub fn propagate(
+        &self,
+        images: Tensor<2>,
+        targets: Tensor<2>,
+        free: &StoppingRule,
+        nudge: &Nudge,
+    ) -> Result<Gradient, ModelError> {
+        let network = self.network()?;
+        let mut roles = vec![Role::Clamped(rho(images))];
+        roles.resize_with(network.layers.len(), || Role::Free);
+        let relaxation = Relaxation::new(&network, roles)?;
+        let equilibrium = relaxation.free_equilibrium(0.0, free)?;
+        let last = self.depth();
+        let below: Vec<_> = (1..=last).map(|k| Some(equilibrium.state(k))).collect();
+        let field = self.field(last - 1, &below).expect("there is a hidden layer");
+        let outputs = field + self.biases[last - 1].val().unsqueeze::<2>();
+        let r = rho(outputs.clone());
+        let slope = (r.clone() * (-r).add_scalar(1.0)).mul_scalar(STEEPNESS);
+        let force = (outputs.clone() - targets) / slope;
+        let forces = [Force { layer: last, force }];
+        let found = eqprop::gradient(&network, &relaxation, &equilibrium, &forces, nudge)?;
+        Ok(Gradient {
+            weights: found.weights,
+            biases: found.biases.into_iter().flatten().collect(),
+            outputs,
+            free: equilibrium.outcomes,
+            second: found.outcomes,
+        })
+    }
+
+    /// The outputs `s_L`, `[batch, classes]`, at the equilibrium of `images`, and its outcomes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::backpropagate`].
+    pub fn classify(
+        &self,
+        images: Tensor<2>,
+        learning: &Learning,
+    ) -> Result<(Tensor<2>, Vec<Outcome>), ModelError> {
+        let dynamics = Dynamics::new(self, images, learning.order)?.damped(learning.damping)?;
+        let start: State = dynamics.start();
+        let free = solve(dynamics.clone(), start, &Picard, &learning.free)?;
+        let mut layers = dynamics.layers(&free.state);
+        let outputs = layers.pop().expect("a network has layers");
+        Ok((outputs, free.outcomes))
+    }
+}

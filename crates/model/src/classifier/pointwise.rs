@@ -1,0 +1,235 @@
+//! The elementwise ends of an update: one pass on the CPU, tensor operations elsewhere.
+
+#![expect(clippy::inline_always, reason = "a call left in the loop would keep it scalar")]
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::network::{STEEPNESS, THRESHOLD, rho};
+use crate::drive::{is_plain_cpu, sigmoid};
+
+/// Values that one thread works on at a time.
+const CHUNK: usize = 1 << 16;
+/// Units whose inner updates run side by side.
+const RUN: usize = 32;
+
+/// What is added to a field: one row for each sample, or one for all.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are a handful of drives in a phase")]
+pub(super) enum Drive {
+    /// `[batch, n]` or `[1, n]`, anywhere.
+    Tensor(Tensor<2>),
+    /// The same on the host, row after row.
+    Host { values: Arc<Vec<f32>>, units: usize },
+}
+
+impl Drive {
+    /// In the form that is read fastest.
+    pub(super) fn new(tensor: Tensor<2>) -> Self {
+        if !is_plain_cpu(&tensor) {
+            return Self::Tensor(tensor);
+        }
+        let units = tensor.dims()[1];
+        match tensor.clone().into_data().try_into_vec() {
+            Ok(values) => Self::Host { values: Arc::new(values), units },
+            Err(_) => Self::Tensor(tensor),
+        }
+    }
+
+    /// The samples `rows`, of a drive with one row for each sample.
+    pub(super) fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        match self {
+            Self::Tensor(tensor) => Self::Tensor(tensor.clone().select(0, rows.clone())),
+            Self::Host { values, units } => {
+                let mut picked = Vec::with_capacity(rows.dims()[0] * units);
+                for row in rows.clone().into_data().iter::<i64>() {
+                    let from = usize::try_from(row).expect("rows are not negative") * units;
+                    picked.extend_from_slice(&values[from..from + units]);
+                }
+                Self::Host { values: Arc::new(picked), units: *units }
+            }
+        }
+    }
+
+    /// As a tensor, `[batch, n]` or `[1, n]`.
+    pub(super) fn tensor(&self) -> Tensor<2> {
+        match self {
+            Self::Tensor(tensor) => tensor.clone(),
+            Self::Host { values, units } => {
+                let data = TensorData::new(values.to_vec(), [values.len() / units, *units]);
+                Tensor::from_data(data, &Device::flex())
+            }
+        }
+    }
+}
+
+/// A function of a layer's field, its drive and its old state.
+pub(super) trait Pointwise: Copy + Sync {
+    /// For a run of units: `values` hold their fields, and then the result; `state` is empty where it
+    /// is not read.
+    fn run(self, values: &mut [f32], drive: &[f32], state: &[f32]);
+    /// For all of them.
+    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, state: Tensor<2>) -> Tensor<2>;
+    /// Whether the old state is read.
+    const READS_STATE: bool;
+}
+
+/// `field + drive`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sum;
+
+impl Pointwise for Sum {
+    #[inline(always)]
+    fn run(self, values: &mut [f32], drive: &[f32], _state: &[f32]) {
+        for (v, d) in values.iter_mut().zip(drive) {
+            *v += *d;
+        }
+    }
+    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, _state: Tensor<2>) -> Tensor<2> {
+        field + drive
+    }
+    const READS_STATE: bool = false;
+}
+
+/// `rho(field + drive)`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fire;
+
+impl Pointwise for Fire {
+    #[inline(always)]
+    fn run(self, values: &mut [f32], drive: &[f32], _state: &[f32]) {
+        for (v, d) in values.iter_mut().zip(drive) {
+            *v = scalar_rho(*v + *d);
+        }
+    }
+    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, _state: Tensor<2>) -> Tensor<2> {
+        rho(field + drive)
+    }
+    const READS_STATE: bool = false;
+}
+
+/// `inner` times `s <- damping s + (1 - damping) rho'(s) (field + drive)`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Continuous {
+    pub(super) damping: f32,
+    pub(super) inner: usize,
+}
+
+impl Pointwise for Continuous {
+    #[inline(always)]
+    fn run(self, values: &mut [f32], drive: &[f32], state: &[f32]) {
+        // Short runs stay in registers over the inner updates, and are vector code; a loop over the
+        // updates of one unit would be a chain.
+        let runs = values.chunks_mut(RUN).zip(drive.chunks(RUN)).zip(state.chunks(RUN));
+        for ((values, drive), state) in runs {
+            let (mut input, mut s) = ([0.0; RUN], [0.0; RUN]);
+            for (i, (v, d)) in input.iter_mut().zip(values.iter().zip(drive)) {
+                *i = STEEPNESS as f32 * (1.0 - self.damping) * (*v + *d);
+            }
+            s[..state.len()].copy_from_slice(state);
+            for _ in 0..self.inner {
+                for (s, i) in s.iter_mut().zip(&input) {
+                    let r = scalar_rho(*s);
+                    *s = self.damping * *s + r * (1.0 - r) * *i;
+                }
+            }
+            values.copy_from_slice(&s[..values.len()]);
+        }
+    }
+    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+        let damping = f64::from(self.damping);
+        let input = (field + drive).mul_scalar((1.0 - damping) * STEEPNESS);
+        (0..self.inner).fold(state, |s, _| {
+            let r = rho(s.clone());
+            s.mul_scalar(damping) + r.clone() * (-r).add_scalar(1.0) * input.clone()
+        })
+    }
+    const READS_STATE: bool = true;
+}
+
+#[inline(always)]
+fn scalar_rho(s: f32) -> f32 {
+    sigmoid(STEEPNESS as f32 * s - (STEEPNESS * THRESHOLD) as f32)
+}
+
+/// `rho(s)`.
+pub(super) fn fire(s: Tensor<2>) -> Tensor<2> {
+    struct Kernel<'a>(&'a mut [f32]);
+    impl pulp::NullaryFnOnce for Kernel<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn call(self) {
+            for s in self.0 {
+                *s = scalar_rho(*s);
+            }
+        }
+    }
+    if !is_plain_cpu(&s) {
+        return rho(s);
+    }
+    let dims = s.dims();
+    let mut values = host(s);
+    let arch = pulp::Arch::new();
+    values.par_chunks_mut(CHUNK).for_each(|values| arch.dispatch(Kernel(values)));
+    Tensor::from_data(TensorData::new(values, dims), &Device::flex())
+}
+
+/// `end(field, drive, state)`; a field of 0 where there is none, a state of 0 likewise.
+pub(super) fn finish<P: Pointwise>(
+    field: Tensor<2>,
+    drive: &Drive,
+    state: Option<&Tensor<2>>,
+    end: P,
+) -> Tensor<2> {
+    let dims = field.dims();
+    let Drive::Host { values: drive, units } = drive else {
+        let state = state.cloned().unwrap_or_else(|| field.clone());
+        return end.tensors(field, drive.tensor(), state);
+    };
+    let mut values = host(field);
+    // Only read where there is one.
+    let state = match state {
+        Some(state) if P::READS_STATE => host(state.clone()),
+        _ => Vec::new(),
+    };
+    let (arch, units) = (pulp::Arch::new(), *units);
+    let shared = drive.len() == units;
+    let size = (CHUNK / units).max(1) * units;
+    values.par_chunks_mut(size).enumerate().for_each(|(chunk, values)| {
+        let from = chunk * size;
+        let state = state.get(from..from + values.len()).unwrap_or(&[]);
+        let drive = if shared { drive } else { &drive[from..from + values.len()] };
+        arch.dispatch(Kernel { values, drive, state, units, shared, end });
+    });
+    Tensor::from_data(TensorData::new(values, dims), &Device::flex())
+}
+
+/// One chunk of whole rows.
+struct Kernel<'a, P> {
+    values: &'a mut [f32],
+    drive: &'a [f32],
+    state: &'a [f32],
+    units: usize,
+    shared: bool,
+    end: P,
+}
+
+impl<P: Pointwise> pulp::NullaryFnOnce for Kernel<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn call(self) {
+        let Self { values, drive, state, units, shared, end } = self;
+        for (row, values) in values.chunks_exact_mut(units).enumerate() {
+            let from = row * units;
+            let drive = if shared { drive } else { &drive[from..from + units] };
+            let state = if P::READS_STATE { &state[from..from + units] } else { state };
+            end.run(values, drive, state);
+        }
+    }
+}
+
+fn host(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("a float tensor of this crate is f32")
+}

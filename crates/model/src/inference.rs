@@ -1,0 +1,62 @@
+//! Latents from what is known of an image, by equilibrium propagation.
+
+use burn::tensor::Tensor;
+
+use crate::eqprop::{Force, Readout};
+use crate::{Kind, Likelihood, ModelError, Phases, Vae};
+
+/// A gradient in the latents, and where it was taken.
+#[derive(Debug)]
+pub struct LatentGradient {
+    /// `dC/dz`, `[batch, latent]`.
+    pub gradient: Tensor<2>,
+    /// `x^` at these latents, `[batch, pixels]`.
+    pub images: Tensor<2>,
+}
+
+impl Vae {
+    /// The gradient in the latents `z` (`[batch, latent]`) of
+    ///
+    /// ```text
+    /// C(z) = - sum_i k_i ln p(x_i | z) + 1/2 |z|^2
+    /// ```
+    ///
+    /// the negative log of what a latent deserves to be believed when the pixels `x_i` of `images`
+    /// are known with the weights `k_i` of `weight`, both `[batch, pixels]`; 0 for a hidden pixel.
+    ///
+    /// The decoder relaxes, is nudged at the known pixels alone, and relaxes again: `dC/dz` is the
+    /// difference of the two equilibria, as in training, without a backward pass.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decoder_phase`], and [`ModelError::Network`] for an F-VAE, which has no equilibria.
+    pub fn latent_gradient(
+        &self,
+        images: &Tensor<2>,
+        weight: &Tensor<2>,
+        latents: Tensor<2>,
+        phases: &Phases,
+    ) -> Result<LatentGradient, ModelError> {
+        if self.kind() == Kind::FVae {
+            return Err(ModelError::Network("an f-vae has no equilibria to nudge".to_owned()));
+        }
+        let decoding = self.decoding();
+        let (network, layer) = (decoding.network, decoding.output);
+        let phase = self.decoder_phase(latents.clone())?;
+        let free = phases.free(&phase)?;
+        let decoded = self.decoded(&free.states).images;
+        let error = (decoded.clone() - images.clone()) * weight.clone();
+        let estimate = match self.config.likelihood {
+            Likelihood::Gaussian => {
+                let force = Force { layer, force: error.mul_scalar(self.config.precision) };
+                phases.gradient(network, &phase, &free, &[force])?
+            }
+            Likelihood::Bernoulli => {
+                let readout = Readout { layer, error };
+                phases.readout_gradient(network, &phase, &free, &readout)?
+            }
+        };
+        let gradient = decoding.input_gradient(&estimate) + latents;
+        Ok(LatentGradient { gradient, images: decoded })
+    }
+}

@@ -1,0 +1,58 @@
+//! What the decoder's output says about an image: `p(x|z)`.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::VaeConfig;
+
+/// The distribution of an image given its reconstruction `x^`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Likelihood {
+    /// `N(x^, 1/w)` for every pixel, `w` the precision. The cost is the squared error `w/2 |x^ - x|^2`.
+    Gaussian,
+    /// A coin of probability `x^` for every pixel. The cost is the binary cross-entropy; a
+    /// likelihood proper where pixels are 0 or 1.
+    Bernoulli,
+}
+
+/// What a decoder makes of a batch of latents.
+#[derive(Debug, Clone)]
+pub struct Decoding {
+    /// `x^`, `[batch, pixels]`.
+    pub images: Tensor<2>,
+    /// `a` in `x^ = sigmoid(a)`, `[batch, pixels]`; only with [`Likelihood::Bernoulli`], whose
+    /// logarithms would lose everything beyond the last bit of an `x^` near 0 or 1.
+    pub logits: Option<Tensor<2>>,
+}
+
+impl VaeConfig {
+    /// `ln p(x|z)` of the images `x` (`[batch, pixels]`), in nats per image, `[batch]`.
+    ///
+    /// Gaussian: `pixels/2 ln(w / 2 pi) - w/2 |x^ - x|^2`. Bernoulli: `sum a x - ln(1 + exp a)`.
+    pub fn log_likelihood(&self, decoding: &Decoding, images: &Tensor<2>) -> Tensor<1> {
+        match &decoding.logits {
+            Some(logits) => {
+                let terms = logits.clone() * images.clone() - softplus(logits.clone());
+                terms.sum_dim(1).squeeze_dim(1)
+            }
+            None => {
+                let [_, pixels] = images.dims();
+                let constant =
+                    0.5 * pixels as f64 * (self.precision / (2.0 * std::f64::consts::PI)).ln();
+                let error = squared_error(decoding.images.clone() - images.clone());
+                error.mul_scalar(-0.5 * self.precision).add_scalar(constant)
+            }
+        }
+    }
+}
+
+/// `ln(1 + exp a)`, without overflow.
+fn softplus(a: Tensor<2>) -> Tensor<2> {
+    a.clone().clamp_min(0.0) + a.abs().neg().exp().log1p()
+}
+
+/// `sum (difference)^2` of every row, `[batch]`.
+pub(crate) fn squared_error(difference: Tensor<2>) -> Tensor<1> {
+    difference.square().sum_dim(1).squeeze_dim(1)
+}

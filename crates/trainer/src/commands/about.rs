@@ -1,0 +1,33 @@
+//! `hvae completions` and `hvae man`.
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+
+use crate::cli::Cli;
+use crate::cli::runs::{CompletionsArgs, ManArgs};
+use crate::{files, report};
+
+pub(super) fn completions(args: &CompletionsArgs) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "hvae", &mut script);
+    report::result(String::from_utf8(script).context("completions are text")?.trim_end());
+    Ok(())
+}
+
+pub(super) fn man(args: &ManArgs) -> Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    page(&command, "hvae", args)?;
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        page(sub, &format!("hvae-{}", sub.get_name()), args)?;
+    }
+    report::result(&args.out.display().to_string());
+    Ok(())
+}
+
+fn page(command: &clap::Command, name: &str, args: &ManArgs) -> Result<()> {
+    let path = args.out.join(format!("{name}.1"));
+    // The renderer wants names that live as long as the program.
+    let command = command.clone().name(name.to_owned().leak() as &'static str);
+    files::write_atomically(&path, |file| Ok(clap_mangen::Man::new(command).render(file)?))
+}

@@ -1,0 +1,103 @@
+//! `hvae classifier`.
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+use burn::tensor::Device;
+
+use crate::cli::Global;
+use crate::config::{DataConfig, Dataset};
+use crate::data::{ImageSet, Split};
+use crate::evaluation::args::{ClassifierArgs, ClassifierCommand, ClassifierTrainArgs};
+use crate::evaluation::classifier::{self, ENDING};
+use crate::evaluation::classifier_training::{self, Schedule};
+use crate::evaluation::source::Source;
+use crate::images::Images;
+use crate::{files, interrupt, report};
+
+use super::Ended;
+
+pub(super) fn run(args: &ClassifierArgs, global: &Global, device: &Device) -> Result<Ended> {
+    match &args.command {
+        ClassifierCommand::Train(args) => train(args, global, device),
+        ClassifierCommand::Test { path, test_images, dataset } => {
+            let set = load(test_images.as_deref(), dataset.clone(), Split::Test, global, device)?;
+            let (network, hash) = match path {
+                Some(path) => classifier::load(path, device)?,
+                None => classifier::shipped(device)?,
+            };
+            let accuracy = classifier_training::accuracy(&network, &set, device)?;
+            report::line(&format!("{} images, weights sha256 {hash}", set.len()));
+            report::result(&format!("accuracy {accuracy:.4}"));
+            Ok(Ended::Done)
+        }
+    }
+}
+
+fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result<Ended> {
+    let shown = args.out.display();
+    let ending = args.out.extension().is_some_and(|e| e == ENDING);
+    ensure!(ending, "--out {shown}: the name must end in .{ENDING}");
+    let rate = args.learning_rate;
+    ensure!(rate.is_finite() && rate > 0.0, "--learning-rate {rate}: must be a positive number");
+    let training =
+        load(args.images.as_deref(), args.dataset.clone(), Split::Train, global, device)?;
+    let test =
+        load(args.test_images.as_deref(), args.dataset.clone(), Split::Test, global, device)?;
+    let schedule = Schedule {
+        epochs: args.epochs as usize,
+        batch_size: args.batch_size as usize,
+        learning_rate: rate,
+        seed: args.seed,
+    };
+    interrupt::install()?;
+    let epochs = schedule.epochs;
+    let mut last = 0.0;
+    let trained =
+        classifier_training::train(&training, &test, schedule, device, |epoch, loss, a| {
+            last = a;
+            report::line(&format!(
+                "epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {a:.4}"
+            ));
+        })?;
+    let Some(network) = trained else {
+        report::line("stopped; nothing is written");
+        return Ok(Ended::Interrupted);
+    };
+    let bytes = network.to_bytes()?;
+    files::write_atomically(&args.out, |file| Ok(std::io::Write::write_all(file, &bytes)?))?;
+    let (stored, hash) = classifier::load(&args.out, device)?;
+    // That of the weights as they are stored, rounded to half precision.
+    let accuracy = classifier_training::accuracy(&stored, &test, device)?;
+    report::line(&format!(
+        "test accuracy {accuracy:.4} ({last:.4} before rounding), {} bytes, sha256 {hash}; use it with \
+         --features {shown}",
+        bytes.len()
+    ));
+    report::result(&shown.to_string());
+    Ok(Ended::Done)
+}
+
+/// Labelled images: a file or folder of the user's, or else a known set.
+fn load(
+    path: Option<&Path>,
+    dataset: Dataset,
+    split: Split,
+    global: &Global,
+    device: &Device,
+) -> Result<ImageSet> {
+    let Some(path) = path else {
+        let data = DataConfig { dataset, ..DataConfig::default() };
+        let images = Images::load(&data, split, &global.data_dir, global.verbosity(), device)?;
+        return Ok(images.set().clone());
+    };
+    let set = Source::find(path)?.images(global.data_dir.as_deref(), global.verbosity())?;
+    if set.labels().windows(2).all(|pair| pair[0] == pair[1]) {
+        bail!(
+            "{} has no labels: a classifier needs a .npz with `images` and `labels`, or a folder \
+             with subfolders 0 to 9",
+            path.display()
+        );
+    }
+    Ok(set)
+}

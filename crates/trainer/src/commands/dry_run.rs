@@ -1,0 +1,162 @@
+//! `hvae train --dry-run`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use hvae_model::{StepLosses, Vae};
+
+use crate::config::RunConfig;
+use crate::images::{Images, upload};
+use crate::optimizer::Optimizer;
+use crate::rng::{self, Stream};
+use crate::{device, report, training};
+
+/// Steps before the clock runs, and at least and at most while it does.
+const WARM_UP: usize = 2;
+const STEPS: (usize, usize) = (3, 30);
+/// No further step begins after this long.
+const LONG_ENOUGH: Duration = Duration::from_secs(5);
+
+pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> Result<()> {
+    let [train, test] = images;
+    let say = report::result;
+    say("# Configuration");
+    say(config.to_toml()?.trim_end());
+    let model = training::new_model(config, train.set().pixels(), device)?;
+    say("\n# Parameters");
+    let mut count = Parameters { model: &model, total: 0 };
+    model.visit(&mut count);
+    say(&format!("total = {}", count.total));
+
+    let parameters = count.total;
+    let memory = config.training.optimizer.rule(config.training.momentum).memory();
+    let average = usize::from(config.training.ema_decay.is_some());
+    let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
+    let floats = |count: usize| mega(4 * count);
+    let pixels = train.set().pixels();
+    say("\n# Memory and disk");
+    say(&format!("weights = {}", floats(parameters)));
+    say(&format!("optimizer = {}", floats(memory * parameters)));
+    say(&format!("averages = {}", floats(average * parameters)));
+    say(&format!("images = {}", floats((train.len() + test.len()) * pixels)));
+    let checkpoint = (1 + memory + average) * parameters;
+    let kept = config.training.keep_checkpoints + config.training.keep_best;
+    say(&format!("checkpoint = {}, at most {kept} of them kept", floats(checkpoint)));
+
+    let (seconds, timed) = time_steps(config, model, train, device)?;
+    let evaluation = time_evaluation(config, test, train.set().pixels(), device)?;
+    if let Some(peak) = peak_memory() {
+        say(&format!("process = {} at its peak so far", mega(peak)));
+    }
+    let batch = config.training.batch_size.min(train.len());
+    let steps = train.len().div_ceil(config.training.batch_size);
+    let epoch = steps as f64 * seconds + evaluation / config.training.evaluate_every as f64;
+    say("\n# Time");
+    say(&format!("step = {:.1} ms (mean of {timed})", 1e3 * seconds));
+    say(&format!("speed = {:.0} images/s", batch as f64 / seconds));
+    say(&format!("steps per epoch = {steps}"));
+    say(&format!("evaluation = {evaluation:.1} s"));
+    say(&format!("epoch = {}", duration(epoch)));
+    let total = epoch * config.training.epochs as f64;
+    say(&format!("all {} epochs = {}", config.training.epochs, duration(total)));
+    report::line(
+        "an estimate: sweeps become more or fewer while a model learns. Nothing was written.",
+    );
+    Ok(())
+}
+
+/// Counts parameters and names them.
+struct Parameters<'a> {
+    model: &'a Vae,
+    total: usize,
+}
+
+impl ModuleVisitor for Parameters<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let shape = param.val().dims();
+        let count: usize = shape.iter().product();
+        self.total += count;
+        report::result(&format!("{} = {count} {shape:?}", self.model.parameter_name(param.id)));
+    }
+}
+
+/// Seconds a step, and over how many steps it was measured.
+fn time_steps(
+    config: &RunConfig,
+    mut model: Vae,
+    train: &Images,
+    device: &Device,
+) -> Result<(f64, usize)> {
+    let training = &config.training;
+    let (phases, quiet) = (device::phases(&config.ep, device)?, !device::is_host(device));
+    let scales = model.learning_rate_scales(training.visible_rate);
+    let mut optimizer = Optimizer::new(training.optimizer.rule(training.momentum), scales);
+    let batch = training.batch_size.min(train.len());
+    let rate = training.learning_rate / training.warmup_steps.max(1) as f64;
+    let mut started = Instant::now();
+    let (mut steps, mut last) = (0, None);
+    for step in 0..WARM_UP + STEPS.1 {
+        if step == WARM_UP {
+            wait(&model, last.as_ref())?;
+            started = Instant::now();
+        }
+        let rows: Vec<usize> = (0..batch).map(|row| (step * batch + row) % train.len()).collect();
+        let noise = rng::normal(training.seed, Stream::Noise, step as u64, batch * model.latent());
+        let noise = upload(noise, model.latent(), device);
+        let found = model.training_step(train.select(&rows), noise, training.kl_weight, &phases)?;
+        let clip = training.clip_norm;
+        model = optimizer.step(model, &found.gradients, rate, clip, quiet)?.0;
+        last = Some(found.losses);
+        steps = (step + 1).saturating_sub(WARM_UP);
+        if steps >= STEPS.0 && started.elapsed() > LONG_ENOUGH {
+            break;
+        }
+    }
+    wait(&model, last.as_ref())?;
+    Ok((started.elapsed().as_secs_f64() / steps.max(1) as f64, steps))
+}
+
+/// Waits until the device has done what it was asked; the losses are read with all weights.
+fn wait(model: &Vae, losses: Option<&StepLosses>) -> Result<()> {
+    if let Some(losses) = losses {
+        model.read_losses(&[losses])?;
+    }
+    Ok(())
+}
+
+/// Seconds that an evaluation of all test images takes, from one batch of them.
+fn time_evaluation(
+    config: &RunConfig,
+    test: &Images,
+    pixels: usize,
+    device: &Device,
+) -> Result<f64> {
+    let model = training::new_model(config, pixels, device)?;
+    let phases = device::phases(&config.ep, device)?;
+    let batch = test.batches(training::EVALUATION_BATCH).next().context("the test set is empty")?;
+    let [rows, _] = batch.dims();
+    let started = Instant::now();
+    let found = model.reconstruct(batch, None, &phases)?;
+    crate::images::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
+    Ok(started.elapsed().as_secs_f64() * test.len() as f64 / rows as f64)
+}
+
+/// The most memory that this process has held, where the system tells, in bytes.
+fn peak_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(1024 * kilobytes)
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 90.0 {
+        format!("{seconds:.1} s")
+    } else if seconds < 5400.0 {
+        format!("{:.1} min", seconds / 60.0)
+    } else {
+        format!("{:.1} h", seconds / 3600.0)
+    }
+}

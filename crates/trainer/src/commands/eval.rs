@@ -1,0 +1,156 @@
+//! `hvae eval`.
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use serde_json::{Value, json};
+
+use crate::checkpoint::Which;
+use crate::cli::Global;
+use crate::evaluation::args::{EvalArgs, LatentSource};
+use crate::evaluation::distance::frechet;
+use crate::evaluation::extractor::Extractor;
+use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
+use crate::evaluation::scoring::look;
+use crate::{report, training};
+
+use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};
+use super::{Trained, load};
+
+pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<()> {
+    let trained = load(&args.run, args.checkpoint, device)?;
+    let extractor = extractor(&args.features, device)?;
+    let (model, phases, config) = (&trained.model, &trained.phases, &trained.config);
+    let test = super::test_images(&trained, global, device)?;
+    let real_count = test.len().min(args.count as usize);
+
+    let losses = training::evaluate(model, &test, config, phases)?;
+    let nll_images = test.len().min(args.nll_images as usize);
+    let samples_per_image = args.nll_samples as usize;
+    let bounds = likelihoods(
+        model,
+        phases,
+        test.set(),
+        Effort {
+            images: nll_images,
+            samples: samples_per_image,
+            binarise: config.data.binarise,
+            seed: args.seed,
+        },
+        device,
+    )?;
+
+    let distances = distances(args, &trained, &extractor, &test, global)?;
+
+    let shown = args.run.components().as_path().display().to_string();
+    let distance_protocol = format!(
+        "{}; {} samples, seed {}; {real_count} images of {shown}'s test set",
+        extractor.protocol(),
+        args.count,
+        args.seed
+    );
+    let nll_protocol = format!(
+        "first {nll_images} test images, K = {samples_per_image}, seed {}; {}",
+        args.seed,
+        protocol(&model.config, config.data.binarise)
+    );
+    let checkpoint = match args.checkpoint {
+        Which::Latest => "latest",
+        Which::Best => "best",
+    };
+    let mut lines = vec![format!("{shown}, {checkpoint} checkpoint")];
+    lines.push(row(
+        "reconstruction error per image",
+        &format!("{:.3}", losses.reconstruction_error),
+    ));
+    lines.push(row("KL divergence, nats", &format!("{:.3}", losses.divergence)));
+    lines.push(row("ELBO, nats", &format!("{:.3}", losses.elbo)));
+    lines.push(row(&format!("ELBO, {nll_images} images"), &estimate(bounds.elbo)));
+    lines.push(row(&format!("NLL, {nll_images} images"), &estimate(bounds.nll)));
+    lines.extend(distances.iter().flat_map(distance_rows));
+    lines.push(format!("reconstruction, KL, ELBO: all {} test images", test.len()));
+    lines.push(format!("NLL: {nll_protocol}"));
+    lines.push(format!("FID, KID, precision, recall: {distance_protocol}"));
+    report::result(&lines.join("\n"));
+
+    let path = args.json.clone().unwrap_or_else(|| args.run.join("evaluation.json"));
+    let value = json!({
+        "run": shown,
+        "checkpoint": checkpoint,
+        "commit": crate::COMMIT,
+        "test_images": test.len(),
+        "reconstruction_error": losses.reconstruction_error,
+        "kl": losses.divergence,
+        "elbo": losses.elbo,
+        "likelihood": bounds,
+        "likelihood_protocol": nll_protocol,
+        "distances": distances.iter().map(Distances::json).collect::<Vec<_>>(),
+        "distance_protocol": distance_protocol,
+    });
+    write_json(&path, &value)?;
+    report::line(&format!("written to {}", path.display()));
+    Ok(())
+}
+
+/// Samples of the prior and of the mixture beside the test images.
+fn distances(
+    args: &EvalArgs,
+    trained: &Trained,
+    extractor: &Extractor,
+    test: &Images,
+    global: &Global,
+) -> Result<Vec<Distances>> {
+    let (device, count) = (test.device(), args.count as usize);
+    let batch = batch(&args.features, extractor);
+    let real_count = test.len().min(count);
+    let real = look(extractor, "test images", test.set(), Some(real_count), batch, true)?;
+    let real_features = real.features.as_ref().context("features of the test images")?;
+    let mut distances = Vec::new();
+    for from in [LatentSource::Prior, LatentSource::Mixture] {
+        let latents = latents(trained, from, count, args.seed, global, &device)?;
+        let samples = samples(trained, latents, &device);
+        let name = format!("samples of the {}", latent_name(from));
+        let seen = look(extractor, &name, &samples, None, batch, true)?;
+        let features = seen.features.as_ref().context("features of the samples")?;
+        distances.push(Distances {
+            latents: latent_name(from),
+            fid: frechet(&seen.statistics, &real.statistics)?,
+            more: more(real_features, features, args.seed)?,
+        });
+    }
+    Ok(distances)
+}
+
+fn row(name: &str, value: &str) -> String {
+    format!("  {name:<42} {value:>22}")
+}
+
+fn estimate(estimate: Estimate) -> String {
+    format!("{:.3} +- {:.3}", estimate.mean, estimate.standard_error)
+}
+
+/// Distances of the samples of one source of latents.
+struct Distances {
+    latents: String,
+    fid: f64,
+    more: More,
+}
+
+impl Distances {
+    fn json(&self) -> Value {
+        let mut value = self.more.json();
+        value["latents"] = json!(self.latents);
+        value["fid"] = json!(self.fid);
+        value
+    }
+}
+
+fn distance_rows(distances: &Distances) -> Vec<String> {
+    let Distances { latents, fid, more: More { kernel, overlap } } = distances;
+    let named = |name: &str, value: String| row(&format!("{name}, {latents}"), &value);
+    vec![
+        named("FID", format!("{fid:.4}")),
+        named("KID", format!("{:.6} +- {:.6}", kernel.mean, kernel.deviation)),
+        named("precision, recall", format!("{:.4}, {:.4}", overlap.precision, overlap.recall)),
+        named("density, coverage", format!("{:.4}, {:.4}", overlap.density, overlap.coverage)),
+    ]
+}

@@ -1,0 +1,62 @@
+//! `hvae export` and `hvae import`.
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+
+use crate::checkpoint::{self, Checkpoint, RunDir, TrainingState};
+use crate::cli::runs::{ExportArgs, ImportArgs};
+use crate::config::RunConfig;
+use crate::images::SIDE;
+use crate::optimizer::Optimizer;
+use crate::{exchange, report, training};
+
+use super::train::{Target, create_numbered, new_target};
+
+pub(super) fn export(args: &ExportArgs, device: &Device) -> Result<()> {
+    let run = RunDir::open(&args.run)?;
+    let config = run.config()?;
+    let fresh = training::new_model(&config, SIDE * SIDE, device)?;
+    let (model, state) = run.load_model(args.checkpoint, fresh)?;
+    exchange::export(&args.out, &model, &config, state.step)?;
+    report::result(&args.out.display().to_string());
+    Ok(())
+}
+
+pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
+    let (bytes, metadata) = exchange::read(&args.file)?;
+    let shown = args.file.display();
+    let config = match (&args.config, metadata) {
+        (Some(file), _) => RunConfig::resolve(Some(file), &args.set)?,
+        (None, Some(metadata)) => {
+            let mut file = tempfile::NamedTempFile::new().context("making a temporary file")?;
+            std::io::Write::write_all(&mut file, metadata.config.as_bytes())
+                .context("writing a temporary file")?;
+            RunConfig::resolve(Some(file.path()), &args.set)
+                .with_context(|| format!("the configuration in {shown}"))?
+        }
+        (None, None) => bail!(
+            "{shown} says nothing about the model that its tensors belong to: name a configuration \
+             with --config, such as another run's config.toml"
+        ),
+    };
+    let mut model = training::new_model(&config, SIDE * SIDE, device)?;
+    checkpoint::from_bytes(&args.file, bytes, &mut model)?;
+    let run = match new_target(&args.runs, args.name.as_deref())? {
+        Target::Existing(run) => run,
+        Target::New(path) => RunDir::create(&path, &config)?,
+        Target::Numbered => create_numbered(&args.runs, &config)?,
+    };
+    let training = &config.training;
+    let optimizer = Optimizer::new(training.optimizer.rule(training.momentum), Vec::new());
+    let (moments, _) = optimizer.state(&model);
+    let average = training.ema_decay.map(|_| model.clone());
+    let state = TrainingState::new(config.clone());
+    let saved =
+        run.save(Checkpoint { model, average, moments, state }, config.training.keep_checkpoints);
+    if let Err(error) = saved {
+        run.discard();
+        return Err(error);
+    }
+    report::result(&run.path().display().to_string());
+    Ok(())
+}

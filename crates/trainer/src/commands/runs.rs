@@ -1,0 +1,52 @@
+//! `hvae runs`.
+
+use anyhow::Result;
+
+use crate::cli::runs::RunsArgs;
+use crate::report;
+use crate::summary::{self, Summary};
+
+pub(super) fn run(args: &RunsArgs) -> Result<()> {
+    let (runs, broken) = summary::all(&args.runs)?;
+    for problem in &broken {
+        report::warning(problem);
+    }
+    if args.json {
+        for run in &runs {
+            report::result(&run.to_json()?.to_string());
+        }
+        return Ok(());
+    }
+    if runs.is_empty() {
+        report::line(&format!("no runs in {}; `hvae train` makes one", args.runs.display()));
+        return Ok(());
+    }
+    let head = ["run", "dataset", "epochs", "train", "test", "KL", "ELBO", "seconds"];
+    let mut table: Vec<Vec<String>> = vec![head.map(str::to_owned).to_vec()];
+    table.extend(runs.iter().map(row));
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
+    for row in &table {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        report::result(cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    Ok(())
+}
+
+fn row(run: &Summary) -> Vec<String> {
+    let number = |pointer: &str, digits: usize| {
+        run.last(pointer).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
+    };
+    vec![
+        run.path.clone(),
+        run.config.data.dataset.to_string(),
+        format!("{}/{}", run.done(), run.config.training.epochs),
+        number("/train/reconstruction_error", 2),
+        number("/test/reconstruction_error", 2),
+        number("/test/kl", 2),
+        number("/test/elbo", 1),
+        format!("{:.0}", run.seconds()),
+    ]
+}

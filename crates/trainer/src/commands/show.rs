@@ -1,0 +1,49 @@
+//! `hvae show`.
+
+use anyhow::Result;
+
+use crate::checkpoint::RunDir;
+use crate::cli::runs::ShowArgs;
+use crate::environment::Environment;
+use crate::report;
+use crate::summary::Summary;
+use crate::training::flat;
+
+pub(super) fn run(args: &ShowArgs) -> Result<()> {
+    let run = RunDir::open(&args.run)?;
+    let summary = Summary::of(&run)?;
+    let environment = Environment::of(&run);
+    if args.json {
+        let mut value = summary.to_json()?;
+        value["environment"] = serde_json::to_value(&environment)?;
+        value["checkpoints"] = run.checkpoints()?.into();
+        report::result(&value.to_string());
+        return Ok(());
+    }
+    let say = report::result;
+    say(&format!("{}: {}", summary.path, summary.config.model.kind.name()));
+    say(&format!("epochs {}/{}", summary.done(), summary.config.training.epochs));
+    for (name, pointer) in [("latest", &summary.latest), ("best", &summary.best)] {
+        say(&format!("{name} {}", pointer.as_deref().unwrap_or("none")));
+    }
+    say(&format!("checkpoints {}", run.checkpoints()?.join(" ")));
+    if let Some(environment) = environment {
+        say(&format!(
+            "made by hvae {} ({}) on {}, {}, {} threads",
+            environment.version,
+            environment.commit,
+            environment.processor.as_deref().unwrap_or("an unknown processor"),
+            environment.device,
+            environment.threads
+        ));
+    }
+    if let Some(last) = summary.epochs.last() {
+        say("\n# last epoch");
+        for (name, value) in flat(last) {
+            say(&format!("{name} = {value}"));
+        }
+    }
+    say("\n# config.toml");
+    say(summary.config.to_toml()?.trim_end());
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Iterations to convergence, as the paper counts them, and residuals on the way.
+
+use anyhow::Result;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use hvae_model::classifier::Dynamics;
+use hvae_solver::{FixedPointMap, Memory, Method, State};
+
+use crate::images::download;
+
+/// How one sample ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counted {
+    /// Index of the first residual below the tolerance, from 0, among the residuals
+    /// `|f_(i+1) - f_i| / |f_(i+1)|` of successive outputs of the map; the number of these residuals
+    /// where there is none.
+    pub iterations: usize,
+    /// Whether there is one.
+    pub converged: bool,
+    /// Class with the largest output then.
+    pub class: usize,
+}
+
+/// Iterates `method` on `dynamics` from zero, `limit` applications of the map at most. Samples that
+/// have converged leave the batch.
+///
+/// # Errors
+///
+/// When the device cannot be read.
+pub fn count<M: Method>(
+    dynamics: &Dynamics<'_>,
+    method: &M,
+    limit: usize,
+    tolerance: f64,
+) -> Result<Vec<Counted>> {
+    let mut state = dynamics.start();
+    let mut map = dynamics.clone();
+    let mut memory = method.start(&map.carried(state.components().len()));
+    let mut rows: Vec<usize> = (0..state.batch()).collect();
+    let mut counted = vec![Counted { iterations: 0, converged: false, class: 0 }; rows.len()];
+    let mut last: Option<State> = None;
+    for application in 1..=limit {
+        let image = map.apply(&state);
+        let ended: Vec<bool> = match &last {
+            Some(last) => residuals(last, &image)?.iter().map(|r| *r < tolerance).collect(),
+            None => vec![false; rows.len()],
+        };
+        let at_limit = application == limit;
+        if at_limit || ended.contains(&true) {
+            let classes = classes(&map, &image)?;
+            for (row, (&sample, &ended)) in rows.iter().zip(&ended).enumerate() {
+                if ended || at_limit {
+                    let iterations = if ended { application - 2 } else { limit - 1 };
+                    counted[sample] = Counted { iterations, converged: ended, class: classes[row] };
+                }
+            }
+        }
+        if at_limit {
+            break;
+        }
+        state = method.step(state, image.clone(), &mut memory);
+        last = Some(image);
+        if ended.contains(&true) {
+            let keep: Vec<usize> = (0..rows.len()).filter(|&r| !ended[r]).collect();
+            if keep.is_empty() {
+                break;
+            }
+            let index = index(&keep, &state.component(0).device());
+            state = state.select(&index);
+            last = last.map(|s| s.select(&index));
+            memory = memory.select(&index);
+            map = map.select(&index);
+            rows = keep.into_iter().map(|r| rows[r]).collect();
+        }
+    }
+    Ok(counted)
+}
+
+/// The residuals of all samples over `steps` residuals, none leaving: `curves[i]` holds residual `i`
+/// of each sample.
+///
+/// # Errors
+///
+/// When the device cannot be read.
+pub fn curves<M: Method>(
+    dynamics: &Dynamics<'_>,
+    method: &M,
+    steps: usize,
+) -> Result<Vec<Vec<f64>>> {
+    let mut state = dynamics.start();
+    let mut memory = method.start(&dynamics.carried(state.components().len()));
+    let mut last = dynamics.apply(&state);
+    state = method.step(state, last.clone(), &mut memory);
+    let mut curves = Vec::with_capacity(steps);
+    for _ in 0..steps {
+        let image = dynamics.apply(&state);
+        curves.push(residuals(&last, &image)?);
+        state = method.step(state, image.clone(), &mut memory);
+        last = image;
+    }
+    Ok(curves)
+}
+
+/// `|new - old| / |new|` of each sample.
+fn residuals(old: &State, new: &State) -> Result<Vec<f64>> {
+    let pairs = || old.components().iter().zip(new.components());
+    let total = |parts: &mut dyn Iterator<Item = Tensor<2>>| parts.reduce(|a, b| a + b);
+    let difference = total(&mut pairs().map(|(o, n)| (n.clone() - o.clone()).square().sum_dim(1)));
+    let norm = total(&mut pairs().map(|(_, n)| n.clone().square().sum_dim(1)));
+    let (Some(difference), Some(norm)) = (difference, norm) else { return Ok(Vec::new()) };
+    let values = download(Tensor::cat(vec![difference, norm], 1))?;
+    Ok(values.chunks_exact(2).map(|v| (f64::from(v[0]) / f64::from(v[1])).sqrt()).collect())
+}
+
+/// The class with the largest output of each sample.
+fn classes(map: &Dynamics<'_>, state: &State) -> Result<Vec<usize>> {
+    let outputs = map.layers(state).pop().expect("a network has layers");
+    let width = outputs.dims()[1];
+    Ok(download(outputs)?.chunks_exact(width).map(largest).collect())
+}
+
+/// Index of the largest value.
+pub fn largest(values: &[f32]) -> usize {
+    let best = values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(class, _)| class)
+}
+
+fn index(rows: &[usize], device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i64> = rows.iter().map(|&r| r as i64).collect();
+    let count = rows.len();
+    Tensor::from_data(TensorData::new(rows, [count]), device)
+}

@@ -1,0 +1,13 @@
+//! `hvae converge`: iterations to equilibrium of the networks of arXiv 2311.15673, beside its Table 2.
+//!
+//! [`paper`] holds the table; [`train`] makes the networks; [`count`] counts as the paper counts;
+//! [`output`] and [`figure`] show both. `docs/convergence.md` explains what is seen.
+
+pub mod args;
+pub mod count;
+pub mod figure;
+pub mod output;
+pub mod paper;
+pub mod plan;
+pub mod timing;
+pub mod train;

@@ -1,0 +1,212 @@
+//! What is trained and counted, from the arguments.
+
+use anyhow::{Result, bail, ensure};
+use hvae_model::classifier::Form;
+use serde::{Deserialize, Serialize};
+
+use super::args::{ConvergeArgs, Forms, Learner, Preset};
+use super::paper::{self, Row, Solver, TABLE};
+use crate::config::{DataConfig, Dataset};
+use crate::data::CLASSES;
+
+/// Numbers of images and epochs of a preset.
+const SMALL: (u64, u16, u32, u32) = (1, 3, 20_000, 2_000);
+const FULL: (u64, u16) = (5, 10);
+
+/// What the arguments ask for, checked.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The rows of the table, in its order.
+    pub rows: Vec<Row>,
+    /// Seeds 1 to this.
+    pub seeds: u64,
+    /// Epochs of the longest training.
+    pub epochs: u16,
+    /// Images.
+    pub data: DataConfig,
+    /// How weights are learnt.
+    pub learner: Learner,
+    hidden: Vec<usize>,
+}
+
+/// A training: everything its weights depend on, but for the code.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Layers, pixels and classes included, as the paper calls the network.
+    pub layers: u8,
+    /// Units per layer.
+    pub sizes: Vec<usize>,
+    /// Energy.
+    pub form: Form,
+    /// Whether free phases are even-odd sweeps.
+    pub even_odd: bool,
+    /// Whether equilibrium propagation is used.
+    pub equilibrium_propagation: bool,
+    /// Madam's learning rate in the first epoch.
+    pub rate: f64,
+    /// Epochs over which it falls to a tenth.
+    pub epochs: u16,
+    /// Images of a step.
+    pub batch: usize,
+    /// Seed of weights and order.
+    pub seed: u64,
+    /// Set of images.
+    pub dataset: Dataset,
+    /// How many of them, if not all.
+    pub train_images: Option<usize>,
+}
+
+impl Recipe {
+    /// Name of the folder of its weights.
+    pub fn name(&self) -> String {
+        let form = match (self.form, self.even_odd) {
+            (Form::Chn, false) => "chn",
+            (Form::Chn, true) => "chn-eo",
+            (Form::Ham, _) => "ham",
+        };
+        let learner = if self.equilibrium_propagation { "-ep" } else { "" };
+        format!("{}l-{form}{learner}-seed{}", self.layers, self.seed)
+    }
+}
+
+impl Plan {
+    /// The plan of `args`.
+    ///
+    /// # Errors
+    ///
+    /// For a network that the paper does not have, or arguments that contradict each other.
+    pub fn new(args: &ConvergeArgs) -> Result<Self> {
+        for &network in &args.networks {
+            if paper::hidden(network).is_none() {
+                bail!("--networks {network}: the paper has networks of 3, 5 and 7 layers");
+            }
+        }
+        if let (false, [network]) = (args.hidden.is_empty(), args.networks.as_slice()) {
+            let needed = usize::from(*network) - 2;
+            let given = args.hidden.len();
+            ensure!(
+                given == needed && !args.hidden.contains(&0),
+                "--hidden: the {network}-layer network has {needed} hidden layers of 1 or more units, {given} given"
+            );
+        } else {
+            ensure!(args.hidden.is_empty(), "--hidden needs --networks with one network");
+        }
+        let (seeds, epochs, train, test) = match args.preset {
+            Preset::Small => (SMALL.0, SMALL.1, Some(SMALL.2), Some(SMALL.3)),
+            Preset::Full => (FULL.0, FULL.1, None, None),
+        };
+        // The synthetic set is smaller than the preset's share of MNIST.
+        let (train, test) =
+            if args.dataset == Dataset::Synthetic { (None, None) } else { (train, test) };
+        let data = DataConfig {
+            dataset: args.dataset.clone(),
+            train_images: args.train_images.or(train).map(|n| n as usize),
+            test_images: args.test_images.or(test).map(|n| n as usize),
+            ..DataConfig::default()
+        };
+        let wanted = |row: &&Row| {
+            let learnt = args.learner == Learner::Rbp || row.form == Form::Ham;
+            let shown = match args.forms {
+                Forms::Both => true,
+                Forms::Chn => row.form == Form::Chn,
+                Forms::Ham => row.form == Form::Ham,
+            };
+            args.networks.contains(&row.layers) && learnt && shown
+        };
+        let rows: Vec<Row> = TABLE.iter().filter(wanted).copied().collect();
+        ensure!(
+            !rows.is_empty(),
+            "the table has no such rows: only the 3-layer network has CHN rows, and they are not learnt by equilibrium propagation"
+        );
+        Ok(Self {
+            rows,
+            seeds: args.seeds.unwrap_or(seeds),
+            epochs: args.epochs.unwrap_or(epochs),
+            data,
+            learner: args.learner,
+            hidden: args.hidden.clone(),
+        })
+    }
+
+    /// The training whose weights `row` is counted on. A HAM's equilibrium does not depend on how it
+    /// is found, so its rows share one, by the fastest solver.
+    pub fn recipe(&self, row: &Row, seed: u64, pixels: usize) -> Recipe {
+        let hidden = if self.hidden.is_empty() {
+            paper::hidden(row.layers).unwrap_or_default()
+        } else {
+            self.hidden.clone()
+        };
+        let sizes = std::iter::once(pixels).chain(hidden).chain([usize::from(CLASSES)]).collect();
+        Recipe {
+            layers: row.layers,
+            sizes,
+            form: row.form,
+            even_odd: row.form == Form::Ham || row.solver.is_even_odd(),
+            equilibrium_propagation: self.learner == Learner::Ep,
+            rate: paper::rate(row.layers),
+            epochs: self.epochs,
+            batch: paper::BATCH,
+            seed,
+            dataset: self.data.dataset.clone(),
+            train_images: self.data.train_images,
+        }
+    }
+
+    /// The trainings of a seed, each with the rows (by index) that are counted on it.
+    pub fn trainings(&self, seed: u64, pixels: usize) -> Vec<(Recipe, Vec<usize>)> {
+        let mut groups: Vec<(Recipe, Vec<usize>)> = Vec::new();
+        for (i, row) in self.rows.iter().enumerate() {
+            let recipe = self.recipe(row, seed, pixels);
+            match groups.iter_mut().find(|(known, _)| *known == recipe) {
+                Some((_, rows)) => rows.push(i),
+                None => groups.push((recipe, vec![i])),
+            }
+        }
+        groups
+    }
+
+    /// After how many epochs the weights of `row` are taken: the end where the paper trained to its end.
+    pub fn epochs_of(&self, row: &Row) -> u16 {
+        if row.epochs == 10 { self.epochs } else { row.epochs.min(self.epochs) }
+    }
+
+    /// The epochs of a recipe after which weights are needed, ascending.
+    pub fn epochs_needed(&self, recipe: &Recipe, pixels: usize) -> Vec<u16> {
+        let mut needed: Vec<u16> = self
+            .rows
+            .iter()
+            .filter(|row| self.recipe(row, recipe.seed, pixels) == *recipe)
+            .map(|row| self.epochs_of(row))
+            .collect();
+        needed.sort_unstable();
+        needed.dedup();
+        needed
+    }
+
+    /// Whether anything falls short of the paper's protocol, in words.
+    pub fn shortfall(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        let mut part = |short: bool, text: String| {
+            if short {
+                parts.push(text);
+            }
+        };
+        part(self.data.dataset != Dataset::Mnist, format!("images of {}", self.data.dataset));
+        part(self.epochs < 10, format!("{} epochs instead of 10", self.epochs));
+        if let Some(n) = self.data.train_images {
+            part(n < 60_000, format!("{n} training images instead of 60,000"));
+        }
+        if let Some(n) = self.data.test_images {
+            part(n < 10_000, format!("{n} test images instead of 10,000"));
+        }
+        part(self.seeds < 5, format!("{} seeds instead of 5", self.seeds));
+        part(!self.hidden.is_empty(), "other layer sizes".to_owned());
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+/// The rule of a training's free phase, by which its limits are chosen.
+pub fn training_solver(recipe: &Recipe) -> Solver {
+    if recipe.even_odd { Solver::EvenOdd } else { Solver::Picard }
+}

@@ -1,0 +1,146 @@
+//! Time to the tolerance, for comparison with other programs on the same weights and pixels.
+//!
+//! ```text
+//! <out>/timing/<layers>.json   one entry for each row and batch size
+//! <out>/timing/<layers>.npz    `images`, and `<row>.<batch>`: the outputs found
+//! ```
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use burn::tensor::Tensor;
+use hvae_model::classifier::{Classifier, Dynamics};
+use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve};
+use serde::Serialize;
+
+use super::paper::{self, Row};
+use crate::files;
+use crate::images::{Images, download};
+use crate::npz::{self, Array};
+
+/// Batch sizes.
+pub const BATCHES: [usize; 2] = [64, 1024];
+
+/// Iterations between two looks at the residuals. A look, and parting with the samples that have
+/// converged, pass over all states several times; an even-odd iteration is worth about two others.
+pub fn check_every(row: &Row) -> usize {
+    if row.solver.is_even_odd() { 2 } else { 4 }
+}
+
+/// The tolerance of the paper, at the row's limit.
+///
+/// # Errors
+///
+/// None: the limits are the paper's.
+pub fn rule(row: &Row) -> Result<StoppingRule> {
+    let limit = paper::limit(row.layers, row.form, row.solver);
+    Ok(StoppingRule::new(paper::TOLERANCE, limit)?.with_check_every(check_every(row))?)
+}
+
+/// One row at one batch size.
+#[derive(Debug, Clone, Serialize)]
+pub struct Timing {
+    /// Which row: `HAM-EO-DEQ` and the like.
+    pub row: String,
+    /// Samples.
+    pub batch: usize,
+    /// Seconds from pixels to outputs, median over the rounds.
+    pub seconds: f64,
+    /// Applications of the map until the last sample ended.
+    pub steps: usize,
+    /// The same per sample.
+    pub mean_steps: f64,
+    /// Iterations at most.
+    pub limit: usize,
+    /// Iterations between two looks at the residuals.
+    pub check_every: usize,
+    /// Seconds of the matrix products alone, as a part of `seconds`.
+    pub products: f64,
+    /// File of the weights, under the folder of the run.
+    pub weights: String,
+}
+
+/// Times `rounds` solves of the first `batch` test images, after one that is not timed; with the
+/// outputs found.
+///
+/// # Errors
+///
+/// When a setting is out of range or the device cannot be read.
+pub fn time<'n>(
+    dynamics: impl Fn(Tensor<2>) -> Result<Dynamics<'n>>,
+    anderson: Option<Anderson>,
+    images: &Tensor<2>,
+    rule: &StoppingRule,
+    rounds: u16,
+) -> Result<(f64, Solution, Vec<f32>)> {
+    let once = || {
+        let dynamics = dynamics(images.clone())?;
+        let start = dynamics.start();
+        let solution = match anderson {
+            Some(anderson) => solve(dynamics.clone(), start, &anderson, rule)?,
+            None => solve(dynamics.clone(), start, &Picard, rule)?,
+        };
+        let outputs = dynamics.layers(&solution.state).pop().expect("a network has layers");
+        Ok::<_, anyhow::Error>((solution, download(outputs)?))
+    };
+    let (solution, outputs) = once()?;
+    let mut seconds = Vec::new();
+    for _ in 0..rounds {
+        let started = Instant::now();
+        once()?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok((seconds[seconds.len() / 2], solution, outputs))
+}
+
+/// Seconds of the matrix products of that solve: of the pixels once, and of every coupling in both
+/// directions for the samples that were still in the batch.
+pub fn products(network: &Classifier, images: &Tensor<2>, solution: &Solution) -> f64 {
+    let started = Instant::now();
+    let _ = images.clone().matmul(network.weights[0].val());
+    let device = images.device();
+    let largest = images.dims()[0];
+    let layers: Vec<Tensor<2>> =
+        network.biases.iter().map(|b| Tensor::ones([largest, b.dims()[0]], &device)).collect();
+    for step in 1..=solution.steps {
+        let active = solution.outcomes.iter().filter(|o| o.steps >= step).count();
+        for k in 1..network.depth() {
+            let weight = network.weights[k].val();
+            let rows = |k: usize| layers[k].clone().narrow(0, 0, active);
+            let _ = rows(k - 1).matmul(weight.clone());
+            let _ = rows(k).matmul(weight.transpose());
+        }
+    }
+    started.elapsed().as_secs_f64()
+}
+
+/// Writes the timings of a network, with the images and the outputs that were found.
+///
+/// # Errors
+///
+/// When a file cannot be written.
+pub fn write(
+    out: &Path,
+    layers: u8,
+    timings: &[Timing],
+    images: &Images,
+    outputs: &[Vec<f32>],
+) -> Result<()> {
+    let folder = out.join("timing");
+    let json = serde_json::to_string_pretty(timings)? + "\n";
+    let path = folder.join(format!("{layers}.json"));
+    files::write_atomically(&path, |file| Ok(file.write_all(json.as_bytes())?))?;
+    let rows: Vec<usize> = (0..BATCHES[1].min(images.len())).collect();
+    let pixels = download(images.select(&rows))?;
+    let names: Vec<String> = timings.iter().map(|t| format!("{}.{}", t.row, t.batch)).collect();
+    let shape = vec![rows.len(), images.set().pixels()];
+    let mut arrays = vec![("images", Array::F32 { shape, values: &pixels })];
+    for ((name, timing), values) in names.iter().zip(timings).zip(outputs) {
+        let shape = vec![timing.batch, values.len() / timing.batch];
+        arrays.push((name, Array::F32 { shape, values }));
+    }
+    npz::save(&folder.join(format!("{layers}.npz")), &arrays)
+}

@@ -1,0 +1,397 @@
+//! Training of the networks, and their weights on the disk.
+//!
+//! ```text
+//! <out>/weights/<recipe>/{training.json, epoch-03.safetensors, ..., squares.safetensors, largest.safetensors}
+//! ```
+//!
+//! Weights after each epoch that is needed, the optimizer's state after the last one done, and the
+//! recipe with what training reported. `training.json` is written last, so what it lists is there.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::optim::GradientsParams;
+use burn::store::{ModuleStore, SafetensorsStore};
+use burn::tensor::{Tensor, TensorData};
+use hvae_model::classifier::{Classifier, Gradient, Learning, Order};
+use hvae_model::{Nudge, Nudging, Strength, Unconverged};
+use hvae_solver::{Outcome, StoppingRule, Termination};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::paper;
+use super::plan::{Recipe, training_solver};
+use crate::data::CLASSES;
+use crate::images::Images;
+use crate::madam::{Madam, MadamSettings};
+use crate::report::{self, Progress};
+use crate::rng::{self, Stream};
+use crate::{COMMIT, files, interrupt};
+
+const TRAINING: &str = "training.json";
+const SQUARES: &str = "squares.safetensors";
+const LARGEST: &str = "largest.safetensors";
+/// Version of the folder's layout.
+const FORMAT: u32 = 1;
+/// Relative residuals at which the free and the adjoint phase of a training step end before their
+/// limits. The paper runs to the limits; what is left beyond these is far below the noise of a batch.
+const TOLERANCES: (f64, f64) = (1e-3, 1e-2);
+/// Strength, tolerance and sweeps of the nudged phases of equilibrium propagation.
+const NUDGE: (f64, f64, usize) = (0.02, 1e-5, 40);
+/// The learning rate of the last epoch, as a part of the first one's.
+const LAST_RATE: f64 = 0.1;
+
+/// What one epoch reported, means over its steps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Epoch {
+    /// `|s_L - y|^2 / 2` of the training images as they came.
+    pub loss: f64,
+    /// Percent of them that were classified right.
+    pub accuracy: f64,
+    /// Steps of the free phase, per sample.
+    pub free_steps: f64,
+    /// Steps of the adjoint or nudged phases, per sample.
+    pub second_steps: f64,
+    /// Percent of the samples whose free phase converged.
+    pub converged: f64,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// A training as `training.json` holds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Training {
+    format: u32,
+    /// Commit of the program.
+    pub commit: String,
+    /// What was asked for.
+    pub recipe: Recipe,
+    /// The epochs done.
+    pub epochs: Vec<Epoch>,
+}
+
+/// Weights after the epochs that are needed, ascending; `None` when the user stopped.
+pub type Weights = Option<(Vec<(u16, Classifier)>, Training)>;
+
+/// Trains `recipe`, or reads what was trained before, and hands back the weights after each of the
+/// epochs `needed`.
+///
+/// # Errors
+///
+/// When weights cannot be read or written, or training leaves the finite numbers.
+pub fn train(
+    recipe: &Recipe,
+    needed: &[u16],
+    images: &Images,
+    out: &Path,
+    fresh: bool,
+) -> Result<Weights> {
+    let device = images.select(&[0]).device();
+    let folder = out.join("weights").join(recipe.name());
+    let mut rng = rng::generator(recipe.seed, Stream::Weights, 0);
+    let mut model = Classifier::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
+    let mut madam = Madam::new(MadamSettings::default())?;
+    let mut training = Training {
+        format: FORMAT,
+        commit: COMMIT.to_owned(),
+        recipe: recipe.clone(),
+        epochs: Vec::new(),
+    };
+    let last = needed.last().copied().unwrap_or(0);
+    if let Some(found) = (!fresh).then(|| resume(&folder, recipe, needed)).flatten() {
+        let done = found.epochs.len() as u16;
+        if done < last {
+            model = load(&epoch_path(&folder, done), model)?;
+            let state = [SQUARES, LARGEST].map(|f| load(&folder.join(f), model.clone()));
+            let [squares, largest] = state;
+            madam.restore(&model, [squares?, largest?]);
+        }
+        report::line(&format!("{}: {done} epochs were done before", recipe.name()));
+        training = found;
+    }
+    let learning = learning(recipe)?;
+    for epoch in training.epochs.len()..usize::from(last) {
+        let Some(done) = one_epoch(&mut model, &mut madam, &training, &learning, images)? else {
+            return Ok(None);
+        };
+        report::line(&format!(
+            "{}, epoch {}: loss {:.4}, {:.2} % right, {:.1} + {:.1} steps, {:.0} s",
+            recipe.name(),
+            epoch + 1,
+            done.loss,
+            done.accuracy,
+            done.free_steps,
+            done.second_steps,
+            done.seconds
+        ));
+        training.epochs.push(done);
+        save_epoch(&folder, &model, &madam, &training, needed)?;
+    }
+    let weights = needed.iter().map(|&epoch| {
+        let fresh = Classifier::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
+        Ok((epoch, load(&epoch_path(&folder, epoch), fresh)?))
+    });
+    Ok(Some((weights.collect::<Result<_>>()?, training)))
+}
+
+/// How a recipe's equilibria are found.
+fn learning(recipe: &Recipe) -> Result<Learning> {
+    let solver = training_solver(recipe);
+    let order =
+        if recipe.even_odd { Order::EvenOdd { inner: paper::INNER } } else { Order::Synchronous };
+    let (layers, form) = (recipe.layers, recipe.form);
+    // The adjoint of a CHN is iterated synchronously, damped, however its equilibrium was found.
+    let adjoint = match form {
+        hvae_model::classifier::Form::Chn => paper::Solver::Picard,
+        hvae_model::classifier::Form::Ham => solver,
+    };
+    Ok(Learning {
+        order,
+        damping: paper::DAMPING,
+        free: StoppingRule::new(TOLERANCES.0, paper::limit(layers, form, solver))?,
+        adjoint: StoppingRule::new(TOLERANCES.1, paper::adjoint_limit(layers, form, adjoint))?,
+    })
+}
+
+/// One pass over the training images; `None` when the user stopped.
+fn one_epoch(
+    model: &mut Classifier,
+    madam: &mut Madam,
+    training: &Training,
+    learning: &Learning,
+    images: &Images,
+) -> Result<Option<Epoch>> {
+    let (recipe, epoch) = (&training.recipe, training.epochs.len());
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    order.shuffle(&mut rng::generator(recipe.seed, Stream::Order, epoch as u64));
+    let rate = recipe.rate * decay(epoch, usize::from(recipe.epochs));
+    let started = Instant::now();
+    let mut sums = [0.0; 5];
+    let steps = (order.len() / recipe.batch).max(1);
+    let title = format!("{} epoch {}/{}", recipe.name(), epoch + 1, recipe.epochs);
+    let mut progress = Progress::start(&title, steps, 0);
+    for (step, rows) in order.chunks(recipe.batch).take(steps).enumerate() {
+        let pixels = images.select(rows);
+        let labels: Vec<u8> = rows.iter().map(|&r| images.set().labels()[r]).collect();
+        let gradient = gradient(model, recipe, learning, pixels, &labels)?;
+        let (loss, right) = score(&gradient.outputs, &labels)?;
+        if !loss.is_finite() {
+            bail!(
+                "{}: the loss is no longer a finite number in step {step} of epoch {}; lower the \
+                 learning rate, or train anew with --fresh",
+                recipe.name(),
+                epoch + 1
+            );
+        }
+        let converged = |o: &&Outcome| o.termination == Termination::Converged;
+        let converged = gradient.free.iter().filter(converged).count();
+        let total = |o: &[Outcome]| o.iter().map(|o| o.steps).sum::<usize>() as f64;
+        let phases = gradient.second.len() as f64 / rows.len() as f64;
+        let values = [
+            loss,
+            right as f64,
+            total(&gradient.free),
+            total(&gradient.second) / phases,
+            converged as f64,
+        ];
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value;
+        }
+        *model = madam.step(model.clone(), &register(model, gradient), rate);
+        if interrupt::requested() {
+            return Ok(None);
+        }
+        let seen = ((step + 1) * recipe.batch) as f64;
+        progress.update(step + 1, || {
+            format!("loss {:.4}, {:.1} % right", sums[0] / seen, 100.0 * sums[1] / seen)
+        });
+    }
+    let seen = (steps * recipe.batch.min(order.len())) as f64;
+    let [loss, right, free, second, converged] = sums.map(|s| s / seen);
+    Ok(Some(Epoch {
+        loss,
+        accuracy: 100.0 * right,
+        free_steps: free,
+        second_steps: second,
+        converged: 100.0 * converged,
+        seconds: started.elapsed().as_secs_f64(),
+    }))
+}
+
+/// Falls linearly from 1 in the first epoch to [`LAST_RATE`] in the last.
+fn decay(epoch: usize, epochs: usize) -> f64 {
+    1.0 - (1.0 - LAST_RATE) * epoch as f64 / (epochs.max(2) - 1) as f64
+}
+
+fn gradient(
+    model: &Classifier,
+    recipe: &Recipe,
+    learning: &Learning,
+    pixels: Tensor<2>,
+    labels: &[u8],
+) -> Result<Gradient> {
+    let mut targets = vec![0.0; labels.len() * usize::from(CLASSES)];
+    for (row, &label) in labels.iter().enumerate() {
+        targets[row * usize::from(CLASSES) + usize::from(label)] = 1.0_f32;
+    }
+    let shape = [labels.len(), usize::from(CLASSES)];
+    let targets = Tensor::from_data(TensorData::new(targets, shape), &pixels.device());
+    if !recipe.equilibrium_propagation {
+        return Ok(model.backpropagate(pixels, targets, learning)?);
+    }
+    let (strength, tolerance, sweeps) = NUDGE;
+    let nudge = Nudge {
+        strength: Strength::Size(strength),
+        nudging: Nudging::Centred,
+        damping: 0.0,
+        rule: StoppingRule::new(tolerance, sweeps)?,
+        unconverged: Unconverged::Use,
+    };
+    let free = StoppingRule::new(tolerance, learning.free.max_steps())?;
+    Ok(model.propagate(pixels, targets, &free, &nudge)?)
+}
+
+/// Sum of the losses, and how many samples are classified right.
+fn score(outputs: &Tensor<2>, labels: &[u8]) -> Result<(f64, usize)> {
+    let values = crate::images::download(outputs.clone())?;
+    let (mut loss, mut right) = (0.0, 0);
+    for (values, &label) in values.chunks_exact(usize::from(CLASSES)).zip(labels) {
+        right += usize::from(super::count::largest(values) == usize::from(label));
+        for (class, &value) in values.iter().enumerate() {
+            let target = f64::from(u8::from(class == usize::from(label)));
+            loss += 0.5 * (f64::from(value) - target).powi(2);
+        }
+    }
+    Ok((loss, right))
+}
+
+fn register(model: &Classifier, gradient: Gradient) -> GradientsParams {
+    let mut gradients = GradientsParams::new();
+    for (weight, gradient) in model.weights.iter().zip(gradient.weights) {
+        gradients.register::<2>(weight.id, gradient);
+    }
+    for (bias, gradient) in model.biases.iter().zip(gradient.biases) {
+        gradients.register::<1>(bias.id, gradient);
+    }
+    gradients
+}
+
+/// The training in `folder`, when it is that of `recipe` and has the weights `needed` as far as it
+/// went.
+fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Option<Training> {
+    let text = std::fs::read(folder.join(TRAINING)).ok()?;
+    let found: Training = serde_json::from_slice(&text).ok()?;
+    let done = found.epochs.len() as u16;
+    let there = needed.iter().filter(|&&e| e <= done).all(|&e| epoch_path(folder, e).is_file());
+    (found.format == FORMAT && found.recipe == *recipe && there).then_some(found)
+}
+
+fn save_epoch(
+    folder: &Path,
+    model: &Classifier,
+    madam: &Madam,
+    training: &Training,
+    needed: &[u16],
+) -> Result<()> {
+    let done = training.epochs.len() as u16;
+    save(&epoch_path(folder, done), model)?;
+    let [squares, largest] = madam.state(model);
+    save(&folder.join(SQUARES), &squares)?;
+    save(&folder.join(LARGEST), &largest)?;
+    let json = serde_json::to_string_pretty(training)? + "\n";
+    files::write_atomically(&folder.join(TRAINING), |file| Ok(file.write_all(json.as_bytes())?))?;
+    if done > 1 && !needed.contains(&(done - 1)) {
+        let path = epoch_path(folder, done - 1);
+        std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The weights of a recipe after an epoch, in the folder `out`.
+pub fn weights_path(out: &Path, recipe: &Recipe, epoch: u16) -> PathBuf {
+    epoch_path(&out.join("weights").join(recipe.name()), epoch)
+}
+
+fn epoch_path(folder: &Path, epoch: u16) -> PathBuf {
+    folder.join(format!("epoch-{epoch:02}.safetensors"))
+}
+
+fn save(path: &Path, model: &Classifier) -> Result<()> {
+    // Metadata come in no fixed order; without them equal tensors give equal files.
+    let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
+    store.collect_from(model).context("collecting tensors")?;
+    let bytes = store.get_bytes().context("collecting tensors")?;
+    files::write_atomically(path, |file| Ok(file.write_all(&bytes)?))
+}
+
+fn load(path: &Path, mut model: Classifier) -> Result<Classifier> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
+    let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
+    let advice = "train anew with --fresh";
+    let result =
+        store.apply_to(&mut model).with_context(|| format!("{shown} is damaged; {advice}"))?;
+    ensure!(
+        result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
+        "{shown} does not hold this network: {result}; {advice}"
+    );
+    Ok(model)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use super::*;
+    use crate::config::{DataConfig, Dataset};
+    use crate::data::{Split, Verbosity};
+    use burn::tensor::Device;
+    use hvae_model::classifier::Form;
+
+    #[test]
+    fn the_rate_falls_linearly_to_a_tenth() {
+        let rates: Vec<f64> = (0..10).map(|e| decay(e, 10)).collect();
+        assert!((rates[0] - 1.0).abs() < 1e-12 && (rates[9] - 0.1).abs() < 1e-12);
+        assert!((rates[3] - 0.7).abs() < 1e-12 && (decay(0, 1) - 1.0).abs() < 1e-12);
+    }
+
+    /// Stopping after an epoch and going on ends with the same bits as training straight through.
+    #[test]
+    fn a_training_that_goes_on_ends_where_an_uninterrupted_one_does() {
+        let data = DataConfig {
+            dataset: Dataset::Synthetic,
+            train_images: Some(200),
+            ..DataConfig::default()
+        };
+        let device = Device::flex();
+        let images = Images::load(&data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
+        for form in [Form::Ham, Form::Chn] {
+            let recipe = Recipe {
+                layers: 3,
+                sizes: vec![images.set().pixels(), 12, 10],
+                form,
+                even_odd: form == Form::Ham,
+                equilibrium_propagation: false,
+                rate: 0.01,
+                epochs: 3,
+                batch: 64,
+                seed: 5,
+                dataset: data.dataset.clone(),
+                train_images: data.train_images,
+            };
+            let [stopped, straight] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+            let run = |folder: &Path, needed: &[u16]| {
+                let weights = train(&recipe, needed, &images, folder, false).unwrap();
+                let (weights, training) = weights.unwrap();
+                assert_eq!(training.epochs.len(), 3.min(usize::from(*needed.last().unwrap())));
+                let network = &weights.last().unwrap().1;
+                network.weights.iter().map(|w| w.val().into_data()).collect::<Vec<_>>()
+            };
+            let one = run(stopped.path(), &[1]);
+            let three = run(stopped.path(), &[1, 3]);
+            assert!(one != three, "nothing was learnt");
+            assert!(three == run(straight.path(), &[1, 3]), "{form:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Kernel distance: the squared maximum mean discrepancy under a cubic polynomial kernel.
+
+use anyhow::{Result, ensure};
+use faer::{Mat, MatRef};
+use hvae_linear::product;
+use rand::seq::index::sample;
+
+use super::FeatureSet;
+use crate::rng::{self, Stream};
+
+/// Subsets, and images of each set in one, as KID is usually taken.
+pub const SUBSETS: usize = 100;
+/// See [`SUBSETS`].
+pub const SUBSET_SIZE: usize = 1000;
+
+/// A kernel distance as mean over subsets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KernelDistance {
+    /// Mean over the subsets. Unbiased, so that it may fall below 0.
+    pub mean: f64,
+    /// Standard deviation over the subsets; 0 for one.
+    pub deviation: f64,
+    /// How many subsets.
+    pub subsets: usize,
+    /// Images of each set in a subset.
+    pub size: usize,
+}
+
+/// The unbiased estimate with the kernel `(x.y / d + 1)^3` (KID: Binkowski et al. 2018, arXiv
+/// 1801.01401), over `subsets` random subsets of at most `size` images, drawn from `seed`.
+///
+/// # Errors
+///
+/// When a set has fewer than two images or the features differ in length.
+pub fn kernel_distance(
+    a: &FeatureSet,
+    b: &FeatureSet,
+    subsets: usize,
+    size: usize,
+    seed: u64,
+) -> Result<KernelDistance> {
+    ensure!(a.dims == b.dims, "{} features against {}", a.dims, b.dims);
+    let size = size.min(a.len()).min(b.len());
+    ensure!(size >= 2 && subsets >= 1, "a kernel distance needs at least two images of each set");
+    let mut values = Vec::with_capacity(subsets);
+    for subset in 0..subsets {
+        let mut rng = rng::generator(seed, Stream::Subsets, subset as u64);
+        let mut draw = |set: &FeatureSet| {
+            let rows = sample(&mut rng, set.len(), size).into_vec();
+            Mat::from_fn(size, set.dims, |i, j| f64::from(set.row(rows[i])[j]))
+        };
+        let (x, y) = (draw(a), draw(b));
+        values.push(discrepancy(x.as_ref(), y.as_ref()));
+    }
+    let n = subsets as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
+    Ok(KernelDistance { mean, deviation: variance.sqrt(), subsets, size })
+}
+
+/// `mean k(x, x') + mean k(y, y') - 2 mean k(x, y)`, without pairs of an image with itself.
+fn discrepancy(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> f64 {
+    let (m, n) = (x.nrows() as f64, y.nrows() as f64);
+    let within = |x: MatRef<'_, f64>| {
+        let (all, diagonal) = kernel_sums(x, x);
+        all - diagonal
+    };
+    let between = kernel_sums(x, y).0;
+    within(x) / (m * (m - 1.0)) + within(y) / (n * (n - 1.0)) - 2.0 * between / (m * n)
+}
+
+/// The sum of all `k(x_i, y_j)`, and that of those with `i = j`.
+fn kernel_sums(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> (f64, f64) {
+    let products = product(x, y.transpose(), 1.0 / x.ncols() as f64);
+    let (mut all, mut diagonal) = (0.0, 0.0);
+    for j in 0..y.nrows() {
+        for i in 0..x.nrows() {
+            let kernel = (products[(i, j)] + 1.0).powi(3);
+            all += kernel;
+            diagonal += if i == j { kernel } else { 0.0 };
+        }
+    }
+    (all, diagonal)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use super::*;
+
+    fn set(values: &[f32], dims: usize) -> FeatureSet {
+        FeatureSet { dims, values: values.to_vec() }
+    }
+
+    #[test]
+    fn a_small_case_by_hand() {
+        // k(1,3)=4^3, k(0,2)=1, pairs between: 1, 27, 1, 343; d = 1.
+        let (a, b) = (set(&[1.0, 3.0], 1), set(&[0.0, 2.0], 1));
+        let found = kernel_distance(&a, &b, 1, 10, 0).unwrap();
+        let expected = 64.0 + 1.0 - 2.0 * (1.0 + 27.0 + 1.0 + 343.0) / 4.0;
+        assert!((found.mean - expected).abs() < 1e-9, "{found:?}");
+        assert_eq!((found.size, found.subsets), (2, 1));
+    }
+
+    /// A fixture of `scripts/evaluation_fixtures.py`, which computes it in plain numpy.
+    #[test]
+    fn it_agrees_with_the_definition_in_numpy() {
+        let (real, fake) = (FeatureSet::fixture("real"), FeatureSet::fixture("fake"));
+        // Subsets as large as the sets: all of them, in any order.
+        let real = set(&real.values[..50 * 6], 6);
+        let found = kernel_distance(&fake, &real, 1, 50, 3).unwrap().mean;
+        let expected = FeatureSet::fixture_numbers("kid")[0];
+        assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
+    }
+
+    #[test]
+    fn it_is_about_zero_for_one_distribution_and_not_for_two() {
+        let draw = |seed| set(&rng::normal(seed, Stream::Starts, 0, 400 * 4), 4);
+        let mut shifted = draw(3);
+        shifted.values.iter_mut().for_each(|v| *v += 0.7);
+        let same = kernel_distance(&draw(1), &draw(2), 20, 100, 1).unwrap();
+        let other = kernel_distance(&draw(1), &shifted, 20, 100, 1).unwrap();
+        // Five standard errors of the mean over the subsets.
+        assert!(same.mean.abs() < 5.0 * same.deviation / 20.0_f64.sqrt() + 0.02, "{same:?}");
+        assert!(other.mean > 0.5, "{other:?}");
+        assert_eq!(same, kernel_distance(&draw(1), &draw(2), 20, 100, 1).unwrap());
+        assert!(kernel_distance(&set(&[1.0], 1), &draw(1), 1, 10, 0).is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! What the tests of the program share.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop, and not every test needs everything"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A working folder with nothing in it, and no way to fetch anything.
+pub struct Folder(TempDir);
+
+impl Folder {
+    #[allow(clippy::new_without_default, reason = "a folder on the disk is no default")]
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
+        command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs what must succeed; its standard output.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what must fail with `code`; its standard error.
+    pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+        text
+    }
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A model small enough for a test, long enough to be interrupted.
+pub fn train<'a>(name: &'a str, images: &'a str, epochs: &'a str) -> Vec<&'a str> {
+    vec![
+        "train",
+        "--dataset",
+        "synthetic",
+        "--test-images",
+        "100",
+        "--batch-size",
+        "32",
+        "--set",
+        "model.hidden=[24]",
+        "--set",
+        "model.latent=4",
+        "--threads",
+        "1",
+        "--name",
+        name,
+        "--train-images",
+        images,
+        "--epochs",
+        epochs,
+    ]
+}
+
+pub fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+pub fn newest(run: &Path) -> PathBuf {
+    run.join(String::from_utf8(read(&run.join("latest"))).unwrap().trim())
+}
+
+/// The metrics without what depends on the clock.
+pub fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = String::from_utf8(read(&run.join("metrics.jsonl"))).unwrap();
+    let parse = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        for clock in ["seconds", "images_per_second"] {
+            assert!(value.as_object_mut().unwrap().remove(clock).is_some());
+        }
+        value
+    };
+    text.lines().map(parse).collect()
+}
+
+pub fn assert_same_run(a: &Path, b: &Path) {
+    assert_eq!(metrics(a), metrics(b));
+    let (a, b) = (newest(a), newest(b));
+    assert_eq!(a.file_name(), b.file_name());
+    let files = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files(&a), files(&b));
+    for file in files(&a) {
+        assert!(read(&a.join(&file)) == read(&b.join(&file)), "{file} differs");
+    }
+}

@@ -1,0 +1,131 @@
+//! `hvae converge` as a person runs it, in a temporary folder.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const SMALL: [&str; 12] = [
+    "--dataset",
+    "synthetic",
+    "--networks",
+    "3",
+    "--hidden",
+    "32",
+    "--epochs",
+    "4",
+    "--train-images",
+    "960",
+    "--test-images",
+    "128",
+];
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hvae"))
+        .current_dir(folder)
+        .arg("converge")
+        .args(arguments)
+        .env("HVAE_MNIST_MIRRORS", "")
+        .output()
+        .unwrap()
+}
+
+fn ok(folder: &Path, arguments: &[&str]) -> (String, String) {
+    let output = run(folder, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    (String::from_utf8(output.stdout).unwrap(), errors)
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_table_is_measured_drawn_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, _) = ok(folder.path(), &[&SMALL[..], &["--seeds", "2"]].concat());
+    assert!(text.contains("Smaller than in the paper") && text.contains("4 epochs"), "{text}");
+    let out = folder.path().join("converge");
+    let picture = image::open(out.join("convergence.png")).unwrap().into_rgb8();
+    assert!(picture.pixels().filter(|p| p.0 != [255; 3]).count() > 5_000);
+    assert!(std::fs::read_to_string(out.join("convergence.svg")).unwrap().contains("<text"));
+    let lines = |file| std::fs::read_to_string(out.join(file)).unwrap().lines().count();
+    assert_eq!((lines("table.csv"), lines("samples.csv")), (9, 17));
+
+    let report = json(&out.join("report.json"));
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 8);
+    let mut means = Vec::new();
+    for row in rows {
+        let name = row["paper"]["name"].as_str().unwrap();
+        assert!(text.contains(name), "{name} is not in\n{text}");
+        let samples = row["samples"].as_array().unwrap();
+        assert_eq!(samples.len(), 2);
+        let mean = |key: &str| samples.iter().map(|s| s[key].as_f64().unwrap()).sum::<f64>() / 2.0;
+        assert!(mean("accuracy") > 40.0, "{name} has learnt nothing: {}", mean("accuracy"));
+        assert!(mean("converged") > 90.0, "{name}: {}", mean("converged"));
+        means.push(mean("iterations"));
+    }
+    let [.., ham, _, even_odd, both] = means[..] else { panic!("eight rows") };
+    assert!(even_odd < 0.85 * ham, "even-odd takes {even_odd} sweeps, all at once {ham}");
+    assert!(both <= even_odd, "Anderson does not help: {both} against {even_odd}");
+    // Residuals fall below the tolerance where the mean number of iterations says so.
+    for curve in report["curves"].as_array().unwrap() {
+        let residuals = curve["residuals"].as_array().unwrap();
+        let (first, last) = (residuals.first().unwrap(), residuals.last().unwrap());
+        assert!(last.as_f64().unwrap() < 1e-4 && first.as_f64().unwrap() > 1e-3, "{curve}");
+    }
+
+    let (text, messages) = ok(folder.path(), &[&SMALL[..], &["--time", "1"]].concat());
+    assert!(text.contains("HAM-EO-DEQ") && text.contains("us per sample"), "{text}");
+    assert!(messages.contains("done before"), "{messages}");
+    for timing in json(&out.join("timing/3.json")).as_array().unwrap() {
+        assert_eq!(timing["batch"], 64);
+        assert!(timing["seconds"].as_f64().unwrap() > 0.0);
+        let weights = folder.path().join(timing["weights"].as_str().unwrap());
+        assert!(weights.is_file(), "{}", weights.display());
+    }
+}
+
+#[test]
+fn weights_are_used_again_and_give_the_same_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [&SMALL[..], &["--forms", "ham"]].concat();
+    let (first, _) = ok(folder.path(), &arguments);
+    let path = folder.path().join("converge/weights/3l-ham-seed1/epoch-04.safetensors");
+    let weights = std::fs::read(&path).unwrap();
+    let (second, messages) = ok(folder.path(), &arguments);
+    assert!(messages.contains("4 epochs were done before"), "{messages}");
+    assert_eq!(first, second);
+    let (third, messages) = ok(folder.path(), &[&arguments[..], &["--fresh"]].concat());
+    assert!(!messages.contains("done before"), "{messages}");
+    assert_eq!(first, third);
+    assert!(weights == std::fs::read(&path).unwrap(), "training is not repeatable");
+}
+
+#[test]
+fn equilibrium_propagation_learns_the_ham() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, _) = ok(folder.path(), &[&SMALL[..], &["--learner", "ep"]].concat());
+    assert!(!text.contains("CHN") && text.contains("3L HAM-EO"), "{text}");
+    let report = json(&folder.path().join("converge/report.json"));
+    let accuracy = report["rows"][0]["samples"][0]["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 40.0, "{accuracy}");
+}
+
+#[test]
+fn impossible_requests_are_refused_with_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, advice) in [
+        (&["--networks", "4"][..], "3, 5 and 7"),
+        (&["--networks", "5", "--hidden", "10"], "has 3 hidden layers"),
+        (&["--hidden", "10"], "one network"),
+        (&["--networks", "5", "--forms", "chn"], "no such rows"),
+    ] {
+        let output = run(folder.path(), arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && errors.contains(advice), "{arguments:?}: {errors}");
+    }
+}

@@ -1,0 +1,282 @@
+//! `hvae fid`, `hvae eval`, `hvae classifier` and `hvae weights` as a person runs them, offline.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop where it finds something wrong"
+)]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use hvae::data::{Split, synthetic};
+use hvae::npz::{self, Array};
+use hvae::picture;
+use tempfile::TempDir;
+
+/// A working folder with nothing in it, and no way to fetch anything.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
+        command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
+        command.env("XDG_CACHE_HOME", self.path("cache")).output().unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what must fail; its standard error.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+        text
+    }
+
+    fn json(&self, name: &str) -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap()
+    }
+
+    /// `count` synthetic images as bytes in a `.npz`.
+    fn images(&self, name: &str, count: usize, split: Split) {
+        let set = synthetic::synthetic(count, 1, split);
+        let array = Array::U8 { shape: vec![count, 28, 28], values: set.bytes() };
+        let labels = Array::U8 { shape: vec![count], values: set.labels() };
+        npz::save(&self.path(name), &[("images", array), ("labels", labels)]).unwrap();
+    }
+
+    fn floats(&self, name: &str, shape: &[usize], values: &[f32]) {
+        let array = Array::F32 { shape: shape.to_vec(), values };
+        npz::save(&self.path(name), &[("images", array)]).unwrap();
+    }
+}
+
+/// The number after `FID `.
+fn fid(output: &str) -> f64 {
+    output.lines().find_map(|line| line.strip_prefix("FID ")).unwrap().parse().unwrap()
+}
+
+fn train(folder: &Folder, name: &str) {
+    folder.ok(&[
+        "train",
+        "--dataset",
+        "synthetic",
+        "--train-images",
+        "640",
+        "--test-images",
+        "200",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "32",
+        "--set",
+        "model.hidden=[24]",
+        "--set",
+        "model.latent=4",
+        "--name",
+        name,
+    ]);
+}
+
+#[test]
+fn distances_between_every_kind_of_set() {
+    let folder = Folder::new();
+    folder.images("a.npz", 200, Split::Train);
+    folder.images("b.npz", 180, Split::Test);
+    // The same images as pictures.
+    let set = synthetic::synthetic(200, 1, Split::Train);
+    let values: Vec<f32> = set.bytes().iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    picture::save_folder(&folder.path("a"), &values, 28, 28).unwrap();
+    let mut idx = vec![0, 0, 8, 3, 0, 0, 0, 200, 0, 0, 0, 28, 0, 0, 0, 28];
+    idx.extend(set.bytes());
+    std::fs::write(folder.path("a-images-idx3-ubyte"), idx).unwrap();
+
+    let forward = fid(&folder.ok(&["fid", "a.npz", "b.npz", "--save-stats", "stats.npz"]));
+    assert!(forward > 0.1, "{forward}");
+    for a in ["a", "a-images-idx3-ubyte", "stats.npz"] {
+        let same = fid(&folder.ok(&["fid", a, "b.npz"]));
+        assert!((same - forward).abs() < 1e-3 * forward, "{a}: {same} for {forward}");
+    }
+    let back = fid(&folder.ok(&["fid", "b.npz", "a.npz"]));
+    assert!((back - forward).abs() < 1e-3 * forward, "{back} for {forward}");
+    assert!(fid(&folder.ok(&["fid", "a.npz", "a"])).abs() < 1e-4);
+
+    let output =
+        folder.ok(&["fid", "a.npz", "b.npz", "--more", "--count", "150", "--json", "s.json"]);
+    for part in [
+        "KID",
+        "precision",
+        "coverage",
+        "mnist-classifier (128 features, sha256",
+        "a.npz (150 images)",
+    ] {
+        assert!(output.contains(part), "{part} is not in {output}");
+    }
+    let scores = folder.json("s.json");
+    assert!((scores["fid"].as_f64().unwrap() - fid(&output)).abs() < 1e-3);
+    assert!((0.0..=1.0).contains(&scores["more"]["precision"].as_f64().unwrap()));
+}
+
+#[test]
+fn a_run_is_scored_from_its_samples() {
+    let folder = Folder::new();
+    train(&folder, "h");
+    folder.images("test.npz", 200, Split::Test);
+    let arguments = ["fid", "checkpoints/h", "test.npz", "--count", "200", "--seed", "3"];
+    let output = folder.ok(&arguments);
+    assert!(output.contains("200 samples from the prior, seed 3"), "{output}");
+    assert_eq!(output, folder.ok(&arguments));
+    // `hvae sample` draws the same images.
+    folder.ok(&["sample", "checkpoints/h", "--count", "200", "--seed", "3", "--out", "s.npz"]);
+    let drawn = fid(&folder.ok(&["fid", "s.npz", "test.npz"]));
+    assert!((drawn - fid(&output)).abs() < 1e-3 * drawn, "{drawn} {output}");
+
+    let mixture = folder.ok(&[&arguments[..], &["--from", "mixture"]].concat());
+    assert!(mixture.contains("10-component mixture"), "{mixture}");
+    assert!((fid(&mixture) - fid(&output)).abs() > 1e-6 * fid(&output));
+    folder.ok(&["sample", "checkpoints/h", "--from", "mixture", "--out", "mixture.png"]);
+
+    let table = folder.ok(&[
+        "eval",
+        "checkpoints/h",
+        "--count",
+        "200",
+        "--nll-images",
+        "20",
+        "--nll-samples",
+        "16",
+    ]);
+    for part in [
+        "NLL",
+        "FID, prior",
+        "FID, 10-component mixture",
+        "K = 16",
+        "binarisation: none",
+        "200 samples, seed 0",
+    ] {
+        assert!(table.contains(part), "{part} is not in {table}");
+    }
+    let scores = folder.json("checkpoints/h/evaluation.json");
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    let likelihood = &scores["likelihood"];
+    // Up to the noise of few latents.
+    assert!(number(&likelihood["nll"]["mean"]) <= -number(&likelihood["elbo"]["mean"]) + 0.5);
+    assert!(number(&likelihood["nll"]["standard_error"]) > 0.0);
+    assert_eq!(scores["distances"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn bad_input_is_named() {
+    let folder = Folder::new();
+    folder.images("good.npz", 20, Split::Test);
+    let error = |a: &str, parts: &[&str]| {
+        let text = folder.fails(&["fid", a, "good.npz"]);
+        for part in parts {
+            assert!(text.contains(part), "{a}: {part} is not in {text}");
+        }
+    };
+    error("nothing", &["nothing", "neither a file nor a folder"]);
+    std::fs::create_dir(folder.path("empty")).unwrap();
+    error("empty", &["empty", "holds no pictures"]);
+    let mixed = folder.path("mixed");
+    picture::save_folder(&mixed, &[0.5; 2 * 784], 28, 28).unwrap();
+    image::GrayImage::new(27, 28).save(mixed.join("x.png")).unwrap();
+    error("mixed", &["x.png", "27x28"]);
+    std::fs::write(mixed.join("x.png"), "not a picture").unwrap();
+    error("mixed", &["x.png"]);
+    let mut values = vec![0.5; 784 * 2];
+    values[784 + 29] = f32::NAN;
+    folder.floats("nan.npz", &[2, 28, 28], &values);
+    error("nan.npz", &["nan.npz", "image 1, row 1, column 1", "not a number"]);
+    std::fs::write(folder.path("text"), "hello").unwrap();
+    error("text", &["text", "IDX"]);
+    let whole = std::fs::read(folder.path("good.npz")).unwrap();
+    std::fs::write(folder.path("cut.npz"), &whole[..whole.len() / 2]).unwrap();
+    error("cut.npz", &["cut.npz"]);
+    folder.floats("small.npz", &[3, 4, 4], &[0.5; 48]);
+    error("small.npz", &["28x28", "--features inception"]);
+    folder.floats("one.npz", &[1, 28, 28], &[0.5; 784]);
+    error("one.npz", &["one.npz", "at least 2"]);
+    let text = folder.fails(&["fid", "good.npz", "good.npz", "--count", "21"]);
+    assert!(text.contains("good.npz has 20") && text.contains("21 images"), "{text}");
+    npz::save(
+        &folder.path("stats.npz"),
+        &[
+            ("mu", Array::F64 { shape: vec![3], values: &[0.0; 3] }),
+            ("sigma", Array::F64 { shape: vec![3, 3], values: &[0.0; 9] }),
+        ],
+    )
+    .unwrap();
+    error("stats.npz", &["stats.npz", "of 3 features", "gives 128"]);
+    let text = folder.fails(&["fid", "stats.npz", "good.npz", "--more"]);
+    assert!(text.contains("needs images on both sides"), "{text}");
+}
+
+#[test]
+fn missing_and_wrong_weights_are_told_with_both_ways() {
+    let folder = Folder::new();
+    folder.images("good.npz", 20, Split::Test);
+    let inception = ["fid", "good.npz", "good.npz", "--features", "inception"];
+    let text = folder.fails(&inception);
+    assert!(text.contains("hvae weights fetch") && text.contains("--inception-weights"), "{text}");
+    std::fs::write(folder.path("cut.pth"), b"PK\x03\x04 and a little more").unwrap();
+    let text = folder.fails(&[&inception[..], &["--inception-weights", "cut.pth"]].concat());
+    assert!(text.contains("cut.pth") && text.contains("truncated"), "{text}");
+    let text = folder.fails(&["weights", "check", "cut.pth"]);
+    assert!(text.contains("cut.pth"), "{text}");
+    let text = folder.fails(&["weights", "fetch", "--url", "http://127.0.0.1:1/w.pth"]);
+    assert!(text.contains("127.0.0.1:1") && text.contains("--inception-weights"), "{text}");
+    assert!(!folder.path("cache/hvae").join("pt_inception-2015-12-05-6726825d.pth").exists());
+    let text = folder.fails(&["fid", "good.npz", "good.npz", "--features", "none.safetensors"]);
+    assert!(text.contains("none.safetensors"), "{text}");
+}
+
+#[test]
+fn an_own_classifier_gives_features() {
+    let folder = Folder::new();
+    folder.images("train.npz", 300, Split::Train);
+    folder.images("test.npz", 150, Split::Test);
+    folder.ok(&[
+        "classifier",
+        "train",
+        "--images",
+        "train.npz",
+        "--test-images",
+        "test.npz",
+        "--epochs",
+        "1",
+        "--out",
+        "own.safetensors",
+    ]);
+    let output = folder.ok(&["fid", "train.npz", "test.npz", "--features", "own.safetensors"]);
+    assert!(output.contains("classifier own.safetensors (128 features"), "{output}");
+    let accuracy =
+        folder.ok(&["classifier", "test", "own.safetensors", "--test-images", "test.npz"]);
+    assert!(accuracy.starts_with("accuracy 0."), "{accuracy}");
+    folder.floats("unlabelled.npz", &[2, 28, 28], &[0.5; 2 * 784]);
+    let text = folder.fails(&[
+        "classifier",
+        "train",
+        "--images",
+        "unlabelled.npz",
+        "--test-images",
+        "test.npz",
+        "--out",
+        "x.safetensors",
+    ]);
+    assert!(text.contains("unlabelled.npz has no labels"), "{text}");
+}
