@@ -65,9 +65,12 @@ pub fn product_f32(
 ///
 /// # Errors
 ///
-/// When the iteration fails, as it does for entries that are not finite.
+/// When an entry is not finite, or the iteration fails.
 pub fn eigen(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), LinearError> {
     let size = matrix.nrows();
+    if !is_finite(matrix) {
+        return Err(LinearError::Eigen(size));
+    }
     let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| LinearError::Eigen(size))?;
     let values = eigen.S().column_vector();
     Ok(((0..size).map(|i| values[i]).collect(), eigen.U().to_owned()))
@@ -77,10 +80,18 @@ pub fn eigen(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), LinearErro
 ///
 /// # Errors
 ///
-/// When the iteration fails, as it does for entries that are not finite.
+/// When an entry is not finite, or the iteration fails.
 pub fn singular_values(matrix: MatRef<'_, f64>) -> Result<Vec<f64>, LinearError> {
-    let error = |_| LinearError::Singular(matrix.nrows(), matrix.ncols());
-    matrix.singular_values().map_err(error)
+    let error = LinearError::Singular(matrix.nrows(), matrix.ncols());
+    if !is_finite(matrix) {
+        return Err(error);
+    }
+    matrix.singular_values().map_err(|_| error)
+}
+
+/// Whether every entry is a finite number; iterations on others may end, with nonsense.
+fn is_finite(matrix: MatRef<'_, f64>) -> bool {
+    matrix.col_iter().all(|column| column.iter().all(|x| x.is_finite()))
 }
 
 /// The lower triangle `L` with `L L^T = A`; `None` when `A` is not positive definite.

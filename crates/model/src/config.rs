@@ -198,9 +198,10 @@ impl VaeConfig {
     pub(crate) fn encoder(&self, pixels: usize) -> (Vec<LayerSpec>, Vec<(usize, usize)>) {
         let hidden = self.hidden.len();
         let mut couplings = chain(hidden + 1);
-        let image = match self.kind.is_tied() {
-            true => layer("image", pixels, self.visible_activation, self.visible_gain, true),
-            false => layer("image", pixels, Activation::Identity, 1.0, false),
+        let image = if self.kind.is_tied() {
+            layer("image", pixels, self.visible_activation, self.visible_gain, true)
+        } else {
+            layer("image", pixels, Activation::Identity, 1.0, false)
         };
         let mut layers = vec![image];
         layers.extend(self.hidden_layers(self.hidden.iter().copied()));

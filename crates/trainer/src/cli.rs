@@ -15,7 +15,9 @@ use crate::phase::args::PhaseArgs;
 use crate::tui::Ui;
 
 use pictures::{DenoiseArgs, InterpolateArgs, ManifoldArgs, RelaxArgs};
-use runs::{CompletionsArgs, ExportArgs, ImportArgs, ManArgs, ReportArgs, RunsArgs, ShowArgs};
+use runs::{
+    CompareArgs, CompletionsArgs, ExportArgs, ImportArgs, ManArgs, ReportArgs, RunsArgs, ShowArgs,
+};
 
 /// Train, sample and inspect Hopfield variational autoencoders.
 ///
@@ -112,6 +114,8 @@ pub enum Command {
     Fid(Box<FidArgs>),
     /// All scores of a run: reconstruction, likelihood, FID, KID, precision and recall
     Eval(Box<EvalArgs>),
+    /// Train or load a model of each kind and put their scores side by side
+    Compare(Box<CompareArgs>),
     /// The weights of Inception, which the usual FID needs
     Weights(WeightsArgs),
     /// Train or test a classifier of images, for features to score in

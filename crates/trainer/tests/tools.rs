@@ -43,7 +43,7 @@ fn pictures_are_drawn_of_every_kind() {
     folder.ok(&["relax", RUN, "--grid", "2x3", "--frames", "5", "--out", "r.gif"]);
     for (wrong, expected) in [
         (vec!["interpolate", RUN, "0", "z=1,2"], "4"),
-        (vec!["interpolate", RUN, "0", "5000"], "test images"),
+        (vec!["interpolate", RUN, "0", "5000"], "test image 5000"),
         (vec!["manifold", RUN, "--dimensions", "0,4"], "0 and 3"),
         (vec!["relax", RUN, "--damping", "1"], "[0, 1)"),
         (vec!["relax", RUN, "--out", "x.npz"], ".gif"),

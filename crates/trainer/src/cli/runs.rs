@@ -1,10 +1,11 @@
 //! Arguments of the commands about runs, and of those about the program itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::checkpoint::Which;
+use crate::evaluation::args::{EvalArgs, FeatureArgs};
 
 /// Arguments of `hvae runs`.
 #[derive(Debug, Args)]
@@ -21,6 +22,63 @@ pub struct RunsArgs {
     /// One JSON object a line in place of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `hvae compare`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae compare                                     train all five kinds, then score them
+  hvae compare --epochs 1 --count 1000             a quick look
+  hvae compare checkpoints/f-vae-001 checkpoints/th-vae-001
+  hvae compare --features inception --out results
+
+Without runs it trains compare-f-vae, compare-h-vae, ... under the presets of their kinds, or goes on
+with those that are there. The table goes to stdout and, as Markdown, CSV and JSON with a figure,
+to --out. Free and nudged sweeps are means per image, encoder and decoder together.")]
+pub struct CompareArgs {
+    /// Runs to compare [default: one of each kind, trained now]
+    #[arg(value_name = "RUN")]
+    pub names: Vec<PathBuf>,
+    /// Folder for the runs that are trained
+    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
+    pub runs: PathBuf,
+    /// Epochs of the runs that are trained [default: as in their presets]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: Option<u32>,
+    /// Change one key of the configuration of all runs that are trained
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder for table and figure
+    #[arg(long, value_name = "DIR", default_value = "compare")]
+    pub out: PathBuf,
+    /// Which features to take distances in
+    #[command(flatten)]
+    pub features: FeatureArgs,
+    /// Samples of each distance
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub count: u32,
+    /// Test images whose likelihood is estimated
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub nll_images: u32,
+    /// Latents per image of that estimate (K)
+    #[arg(long, value_name = "K", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub nll_samples: u32,
+}
+
+impl CompareArgs {
+    /// How one of the runs is scored.
+    pub(crate) fn scores(&self, run: &Path) -> EvalArgs {
+        EvalArgs {
+            run: run.to_owned(),
+            features: self.features.clone(),
+            count: self.count,
+            nll_images: self.nll_images,
+            nll_samples: self.nll_samples,
+            seed: 0,
+            checkpoint: Which::Latest,
+            json: None,
+        }
+    }
 }
 
 /// Arguments of `hvae show`.

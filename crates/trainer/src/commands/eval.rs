@@ -11,12 +11,30 @@ use crate::evaluation::distance::frechet;
 use crate::evaluation::extractor::Extractor;
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
+use crate::images::Images;
 use crate::{report, training};
 
 use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};
 use super::{Trained, load};
 
 pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<()> {
+    let scores = score(args, global, device)?;
+    report::result(&scores.lines.join("\n"));
+    let path = args.json.clone().unwrap_or_else(|| args.run.join("evaluation.json"));
+    write_json(&path, &scores.value)?;
+    report::line(&format!("written to {}", path.display()));
+    Ok(())
+}
+
+/// All scores of a run.
+pub(super) struct Scores {
+    /// For a person.
+    lines: Vec<String>,
+    /// For a program.
+    pub(super) value: Value,
+}
+
+pub(super) fn score(args: &EvalArgs, global: &Global, device: &Device) -> Result<Scores> {
     let trained = load(&args.run, args.checkpoint, device)?;
     let extractor = extractor(&args.features, device)?;
     let (model, phases, config) = (&trained.model, &trained.phases, &trained.config);
@@ -70,9 +88,6 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
     lines.push(format!("reconstruction, KL, ELBO: all {} test images", test.len()));
     lines.push(format!("NLL: {nll_protocol}"));
     lines.push(format!("FID, KID, precision, recall: {distance_protocol}"));
-    report::result(&lines.join("\n"));
-
-    let path = args.json.clone().unwrap_or_else(|| args.run.join("evaluation.json"));
     let value = json!({
         "run": shown,
         "checkpoint": checkpoint,
@@ -86,9 +101,7 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
         "distances": distances.iter().map(Distances::json).collect::<Vec<_>>(),
         "distance_protocol": distance_protocol,
     });
-    write_json(&path, &value)?;
-    report::line(&format!("written to {}", path.display()));
-    Ok(())
+    Ok(Scores { lines, value })
 }
 
 /// Samples of the prior and of the mixture beside the test images.

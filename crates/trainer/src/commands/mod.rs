@@ -2,6 +2,7 @@
 
 mod about;
 mod classifier;
+mod compare;
 mod converge;
 mod denoise;
 mod dry_run;
@@ -98,6 +99,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Phase(args) => phase::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Sample(args) => sample::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Compare(args) => compare::run(&args, &global, &device),
         Command::Eval(args) => eval::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Weights(args) => weights::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Classifier(args) => classifier::run(&args, &global, &device),

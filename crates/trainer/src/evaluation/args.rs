@@ -116,6 +116,9 @@ pub struct EvalArgs {
 
 /// Arguments of `hvae weights`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae weights fetch
+  hvae weights check weights.pth")]
 pub struct WeightsArgs {
     /// What to do
     #[command(subcommand)]
@@ -148,6 +151,9 @@ The file appears only once its length and SHA-256 are right.")]
 
 /// Arguments of `hvae classifier`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae classifier train --out mnist.safetensors
+  hvae classifier test mnist.safetensors")]
 pub struct ClassifierArgs {
     /// What to do
     #[command(subcommand)]

@@ -246,6 +246,13 @@ mod tests {
             coupling.weight = Param::from_tensor(nothing);
         }
         let decoder = model.decoder.as_mut().unwrap();
+        // All biases but that of the log-variances, which come last, start at random.
+        let outputs = model.encoder.layers.len() - 1;
+        for layer in model.encoder.layers[..outputs].iter_mut().chain(&mut decoder.layers) {
+            if let Some(bias) = &mut layer.bias {
+                *bias = Param::from_tensor(bias.val().zeros_like());
+            }
+        }
         decoder.couplings[0].weight = value(&[1.0], [1, 1]);
         decoder.couplings[1].weight = value(&weight, [1, 3]);
         model

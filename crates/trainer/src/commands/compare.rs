@@ -1,0 +1,211 @@
+//! `hvae compare`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use clap::Parser;
+use hvae_model::Kind;
+use serde_json::{Value, json};
+
+use crate::checkpoint::{RunDir, Which};
+use crate::cli::runs::CompareArgs;
+use crate::cli::{Cli, Command, Global};
+use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::summary::Summary;
+use crate::{files, report};
+
+use super::{Ended, eval, load, train};
+
+/// The columns: heading, where the number stands in a row's JSON, digits after the point.
+const COLUMNS: [(&str, &str, usize); 12] = [
+    ("parameters", "/parameters", 0),
+    ("epochs", "/epochs", 0),
+    ("seconds", "/seconds", 0),
+    ("free sweeps", "/free_sweeps", 1),
+    ("nudged sweeps", "/nudged_sweeps", 1),
+    ("reconstruction", "/scores/reconstruction_error", 2),
+    ("KL", "/scores/kl", 1),
+    ("ELBO", "/scores/elbo", 1),
+    ("NLL", "/scores/likelihood/nll/mean", 1),
+    ("FID prior", "/scores/distances/0/fid", 2),
+    ("FID mixture", "/scores/distances/1/fid", 2),
+    ("gradient cosine", "/gradient_cosine", 4),
+];
+
+pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Result<Ended> {
+    let runs = if args.names.is_empty() {
+        match train_all(args, global, device)? {
+            Some(runs) => runs,
+            None => return Ok(Ended::Interrupted),
+        }
+    } else {
+        args.names.clone()
+    };
+    let mut rows = Vec::new();
+    let mut summaries = Vec::new();
+    for path in &runs {
+        report::line(&format!("scoring {}", path.display()));
+        let summary = Summary::of(&RunDir::open(path)?)?;
+        rows.push(row(args, path, &summary, global, device)?);
+        summaries.push(summary);
+    }
+    let table = markdown(&rows);
+    report::result(&table);
+    std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
+    let write = |name: &str, text: &str| {
+        files::write_atomically(&args.out.join(name), |file| {
+            Ok(std::io::Write::write_all(file, text.as_bytes())?)
+        })
+    };
+    write("compare.md", &table)?;
+    write("compare.csv", &csv(&rows))?;
+    write("compare.json", &(serde_json::to_string_pretty(&rows)? + "\n"))?;
+    plot::save(&figure(&rows, &summaries), &args.out, "compare")?;
+    report::line(&format!("written to {}", args.out.display()));
+    Ok(Ended::Done)
+}
+
+/// Trains one model of each kind, each under its own preset, or goes on with those that are there.
+fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Option<Vec<PathBuf>>> {
+    let mut runs = Vec::new();
+    for kind in Kind::ALL {
+        let name = format!("compare-{}", kind.name());
+        let path = args.runs.join(&name);
+        let mut line = vec!["hvae".to_owned(), "train".to_owned()];
+        if path.is_dir() {
+            line.extend(["--resume".to_owned(), path.display().to_string()]);
+        } else {
+            let folder = args.runs.display().to_string();
+            line.extend(["--runs".to_owned(), folder, "--name".to_owned(), name]);
+            line.extend(["--model".to_owned(), kind.name().to_owned()]);
+            line.extend(args.set.iter().map(|set| format!("--set={set}")));
+        }
+        line.extend(args.epochs.map(|epochs| format!("--epochs={epochs}")));
+        let Command::Train(train) = Cli::try_parse_from(line)?.command else {
+            bail!("`hvae train` is another command")
+        };
+        if train::run(&train, global, device.clone())? == Ended::Interrupted {
+            report::line("`hvae compare` with the same arguments goes on from here");
+            return Ok(None);
+        }
+        runs.push(path);
+    }
+    Ok(Some(runs))
+}
+
+/// What is known of one run: of its training, and its scores, made unless they are there and of the
+/// same protocol.
+fn row(
+    args: &CompareArgs,
+    path: &PathBuf,
+    summary: &Summary,
+    global: &Global,
+    device: &Device,
+) -> Result<Value> {
+    let trained = load(path, Which::Latest, device)?;
+    let scores = eval::score(&args.scores(path), global, device)?.value;
+    let phases = |of: &str| {
+        let one = |network| summary.last(&format!("/phases/{network}_{of}/sweeps"));
+        Some(one("encoder")? + one("decoder")?)
+    };
+    Ok(json!({
+        "model": trained.config.model.kind.name(),
+        "run": path,
+        "parameters": trained.model.parameters(),
+        "epochs": summary.done(),
+        "seconds": summary.seconds(),
+        "free_sweeps": phases("free"),
+        "nudged_sweeps": phases("nudged"),
+        "gradient_cosine": summary.last("/gradient_check/cosine"),
+        "scores": scores,
+    }))
+}
+
+/// The number of a column as a row shows it.
+fn cell(row: &Value, pointer: &str, digits: usize) -> String {
+    let number = row.pointer(pointer).and_then(Value::as_f64);
+    number.map_or(String::new(), |x| format!("{x:.digits$}"))
+}
+
+fn name(row: &Value) -> &str {
+    row["model"].as_str().unwrap_or_default()
+}
+
+fn markdown(rows: &[Value]) -> String {
+    let headings = COLUMNS.map(|(heading, ..)| heading);
+    let mut lines = vec![
+        format!("| model | {} |", headings.join(" | ")),
+        format!("|---|{}", "---|".repeat(COLUMNS.len())),
+    ];
+    lines.extend(rows.iter().map(|row| {
+        let cells = COLUMNS.map(|(_, pointer, digits)| cell(row, pointer, digits));
+        format!("| {} | {} |", name(row), cells.join(" | "))
+    }));
+    let protocol = |key: &str| rows.first().and_then(|row| row["scores"][key].as_str());
+    lines.push(String::new());
+    for (what, key) in [("NLL", "likelihood_protocol"), ("FID", "distance_protocol")] {
+        lines.extend(protocol(key).map(|text| format!("{what}: {text}\n")));
+    }
+    lines.join("\n")
+}
+
+fn csv(rows: &[Value]) -> String {
+    let headings = COLUMNS.map(|(heading, ..)| heading.replace(' ', "_"));
+    let mut lines = vec![format!("model,{}", headings.join(","))];
+    lines.extend(rows.iter().map(|row| {
+        let cells = COLUMNS.map(|(_, pointer, _)| cell(row, pointer, 6));
+        format!("{},{}", name(row), cells.join(","))
+    }));
+    lines.join("\n") + "\n"
+}
+
+/// The ELBO over the epochs, and the final distances.
+fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
+    let colours = [colour::GREY, colour::BLUE, colour::GREEN, colour::VERMILION, colour::PURPLE];
+    let series = |i: usize, mark, points| Series {
+        name: name(&rows[i]).to_owned(),
+        colour: colours[i % colours.len()],
+        mark,
+        points,
+    };
+    let elbo = summaries.iter().enumerate().map(|(i, summary)| {
+        let point = |epoch: &Value| {
+            Some([epoch.get("epoch")?.as_f64()?, epoch.pointer("/test/elbo")?.as_f64()?, 1.0])
+        };
+        series(i, Mark::Line, summary.epochs.iter().filter_map(point).collect())
+    });
+    let bars = |of: usize| {
+        let height =
+            move |row: &Value| row.pointer(&format!("/scores/distances/{of}/fid"))?.as_f64();
+        let bar = move |(i, row): (usize, &Value)| {
+            height(row).map(|y| series(i, Mark::Bars, vec![[i as f64 + 1.0, y, 0.7]]))
+        };
+        rows.iter().enumerate().filter_map(bar).collect::<Vec<_>>()
+    };
+    let scale = |name| Scale { name, ..Scale::default() };
+    let distance = |title: &str, of| {
+        let series = bars(of);
+        let highest = series.iter().map(|s| s.points[0][1]).fold(0.0, f64::max);
+        let (ends, heights) = ((0.5, rows.len() as f64 + 0.5), (0.0, 1.1 * highest.max(1e-6)));
+        Panel {
+            title: title.to_owned(),
+            x: Scale { limits: Some(ends), ..scale("model, in the order of the table") },
+            y: Scale { limits: Some(heights), ..scale("FID") },
+            series,
+            legend: Legend::None,
+            ..Panel::default()
+        }
+    };
+    let curves = Panel {
+        title: "Evidence lower bound".to_owned(),
+        x: scale("epoch"),
+        y: scale("test ELBO, nats"),
+        series: elbo.collect(),
+        legend: Legend::LowerRight,
+        ..Panel::default()
+    };
+    let panels =
+        vec![curves, distance("Samples of the prior", 0), distance("Samples of the mixture", 1)];
+    Figure { title: "Models compared".to_owned(), columns: 3, panels }
+}
