@@ -116,10 +116,10 @@ fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
         let mut last = problem.images.clone().matmul(weights[0].val());
         for step in 1..=solution.steps {
             let active = solution.outcomes.iter().filter(|o| o.steps >= step).count();
-            for k in 1..weights.len() {
-                let rows = |k: usize| layers[k].clone().narrow(0, 0, active);
-                last = rows(k - 1).matmul(weights[k].val());
-                last = rows(k).matmul(weights[k].val().transpose());
+            for (pair, weight) in layers.windows(2).zip(&weights[1..]) {
+                let rows = |k: usize| pair[k].clone().narrow(0, 0, active);
+                last = rows(0).matmul(weight.val());
+                last = rows(1).matmul(weight.val().transpose());
             }
         }
         last

@@ -72,7 +72,7 @@ fn equilibria_are_those_of_the_pytorch_script() {
             network.biases[k] = Param::from_tensor(Tensor::from_data(biases, &device));
         }
         let pixel =
-            |(i, j): (usize, usize)| ((1.0 + (i as f64 + 0.37 * j as f64).sin()) / 2.0) as f32;
+            |(i, j): (usize, usize)| (0.5 * (1.0 + (i as f64 + 0.37 * j as f64).sin())) as f32;
         let pixels = (0..6 * sizes[0]).map(|p| pixel((p / sizes[0], p % sizes[0]))).collect();
         let pixels = Tensor::from_data(TensorData::new::<f32, _>(pixels, [6, sizes[0]]), &device);
         let dynamics = dynamics(&network, pixels, order);
@@ -284,7 +284,7 @@ fn step_counts_are_as_they_were() {
     let rule = StoppingRule::new(1e-4, 500).unwrap();
     let anderson = Anderson::new(4).unwrap();
     let theirs = anderson.with_safeguard(Safeguard::Distance);
-    let table: [(&[usize], Form, f64, [[f64; 3]; 2]); 3] = [
+    let table: [(&[usize], Form, f64, Steps); 3] = [
         (&[784, 100, 10], Form::Ham, 1.2, SHALLOW),
         (&[784, 120, 80, 60, 40, 20, 10], Form::Ham, 0.8, DEEP),
         (&[784, 100, 10], Form::Chn, 0.7, CHN),
@@ -315,6 +315,9 @@ fn step_counts_are_as_they_were() {
     }
     assert!(!off, "{all}");
 }
+
+/// Mean steps by [`Order`] and method.
+type Steps = [[f64; 3]; 2];
 
 /// By [`Order`]: Picard, Anderson as in the paper, Anderson.
 const SHALLOW: [[f64; 3]; 2] = [[24.7, 22.5, 15.4], [14.4, 11.9, 9.3]];

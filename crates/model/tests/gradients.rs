@@ -447,7 +447,14 @@ fn dropped_samples_contribute_nothing() {
     let others: Vec<i64> = (0..BATCH as i64).filter(|i| *i != 3).collect();
     let rows = Tensor::<1, burn::tensor::Int>::from_data(&others[..], &device);
     let run = |unconverged| {
-        gradient(&model.encoder, &relaxation, &free, &[force.clone()], &nudge(unconverged)).unwrap()
+        gradient(
+            &model.encoder,
+            &relaxation,
+            &free,
+            std::slice::from_ref(&force),
+            &nudge(unconverged),
+        )
+        .unwrap()
     };
     let dropped = run(Unconverged::Drop);
     let input = dropped.input(&model.encoder, 0);

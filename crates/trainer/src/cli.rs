@@ -149,7 +149,7 @@ pub struct TrainArgs {
     /// Go on with this run from its newest checkpoint, under its own configuration
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
     pub resume: Option<PathBuf>,
-    /// Member of the family; each starts from its own settings, those of configs/<KIND>.toml
+    /// Member of the family; each starts from its own settings, those of `configs/KIND.toml`
     /// [default: h-vae]
     ///
     /// h-vae: two layered Hopfield networks. th-vae: one, used both ways. dh-vae: two dense

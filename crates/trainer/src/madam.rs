@@ -91,8 +91,8 @@ impl Madam {
 
     /// Takes up the state that [`Self::state`] gave.
     pub fn restore<M: Module + Clone>(&mut self, model: &M, state: [M; 2]) {
-        let [squares, largest] = state.map(flat);
-        let ids = flat(model.clone()).into_iter().map(|(id, _)| id);
+        let [squares, largest] = state.map(|of| flat(&of));
+        let ids = flat(model).into_iter().map(|(id, _)| id);
         let pairs = squares.into_iter().zip(largest);
         self.state = ids
             .zip(pairs)
@@ -205,7 +205,7 @@ impl<F: Fn(ParamId, Tensor<1>) -> Tensor<1>> ModuleMapper for Replace<F> {
 }
 
 /// All parameters in the order of the model, flat.
-fn flat<M: Module>(model: M) -> Vec<(ParamId, Tensor<1>)> {
+fn flat<M: Module>(model: &M) -> Vec<(ParamId, Tensor<1>)> {
     struct Collect(Vec<(ParamId, Tensor<1>)>);
     impl burn::module::ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

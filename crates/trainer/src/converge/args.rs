@@ -79,7 +79,7 @@ pub struct ConvergeArgs {
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub hidden: Vec<usize>,
     /// In place of the table, time every row to the tolerance, so many times, on the first 64 and the
-    /// first 1024 test images; see scripts/bench_converge.py
+    /// first 1024 test images; see `scripts/bench_converge.py`
     #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub time: Option<u16>,
     /// Train anew even where weights are there
