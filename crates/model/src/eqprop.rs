@@ -328,7 +328,11 @@ impl<'n> Pull<'n> {
 
 /// 1 for every sample that converged in the free and in all its nudged phases, 0 for the others,
 /// `[batch, 1]`; `None` when all did, and nothing is sent to the device.
-fn converged(free: &[Outcome], nudged: &[Outcome], like: &Tensor<2>) -> Option<Tensor<2>> {
+pub(crate) fn converged(
+    free: &[Outcome],
+    nudged: &[Outcome],
+    like: &Tensor<2>,
+) -> Option<Tensor<2>> {
     let done = |o: &Outcome| o.termination == Termination::Converged;
     if free.iter().chain(nudged).all(done) {
         return None;

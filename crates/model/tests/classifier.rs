@@ -258,22 +258,32 @@ fn recurrent_backpropagation_is_the_gradient_through_the_relaxation() {
 #[test]
 fn equilibrium_propagation_agrees_with_both_gradients() {
     let device = Device::flex();
-    let sizes = [20, 24, 18, 12, 6];
-    let exact = unrolled(&sizes, Form::Ham, 0.7, 300);
-    let network = network(&sizes, Form::Ham, 0.7, &device);
-    let (images, targets) = batch(20, 6, &device);
-    let free = StoppingRule::new(1e-6, 500).unwrap();
-    let nudge = Nudge {
-        strength: Strength::Size(0.02),
-        nudging: Nudging::Centred,
-        damping: 0.0,
-        rule: free,
-        unconverged: Unconverged::Use,
-    };
-    let found = flat(network.propagate(images.clone(), targets.clone(), &free, &nudge).unwrap());
-    let back = flat(network.backpropagate(images, targets, &learning(EVEN_ODD)).unwrap());
-    assert_aligned("against automatic differentiation", &found, &exact, 0.02);
-    assert_aligned("against recurrent backpropagation", &found, &back, 0.02);
+    for (sizes, form, damping) in [
+        (&[20, 24, 18, 12, 6][..], Form::Ham, 0.0),
+        (&[20, 30, 6], Form::Chn, 0.5),
+        (&[20, 24, 12, 6], Form::Chn, 0.5),
+    ] {
+        let exact = unrolled(sizes, form, 0.7, 300);
+        let network = network(sizes, form, 0.7, &device);
+        let (images, targets) = batch(20, 6, &device);
+        let free = StoppingRule::new(1e-6, 500).unwrap();
+        for strength in [Strength::Size(0.02), Strength::Beta(0.05)] {
+            let nudge = Nudge {
+                strength,
+                nudging: Nudging::Centred,
+                damping,
+                rule: free,
+                unconverged: Unconverged::Use,
+            };
+            let found = network.propagate(images.clone(), targets.clone(), &free, &nudge).unwrap();
+            let found = flat(found);
+            let learning = learning(if form == Form::Ham { EVEN_ODD } else { Order::Synchronous });
+            let back = network.backpropagate(images.clone(), targets.clone(), &learning).unwrap();
+            let name = |other: &str| format!("{form:?} {sizes:?} {strength:?} against {other}");
+            assert_aligned(&name("automatic differentiation"), &found, &exact, 0.02);
+            assert_aligned(&name("recurrent backpropagation"), &found, &flat(back), 0.02);
+        }
+    }
 }
 
 /// Mean steps to 1e-4, as they are: a change here is a change of solver, maps or initialisation.

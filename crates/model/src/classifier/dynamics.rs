@@ -33,6 +33,8 @@ pub struct Dynamics<'n> {
     order: Order,
     damping: f64,
     drive: Vec<Drive>,
+    /// `beta dC/ds_L`, `[batch, n_L]`.
+    push: Option<Tensor<2>>,
     batch: usize,
 }
 
@@ -63,7 +65,7 @@ impl<'n> Dynamics<'n> {
             let bias = bias.val().unsqueeze::<2>();
             Drive::new(if k == 0 { pixels.clone() + bias } else { bias })
         });
-        Ok(Self { network, order, damping: 0.0, drive: drive.collect(), batch: found[0] })
+        Ok(Self { network, order, damping: 0.0, drive: drive.collect(), push: None, batch: found[0] })
     }
 
     /// The same with a damping in `[0, 1)`; without effect on a HAM.
@@ -76,6 +78,13 @@ impl<'n> Dynamics<'n> {
         crate::error::require(ok, "damping", damping, "must lie in [0, 1)")?;
         self.damping = damping;
         Ok(self)
+    }
+
+    /// The synchronous dynamics of a CHN in the energy `E(s) + <push, s_L>`: the fixed point of the last
+    /// layer becomes `s_L = rho'(s_L) a_L(s) - push`. `push` is `[batch, n_L]`.
+    pub(super) fn nudged(mut self, push: Tensor<2>) -> Self {
+        self.push = Some(push);
+        self
     }
 
     /// The network.
@@ -140,7 +149,11 @@ impl<'n> Dynamics<'n> {
                 Form::Chn => finish(field, drive, Some(s), self.continuous(1)),
             }
         });
-        State::new(images.collect()).expect("updates keep the batch")
+        let mut images: Vec<Tensor<2>> = images.collect();
+        if let (Some(push), Some(last)) = (&self.push, images.last_mut()) {
+            *last = last.clone() - push.clone().mul_scalar(1.0 - self.damping);
+        }
+        State::new(images).expect("updates keep the batch")
     }
 
     fn even_odd_ham(&self, state: &State) -> State {
@@ -192,6 +205,7 @@ impl FixedPointMap for Dynamics<'_> {
             0 => drive.select(rows),
             _ => drive.clone(),
         });
-        Self { drive: drive.collect(), batch: rows.dims()[0], ..self.clone() }
+        let push = self.push.as_ref().map(|push| push.clone().select(0, rows.clone()));
+        Self { drive: drive.collect(), push, batch: rows.dims()[0], ..self.clone() }
     }
 }

@@ -91,16 +91,36 @@ impl Classifier {
         Ok(Gradient { weights, biases, outputs, free, second })
     }
 
-    /// The same gradient of a HAM by equilibrium propagation, see [`crate::gradient`]; free and
-    /// nudged phases are even-odd sweeps in the form of [`Self::network`].
+    /// The same gradient by equilibrium propagation, see [`crate::gradient`].
     ///
-    /// There the output is `r = rho(s_L)`, so the loss `|s_L - y|^2 / 2` pushes it with
-    /// `(s_L - y) / rho'(s_L)`.
+    /// **HAM.** Free and nudged phases are even-odd sweeps in the form of [`Self::network`]. There the
+    /// output is `r = rho(s_L)`, so the loss `|s_L - y|^2 / 2` pushes it with `(s_L - y) / rho'(s_L)`.
+    ///
+    /// **CHN.** Both phases are synchronous, damped by the nudge's `damping`. The loss pushes the raw
+    /// `s_L` with `delta = s_L - y`: `s_L = rho'(s_L) a_L(s) - beta delta`. With states `s_a` and `s_b` of
+    /// the strengths `beta_a` and `beta_b`, and `r = rho(s)`,
+    ///
+    /// ```text
+    /// dC/dW_k = -(r_(k-1),a' r_k,a - r_(k-1),b' r_k,b) / (beta_a - beta_b),   dC/db_k likewise of r_k
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] for a CHN; else as [`Relaxation::new`] and [`crate::gradient`].
+    /// As [`Relaxation::new`] and [`crate::gradient`], or as [`Dynamics::new`] and [`Dynamics::damped`].
     pub fn propagate(
+        &self,
+        images: Tensor<2>,
+        targets: Tensor<2>,
+        free: &StoppingRule,
+        nudge: &Nudge,
+    ) -> Result<Gradient, ModelError> {
+        match self.form() {
+            Form::Ham => self.propagate_ham(images, targets, free, nudge),
+            Form::Chn => super::continuous::propagate(self, images, targets, free, nudge),
+        }
+    }
+
+    fn propagate_ham(
         &self,
         images: Tensor<2>,
         targets: Tensor<2>,

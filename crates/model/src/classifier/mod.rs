@@ -38,6 +38,7 @@
 //! [`Classifier::propagate`] is equilibrium propagation.
 
 mod adjoint;
+mod continuous;
 mod dynamics;
 mod learning;
 mod network;

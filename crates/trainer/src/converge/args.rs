@@ -31,7 +31,7 @@ pub enum Forms {
 pub enum Learner {
     /// Recurrent backpropagation at the equilibrium, as in the paper
     Rbp,
-    /// Equilibrium propagation (HAM rows only)
+    /// Equilibrium propagation
     Ep,
 }
 

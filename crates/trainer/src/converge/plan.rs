@@ -106,18 +106,17 @@ impl Plan {
             ..DataConfig::default()
         };
         let wanted = |row: &&Row| {
-            let learnt = args.learner == Learner::Rbp || row.form == Form::Ham;
             let shown = match args.forms {
                 Forms::Both => true,
                 Forms::Chn => row.form == Form::Chn,
                 Forms::Ham => row.form == Form::Ham,
             };
-            args.networks.contains(&row.layers) && learnt && shown
+            args.networks.contains(&row.layers) && shown
         };
         let rows: Vec<Row> = TABLE.iter().filter(wanted).copied().collect();
         ensure!(
             !rows.is_empty(),
-            "the table has no such rows: only the 3-layer network has CHN rows, and they are not learnt by equilibrium propagation"
+            "the table has no such rows: only the 3-layer network has CHN rows"
         );
         Ok(Self {
             rows,
@@ -130,20 +129,23 @@ impl Plan {
     }
 
     /// The training whose weights `row` is counted on. A HAM's equilibrium does not depend on how it
-    /// is found, so its rows share one, by the fastest solver.
+    /// is found, so its rows share one, by the fastest solver; and equilibrium propagation in a CHN has
+    /// the synchronous form alone.
     pub fn recipe(&self, row: &Row, seed: u64, pixels: usize) -> Recipe {
         let hidden = if self.hidden.is_empty() {
             paper::hidden(row.layers).unwrap_or_default()
         } else {
             self.hidden.clone()
         };
+        let equilibrium_propagation = self.learner == Learner::Ep;
         let sizes = std::iter::once(pixels).chain(hidden).chain([usize::from(CLASSES)]).collect();
         Recipe {
             layers: row.layers,
             sizes,
             form: row.form,
-            even_odd: row.form == Form::Ham || row.solver.is_even_odd(),
-            equilibrium_propagation: self.learner == Learner::Ep,
+            even_odd: row.form == Form::Ham
+                || row.solver.is_even_odd() && !equilibrium_propagation,
+            equilibrium_propagation,
             rate: paper::rate(row.layers),
             epochs: self.epochs,
             batch: paper::BATCH,

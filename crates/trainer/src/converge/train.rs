@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::optim::GradientsParams;
 use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::{Tensor, TensorData};
-use hvae_model::classifier::{Classifier, Gradient, Learning, Order};
+use hvae_model::classifier::{Classifier, Form, Gradient, Learning, Order};
 use hvae_model::{Nudge, Nudging, Strength, Unconverged};
 use hvae_solver::{Outcome, StoppingRule, Termination};
 use rand::seq::SliceRandom;
@@ -38,8 +38,9 @@ const FORMAT: u32 = 1;
 /// Relative residuals at which the free and the adjoint phase of a training step end before their
 /// limits. The paper runs to the limits; what is left beyond these is far below the noise of a batch.
 const TOLERANCES: (f64, f64) = (1e-3, 1e-2);
-/// Strength, tolerance and sweeps of the nudged phases of equilibrium propagation.
-const NUDGE: (f64, f64, usize) = (0.02, 1e-5, 40);
+/// Strength and tolerance of the nudged phases of equilibrium propagation; they have the step limit
+/// of the free phase.
+const NUDGE: (f64, f64) = (0.02, 1e-5);
 /// The learning rate of the last epoch, as a part of the first one's.
 const LAST_RATE: f64 = 0.1;
 
@@ -144,8 +145,8 @@ fn learning(recipe: &Recipe) -> Result<Learning> {
     let (layers, form) = (recipe.layers, recipe.form);
     // The adjoint of a CHN is iterated synchronously, damped, however its equilibrium was found.
     let adjoint = match form {
-        hvae_model::classifier::Form::Chn => paper::Solver::Picard,
-        hvae_model::classifier::Form::Ham => solver,
+        Form::Chn => paper::Solver::Picard,
+        Form::Ham => solver,
     };
     Ok(Learning {
         order,
@@ -241,15 +242,15 @@ fn gradient(
     if !recipe.equilibrium_propagation {
         return Ok(model.backpropagate(pixels, targets, learning)?);
     }
-    let (strength, tolerance, sweeps) = NUDGE;
+    let (strength, tolerance) = NUDGE;
+    let free = StoppingRule::new(tolerance, learning.free.max_steps())?;
     let nudge = Nudge {
         strength: Strength::Size(strength),
         nudging: Nudging::Centred,
-        damping: 0.0,
-        rule: StoppingRule::new(tolerance, sweeps)?,
+        damping: if recipe.form == Form::Chn { learning.damping } else { 0.0 },
+        rule: free,
         unconverged: Unconverged::Use,
     };
-    let free = StoppingRule::new(tolerance, learning.free.max_steps())?;
     Ok(model.propagate(pixels, targets, &free, &nudge)?)
 }
 
@@ -347,7 +348,6 @@ mod tests {
     use crate::config::{DataConfig, Dataset};
     use crate::data::{Split, Verbosity};
     use burn::tensor::Device;
-    use hvae_model::classifier::Form;
 
     #[test]
     fn the_rate_falls_linearly_to_a_tenth() {
