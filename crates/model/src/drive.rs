@@ -16,7 +16,8 @@ use crate::{Activation, LayerSpec};
 /// Values that one thread works on at a time. Fewer are done sooner than a second thread is woken.
 const CHUNK: usize = 1 << 17;
 
-/// The drive of a layer, `[batch, n]`.
+/// The drive of a layer, `[batch, n]`; a [classifier's](crate::classifier) may have one row for all
+/// samples, `[1, n]`.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there are a handful of drives in a phase")]
 pub(crate) enum Drive {
@@ -42,7 +43,7 @@ impl Drive {
         }
     }
 
-    /// As a tensor, `[batch, n]`.
+    /// As a tensor.
     pub(crate) fn tensor(&self) -> Tensor<2> {
         match self {
             Self::Tensor(tensor) => tensor.clone(),
@@ -53,17 +54,17 @@ impl Drive {
         }
     }
 
-    /// The samples `rows`.
+    /// The samples `rows`, of a drive with a row for each.
     pub(crate) fn select(&self, rows: &Tensor<1, Int>) -> Self {
         match self {
             Self::Tensor(tensor) => Self::Tensor(tensor.clone().select(0, rows.clone())),
             Self::Host { values, units } => {
-                let rows = rows.clone().into_data();
-                let picked = rows.iter::<i64>().flat_map(|row| {
+                let mut picked = Vec::with_capacity(rows.dims()[0] * units);
+                for row in rows.clone().into_data().iter::<i64>() {
                     let from = usize::try_from(row).expect("rows are not negative") * units;
-                    values[from..from + units].iter().copied()
-                });
-                Self::Host { values: Arc::new(picked.collect()), units: *units }
+                    picked.extend_from_slice(&values[from..from + units]);
+                }
+                Self::Host { values: Arc::new(picked), units: *units }
             }
         }
     }
@@ -93,11 +94,15 @@ pub(crate) fn is_plain_cpu(tensor: &Tensor<2>) -> bool {
     !device.is_autodiff() && device == Device::flex()
 }
 
+/// The values of a tensor; its own memory where nobody else holds it.
+pub(crate) fn host(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("a float tensor of this crate is f32")
+}
+
 /// `g(c (field + drive))` in one pass. The field's own memory becomes the result's.
 fn fused(field: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
     let dims = field.dims();
-    let mut values: Vec<f32> =
-        field.into_data().try_into_vec().expect("a float tensor of this crate is f32");
+    let mut values = host(field);
     let gain = layer.gain as f32;
     match layer.activation {
         Activation::Identity => sweep(&mut values, drive, gain, Identity),

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::checkpoint::Which;
 use crate::config::Dataset;
 use crate::converge::args::ConvergeArgs;
 use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, LatentSource, WeightsArgs};
 use crate::phase::args::PhaseArgs;
+use crate::run::Which;
 use crate::tui::Ui;
 
 use pictures::{DenoiseArgs, InterpolateArgs, ManifoldArgs, RelaxArgs};
@@ -165,18 +165,9 @@ pub struct TrainArgs {
     /// Print how often the device was read and written, at the end of each epoch
     #[arg(long)]
     pub trace_device: bool,
-    /// Folder that holds the runs
-    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
-    pub runs: PathBuf,
-    /// Name of the run's folder [default: the kind and the next free number, such as h-vae-001]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Configuration to start from, such as another run's config.toml
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Change one key of the configuration; may be given many times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    pub set: Vec<String>,
+    /// The run to make
+    #[command(flatten)]
+    pub new: NewRunArgs,
     /// Passes over the training images, in total [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub epochs: Option<u32>,
@@ -232,6 +223,23 @@ pub struct ServeArgs {
     /// Devices to serve, all of one kind; clients number them from 0 in this order
     #[arg(long, value_delimiter = ',', value_name = "DEVICE,...", default_value = "cpu")]
     pub devices: Vec<String>,
+}
+
+/// A run that is made: where, and under which configuration.
+#[derive(Debug, Args)]
+pub struct NewRunArgs {
+    /// Folder that holds the runs
+    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
+    pub runs: PathBuf,
+    /// Name of the run's folder [default: the kind and the next free number, such as h-vae-001]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Configuration to start from, such as another run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Change one key of the configuration; may be given many times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// Arguments of `hvae sample`.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::RunDir;
 use crate::cli::Global;
 use crate::data::ImageSet;
 use crate::dataset::Dataset;
 use crate::files;
+use crate::run::RunDir;
 
 /// The file of a run that holds it.
 const FILE: &str = "environment.json";

@@ -8,9 +8,8 @@ use hvae_model::{HopfieldNetwork, Vae};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint;
 use crate::config::RunConfig;
-use crate::files;
+use crate::{files, tensors};
 
 /// The key of the file's metadata. One alone, so that equal models give equal files.
 const KEY: &str = "hvae";
@@ -73,12 +72,12 @@ pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Resu
     };
     // Through a value, whose keys are sorted.
     let text = serde_json::to_value(&metadata).context("describing the model")?.to_string();
-    let bytes = checkpoint::to_bytes(model)?;
-    let tensors = SafeTensors::deserialize(&bytes).context("collecting tensors")?;
+    let bytes = tensors::to_bytes(model)?;
+    let views = SafeTensors::deserialize(&bytes).context("collecting tensors")?;
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
     let file =
-        safetensors::serialize(tensors.tensors(), Some(metadata)).context("collecting tensors")?;
-    files::write_atomically(path, |writer| Ok(std::io::Write::write_all(writer, &file)?))
+        safetensors::serialize(views.tensors(), Some(metadata)).context("collecting tensors")?;
+    files::write(path, &file)
 }
 
 /// The bytes of the file `path`, and what it says about itself if this program wrote it.

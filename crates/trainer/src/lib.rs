@@ -21,7 +21,6 @@ pub mod files;
 pub mod gradients;
 pub mod images;
 pub mod interrupt;
-pub mod madam;
 pub mod metrics;
 pub mod npz;
 pub mod optimizer;
@@ -32,8 +31,10 @@ pub mod plot;
 pub mod principal;
 pub mod report;
 pub mod rng;
+pub mod run;
 pub mod summary;
 pub mod tensorboard;
+pub mod tensors;
 pub mod training;
 pub mod tui;
 

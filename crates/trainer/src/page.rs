@@ -158,8 +158,8 @@ fn shown(value: f64) -> String {
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
-    use crate::checkpoint::RunDir;
     use crate::config::RunConfig;
+    use crate::run::RunDir;
 
     #[test]
     fn what_comes_from_files_is_escaped_and_nothing_is_fetched() {

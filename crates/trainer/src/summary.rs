@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::checkpoint::RunDir;
 use crate::config::RunConfig;
+use crate::run::RunDir;
 use crate::training;
 
 /// A run in short.

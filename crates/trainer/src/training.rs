@@ -17,15 +17,17 @@ use burn::tensor::{Device, Int, Tensor};
 use hvae_model::{Phases, Vae};
 use rand::seq::SliceRandom;
 
-use crate::checkpoint::{Checkpoint, RunDir, TrainingState};
+use crate::checkpoint::{Checkpoint, TrainingState};
 use crate::config::RunConfig;
 use crate::images::{Images, tossed, upload};
 use crate::metrics::EpochMetrics;
 use crate::optimizer::Optimizer;
 use crate::rng::{self, Stream};
+use crate::run::RunDir;
 use crate::{device, interrupt, report};
 
 pub use evaluate::evaluate;
+pub(crate) use grids::decode_batches;
 pub use grids::{decode, sample};
 pub use history::{flat, read as history};
 pub use schedule::Schedule;

@@ -1,10 +1,9 @@
 //! `hvae converge` as a person runs it, in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
 
-use serde_json::Value;
+use common::{Folder, json, read, stderr};
 
 const SMALL: [&str; 12] = [
     "--dataset",
@@ -21,33 +20,20 @@ const SMALL: [&str; 12] = [
     "128",
 ];
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hvae"))
-        .current_dir(folder)
-        .arg("converge")
-        .args(arguments)
-        .env("HVAE_MNIST_MIRRORS", "")
-        .output()
-        .unwrap()
-}
-
-fn ok(folder: &Path, arguments: &[&str]) -> (String, String) {
-    let output = run(folder, arguments);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+/// What a run that succeeds says on standard output and on standard error.
+fn ok(folder: &Folder, arguments: &[&str]) -> (String, String) {
+    let output = folder.run(&[&["converge"][..], arguments].concat());
+    let errors = stderr(&output);
     assert!(output.status.success(), "{arguments:?}: {errors}");
     (String::from_utf8(output.stdout).unwrap(), errors)
 }
 
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
 #[test]
 fn the_table_is_measured_drawn_and_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let (text, _) = ok(folder.path(), &[&SMALL[..], &["--seeds", "2"]].concat());
+    let folder = Folder::new();
+    let (text, _) = ok(&folder, &[&SMALL[..], &["--seeds", "2"]].concat());
     assert!(text.contains("Smaller than in the paper") && text.contains("4 epochs"), "{text}");
-    let out = folder.path().join("converge");
+    let out = folder.path("converge");
     let picture = image::open(out.join("convergence.png")).unwrap().into_rgb8();
     assert!(picture.pixels().filter(|p| p.0 != [255; 3]).count() > 5_000);
     assert!(std::fs::read_to_string(out.join("convergence.svg")).unwrap().contains("<text"));
@@ -78,39 +64,39 @@ fn the_table_is_measured_drawn_and_written() {
         assert!(last.as_f64().unwrap() < 1e-4 && first.as_f64().unwrap() > 1e-3, "{curve}");
     }
 
-    let (text, messages) = ok(folder.path(), &[&SMALL[..], &["--time", "1"]].concat());
+    let (text, messages) = ok(&folder, &[&SMALL[..], &["--time", "1"]].concat());
     assert!(text.contains("HAM-EO-DEQ") && text.contains("us per sample"), "{text}");
     assert!(messages.contains("done before"), "{messages}");
     for timing in json(&out.join("timing/3.json")).as_array().unwrap() {
         assert_eq!(timing["batch"], 64);
         assert!(timing["seconds"].as_f64().unwrap() > 0.0);
-        let weights = folder.path().join(timing["weights"].as_str().unwrap());
+        let weights = folder.path(timing["weights"].as_str().unwrap());
         assert!(weights.is_file(), "{}", weights.display());
     }
 }
 
 #[test]
 fn weights_are_used_again_and_give_the_same_numbers() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let arguments = [&SMALL[..], &["--forms", "ham"]].concat();
-    let (first, _) = ok(folder.path(), &arguments);
-    let path = folder.path().join("converge/weights/3l-ham-seed1/epoch-04.safetensors");
-    let weights = std::fs::read(&path).unwrap();
-    let (second, messages) = ok(folder.path(), &arguments);
+    let (first, _) = ok(&folder, &arguments);
+    let path = folder.path("converge/weights/3l-ham-seed1/epoch-04.safetensors");
+    let weights = read(&path);
+    let (second, messages) = ok(&folder, &arguments);
     assert!(messages.contains("4 epochs were done before"), "{messages}");
     assert_eq!(first, second);
-    let (third, messages) = ok(folder.path(), &[&arguments[..], &["--fresh"]].concat());
+    let (third, messages) = ok(&folder, &[&arguments[..], &["--fresh"]].concat());
     assert!(!messages.contains("done before"), "{messages}");
     assert_eq!(first, third);
-    assert!(weights == std::fs::read(&path).unwrap(), "training is not repeatable");
+    assert!(weights == read(&path), "training is not repeatable");
 }
 
 #[test]
 fn equilibrium_propagation_learns_both_forms() {
-    let folder = tempfile::tempdir().unwrap();
-    let (text, _) = ok(folder.path(), &[&SMALL[..], &["--learner", "ep"]].concat());
+    let folder = Folder::new();
+    let (text, _) = ok(&folder, &[&SMALL[..], &["--learner", "ep"]].concat());
     assert!(text.contains("3L CHN-EO") && text.contains("3L HAM-EO"), "{text}");
-    let report = json(&folder.path().join("converge/report.json"));
+    let report = json(&folder.path("converge/report.json"));
     for row in report["rows"].as_array().unwrap() {
         let accuracy = row["samples"][0]["accuracy"].as_f64().unwrap();
         assert!(accuracy > 40.0, "{}: {accuracy}", row["name"]);
@@ -119,15 +105,15 @@ fn equilibrium_propagation_learns_both_forms() {
 
 #[test]
 fn impossible_requests_are_refused_with_advice() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for (arguments, advice) in [
         (&["--networks", "4"][..], "3, 5 and 7"),
         (&["--networks", "5", "--hidden", "10"], "has 3 hidden layers"),
         (&["--hidden", "10"], "one network"),
         (&["--networks", "5", "--forms", "chn"], "no such rows"),
     ] {
-        let output = run(folder.path(), arguments);
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let output = folder.run(&[&["converge"][..], arguments].concat());
+        let errors = stderr(&output);
         assert!(!output.status.success() && errors.contains(advice), "{arguments:?}: {errors}");
     }
 }

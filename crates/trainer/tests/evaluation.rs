@@ -5,64 +5,24 @@
     reason = "a test may stop where it finds something wrong"
 )]
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod common;
 
+use common::{Folder, json, train};
 use hvae::data::{Split, synthetic};
 use hvae::npz::{self, Array};
 use hvae::picture;
-use tempfile::TempDir;
 
-/// A working folder with nothing in it, and no way to fetch anything.
-struct Folder(TempDir);
+/// `count` synthetic images as bytes in a `.npz`.
+fn images(folder: &Folder, name: &str, count: usize, split: Split) {
+    let set = synthetic::synthetic(count, 1, split);
+    let array = Array::U8 { shape: vec![count, 28, 28], values: set.bytes() };
+    let labels = Array::U8 { shape: vec![count], values: set.labels() };
+    npz::save(&folder.path(name), &[("images", array), ("labels", labels)]).unwrap();
+}
 
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
-        command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
-        command.env("XDG_CACHE_HOME", self.path("cache")).output().unwrap()
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs what must fail; its standard error.
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
-        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
-        text
-    }
-
-    fn json(&self, name: &str) -> serde_json::Value {
-        serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap()
-    }
-
-    /// `count` synthetic images as bytes in a `.npz`.
-    fn images(&self, name: &str, count: usize, split: Split) {
-        let set = synthetic::synthetic(count, 1, split);
-        let array = Array::U8 { shape: vec![count, 28, 28], values: set.bytes() };
-        let labels = Array::U8 { shape: vec![count], values: set.labels() };
-        npz::save(&self.path(name), &[("images", array), ("labels", labels)]).unwrap();
-    }
-
-    fn floats(&self, name: &str, shape: &[usize], values: &[f32]) {
-        let array = Array::F32 { shape: shape.to_vec(), values };
-        npz::save(&self.path(name), &[("images", array)]).unwrap();
-    }
+fn floats(folder: &Folder, name: &str, shape: &[usize], values: &[f32]) {
+    let array = Array::F32 { shape: shape.to_vec(), values };
+    npz::save(&folder.path(name), &[("images", array)]).unwrap();
 }
 
 /// The number after `FID `.
@@ -70,33 +30,11 @@ fn fid(output: &str) -> f64 {
     output.lines().find_map(|line| line.strip_prefix("FID ")).unwrap().parse().unwrap()
 }
 
-fn train(folder: &Folder, name: &str) {
-    folder.ok(&[
-        "train",
-        "--dataset",
-        "synthetic",
-        "--train-images",
-        "640",
-        "--test-images",
-        "200",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "32",
-        "--set",
-        "model.hidden=[24]",
-        "--set",
-        "model.latent=4",
-        "--name",
-        name,
-    ]);
-}
-
 #[test]
 fn distances_between_every_kind_of_set() {
     let folder = Folder::new();
-    folder.images("a.npz", 200, Split::Train);
-    folder.images("b.npz", 180, Split::Test);
+    images(&folder, "a.npz", 200, Split::Train);
+    images(&folder, "b.npz", 180, Split::Test);
     // The same images as pictures.
     let set = synthetic::synthetic(200, 1, Split::Train);
     let values: Vec<f32> = set.bytes().iter().map(|&byte| f32::from(byte) / 255.0).collect();
@@ -126,7 +64,7 @@ fn distances_between_every_kind_of_set() {
     ] {
         assert!(output.contains(part), "{part} is not in {output}");
     }
-    let scores = folder.json("s.json");
+    let scores = json(&folder.path("s.json"));
     assert!((scores["fid"].as_f64().unwrap() - fid(&output)).abs() < 1e-3);
     assert!((0.0..=1.0).contains(&scores["more"]["precision"].as_f64().unwrap()));
 }
@@ -134,8 +72,8 @@ fn distances_between_every_kind_of_set() {
 #[test]
 fn a_run_is_scored_from_its_samples() {
     let folder = Folder::new();
-    train(&folder, "h");
-    folder.images("test.npz", 200, Split::Test);
+    folder.ok(&train("h", "640", "1"));
+    images(&folder, "test.npz", 200, Split::Test);
     let arguments = ["fid", "checkpoints/h", "test.npz", "--count", "200", "--seed", "3"];
     let output = folder.ok(&arguments);
     assert!(output.contains("200 samples from the prior, seed 3"), "{output}");
@@ -170,7 +108,7 @@ fn a_run_is_scored_from_its_samples() {
     ] {
         assert!(table.contains(part), "{part} is not in {table}");
     }
-    let scores = folder.json("checkpoints/h/evaluation.json");
+    let scores = json(&folder.path("checkpoints/h/evaluation.json"));
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let likelihood = &scores["likelihood"];
     // Up to the noise of few latents.
@@ -182,9 +120,9 @@ fn a_run_is_scored_from_its_samples() {
 #[test]
 fn bad_input_is_named() {
     let folder = Folder::new();
-    folder.images("good.npz", 20, Split::Test);
+    images(&folder, "good.npz", 20, Split::Test);
     let error = |a: &str, parts: &[&str]| {
-        let text = folder.fails(&["fid", a, "good.npz"]);
+        let text = folder.fails(1, &["fid", a, "good.npz"]);
         for part in parts {
             assert!(text.contains(part), "{a}: {part} is not in {text}");
         }
@@ -200,18 +138,18 @@ fn bad_input_is_named() {
     error("mixed", &["x.png"]);
     let mut values = vec![0.5; 784 * 2];
     values[784 + 29] = f32::NAN;
-    folder.floats("nan.npz", &[2, 28, 28], &values);
+    floats(&folder, "nan.npz", &[2, 28, 28], &values);
     error("nan.npz", &["nan.npz", "image 1, row 1, column 1", "not a number"]);
     std::fs::write(folder.path("text"), "hello").unwrap();
     error("text", &["text", "IDX"]);
     let whole = std::fs::read(folder.path("good.npz")).unwrap();
     std::fs::write(folder.path("cut.npz"), &whole[..whole.len() / 2]).unwrap();
     error("cut.npz", &["cut.npz"]);
-    folder.floats("small.npz", &[3, 4, 4], &[0.5; 48]);
+    floats(&folder, "small.npz", &[3, 4, 4], &[0.5; 48]);
     error("small.npz", &["28x28", "--features inception"]);
-    folder.floats("one.npz", &[1, 28, 28], &[0.5; 784]);
+    floats(&folder, "one.npz", &[1, 28, 28], &[0.5; 784]);
     error("one.npz", &["one.npz", "at least 2"]);
-    let text = folder.fails(&["fid", "good.npz", "good.npz", "--count", "21"]);
+    let text = folder.fails(1, &["fid", "good.npz", "good.npz", "--count", "21"]);
     assert!(text.contains("good.npz has 20") && text.contains("21 images"), "{text}");
     npz::save(
         &folder.path("stats.npz"),
@@ -222,34 +160,34 @@ fn bad_input_is_named() {
     )
     .unwrap();
     error("stats.npz", &["stats.npz", "of 3 features", "gives 128"]);
-    let text = folder.fails(&["fid", "stats.npz", "good.npz", "--more"]);
+    let text = folder.fails(1, &["fid", "stats.npz", "good.npz", "--more"]);
     assert!(text.contains("needs images on both sides"), "{text}");
 }
 
 #[test]
 fn missing_and_wrong_weights_are_told_with_both_ways() {
     let folder = Folder::new();
-    folder.images("good.npz", 20, Split::Test);
+    images(&folder, "good.npz", 20, Split::Test);
     let inception = ["fid", "good.npz", "good.npz", "--features", "inception"];
-    let text = folder.fails(&inception);
+    let text = folder.fails(1, &inception);
     assert!(text.contains("hvae weights fetch") && text.contains("--inception-weights"), "{text}");
     std::fs::write(folder.path("cut.pth"), b"PK\x03\x04 and a little more").unwrap();
-    let text = folder.fails(&[&inception[..], &["--inception-weights", "cut.pth"]].concat());
+    let text = folder.fails(1, &[&inception[..], &["--inception-weights", "cut.pth"]].concat());
     assert!(text.contains("cut.pth") && text.contains("truncated"), "{text}");
-    let text = folder.fails(&["weights", "check", "cut.pth"]);
+    let text = folder.fails(1, &["weights", "check", "cut.pth"]);
     assert!(text.contains("cut.pth"), "{text}");
-    let text = folder.fails(&["weights", "fetch", "--url", "http://127.0.0.1:1/w.pth"]);
+    let text = folder.fails(1, &["weights", "fetch", "--url", "http://127.0.0.1:1/w.pth"]);
     assert!(text.contains("127.0.0.1:1") && text.contains("--inception-weights"), "{text}");
     assert!(!folder.path("cache/hvae").join("pt_inception-2015-12-05-6726825d.pth").exists());
-    let text = folder.fails(&["fid", "good.npz", "good.npz", "--features", "none.safetensors"]);
+    let text = folder.fails(1, &["fid", "good.npz", "good.npz", "--features", "none.safetensors"]);
     assert!(text.contains("none.safetensors"), "{text}");
 }
 
 #[test]
 fn an_own_classifier_gives_features() {
     let folder = Folder::new();
-    folder.images("train.npz", 300, Split::Train);
-    folder.images("test.npz", 150, Split::Test);
+    images(&folder, "train.npz", 300, Split::Train);
+    images(&folder, "test.npz", 150, Split::Test);
     folder.ok(&[
         "classifier",
         "train",
@@ -267,16 +205,19 @@ fn an_own_classifier_gives_features() {
     let accuracy =
         folder.ok(&["classifier", "test", "own.safetensors", "--test-images", "test.npz"]);
     assert!(accuracy.starts_with("accuracy 0."), "{accuracy}");
-    folder.floats("unlabelled.npz", &[2, 28, 28], &[0.5; 2 * 784]);
-    let text = folder.fails(&[
-        "classifier",
-        "train",
-        "--images",
-        "unlabelled.npz",
-        "--test-images",
-        "test.npz",
-        "--out",
-        "x.safetensors",
-    ]);
+    floats(&folder, "unlabelled.npz", &[2, 28, 28], &[0.5; 2 * 784]);
+    let text = folder.fails(
+        1,
+        &[
+            "classifier",
+            "train",
+            "--images",
+            "unlabelled.npz",
+            "--test-images",
+            "test.npz",
+            "--out",
+            "x.safetensors",
+        ],
+    );
     assert!(text.contains("unlabelled.npz has no labels"), "{text}");
 }

@@ -1,30 +1,13 @@
 //! `hvae phase` as a person runs it, in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
 
+use common::{Folder, json, read, stderr};
 use serde_json::Value;
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hvae"))
-        .current_dir(folder)
-        .arg("phase")
-        .args(arguments)
-        .env("HVAE_MNIST_MIRRORS", "")
-        .output()
-        .unwrap()
-}
-
-fn ok(folder: &Path, arguments: &[&str]) -> String {
-    let output = run(folder, arguments);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn report(folder: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap()
+fn ok(folder: &Folder, arguments: &[&str]) -> String {
+    folder.ok(&[&["phase"][..], arguments].concat())
 }
 
 fn floats(value: &Value) -> Vec<f64> {
@@ -33,11 +16,11 @@ fn floats(value: &Value) -> Vec<f64> {
 
 #[test]
 fn equidistant_patterns_show_their_thresholds_in_pictures_and_numbers() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let arguments = ["--count", "5", "--betas", "30", "--starts", "30", "--table", "2,3,20"];
-    let text = ok(folder.path(), &arguments);
+    let text = ok(&folder, &arguments);
     assert!(text.contains("beta_eff") && text.contains("step limit"), "{text}");
-    let out = folder.path().join("phase");
+    let out = folder.path("phase");
     for stem in ["minima", "hysteresis", "collapse", "stability", "thresholds"] {
         let picture = image::open(out.join(format!("{stem}.png"))).unwrap().into_rgb8();
         let inked = picture.pixels().filter(|p| p.0 != [255; 3]).count();
@@ -50,7 +33,7 @@ fn equidistant_patterns_show_their_thresholds_in_pictures_and_numbers() {
         assert_eq!(text.lines().count(), lines, "{table}");
     }
 
-    let report = report(&out);
+    let report = json(&out.join("report.json"));
     let rows = report["table"].as_array().unwrap();
     for measured in rows.iter().chain([&report["thresholds"]]) {
         let known = floats(&measured["formula"]);
@@ -81,18 +64,18 @@ fn equidistant_patterns_show_their_thresholds_in_pictures_and_numbers() {
 
 #[test]
 fn the_step_limit_is_reported() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let limited = ["--count", "4", "--betas", "5", "--starts", "9", "--max-steps", "1"];
-    let text = ok(folder.path(), &limited);
+    let text = ok(&folder, &limited);
     assert!(!text.contains("; 0 met the step limit"), "{text}");
-    let points = report(&folder.path().join("phase"))["sweep"].clone();
+    let points = json(&folder.path("phase/report.json"))["sweep"].clone();
     let families = points[0]["families"].as_array().unwrap().clone();
     assert!(families.iter().any(|f| f["at_limit"].as_u64().unwrap() > 0), "{families:?}");
 }
 
 #[test]
 fn unequal_single_and_synthetic_patterns_run_and_repeat() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let short = ["--betas", "8", "--starts", "12", "--quiet"];
     let with = |more: &[&'static str]| [&short[..], more].concat();
     for (out, more) in [
@@ -104,19 +87,19 @@ fn unequal_single_and_synthetic_patterns_run_and_repeat() {
     ] {
         let mut arguments = more.clone();
         arguments.extend(["--out", out]);
-        ok(folder.path(), &arguments);
-        let report = report(&folder.path().join(out));
+        ok(&folder, &arguments);
+        let report = json(&folder.path(out).join("report.json"));
         assert!(report["thresholds"].is_null(), "{out}");
         assert_eq!(report["sweep"].as_array().unwrap().len(), 8, "{out}");
     }
-    let read = |out: &str| std::fs::read(folder.path().join(out).join("minima.csv")).unwrap();
-    assert_eq!(read("random"), read("again"));
-    assert_ne!(read("random"), read("signs"));
+    let minima = |out: &str| read(&folder.path(out).join("minima.csv"));
+    assert_eq!(minima("random"), minima("again"));
+    assert_ne!(minima("random"), minima("signs"));
 }
 
 #[test]
 fn bad_requests_are_refused_in_words() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for (arguments, reason) in [
         (vec!["--patterns", "equidistant"], "--cosine"),
         (vec!["--cosine", "0.5"], "--cosine"),
@@ -133,10 +116,10 @@ fn bad_requests_are_refused_in_words() {
         (vec!["--table", "1"], "table"),
         (vec!["--starts", "2"], "starts"),
     ] {
-        let output = run(folder.path(), &arguments);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let output = folder.run(&[&["phase"][..], &arguments].concat());
+        let text = stderr(&output);
         assert!(!output.status.success() && text.contains(reason), "{arguments:?}: {text}");
         assert!(!text.contains("panicked"), "{arguments:?}: {text}");
     }
-    assert!(!folder.path().join("phase").exists(), "a refused request leaves no folder");
+    assert!(!folder.path("phase").exists(), "a refused request leaves no folder");
 }

@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{Folder, assert_same_run, metrics, newest, read, stderr, train};
-use hvae::checkpoint::{RunDir, Which};
 use hvae::rng::{self, Stream};
+use hvae::run::{RunDir, Which};
 use hvae::training::new_model;
 use rand::RngExt;
 

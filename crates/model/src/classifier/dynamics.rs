@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor};
 use hvae_solver::{FixedPointMap, State};
 
 use super::network::{Classifier, Form};
-use super::pointwise::{Continuous, Drive, Fire, Sum, finish, fire};
+use super::pointwise::{Continuous, Fire, Sum, finish, fire};
 use crate::ModelError;
 
 /// In which order layers are updated.
@@ -63,7 +63,7 @@ impl<'n> Dynamics<'n> {
         let pixels = fire(images).matmul(network.weights[0].val());
         let drive = network.biases.iter().enumerate().map(|(k, bias)| {
             let bias = bias.val().unsqueeze::<2>();
-            Drive::new(if k == 0 { pixels.clone() + bias } else { bias })
+            Drive::Tensor(if k == 0 { pixels.clone() + bias } else { bias }).prepare()
         });
         Ok(Self { network, order, damping: 0.0, drive: drive.collect(), push: None, batch: found[0] })
     }

@@ -2,68 +2,16 @@
 
 #![expect(clippy::inline_always, reason = "a call left in the loop would keep it scalar")]
 
-use std::sync::Arc;
-
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::network::{STEEPNESS, THRESHOLD, rho};
-use crate::drive::{is_plain_cpu, sigmoid};
+use crate::drive::{Drive, host, is_plain_cpu, sigmoid};
 
 /// Values that one thread works on at a time.
 const CHUNK: usize = 1 << 16;
 /// Units whose inner updates run side by side.
 const RUN: usize = 32;
-
-/// What is added to a field: one row for each sample, or one for all.
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there are a handful of drives in a phase")]
-pub(super) enum Drive {
-    /// `[batch, n]` or `[1, n]`, anywhere.
-    Tensor(Tensor<2>),
-    /// The same on the host, row after row.
-    Host { values: Arc<Vec<f32>>, units: usize },
-}
-
-impl Drive {
-    /// In the form that is read fastest.
-    pub(super) fn new(tensor: Tensor<2>) -> Self {
-        if !is_plain_cpu(&tensor) {
-            return Self::Tensor(tensor);
-        }
-        let units = tensor.dims()[1];
-        match tensor.clone().into_data().try_into_vec() {
-            Ok(values) => Self::Host { values: Arc::new(values), units },
-            Err(_) => Self::Tensor(tensor),
-        }
-    }
-
-    /// The samples `rows`, of a drive with one row for each sample.
-    pub(super) fn select(&self, rows: &Tensor<1, Int>) -> Self {
-        match self {
-            Self::Tensor(tensor) => Self::Tensor(tensor.clone().select(0, rows.clone())),
-            Self::Host { values, units } => {
-                let mut picked = Vec::with_capacity(rows.dims()[0] * units);
-                for row in rows.clone().into_data().iter::<i64>() {
-                    let from = usize::try_from(row).expect("rows are not negative") * units;
-                    picked.extend_from_slice(&values[from..from + units]);
-                }
-                Self::Host { values: Arc::new(picked), units: *units }
-            }
-        }
-    }
-
-    /// As a tensor, `[batch, n]` or `[1, n]`.
-    pub(super) fn tensor(&self) -> Tensor<2> {
-        match self {
-            Self::Tensor(tensor) => tensor.clone(),
-            Self::Host { values, units } => {
-                let data = TensorData::new(values.to_vec(), [values.len() / units, *units]);
-                Tensor::from_data(data, &Device::flex())
-            }
-        }
-    }
-}
 
 /// A function of a layer's field, its drive and its old state.
 pub(super) trait Pointwise: Copy + Sync {
@@ -228,8 +176,4 @@ impl<P: Pointwise> pulp::NullaryFnOnce for Kernel<'_, P> {
             end.run(values, drive, state);
         }
     }
-}
-
-fn host(tensor: Tensor<2>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("a float tensor of this crate is f32")
 }

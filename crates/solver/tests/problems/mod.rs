@@ -50,6 +50,14 @@ impl Any {
     }
 }
 
+/// One of each method, and Anderson with little and with much memory.
+pub(crate) const METHODS: [Any; 5] =
+    [Any::Picard, Any::Damped(0.4), Any::Euler(0.5), Any::Anderson(2), Any::Anderson(5)];
+
+pub(crate) fn rule(rtol: f64, max_steps: usize) -> StoppingRule {
+    StoppingRule::new(rtol, max_steps).unwrap()
+}
+
 /// A map with its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Case<F> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::checkpoint::Which;
+use crate::run::Which;
 
 /// Where an interpolation begins or ends.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,12 @@
 //! Arguments of the commands about runs, and of those about the program itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::checkpoint::Which;
-use crate::evaluation::args::{EvalArgs, FeatureArgs};
+use super::NewRunArgs;
+use crate::evaluation::args::ScoreArgs;
+use crate::run::Which;
 
 /// Arguments of `hvae runs`.
 #[derive(Debug, Args)]
@@ -51,34 +52,9 @@ pub struct CompareArgs {
     /// Folder for table and figure
     #[arg(long, value_name = "DIR", default_value = "compare")]
     pub out: PathBuf,
-    /// Which features to take distances in
+    /// What to score each run by
     #[command(flatten)]
-    pub features: FeatureArgs,
-    /// Samples of each distance
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
-    pub count: u32,
-    /// Test images whose likelihood is estimated
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
-    pub nll_images: u32,
-    /// Latents per image of that estimate (K)
-    #[arg(long, value_name = "K", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub nll_samples: u32,
-}
-
-impl CompareArgs {
-    /// How one of the runs is scored.
-    pub(crate) fn scores(&self, run: &Path) -> EvalArgs {
-        EvalArgs {
-            run: run.to_owned(),
-            features: self.features.clone(),
-            count: self.count,
-            nll_images: self.nll_images,
-            nll_samples: self.nll_samples,
-            seed: 0,
-            checkpoint: Which::Latest,
-            json: None,
-        }
-    }
+    pub scores: ScoreArgs,
 }
 
 /// Arguments of `hvae show`.
@@ -141,22 +117,14 @@ pub struct ExportArgs {
 
 Makes a run with these weights at step 0, which can be sampled, or trained with `hvae train
 --resume`. The configuration comes from the file's metadata; --config and --set change it. Tensors
-are told by their names (docs/exchange.md); every one must be there with its shape, and no other.")]
+are told by their names (docs/exchange.md); every one must be there with its shape, and no other. A
+file without metadata needs --config.")]
 pub struct ImportArgs {
     /// A file that `hvae export` or another program wrote
     pub file: PathBuf,
-    /// Folder that holds the runs
-    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
-    pub runs: PathBuf,
-    /// Name of the run's folder [default: the kind and the next free number]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Configuration, for a file without one
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Change one key of the configuration; may be given many times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    pub set: Vec<String>,
+    /// The run to make
+    #[command(flatten)]
+    pub new: NewRunArgs,
 }
 
 /// Arguments of `hvae completions`.

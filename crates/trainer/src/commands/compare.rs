@@ -8,14 +8,17 @@ use clap::Parser;
 use hvae_model::Kind;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{RunDir, Which};
 use crate::cli::runs::CompareArgs;
 use crate::cli::{Cli, Command, Global};
 use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::run::{RunDir, Which};
 use crate::summary::Summary;
 use crate::{files, report};
 
 use super::{Ended, eval, load, train};
+
+/// Seed of all that is drawn to score.
+const SEED: u64 = 0;
 
 /// The columns: heading, where the number stands in a row's JSON, digits after the point.
 const COLUMNS: [(&str, &str, usize); 12] = [
@@ -53,11 +56,7 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     let table = markdown(&rows);
     report::result(&table);
     std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
-    let write = |name: &str, text: &str| {
-        files::write_atomically(&args.out.join(name), |file| {
-            Ok(std::io::Write::write_all(file, text.as_bytes())?)
-        })
-    };
+    let write = |name: &str, text: &str| files::write(&args.out.join(name), text);
     write("compare.md", &table)?;
     write("compare.csv", &csv(&rows))?;
     write("compare.json", &(serde_json::to_string_pretty(&rows)? + "\n"))?;
@@ -104,7 +103,7 @@ fn row(
     device: &Device,
 ) -> Result<Value> {
     let trained = load(path, Which::Latest, device)?;
-    let scores = eval::score(&args.scores(path), global, device)?.value;
+    let scores = eval::score(&trained, &args.scores, SEED, global, device)?.value;
     let phases = |of: &str| {
         let one = |network| summary.last(&format!("/phases/{network}_{of}/sweeps"));
         Some(one("encoder")? + one("decoder")?)

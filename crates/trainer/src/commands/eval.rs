@@ -4,21 +4,22 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
-use crate::checkpoint::Which;
 use crate::cli::Global;
-use crate::evaluation::args::{EvalArgs, LatentSource};
+use crate::evaluation::args::{EvalArgs, LatentSource, ScoreArgs};
 use crate::evaluation::distance::frechet;
 use crate::evaluation::extractor::Extractor;
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
 use crate::images::Images;
+use crate::run::Which;
 use crate::{report, training};
 
 use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};
 use super::{Trained, load};
 
 pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<()> {
-    let scores = score(args, global, device)?;
+    let trained = load(&args.run, args.checkpoint, device)?;
+    let scores = score(&trained, &args.scores, args.seed, global, device)?;
     report::result(&scores.lines.join("\n"));
     let path = args.json.clone().unwrap_or_else(|| args.run.join("evaluation.json"));
     write_json(&path, &scores.value)?;
@@ -34,11 +35,16 @@ pub(super) struct Scores {
     pub(super) value: Value,
 }
 
-pub(super) fn score(args: &EvalArgs, global: &Global, device: &Device) -> Result<Scores> {
-    let trained = load(&args.run, args.checkpoint, device)?;
+pub(super) fn score(
+    trained: &Trained,
+    args: &ScoreArgs,
+    seed: u64,
+    global: &Global,
+    device: &Device,
+) -> Result<Scores> {
     let extractor = extractor(&args.features, device)?;
     let (model, phases, config) = (&trained.model, &trained.phases, &trained.config);
-    let test = super::test_images(&trained, global, device)?;
+    let test = super::test_images(trained, global, device)?;
     let real_count = test.len().min(args.count as usize);
 
     let losses = training::evaluate(model, &test, config, phases)?;
@@ -52,26 +58,24 @@ pub(super) fn score(args: &EvalArgs, global: &Global, device: &Device) -> Result
             images: nll_images,
             samples: samples_per_image,
             binarise: config.data.binarise,
-            seed: args.seed,
+            seed,
         },
         device,
     )?;
 
-    let distances = distances(args, &trained, &extractor, &test, global)?;
+    let distances = distances(args, seed, trained, &extractor, &test, global)?;
 
-    let shown = args.run.components().as_path().display().to_string();
+    let shown = trained.run.path().display().to_string();
     let distance_protocol = format!(
-        "{}; {} samples, seed {}; {real_count} images of {shown}'s test set",
+        "{}; {} samples, seed {seed}; {real_count} images of {shown}'s test set",
         extractor.protocol(),
         args.count,
-        args.seed
     );
     let nll_protocol = format!(
-        "first {nll_images} test images, K = {samples_per_image}, seed {}; {}",
-        args.seed,
+        "first {nll_images} test images, K = {samples_per_image}, seed {seed}; {}",
         protocol(&model.config, config.data.binarise)
     );
-    let checkpoint = match args.checkpoint {
+    let checkpoint = match trained.checkpoint {
         Which::Latest => "latest",
         Which::Best => "best",
     };
@@ -106,7 +110,8 @@ pub(super) fn score(args: &EvalArgs, global: &Global, device: &Device) -> Result
 
 /// Samples of the prior and of the mixture beside the test images.
 fn distances(
-    args: &EvalArgs,
+    args: &ScoreArgs,
+    seed: u64,
     trained: &Trained,
     extractor: &Extractor,
     test: &Images,
@@ -119,7 +124,7 @@ fn distances(
     let real_features = real.features.as_ref().context("features of the test images")?;
     let mut distances = Vec::new();
     for from in [LatentSource::Prior, LatentSource::Mixture] {
-        let latents = latents(trained, from, count, args.seed, global, &device)?;
+        let latents = latents(trained, from, count, seed, global, &device)?;
         let samples = samples(trained, latents, &device);
         let name = format!("samples of the {}", latent_name(from));
         let seen = look(extractor, &name, &samples, None, batch, true)?;
@@ -127,7 +132,7 @@ fn distances(
         distances.push(Distances {
             latents: latent_name(from),
             fid: frechet(&seen.statistics, &real.statistics)?,
-            more: more(real_features, features, args.seed)?,
+            more: more(real_features, features, seed)?,
         });
     }
     Ok(distances)

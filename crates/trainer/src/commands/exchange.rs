@@ -3,14 +3,15 @@
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 
-use crate::checkpoint::{self, Checkpoint, RunDir, TrainingState};
+use crate::checkpoint::{self, Checkpoint, TrainingState};
 use crate::cli::runs::{ExportArgs, ImportArgs};
 use crate::config::RunConfig;
 use crate::images::SIDE;
 use crate::optimizer::Optimizer;
+use crate::run::RunDir;
 use crate::{exchange, report, training};
 
-use super::train::{Target, create_numbered, new_target};
+use super::train::new_target;
 
 pub(super) fn export(args: &ExportArgs, device: &Device) -> Result<()> {
     let run = RunDir::open(&args.run)?;
@@ -25,13 +26,13 @@ pub(super) fn export(args: &ExportArgs, device: &Device) -> Result<()> {
 pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
     let (bytes, metadata) = exchange::read(&args.file)?;
     let shown = args.file.display();
-    let config = match (&args.config, metadata) {
-        (Some(file), _) => RunConfig::resolve(Some(file), &args.set)?,
+    let config = match (&args.new.config, metadata) {
+        (Some(file), _) => RunConfig::resolve(Some(file), &args.new.set)?,
         (None, Some(metadata)) => {
             let mut file = tempfile::NamedTempFile::new().context("making a temporary file")?;
             std::io::Write::write_all(&mut file, metadata.config.as_bytes())
                 .context("writing a temporary file")?;
-            RunConfig::resolve(Some(file.path()), &args.set)
+            RunConfig::resolve(Some(file.path()), &args.new.set)
                 .with_context(|| format!("the configuration in {shown}"))?
         }
         (None, None) => bail!(
@@ -39,13 +40,9 @@ pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
              with --config, such as another run's config.toml"
         ),
     };
-    let mut model = training::new_model(&config, SIDE * SIDE, device)?;
-    checkpoint::from_bytes(&args.file, bytes, &mut model)?;
-    let run = match new_target(&args.runs, args.name.as_deref())? {
-        Target::Existing(run) => run,
-        Target::New(path) => RunDir::create(&path, &config)?,
-        Target::Numbered => create_numbered(&args.runs, &config)?,
-    };
+    let model = training::new_model(&config, SIDE * SIDE, device)?;
+    let model = checkpoint::from_bytes(&args.file, bytes, model)?;
+    let run = new_target(&args.new)?.open(&config)?;
     let training = &config.training;
     let optimizer = Optimizer::new(training.optimizer.rule(training.momentum), Vec::new());
     let (moments, _) = optimizer.state(&model);

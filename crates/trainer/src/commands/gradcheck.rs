@@ -5,13 +5,13 @@ use burn::tensor::Device;
 use hvae_model::{EpConfig, Kind};
 use hvae_solver::Termination;
 
-use crate::checkpoint::{RunDir, Which};
 use crate::cli::{Global, GradcheckArgs};
 use crate::config::RunConfig;
 use crate::data::Split;
 use crate::gradients::{self, Comparison};
 use crate::images::{Images, upload};
 use crate::rng::{self, Stream};
+use crate::run::{RunDir, Which};
 use crate::{environment, report, training};
 
 pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Result<()> {

@@ -28,11 +28,11 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use hvae_model::{Phases, Vae};
 
-use crate::checkpoint::{RunDir, Which};
 use crate::cli::{Cli, Command, Global};
 use crate::config::RunConfig;
 use crate::data::{Split, Verbosity};
-use crate::images::{Images, SIDE, download, upload};
+use crate::images::{Images, SIDE};
+use crate::run::{RunDir, Which};
 use crate::{device, environment, report, training};
 
 /// How a command ended, if not by an error.
@@ -122,6 +122,7 @@ impl Global {
 /// A trained model with what it takes to use it.
 struct Trained {
     run: RunDir,
+    checkpoint: Which,
     model: Vae,
     config: RunConfig,
     phases: Phases,
@@ -133,7 +134,7 @@ fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let phases = device::phases(&config.ep, device)?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, _) = run.load_model(which, fresh)?;
-    Ok(Trained { run, model, config, phases })
+    Ok(Trained { run, checkpoint: which, model, config, phases })
 }
 
 /// What a path's ending asks for.
@@ -185,12 +186,5 @@ fn means(trained: &Trained, images: &Images, most: usize) -> Result<Tensor<2>> {
 
 /// The images of `latents` (`[rows, latent]`), pixel after pixel, with values in `[0, 1]`.
 fn decoded(trained: &Trained, latents: &[f32], device: &Device) -> Result<Vec<f32>> {
-    let width = trained.model.latent();
-    let mut images = Vec::new();
-    for chunk in latents.chunks(training::EVALUATION_BATCH * width) {
-        let latents = upload(chunk.to_vec(), width, device);
-        let (batch, _) = trained.model.decode(latents, &trained.phases)?;
-        images.extend(download(batch.images.clamp(0.0, 1.0))?);
-    }
-    Ok(images)
+    training::decode(&trained.model, latents, &trained.phases, device)
 }

@@ -7,7 +7,7 @@ use crate::cli::{Global, SampleArgs};
 use crate::{npz, picture, report, training};
 
 use super::fid::latents;
-use super::{Output, SIDE, cannot_write, load, output};
+use super::{Output, SIDE, cannot_write, decoded, load, output};
 
 pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
@@ -21,7 +21,7 @@ pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result
     }
     let trained = load(&args.run, args.checkpoint, device)?;
     let latents = latents(&trained, args.from, count, args.seed, global, device)?;
-    let images = training::decode(&trained.model, &latents, &trained.phases, device)?;
+    let images = decoded(&trained, &latents, device)?;
     match output {
         Output::Png => {
             let grid = picture::grid(&images, SIDE, SIDE, columns, training::SCALE)?;

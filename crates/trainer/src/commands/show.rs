@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::checkpoint::RunDir;
 use crate::cli::runs::ShowArgs;
 use crate::environment::Environment;
 use crate::report;
+use crate::run::RunDir;
 use crate::summary::Summary;
 use crate::training::flat;
 

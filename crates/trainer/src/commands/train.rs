@@ -6,13 +6,13 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-use crate::checkpoint::RunDir;
-use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
+use crate::cli::{DEFAULT_DEVICE, Global, NewRunArgs, TrainArgs};
 use crate::config::{RunConfig, Usage};
 use crate::data::Split;
 use crate::device::{self, open};
 use crate::environment::{self, Environment};
 use crate::images::Images;
+use crate::run::RunDir;
 use crate::tensorboard::TensorBoard;
 use crate::training::trace::Trace;
 use crate::training::watch::{Bar, Watch};
@@ -27,8 +27,8 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         let (run, config) = resumed(path, args)?;
         (Target::Existing(run), config)
     } else {
-        let config = RunConfig::resolve(args.config.as_deref(), &overrides(args, &device))?;
-        (new_target(&args.runs, args.name.as_deref())?, config)
+        let config = RunConfig::resolve(args.new.config.as_deref(), &overrides(args, &device))?;
+        (new_target(&args.new)?, config)
     };
     let watcher = watcher(args)?;
     let data_dir = match &target {
@@ -58,11 +58,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         Some(folder) if environment.data_dir.is_some() => std::path::absolute(folder).ok(),
         _ => environment.data_dir,
     };
-    let run = match target {
-        Target::Existing(run) => run.locked()?,
-        Target::New(path) => RunDir::create(&path, &config)?,
-        Target::Numbered => create_numbered(&args.runs, &config)?,
-    };
+    let run = target.open(&config)?;
     let shown = run.path().display().to_string();
     if resume {
         same_images(&run, &environment)?;
@@ -197,12 +193,23 @@ fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
 pub(super) enum Target {
     Existing(RunDir),
     New(PathBuf),
-    /// A new one under the next free number.
-    Numbered,
+    /// A new one in this folder, under the next free number.
+    Numbered(PathBuf),
+}
+
+impl Target {
+    /// The run, made if it is new; locked.
+    pub(super) fn open(self, config: &RunConfig) -> Result<RunDir> {
+        match self {
+            Self::Existing(run) => run.locked(),
+            Self::New(path) => RunDir::create(&path, config),
+            Self::Numbered(runs) => create_numbered(&runs, config),
+        }
+    }
 }
 
 /// The next free number may be taken by another process before the folder is made.
-pub(super) fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
+fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
     loop {
         let path = RunDir::next_free(runs, config.model.kind.name());
         match RunDir::create(&path, config) {
@@ -212,14 +219,14 @@ pub(super) fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir>
     }
 }
 
-/// Where a new run goes: under `name` in `runs`, or under the next free number.
-pub(super) fn new_target(runs: &Path, name: Option<&str>) -> Result<Target> {
-    let Some(name) = name else { return Ok(Target::Numbered) };
+/// Where a new run goes.
+pub(super) fn new_target(args: &NewRunArgs) -> Result<Target> {
+    let Some(name) = &args.name else { return Ok(Target::Numbered(args.runs.clone())) };
     let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     if !plain {
         bail!(Usage(anyhow::anyhow!("--name {name}: must be a plain folder name")));
     }
-    let path = runs.join(name);
+    let path = args.runs.join(name);
     RunDir::require_new(&path)?;
     Ok(Target::New(path))
 }
@@ -240,11 +247,11 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<(RunDir, RunConfig)> {
 /// The flags as overrides; flags win over --set.
 fn overrides(args: &TrainArgs, device: &Device) -> Vec<String> {
     let mut overrides = Vec::new();
-    if args.config.is_none() && !device::is_host(device) {
+    if args.new.config.is_none() && !device::is_host(device) {
         // Whoever says otherwise, says so later.
         overrides.push(format!("ep.check_every={}", device::QUIET_CHECK_EVERY));
     }
-    overrides.extend(args.set.iter().cloned());
+    overrides.extend(args.new.set.iter().cloned());
     let mut add = |key: &str, value: Option<String>| {
         overrides.extend(value.map(|v| format!("{key}={v}")));
     };

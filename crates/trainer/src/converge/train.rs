@@ -7,13 +7,11 @@
 //! Weights after each epoch that is needed, the optimizer's state after the last one done, and the
 //! recipe with what training reported. `training.json` is written last, so what it lists is there.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::optim::GradientsParams;
-use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::{Tensor, TensorData};
 use hvae_model::classifier::{Classifier, Form, Gradient, Learning, Order};
 use hvae_model::{Nudge, Nudging, Strength, Unconverged};
@@ -25,10 +23,11 @@ use super::paper;
 use super::plan::{Recipe, training_solver};
 use crate::data::CLASSES;
 use crate::images::Images;
-use crate::madam::{Madam, MadamSettings};
+use crate::optimizer::Optimizer;
+use crate::optimizer::madam::{MadamRule, MadamSettings};
 use crate::report::{self, Progress};
 use crate::rng::{self, Stream};
-use crate::{COMMIT, files, interrupt};
+use crate::{COMMIT, files, interrupt, tensors};
 
 const TRAINING: &str = "training.json";
 const SQUARES: &str = "squares.safetensors";
@@ -93,7 +92,8 @@ pub fn train(
     let folder = out.join("weights").join(recipe.name());
     let mut rng = rng::generator(recipe.seed, Stream::Weights, 0);
     let mut model = Classifier::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
-    let mut madam = Madam::new(MadamSettings::default())?;
+    let rule = MadamRule::new(MadamSettings::default())?;
+    let mut madam = Optimizer::new(Box::new(rule), Vec::new());
     let mut training = Training {
         format: FORMAT,
         commit: COMMIT.to_owned(),
@@ -105,9 +105,9 @@ pub fn train(
         let done = found.epochs.len() as u16;
         if done < last {
             model = load(&epoch_path(&folder, done), model)?;
-            let state = [SQUARES, LARGEST].map(|f| load(&folder.join(f), model.clone()));
-            let [squares, largest] = state;
-            madam.restore(&model, [squares?, largest?]);
+            let memory = |file| load(&folder.join(file), model.clone());
+            let steps = usize::from(done) * steps_per_epoch(recipe, images);
+            madam.restore(&[memory(SQUARES)?, memory(LARGEST)?], steps)?;
         }
         report::line(&format!("{}: {done} epochs were done before", recipe.name()));
         training = found;
@@ -159,7 +159,7 @@ fn learning(recipe: &Recipe) -> Result<Learning> {
 /// One pass over the training images; `None` when the user stopped.
 fn one_epoch(
     model: &mut Classifier,
-    madam: &mut Madam,
+    madam: &mut Optimizer,
     training: &Training,
     learning: &Learning,
     images: &Images,
@@ -170,22 +170,22 @@ fn one_epoch(
     let rate = recipe.rate * decay(epoch, usize::from(recipe.epochs));
     let started = Instant::now();
     let mut sums = [0.0; 5];
-    let steps = (order.len() / recipe.batch).max(1);
+    let steps = steps_per_epoch(recipe, images);
     let title = format!("{} epoch {}/{}", recipe.name(), epoch + 1, recipe.epochs);
     let mut progress = Progress::start(&title, steps, 0);
+    let lost = |step: usize| {
+        format!(
+            "{}, step {step} of epoch {}: lower the learning rate, or train anew with --fresh",
+            recipe.name(),
+            epoch + 1
+        )
+    };
     for (step, rows) in order.chunks(recipe.batch).take(steps).enumerate() {
         let pixels = images.select(rows);
         let labels: Vec<u8> = rows.iter().map(|&r| images.set().labels()[r]).collect();
         let gradient = gradient(model, recipe, learning, pixels, &labels)?;
         let (loss, right) = score(&gradient.outputs, &labels)?;
-        if !loss.is_finite() {
-            bail!(
-                "{}: the loss is no longer a finite number in step {step} of epoch {}; lower the \
-                 learning rate, or train anew with --fresh",
-                recipe.name(),
-                epoch + 1
-            );
-        }
+        ensure!(loss.is_finite(), "{}: the loss is no longer a finite number", lost(step));
         let converged = |o: &&Outcome| o.termination == Termination::Converged;
         let converged = gradient.free.iter().filter(converged).count();
         let total = |o: &[Outcome]| o.iter().map(|o| o.steps).sum::<usize>() as f64;
@@ -200,7 +200,8 @@ fn one_epoch(
         for (sum, value) in sums.iter_mut().zip(values) {
             *sum += value;
         }
-        *model = madam.step(model.clone(), &register(model, gradient), rate);
+        let gradients = register(model, gradient);
+        *model = madam.step(model.clone(), &gradients, rate, None, false).with_context(|| lost(step))?.0;
         if interrupt::requested() {
             return Ok(None);
         }
@@ -219,6 +220,11 @@ fn one_epoch(
         converged: 100.0 * converged,
         seconds: started.elapsed().as_secs_f64(),
     }))
+}
+
+/// Whole batches alone; one smaller batch where there is no whole one.
+fn steps_per_epoch(recipe: &Recipe, images: &Images) -> usize {
+    (images.len() / recipe.batch).max(1)
 }
 
 /// Falls linearly from 1 in the first epoch to [`LAST_RATE`] in the last.
@@ -292,17 +298,17 @@ fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Option<Training> {
 fn save_epoch(
     folder: &Path,
     model: &Classifier,
-    madam: &Madam,
+    madam: &Optimizer,
     training: &Training,
     needed: &[u16],
 ) -> Result<()> {
     let done = training.epochs.len() as u16;
     save(&epoch_path(folder, done), model)?;
-    let [squares, largest] = madam.state(model);
-    save(&folder.join(SQUARES), &squares)?;
-    save(&folder.join(LARGEST), &largest)?;
+    for (file, memory) in [SQUARES, LARGEST].into_iter().zip(madam.state(model).0) {
+        save(&folder.join(file), &memory)?;
+    }
     let json = serde_json::to_string_pretty(training)? + "\n";
-    files::write_atomically(&folder.join(TRAINING), |file| Ok(file.write_all(json.as_bytes())?))?;
+    files::write(&folder.join(TRAINING), &json)?;
     if done > 1 && !needed.contains(&(done - 1)) {
         let path = epoch_path(folder, done - 1);
         std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
@@ -320,25 +326,14 @@ fn epoch_path(folder: &Path, epoch: u16) -> PathBuf {
 }
 
 fn save(path: &Path, model: &Classifier) -> Result<()> {
-    // Metadata come in no fixed order; without them equal tensors give equal files.
-    let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
-    store.collect_from(model).context("collecting tensors")?;
-    let bytes = store.get_bytes().context("collecting tensors")?;
-    files::write_atomically(path, |file| Ok(file.write_all(&bytes)?))
+    files::write(path, &tensors::to_bytes(model)?)
 }
 
-fn load(path: &Path, mut model: Classifier) -> Result<Classifier> {
+fn load(path: &Path, model: Classifier) -> Result<Classifier> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
-    let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
-    let advice = "train anew with --fresh";
-    let result =
-        store.apply_to(&mut model).with_context(|| format!("{shown} is damaged; {advice}"))?;
-    ensure!(
-        result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
-        "{shown} does not hold this network: {result}; {advice}"
-    );
-    Ok(model)
+    tensors::from_bytes(bytes, model)
+        .with_context(|| format!("{shown} does not hold this network; train anew with --fresh"))
 }
 
 #[cfg(test)]
@@ -386,11 +381,14 @@ mod tests {
                 let (weights, training) = weights.unwrap();
                 assert_eq!(training.epochs.len(), 3.min(usize::from(*needed.last().unwrap())));
                 let network = &weights.last().unwrap().1;
-                network.weights.iter().map(|w| w.val().into_data()).collect::<Vec<_>>()
+                let weights = network.weights.iter().map(|w| w.val().into_data());
+                weights.chain(network.biases.iter().map(|b| b.val().into_data())).collect()
             };
-            let one = run(stopped.path(), &[1]);
+            let one: Vec<TensorData> = run(stopped.path(), &[1]);
             let three = run(stopped.path(), &[1, 3]);
-            assert!(one != three, "nothing was learnt");
+            // All of them, biases too: what begins at 0 stays there under Madam.
+            let moved = one.iter().zip(&three).all(|(one, three)| one != three);
+            assert!(moved, "something has not learnt");
             assert!(three == run(straight.path(), &[1, 3]), "{form:?}");
         }
     }

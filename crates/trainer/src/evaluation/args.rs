@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::extractor::FeatureChoice;
-use crate::checkpoint::Which;
 use crate::config::Dataset;
+use crate::run::Which;
 
 /// Images per batch of a network; enough that it counts, few enough for any memory.
 const BATCHES: std::ops::RangeInclusive<i64> = 1..=4096;
 
 /// Which features, and how.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 pub struct FeatureArgs {
     /// Features to compare in: mnist-classifier (comes with the program), inception (2048 features,
     /// the usual FID), inception-64, inception-192, inception-768, or a .safetensors file made by
@@ -78,6 +78,23 @@ pub struct FidArgs {
     pub json: Option<PathBuf>,
 }
 
+/// What a run is scored by.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// Which features
+    #[command(flatten)]
+    pub features: FeatureArgs,
+    /// Samples to draw for each distance, and real images at most
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub count: u32,
+    /// Test images whose likelihood is estimated, from the first
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub nll_images: u32,
+    /// Latents per image of that estimate (K)
+    #[arg(long, value_name = "K", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub nll_samples: u32,
+}
+
 /// Arguments of `hvae eval`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -91,18 +108,9 @@ test set; the mixture is fitted to its training images.")]
 pub struct EvalArgs {
     /// A run's folder
     pub run: PathBuf,
-    /// Which features
+    /// What to score it by
     #[command(flatten)]
-    pub features: FeatureArgs,
-    /// Samples to draw for each distance, and real images at most
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
-    pub count: u32,
-    /// Test images whose likelihood is estimated, from the first
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
-    pub nll_images: u32,
-    /// Latents per image of that estimate (K)
-    #[arg(long, value_name = "K", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub nll_samples: u32,
+    pub scores: ScoreArgs,
     /// Seed of all that is drawn
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -6,14 +6,13 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
-use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::activation::relu;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::Rng;
 use rand_distr::{Distribution, Uniform};
 
 use crate::data::CLASSES;
-use crate::files;
+use crate::{files, tensors};
 
 /// Height and width of the images it takes.
 pub const SIDE: usize = 28;
@@ -47,74 +46,10 @@ impl Classifier {
     /// A network with weights uniform in `+-sqrt(6 / inputs)` (He et al. 2015, arXiv 1502.01852)
     /// and biases of 0.
     pub fn new(rng: &mut impl Rng, device: &Device) -> Self {
-        let mut network = Self::zeros(device);
-        fill(&mut network.first.weight, 25, rng, device);
-        fill(&mut network.second.weight, CHANNELS[0] * 9, rng, device);
-        fill(&mut network.hidden.weight, FLAT, rng, device);
-        fill(&mut network.output.weight, FEATURES, rng, device);
-        network
-    }
-
-    fn zeros(device: &Device) -> Self {
-        let conv = |channels, size: usize| {
-            Conv2dConfig::new(channels, [size; 2])
-                .with_stride([2, 2])
-                .with_padding(PaddingConfig2d::Explicit(size / 2, size / 2, size / 2, size / 2))
-                .with_initializer(Initializer::Zeros)
-                .init(device)
-        };
-        let linear = |from, to| {
-            LinearConfig::new(from, to).with_initializer(Initializer::Zeros).init(device)
-        };
-        Self {
-            first: conv([1, CHANNELS[0]], 5),
-            second: conv(CHANNELS, 3),
-            hidden: linear(FLAT, FEATURES),
-            output: linear(FEATURES, CLASSES.into()),
-        }
-    }
-
-    /// The penultimate layer of images `[batch, 1, 28, 28]` in `[0, 1]`: `[batch, 128]`, none
-    /// below 0.
-    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        let states = relu(self.first.forward(images));
-        let states = relu(self.second.forward(states));
-        relu(self.hidden.forward(states.flatten(1, 3)))
-    }
-
-    /// The logits of the classes, `[batch, 10]`.
-    pub fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.output.forward(self.features(images))
-    }
-
-    /// The weights in half precision, as they are stored.
-    ///
-    /// # Errors
-    ///
-    /// When the device cannot be read.
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let half = self.clone().map(&mut ToType(DType::F16));
-        let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
-        store.collect_from(&half).context("collecting the classifier's weights")?;
-        store.get_bytes().context("collecting the classifier's weights")
-    }
-
-    /// A network from [`Self::to_bytes`].
-    ///
-    /// # Errors
-    ///
-    /// When the bytes are damaged, lack a tensor, hold others or other shapes, or a number that is
-    /// not finite.
-    pub fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self> {
-        let mut network = Self::zeros(device);
-        let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
-        let result = store.apply_to(&mut network).context("not the weights of a classifier")?;
-        ensure!(
-            result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
-            "not the weights of a classifier: {result}"
-        );
+        let network = tensors::from_bytes(bytes, Self::zeros(device))
+            .context("not the weights of a classifier")?;
         let network = network.map(&mut ToType(DType::F32));
-        ensure!(crate::checkpoint::is_finite(&network), "it holds numbers that are not finite");
+        ensure!(tensors::is_finite(&network), "it holds numbers that are not finite");
         Ok(network)
     }
 }
@@ -215,9 +150,7 @@ mod tests {
             let message = format!("{:#}", load(&path, &Device::flex()).unwrap_err());
             assert!(message.contains("mine.safetensors"), "{message}");
         }
-        let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
-        store.collect_from(&network().hidden).unwrap();
-        std::fs::write(&path, store.get_bytes().unwrap()).unwrap();
+        std::fs::write(&path, tensors::to_bytes(&network().hidden).unwrap()).unwrap();
         let message = format!("{:#}", load(&path, &Device::flex()).unwrap_err());
         assert!(message.contains("not the weights of a classifier"), "{message}");
     }

@@ -10,7 +10,7 @@ use super::source::ImageStream;
 use crate::images::{Images, download, upload};
 use crate::report::{self, Progress};
 use crate::rng::{self, Stream};
-use crate::training::EVALUATION_BATCH;
+use crate::training::{EVALUATION_BATCH, decode_batches};
 
 /// A model, latents for it, and the size of its images.
 #[derive(Debug)]
@@ -45,10 +45,9 @@ impl ImageStream for Samples<'_> {
         take: &mut dyn FnMut(Pictures<'_>) -> Result<()>,
     ) -> Result<()> {
         let [height, width] = self.size;
-        let dims = self.model.latent();
-        for latents in self.latents[..count * dims].chunks(batch * dims) {
-            let latents = upload(latents.to_vec(), dims, &self.device);
-            let values = download(self.model.decode(latents, self.phases)?.0.images)?;
+        let latents = &self.latents[..count * self.model.latent()];
+        for values in decode_batches(self.model, latents, batch, self.phases, &self.device) {
+            let values = values?;
             ensure!(
                 values.iter().all(|value| value.is_finite()),
                 "the model draws images that are not finite"

@@ -112,16 +112,9 @@ pub(super) fn builder(mode: u32) -> Builder<'static, 'static> {
 mod tests {
     use std::io::Write;
 
+    use super::super::tests::names;
     use super::super::write_atomically;
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
 
     #[test]
     fn only_abandoned_scratch_is_removed() {

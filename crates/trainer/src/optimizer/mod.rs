@@ -1,9 +1,10 @@
 //! Optimizers on plain tensors, with a state that can be saved whole.
 //!
 //! A [`Rule`] says how one parameter moves, in its own file: [`Adam`](adam::AdamRule),
-//! [`SGD`](sgd::SgdRule). An [`Optimizer`] applies one to a whole model.
+//! [`SGD`](sgd::SgdRule), [`Madam`](madam::MadamRule). An [`Optimizer`] applies one to a whole model.
 
 pub mod adam;
+pub mod madam;
 pub mod sgd;
 
 use std::collections::HashMap;
@@ -12,7 +13,6 @@ use anyhow::{Context, Result, bail};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use hvae_model::Vae;
 use serde::{Deserialize, Serialize};
 
 /// Which rule moves the parameters.
@@ -85,14 +85,14 @@ impl Optimizer {
     ///
     /// When a parameter has no gradient, or the gradient is not finite (with `quiet` whoever
     /// reads its norm finds out): the model is then lost, the last checkpoint is not.
-    pub fn step(
+    pub fn step<M: Module>(
         &mut self,
-        model: Vae,
+        model: M,
         gradients: &GradientsParams,
         learning_rate: f64,
         max_norm: Option<f64>,
         quiet: bool,
-    ) -> Result<(Vae, GradientNorm)> {
+    ) -> Result<(M, GradientNorm)> {
         let square = squared_norm(&model, gradients)?;
         let (norm, clip) = if quiet {
             let clip = max_norm.map(|max| {
@@ -112,12 +112,12 @@ impl Optimizer {
 
     /// The memory as models: each holds, in place of a parameter, one tensor of its memory; and
     /// the number of steps taken.
-    pub fn state(&self, model: &Vae) -> (Vec<Vae>, usize) {
+    pub fn state<M: Module>(&self, model: &M) -> (Vec<M>, usize) {
         let memory = |index: usize| {
-            model.clone().map(&mut Replace(|id, like: Tensor<1>| match self.memory.get(&id) {
+            with_parameters(model.clone(), |id, like| match self.memory.get(&id) {
                 Some(memory) => memory[index].clone(),
                 None => like.zeros_like(),
-            }))
+            })
         };
         ((0..self.rule.memory()).map(memory).collect(), self.steps)
     }
@@ -132,7 +132,7 @@ impl Optimizer {
     /// # Errors
     ///
     /// When it does not hold the memory of every parameter.
-    pub fn restore(&mut self, state: &[Vae], steps: usize) -> Result<()> {
+    pub fn restore<M: Module>(&mut self, state: &[M], steps: usize) -> Result<()> {
         self.memory.clear();
         self.steps = steps;
         if steps == 0 {
@@ -220,7 +220,7 @@ impl<F: Fn(ParamId, Tensor<1>) -> Tensor<1>> ModuleMapper for Replace<F> {
 }
 
 /// The value of every parameter, flat, by its id.
-pub(crate) fn flat_parameters(model: &Vae) -> HashMap<ParamId, Tensor<1>> {
+pub(crate) fn flat_parameters<M: Module>(model: &M) -> HashMap<ParamId, Tensor<1>> {
     struct Collect(HashMap<ParamId, Tensor<1>>);
     impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -233,12 +233,15 @@ pub(crate) fn flat_parameters(model: &Vae) -> HashMap<ParamId, Tensor<1>> {
 }
 
 /// `model` with every parameter replaced by `value(id, old)`, both flat.
-pub(crate) fn with_parameters(model: Vae, value: impl Fn(ParamId, Tensor<1>) -> Tensor<1>) -> Vae {
+pub(crate) fn with_parameters<M: Module>(
+    model: M,
+    value: impl Fn(ParamId, Tensor<1>) -> Tensor<1>,
+) -> M {
     model.map(&mut Replace(value))
 }
 
 /// Squared Euclidean norm over all gradients, `[1]`; an error when a parameter has none.
-fn squared_norm(model: &Vae, gradients: &GradientsParams) -> Result<Tensor<1>> {
+fn squared_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<Tensor<1>> {
     struct Sum<'a> {
         gradients: &'a GradientsParams,
         squares: Vec<Tensor<1>>,

@@ -6,8 +6,8 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::checkpoint::RunDir;
 use crate::metrics::EpochMetrics;
+use crate::run::RunDir;
 
 /// One event a line, each an [`EpochMetrics`].
 pub(super) const METRICS: &str = "metrics.jsonl";

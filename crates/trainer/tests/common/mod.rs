@@ -28,6 +28,7 @@ impl Folder {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
         command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
+        command.env("XDG_CACHE_HOME", self.path("cache"));
         command
     }
 
@@ -83,6 +84,10 @@ pub fn train<'a>(name: &'a str, images: &'a str, epochs: &'a str) -> Vec<&'a str
 
 pub fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+pub fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&read(path)).unwrap()
 }
 
 pub fn newest(run: &Path) -> PathBuf {

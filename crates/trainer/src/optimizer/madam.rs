@@ -1,14 +1,12 @@
 //! Madam: multiplicative weight updates.
 
-use std::collections::HashMap;
-
 use anyhow::{Result, ensure};
-use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-/// Settings of [`Madam`].
+use super::Rule;
+
+/// Settings of [`MadamRule`].
 ///
 /// | setting | default | meaning | range |
 /// |---|---|---|---|
@@ -33,8 +31,8 @@ impl Default for MadamSettings {
     }
 }
 
-/// The Madam optimizer (Bernstein et al. 2020, arXiv 2006.14560, Algorithm 1). For a weight `w` with
-/// gradient `g` and the running mean square `m` of its gradients,
+/// Madam (Bernstein et al. 2020, arXiv 2006.14560, Algorithm 1). For a weight `w` with gradient `g`
+/// and the running mean square `m` of its gradients,
 ///
 /// ```text
 /// m <- decay m + (1 - decay) g^2                                 (from m = 0, not corrected for it)
@@ -42,23 +40,15 @@ impl Default for MadamSettings {
 /// w <- clamp(w, +-scale r),      r = root mean square of the tensor's weights before the first step
 /// ```
 ///
-/// Weights keep their signs, and a weight of 0 stays 0. Where `m` is 0 the weight does not move.
-#[derive(Debug)]
-pub struct Madam {
-    settings: MadamSettings,
-    state: HashMap<ParamId, Moment>,
-}
+/// Weights keep their signs, and a weight of 0 stays 0: what is to be learnt must not begin there.
+/// Where `m` is 0 the weight does not move.
+///
+/// Its memory: the mean squares `m`, and the largest weight `scale r` everywhere.
+#[derive(Debug, Clone, Copy)]
+pub struct MadamRule(MadamSettings);
 
-#[derive(Debug)]
-struct Moment {
-    /// `m`, flat.
-    mean_square: Tensor<1>,
-    /// `scale r`.
-    largest: f32,
-}
-
-impl Madam {
-    /// A fresh optimizer.
+impl MadamRule {
+    /// The rule with these settings.
     ///
     /// # Errors
     ///
@@ -68,78 +58,43 @@ impl Madam {
         ensure!((0.0..1.0).contains(&decay), "Madam: decay {decay} must lie in [0, 1)");
         ensure!(bound.is_finite() && bound > 0.0, "Madam: bound {bound} must be above 0");
         ensure!(scale.is_finite() && scale > 0.0, "Madam: scale {scale} must be above 0");
-        Ok(Self { settings, state: HashMap::new() })
-    }
-
-    /// One step of every parameter that has a gradient.
-    #[must_use]
-    pub fn step<M: Module>(&mut self, model: M, gradients: &GradientsParams, rate: f64) -> M {
-        model.map(&mut Update { madam: self, gradients, rate })
-    }
-
-    /// The state as two models: in place of each parameter its mean squares `m`, and its largest
-    /// weight `scale r` everywhere.
-    pub fn state<M: Module + Clone>(&self, model: &M) -> [M; 2] {
-        let each = |pick: fn(&Moment) -> Tensor<1>| {
-            model.clone().map(&mut Replace(|id, like: Tensor<1>| {
-                self.state.get(&id).map_or_else(|| like.zeros_like(), pick)
-            }))
-        };
-        let largest = |m: &Moment| m.mean_square.zeros_like().add_scalar(m.largest);
-        [each(|m| m.mean_square.clone()), each(largest)]
-    }
-
-    /// Takes up the state that [`Self::state`] gave.
-    pub fn restore<M: Module + Clone>(&mut self, model: &M, state: [M; 2]) {
-        let [squares, largest] = state.map(|of| flat(&of));
-        let ids = flat(model).into_iter().map(|(id, _)| id);
-        let pairs = squares.into_iter().zip(largest);
-        self.state = ids
-            .zip(pairs)
-            .map(|(id, ((_, mean_square), (_, largest)))| {
-                let largest = largest.max().into_scalar();
-                (id, Moment { mean_square, largest })
-            })
-            .collect();
+        Ok(Self(settings))
     }
 }
 
-struct Update<'a> {
-    madam: &'a mut Madam,
-    gradients: &'a GradientsParams,
-    rate: f64,
-}
+impl Rule for MadamRule {
+    fn memory(&self) -> usize {
+        2
+    }
 
-impl ModuleMapper for Update<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = self.gradients.get::<D>(id) else {
-            return Param::from_mapped_value(id, tensor, mapper);
-        };
-        let shape = tensor.dims();
-        let weights = tensor.reshape([-1]);
-        let MadamSettings { decay, bound, scale } = self.madam.settings;
-        let moment = self.madam.state.remove(&id).unwrap_or_else(|| {
-            let square: f32 = weights.clone().square().mean().into_scalar();
-            let largest = square.sqrt() * scale as f32;
-            Moment { mean_square: weights.zeros_like(), largest }
-        });
-        let Moment { mean_square, largest } = moment;
-        let (decay, bound, rate) = (decay as f32, bound as f32, self.rate as f32);
-        let rule = Rule { decay, bound, rate, largest };
-        let (weights, mean_square) = rule.apply(weights, gradient.reshape([-1]), mean_square);
-        self.madam.state.insert(id, Moment { mean_square, largest });
-        Param::from_mapped_value(id, weights.reshape(shape), mapper)
+    fn step(
+        &self,
+        step: usize,
+        rate: f64,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        memory: Vec<Tensor<1>>,
+    ) -> (Tensor<1>, Vec<Tensor<1>>) {
+        let [mean_square, mut largest] = memory.try_into().expect("two, as `memory` says");
+        let MadamSettings { decay, bound, scale } = self.0;
+        if step == 1 {
+            let square: f32 = value.clone().square().mean().into_scalar();
+            largest = largest.zeros_like().add_scalar(square.sqrt() * scale as f32);
+        }
+        let update = Update { decay: decay as f32, bound: bound as f32, rate: rate as f32 };
+        let plain = !value.device().is_autodiff() && value.device() == Device::flex();
+        let form = if plain { Update::fused } else { Update::composed };
+        let (value, mean_square) = form(update, value, gradient, mean_square, largest.clone());
+        (value, vec![mean_square, largest])
     }
 }
 
 /// The update of one tensor.
 #[derive(Debug, Clone, Copy)]
-struct Rule {
+struct Update {
     decay: f32,
     bound: f32,
     rate: f32,
-    largest: f32,
 }
 
 /// Values that one thread works on at a time.
@@ -147,19 +102,25 @@ const CHUNK: usize = 1 << 15;
 /// Up to this exponent the Taylor polynomial of degree 4 is exact to 3e-8.
 const SMALL: f32 = 0.08;
 
-impl Rule {
-    fn apply(self, w: Tensor<1>, g: Tensor<1>, m: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
-        if w.device().is_autodiff() || w.device() != Device::flex() {
-            return self.tensors(w, g, m);
-        }
+impl Update {
+    /// In one pass on all threads; weights and mean squares.
+    fn fused(
+        self,
+        w: Tensor<1>,
+        g: Tensor<1>,
+        m: Tensor<1>,
+        largest: Tensor<1>,
+    ) -> (Tensor<1>, Tensor<1>) {
+        let largest: f32 = largest.slice([0..1]).into_scalar();
         let (mut w, g, mut m) = (host(w), host(g), host(m));
         let small = self.rate * self.bound <= SMALL;
         let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK));
         chunks.for_each(|((w, g), m)| {
             if small {
-                self.sweep(w, g, m, |y| 1.0 + y * (1.0 + y * (0.5 + y * (1.0 / 6.0 + y / 24.0))));
+                let exp = |y| 1.0 + y * (1.0 + y * (0.5 + y * (1.0 / 6.0 + y / 24.0)));
+                self.sweep(w, g, m, largest, exp);
             } else {
-                self.sweep(w, g, m, f32::exp);
+                self.sweep(w, g, m, largest, f32::exp);
             }
         });
         let upload = |values: Vec<f32>| {
@@ -169,23 +130,38 @@ impl Rule {
         (upload(w), upload(m))
     }
 
-    fn sweep(self, w: &mut [f32], g: &[f32], m: &mut [f32], exp: impl Fn(f32) -> f32) {
+    fn sweep(
+        self,
+        w: &mut [f32],
+        g: &[f32],
+        m: &mut [f32],
+        largest: f32,
+        exp: impl Fn(f32) -> f32,
+    ) {
         for ((w, &g), m) in w.iter_mut().zip(g).zip(m) {
             *m = self.decay * *m + (1.0 - self.decay) * g * g;
             // 0 where m is 0; a gradient that is not a number stays one and is noticed.
             let normal = g / m.sqrt().max(f32::MIN_POSITIVE);
             let step = self.rate * normal.clamp(-self.bound, self.bound);
             let exponent = if *w < 0.0 { step } else { -step };
-            *w = (*w * exp(exponent)).clamp(-self.largest, self.largest);
+            *w = (*w * exp(exponent)).clamp(-largest, largest);
         }
     }
 
-    fn tensors(self, w: Tensor<1>, g: Tensor<1>, m: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
+    /// In tensor operations, for any device.
+    fn composed(
+        self,
+        w: Tensor<1>,
+        g: Tensor<1>,
+        m: Tensor<1>,
+        largest: Tensor<1>,
+    ) -> (Tensor<1>, Tensor<1>) {
         let m = m.mul_scalar(self.decay) + g.clone().square().mul_scalar(1.0 - self.decay);
         let normal = g / m.clone().sqrt().clamp_min(f32::MIN_POSITIVE);
         let step = normal.clamp(-self.bound, self.bound).mul_scalar(self.rate);
         let w = w.clone() * (-(w.sign() * step)).exp();
-        (w.clamp(-self.largest, self.largest), m)
+        let w = w.clone().mask_where(w.greater(largest.clone()), largest.clone());
+        (w.clone().mask_where(w.lower(-largest.clone()), -largest), m)
     }
 }
 
@@ -193,33 +169,13 @@ fn host(tensor: Tensor<1>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("parameters are f32")
 }
 
-/// Replaces every parameter by a function of its id and flat value.
-struct Replace<F>(F);
-
-impl<F: Fn(ParamId, Tensor<1>) -> Tensor<1>> ModuleMapper for Replace<F> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        let shape = tensor.dims();
-        Param::from_mapped_value(id, (self.0)(id, tensor.reshape([-1])).reshape(shape), mapper)
-    }
-}
-
-/// All parameters in the order of the model, flat.
-fn flat<M: Module>(model: &M) -> Vec<(ParamId, Tensor<1>)> {
-    struct Collect(Vec<(ParamId, Tensor<1>)>);
-    impl burn::module::ModuleVisitor for Collect {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push((param.id, param.val().reshape([-1])));
-        }
-    }
-    let mut collect = Collect(Vec::new());
-    model.visit(&mut collect);
-    collect.0
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
+    use burn::module::{Module, Param};
+    use burn::optim::GradientsParams;
+
+    use super::super::Optimizer;
     use super::*;
 
     #[derive(Module, Debug)]
@@ -231,14 +187,19 @@ mod tests {
         One { w: Param::from_tensor(Tensor::from_data(values, &Device::flex())) }
     }
 
+    fn madam(decay: f64, bound: f64, scale: f64) -> Optimizer {
+        let rule = MadamRule::new(MadamSettings { decay, bound, scale }).unwrap();
+        Optimizer::new(Box::new(rule), Vec::new())
+    }
+
     fn values(model: &One) -> Vec<f32> {
         model.w.val().into_data().try_into_vec().unwrap()
     }
 
-    fn step(madam: &mut Madam, model: One, gradient: &[f32], rate: f64) -> One {
+    fn step(madam: &mut Optimizer, model: One, gradient: &[f32], rate: f64) -> One {
         let mut gradients = GradientsParams::new();
         gradients.register::<1>(model.w.id, Tensor::from_data(gradient, &Device::flex()));
-        madam.step(model, &gradients, rate)
+        madam.step(model, &gradients, rate, None, false).unwrap().0
     }
 
     fn assert_close(found: &[f32], expected: &[f64]) {
@@ -252,8 +213,7 @@ mod tests {
     /// m2 = 3/4 * g^2/4 + 1/4 * g^2/4 = g^2/4, so g2/sqrt(m2) = +-1.
     #[test]
     fn two_steps_are_those_computed_by_hand() {
-        let mut madam =
-            Madam::new(MadamSettings { decay: 0.75, bound: 1.5, scale: 100.0 }).unwrap();
+        let mut madam = madam(0.75, 1.5, 100.0);
         let start = model(&[1.0, -2.0, 0.5, 0.0]);
         let one = step(&mut madam, start, &[0.1, 0.1, -3.0, 1.0], 0.01);
         // The normalised gradients +-2 are clamped to +-1.5.
@@ -266,28 +226,34 @@ mod tests {
 
     #[test]
     fn weights_are_bounded_by_their_initial_scale_and_large_rates_use_the_exponential() {
-        let mut madam = Madam::new(MadamSettings { decay: 0.75, bound: 10.0, scale: 2.0 }).unwrap();
+        let mut madam = madam(0.75, 10.0, 2.0);
         // Root mean square 5: weights stay within +-10. g/sqrt(m) = 2, so factors are exp(-+1).
         let one = step(&mut madam, model(&[7.0, -1.0]), &[-1.0, -1.0], 0.5);
         assert_close(&values(&one), &[10.0, -1.0 / std::f64::consts::E]);
+        // The bound stays that of the first weights: the next step ends at it again.
+        let two = step(&mut madam, one, &[-1.0, -1.0], 0.5);
+        assert_close(&values(&two)[..1], &[10.0]);
     }
 
     #[test]
     fn a_gradient_of_zero_moves_nothing_and_nan_is_noticed() {
-        let mut madam = Madam::new(MadamSettings::default()).unwrap();
-        let one = step(&mut madam, model(&[1.0, -2.0]), &[0.0, f32::NAN], 0.01);
-        let found = values(&one);
+        let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &Device::flex());
+        let rule = MadamRule::new(MadamSettings::default()).unwrap();
+        let memory = vec![tensor([0.0; 2]); 2];
+        let (w, _) = rule.step(1, 0.01, tensor([1.0, -2.0]), tensor([0.0, f32::NAN]), memory);
+        let found = host(w);
         assert!((found[0] - 1.0).abs() < 1e-7 && found[1].is_nan(), "{found:?}");
     }
 
     #[test]
     fn the_tensor_form_is_the_same_function() {
-        let rule = Rule { decay: 0.9, bound: 3.0, rate: 0.01, largest: 1.2 };
+        let update = Update { decay: 0.9, bound: 3.0, rate: 0.01 };
         let tensor = |values: [f32; 4]| Tensor::<1>::from_data(values, &Device::flex());
-        let arguments = [[1.0, -2.0, 0.3, 0.0], [0.3, -0.1, 0.0, 1.0], [0.1, 0.0, 0.0, 2.0]];
-        let [w, g, m] = arguments.map(tensor);
-        let (fast, fast_m) = rule.apply(w.clone(), g.clone(), m.clone());
-        let (slow, slow_m) = rule.tensors(w, g, m);
+        let arguments =
+            [[1.0, -2.0, 0.3, 0.0], [0.3, -0.1, 0.0, 1.0], [0.1, 0.0, 0.0, 2.0], [1.2; 4]];
+        let [w, g, m, largest] = arguments.map(tensor);
+        let (fast, fast_m) = update.fused(w.clone(), g.clone(), m.clone(), largest.clone());
+        let (slow, slow_m) = update.composed(w, g, m, largest);
         for (a, b) in [(fast, slow), (fast_m, slow_m)] {
             let off: f32 = (a - b).abs().max().into_scalar();
             assert!(off < 1e-6, "{off}");
@@ -296,15 +262,17 @@ mod tests {
 
     #[test]
     fn a_restored_optimizer_goes_on_as_the_original() {
-        let mut madam = Madam::new(MadamSettings::default()).unwrap();
-        let one = step(&mut madam, model(&[1.0, -2.0]), &[0.5, 1.0], 0.01);
-        let state = madam.state(&one);
-        let mut other = Madam::new(MadamSettings::default()).unwrap();
-        other.restore(&one, state);
-        let a = step(&mut madam, one.clone(), &[0.1, -0.3], 0.01);
-        let b = step(&mut other, one, &[0.1, -0.3], 0.01);
+        // Bounded so tightly that the bound is felt.
+        let mut one = madam(0.999, 3.0, 1.0);
+        let after = step(&mut one, model(&[1.0, -2.0]), &[0.5, 1.0], 0.1);
+        let (state, steps) = one.state(&after);
+        let mut other = madam(0.999, 3.0, 1.0);
+        other.restore(&state, steps).unwrap();
+        let a = step(&mut one, after.clone(), &[-0.4, 0.3], 0.1);
+        let b = step(&mut other, after, &[-0.4, 0.3], 0.1);
         let bits = |m: &One| values(m).into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(&a), bits(&b));
+        assert!((values(&a)[1] + 2.5_f32.sqrt()).abs() < 1e-6, "{:?}", values(&a));
     }
 
     #[test]
@@ -316,7 +284,7 @@ mod tests {
             (MadamSettings { bound: 0.0, ..default }, "bound"),
             (MadamSettings { scale: f64::INFINITY, ..default }, "scale"),
         ] {
-            assert!(Madam::new(settings).unwrap_err().to_string().contains(name));
+            assert!(MadamRule::new(settings).unwrap_err().to_string().contains(name));
         }
     }
 }

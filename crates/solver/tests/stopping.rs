@@ -1,0 +1,269 @@
+//! What holds for every method: when it stops, what it hands back, and what a trace shows.
+#![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may stop, and compare exactly")]
+#![recursion_limit = "256"]
+
+mod problems;
+
+use burn::tensor::{Int, Tensor};
+use hvae_solver::{FixedPointMap, Outcome, Solution, State, StoppingRule, Termination};
+use problems::{
+    Affine, Any, METHODS, NetworkCase, bits, column, distance, host, norm, rule, tensor, zeros,
+};
+
+fn steps(solution: &Solution) -> Vec<usize> {
+    solution.outcomes.iter().map(|o| o.steps).collect()
+}
+
+#[test]
+fn a_warm_start_at_the_solution_takes_one_step() {
+    let network = NetworkCase::chain();
+    for method in METHODS {
+        let case = problems::contraction();
+        let cold = case.run(method, &rule(1e-5, 300));
+        let warm = method.run(case.map, cold.state.clone(), &rule(1e-5, 300));
+        assert_eq!(steps(&warm), [1; 5], "{method:?}");
+        assert_eq!(warm.steps, 1);
+
+        let cold = method.run(network.sweep_unsolved(), network.guess(), &rule(1e-5, 300));
+        let warm = method.run(network.sweep_unsolved(), cold.state.clone(), &rule(1e-5, 300));
+        assert_eq!(steps(&warm), [1; 5], "{method:?}");
+        for (a, b) in host(&warm.state).iter().zip(&host(&cold.state)) {
+            assert!(distance(a, b) <= 1e-5 * norm(b));
+        }
+    }
+}
+
+#[test]
+fn an_exact_fixed_point_converges_at_tolerance_zero() {
+    for method in METHODS {
+        let mut guess = zeros(2, &[1]);
+        guess.replace(0, column(&[2.0, 1.0]));
+        let map = Affine::new(&[0.5, 0.9], &[1.0, 1.0]);
+        let solution = method.run(map, guess, &rule(0.0, 5));
+        assert_eq!(solution.outcomes[0].termination, Termination::Converged, "{method:?}");
+        assert_eq!((solution.outcomes[0].steps, solution.outcomes[0].residual), (1, 0.0));
+    }
+}
+
+#[test]
+fn a_fixed_point_at_zero_has_residual_zero() {
+    let map = Affine::new(&[0.5, 0.0], &[0.0, 0.0]);
+    let solution = Any::Picard.run(map, zeros(2, &[3]), &rule(1e-5, 5));
+    assert!(solution.outcomes.iter().all(|o| o.steps == 1 && o.residual == 0.0));
+}
+
+#[test]
+fn tolerance_zero_runs_to_the_limit() {
+    for method in [Any::Picard, Any::Damped(0.4), Any::Anderson(2)] {
+        let case = problems::slow();
+        let solution = case.run(method, &rule(0.0, 9));
+        assert_eq!(solution.count(Termination::StepLimit), 3, "{method:?}");
+        assert_eq!((steps(&solution), solution.steps), (vec![9; 3], 9));
+    }
+}
+
+/// The smallest entry of column `sample` of a trace, and its step.
+fn smallest(solution: &Solution, sample: usize) -> (usize, f64) {
+    let column = solution.trace.iter().map(|(step, residuals)| (*step, residuals[sample]));
+    column.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
+}
+
+#[test]
+fn the_step_limit_hands_back_the_best_image_and_its_residual() {
+    // Under Picard the residuals of stretched turns go up and down; damped by 0.1 as well.
+    let case = problems::oscillation();
+    let mut earlier = 0;
+    for method in [Any::Picard, Any::Damped(0.05)] {
+        let full = case.run(method, &rule(1e-5, 25).with_trace());
+        for i in 0..4 {
+            if full.outcomes[i].termination != Termination::StepLimit {
+                continue;
+            }
+            let (step, residual) = smallest(&full, i);
+            assert_eq!(full.outcomes[i].residual, residual, "{method:?}, sample {i}");
+            assert_eq!(full.outcomes[i].steps, 25);
+            // Its image is the last and best of a run that ends there.
+            let short = case.run(method, &rule(1e-5, step));
+            assert_eq!(bits(&short.state)[i], bits(&full.state)[i], "{method:?}, sample {i}");
+            earlier += usize::from(step < 25);
+        }
+    }
+    assert!(earlier >= 2, "some best images are not the last");
+}
+
+/// `s = s^2 / (1 + s)`: from large `s`, relative residuals grow while differences shrink.
+#[derive(Clone)]
+struct Vanishing;
+
+impl FixedPointMap for Vanishing {
+    fn apply(&self, state: &State) -> State {
+        state.map(|s| s.clone().square() / s.add_scalar(1.0))
+    }
+
+    fn select(&self, _rows: &Tensor<1, Int>) -> Self {
+        Self
+    }
+}
+
+#[test]
+fn a_converged_sample_hands_back_the_image_that_met_the_tolerance() {
+    let mut guess = zeros(2, &[1]);
+    guess.replace(0, column(&[5.0, 3.0]));
+    let rule = rule(0.0, 50).with_atol(1e-3).unwrap();
+    for method in [Any::Picard, Any::Damped(0.1)] {
+        let solution = method.run(Vanishing, guess.clone(), &rule);
+        assert!(solution.all_converged());
+        for (state, outcome) in host(&solution.state).iter().zip(&solution.outcomes) {
+            assert!(state[0] < 1e-3, "{method:?}: {}", state[0]);
+            assert!(outcome.residual > 1.0);
+        }
+    }
+}
+
+#[test]
+fn the_absolute_tolerance_ends_what_goes_to_zero() {
+    // s = s / 2: the relative residual is 1 for ever.
+    let map = Affine::new(&[0.5, 0.5], &[0.0, 0.0]);
+    let mut guess = zeros(2, &[1]);
+    guess.replace(0, column(&[1.0, 8.0]));
+    let relative = Any::Picard.run(map.clone(), guess.clone(), &rule(0.1, 30));
+    assert_eq!(relative.count(Termination::StepLimit), 2);
+    let absolute = Any::Picard.run(map, guess, &rule(0.0, 30).with_atol(1.0 / 1024.0).unwrap());
+    // |f - s| is 2^-step and 8 2^-step.
+    assert_eq!(steps(&absolute), [10, 13]);
+    assert!(absolute.outcomes.iter().all(|o| o.residual == 1.0));
+}
+
+#[test]
+fn checking_rarely_rounds_the_steps_up() {
+    let case = problems::contraction();
+    // Residuals of these fall from step to step, so a sample converged stays converged.
+    for method in [Any::Picard, Any::Damped(0.4), Any::Euler(0.5)] {
+        let always = steps(&case.run(method, &rule(1e-5, 200)));
+        for check_every in [2, 3, 7, 50] {
+            let rule = rule(1e-5, 200).with_check_every(check_every).unwrap();
+            let expected: Vec<_> = always.iter().map(|s| s.next_multiple_of(check_every)).collect();
+            assert_eq!(steps(&case.run(method, &rule)), expected, "{method:?} {check_every}");
+        }
+    }
+    // Those of Anderson need not, but the iterates are the same whenever they are looked at.
+    let often = case.run(Any::Anderson(3), &rule(0.0, 12));
+    let once = case.run(Any::Anderson(3), &rule(0.0, 12).with_check_every(12).unwrap());
+    for i in 0..5 {
+        if smallest(&case.run(Any::Anderson(3), &rule(0.0, 12).with_trace()), i).0 == 12 {
+            assert_eq!(bits(&often.state)[i], bits(&once.state)[i]);
+        }
+    }
+}
+
+#[test]
+fn the_step_limit_is_always_a_check() {
+    let rule = rule(0.0, 10).with_check_every(7).unwrap().with_trace();
+    let solution = problems::slow().run(Any::Picard, &rule);
+    assert_eq!(solution.trace.iter().map(|t| t.0).collect::<Vec<_>>(), [7, 10]);
+    assert_eq!(steps(&solution), [10; 3]);
+    assert_eq!(rule.max_steps(), 10);
+    assert_eq!(rule.rtol(), 0.0);
+}
+
+#[test]
+fn the_trace_has_one_entry_per_check() {
+    let case = problems::contraction();
+    for method in METHODS {
+        for check_every in [1, 3] {
+            let rule = rule(1e-5, 500).with_check_every(check_every).unwrap();
+            assert!(case.run(method, &rule).trace.is_empty(), "only on request");
+            let solution = case.run(method, &rule.with_trace());
+            let checks: Vec<_> = solution.trace.iter().map(|t| t.0).collect();
+            let expected: Vec<_> =
+                (1..=solution.steps / check_every).map(|i| i * check_every).collect();
+            assert_eq!(checks, expected);
+            for (i, outcome) in solution.outcomes.iter().enumerate() {
+                for (step, residuals) in &solution.trace {
+                    assert_eq!(residuals.len(), 5);
+                    // From its end on, a sample keeps its last residual.
+                    assert_eq!(*step >= outcome.steps, residuals[i] <= 1e-5);
+                    assert!(*step < outcome.steps || residuals[i] == outcome.residual);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_trace_shows_the_residual_at_the_limit_not_the_best() {
+    let case = problems::oscillation();
+    let long = case.run(Any::Picard, &rule(1e-5, 26).with_trace());
+    for limit in 20..26 {
+        let short = case.run(Any::Picard, &rule(1e-5, limit).with_trace());
+        assert_eq!(short.trace[..], long.trace[..limit]);
+    }
+}
+
+#[test]
+fn residuals_are_those_of_the_undamped_map() {
+    let radii = [0.3, 0.9];
+    let spectra: Vec<_> = radii.iter().map(|&r| problems::spread(-r, r, 5)).collect();
+    let problem = problems::LinearProblem::symmetric(&spectra, 21);
+    let case = problem.case("residuals");
+    let rule = rule(0.0, 8).with_trace();
+    let first = |method: Any| case.run(method, &rule).trace[0].clone();
+    for damping in [0.0, 0.3, 0.99] {
+        assert_eq!(first(Any::Damped(damping)), first(Any::Picard), "damping {damping}");
+        let trace = case.run(Any::Damped(damping), &rule).trace;
+        let mut states = vec![vec![0.0; 5]; 2];
+        for (step, residuals) in trace {
+            for (i, s) in states.iter_mut().enumerate() {
+                let product = problems::multiply(&problem.matrices[i], s);
+                let shift = &problem.shifts[i];
+                let f: Vec<f64> = product.iter().zip(shift).map(|(a, b)| a + b).collect();
+                let expected = distance(&f, s) / norm(&f);
+                // 1e-5: differences of f32 numbers about 0.01 of their size.
+                let error = (residuals[i] - expected).abs();
+                assert!(error < 1e-5, "damping {damping}, step {step}: {error:e}");
+                s.iter_mut().zip(f).for_each(|(s, f)| *s = damping * *s + (1.0 - damping) * f);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_of_two_scales_everything_exactly() {
+    let shift = 3.0;
+    for method in METHODS {
+        let run = |scale: f64| {
+            let map = Affine::new(&[0.5, -0.8, 0.97], &[shift * scale, scale, -scale]);
+            let mut guess = zeros(3, &[2]);
+            guess.replace(0, tensor(&vec![vec![scale, -0.25 * scale]; 3]));
+            method.run(map, guess, &rule(1e-4, 100))
+        };
+        let plain = run(1.0);
+        for exponent in [-20, 20] {
+            let scale = 2.0_f64.powi(exponent);
+            let scaled = run(scale);
+            assert_eq!(scaled.outcomes, plain.outcomes, "{method:?} 2^{exponent}");
+            for (a, b) in host(&scaled.state).concat().iter().zip(host(&plain.state).concat()) {
+                assert_eq!(*a, b * scale, "{method:?} 2^{exponent}");
+            }
+        }
+    }
+}
+
+#[test]
+fn outcomes_are_summed_up_over_the_batch() {
+    let outcome = |termination, steps, residual| Outcome { termination, steps, residual };
+    let solution = Solution {
+        state: zeros(3, &[1]),
+        outcomes: vec![
+            outcome(Termination::Converged, 4, 0.1),
+            outcome(Termination::StepLimit, 9, 0.5),
+            outcome(Termination::Converged, 5, 0.2),
+        ],
+        steps: 9,
+        trace: Vec::new(),
+    };
+    assert_eq!(solution.max_residual(), 0.5);
+    assert_eq!(solution.mean_steps(), 6.0);
+    assert_eq!(solution.count(Termination::Converged), 2);
+    assert!(!solution.all_converged());
+}
