@@ -1,11 +1,14 @@
 //! Symmetric networks: layers, couplings, energy and its gradients.
 
+use std::ops::RangeInclusive;
+
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::drive::is_plain_cpu;
+use crate::error::require_shape;
 use crate::{Activation, ModelError};
 
 /// What a layer is: its size, nonlinearity and gain.
@@ -92,8 +95,8 @@ impl HopfieldNetwork {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] for an empty layer, a gain that is not positive and finite, or a
-    /// coupling that names a layer which does not exist or is given twice.
+    /// [`ModelError::Network`] without layers, for an empty layer, a gain outside 1e-15 to 1e15, or
+    /// a coupling that names a layer which does not exist or is given twice.
     pub fn new(
         layers: Vec<LayerSpec>,
         couplings: &[(usize, usize)],
@@ -132,13 +135,21 @@ impl HopfieldNetwork {
         Ok(Self { layers, couplings })
     }
 
-    /// The layer called `name`.
-    pub fn layer(&self, name: &str) -> Option<usize> {
-        self.layers.iter().position(|l| l.spec.name == name)
-    }
-
     /// `E(s)` of every sample, `[batch]`, for the states of all layers, each `[batch, n_k]`.
-    pub fn energy(&self, states: &[Tensor<2>]) -> Tensor<1> {
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] for another number of states than of layers, [`ModelError::Shape`]
+    /// for a state that does not fit its layer.
+    pub fn energy(&self, states: &[Tensor<2>]) -> Result<Tensor<1>, ModelError> {
+        if states.len() != self.layers.len() {
+            let text = format!("{} states for {} layers", states.len(), self.layers.len());
+            return Err(ModelError::Network(text));
+        }
+        for (layer, state) in self.layers.iter().zip(states) {
+            let expected = [states[0].dims()[0], layer.spec.size];
+            require_shape(format!("the state of layer {}", layer.spec.name), state, expected)?;
+        }
         let own = self.layers.iter().zip(states).map(|(layer, s)| {
             let own = layer.spec.activation.conjugate(s.clone()).div_scalar(layer.spec.gain);
             match &layer.bias {
@@ -153,7 +164,7 @@ impl HopfieldNetwork {
             (s.matmul(c.weight.val()) * t).sum_dim(1).mul_scalar(share)
         });
         let total = own.chain(bonds).reduce(|a, b| a + b).expect("a network has layers");
-        total.squeeze_dim(1)
+        Ok(total.squeeze_dim(1))
     }
 
     /// `sum_l W_kl s_l` over the layers `l` for which `states` has a tensor, `[batch, n_k]`;
@@ -238,13 +249,15 @@ impl HopfieldNetwork {
     }
 
     /// Scales down every coupling between layers that have no bounds of their own, and every
-    /// coupling within a layer, so that its strength is at most `limit`:
+    /// coupling within a layer, whose strength is found to be above `limit`, to that:
     ///
     /// ```text
     /// strength of W_kl: sqrt(c_k c_l) |W_kl|       strength of R_k: c_k max g_k' |R_k|
     /// ```
     ///
-    /// with spectral norms, by power iteration from a fixed start. With `n` layers of which each
+    /// with spectral norms, by power iteration from a fixed start. What a few steps of it find is a
+    /// lower bound, short by some percent where the largest singular values lie close together: by so
+    /// much the limit may be exceeded. With `n` layers of which each
     /// is coupled to all, `limit < 1/n` makes the energy convex among them; larger ones leave it
     /// to the residual to tell. A coupling with a layer of bounded range cannot take
     /// the energy to minus infinity and is left alone: updating the two in turn descends. So is one
@@ -329,14 +342,21 @@ fn numbers(count: usize, device: &Device) -> Tensor<1> {
     Tensor::<1>::ones([count], device).cumsum(0)
 }
 
+/// Range of what multiplies signals: squares and initial weights are then normal numbers in f32.
+pub(crate) const FACTORS: RangeInclusive<f64> = 1e-15..=1e15;
+
 fn check(layers: &[LayerSpec], couplings: &[(usize, usize)]) -> Result<(), ModelError> {
+    if layers.is_empty() {
+        return Err(ModelError::Network("it has no layers".to_owned()));
+    }
     for layer in layers {
         let LayerSpec { name, size, gain, .. } = layer;
         if *size == 0 {
             return Err(ModelError::Network(format!("layer {name} has no units")));
         }
-        if !(gain.is_finite() && *gain > 0.0) {
-            return Err(ModelError::Network(format!("layer {name}: gain {gain} must be positive")));
+        if !FACTORS.contains(gain) {
+            let text = format!("layer {name}: gain {gain:e} must lie between 1e-15 and 1e15");
+            return Err(ModelError::Network(text));
         }
     }
     for (i, &(k, l)) in couplings.iter().enumerate() {

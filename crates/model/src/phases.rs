@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use hvae_solver::{Outcome, StoppingRule};
 
-use crate::eqprop::{Nudge, Strength};
+use crate::eqprop::Nudge;
 use crate::error::require;
 use crate::quiet::Agreement;
 use crate::relax::{Equilibrium, Relaxation};
+use crate::strength::Strength;
 use crate::{EpConfig, ModelError};
 
 /// When and how a phase is run, checked.
@@ -92,8 +93,8 @@ pub struct PhaseOutcomes {
     pub encoder_free: Vec<Outcome>,
     /// Decoder, latent clamped.
     pub decoder_free: Vec<Outcome>,
-    /// Decoder with the reconstruction cost; with centred nudging both signs.
+    /// Decoder with the reconstruction cost, each sample in both states that are contrasted.
     pub decoder_nudged: Vec<Outcome>,
-    /// Encoder with the cost handed down; with centred nudging both signs.
+    /// Encoder with the cost handed down, likewise.
     pub encoder_nudged: Vec<Outcome>,
 }

@@ -5,11 +5,13 @@ use std::fmt::Debug;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
-use crate::eqprop::{self, EpGradient, Force, Nudge, Pull, Readout, Strength};
+use crate::contrast::Kept;
+use crate::eqprop::{self, Cost, EpGradient, Force};
 use crate::relax::{Equilibrium, Relaxation};
-use crate::{HopfieldNetwork, ModelError, Phases, Vae};
+use crate::strength::{self, Beta, Push, Strength};
+use crate::{ModelError, Phases, Vae};
 
-/// The losses of a step, means over its batch, in this order: the sum over pixels of `(x^ - x)^2`
+/// The losses of a step, means over [the samples that count](crate::TrainingStep::counted), in this order: the sum over pixels of `(x^ - x)^2`
 /// and `ln p(x|z)` in nats, both at the sampled latent, and `KL(q(z|x) || p(z))` in nats.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
@@ -34,44 +36,33 @@ pub trait Agreement: Debug + Send + Sync {
 }
 
 impl Phases {
-    /// [`gradient`](crate::gradient) with the nudge of these phases.
+    /// The gradient of `cost` with the nudge of these phases, its strength agreed on if there is an
+    /// [`Agreement`].
     pub(crate) fn gradient(
         &self,
-        network: &HopfieldNetwork,
         relaxation: &Relaxation<'_>,
         free: &Equilibrium,
-        forces: &[Force],
+        cost: Cost<'_>,
     ) -> Result<EpGradient, ModelError> {
-        let nudge = self.nudge_for(network, forces)?;
-        eqprop::gradient(network, relaxation, free, forces, &nudge)
+        let network = relaxation.network();
+        let beta = |forces: &[Force], samples| {
+            self.beta(|| strength::push(strength::gained(network, forces), samples))
+        };
+        eqprop::estimate(relaxation, free, cost, &self.nudge, beta)
     }
 
-    /// [`readout_gradient`](crate::readout_gradient) with the nudge of these phases.
-    pub(crate) fn readout_gradient(
-        &self,
-        network: &HopfieldNetwork,
-        relaxation: &Relaxation<'_>,
-        free: &Equilibrium,
-        readout: &Readout,
-    ) -> Result<EpGradient, ModelError> {
-        let pull = Pull::new(network, readout);
-        let result = self.gradient(network, relaxation, free, &pull.forces(relaxation))?;
-        Ok(pull.complete(result, relaxation, free))
-    }
-
-    /// The nudge for these forces on `network`, its strength agreed on if there is an
-    /// [`Agreement`].
-    fn nudge_for(&self, network: &HopfieldNetwork, forces: &[Force]) -> Result<Nudge, ModelError> {
+    fn beta(&self, push: impl FnOnce() -> Option<Push>) -> Result<Beta, ModelError> {
         let (Some(agreement), Strength::Size(size) | Strength::SizeOnDevice(size)) =
             (&self.agreement, self.nudge.strength)
         else {
-            return Ok(self.nudge);
+            return strength::beta(self.nudge.strength, push);
         };
-        let Some((square, units)) = eqprop::push(network, forces) else { return Ok(self.nudge) };
+        let Some(Push { square, units }) = push() else {
+            return strength::beta(self.nudge.strength, || None);
+        };
         let square = f64::from(hvae_solver::read(square)[0]);
         let [square, units] = agreement.sum([square, units as f64])?;
-        let beta = eqprop::beta_of_size(size, square / units)?;
-        Ok(Nudge { strength: Strength::Beta(beta), ..self.nudge })
+        strength::beta_of_size(size, square / units.max(1.0)).map(Beta::Host)
     }
 }
 
@@ -124,15 +115,17 @@ impl Vae {
         Ok(values.into_iter().map(f64::from).collect())
     }
 
-    /// The means over the batch of reconstruction error, log-likelihood and divergence, given for
-    /// every sample: read, and checked, unless the device is to be left alone. That is the one read
-    /// of a step besides convergence checks and nudging strengths.
+    /// The means over the samples that are `kept` of reconstruction error, log-likelihood and
+    /// divergence, given for every sample: read, and checked, unless the device is to be left alone.
+    /// Besides this a training step reads the device at convergence checks and, for sizes of nudges,
+    /// once a network.
     pub(crate) fn losses(
         &self,
         samples: [Tensor<1>; 3],
+        kept: &Kept,
         phases: &Phases,
     ) -> Result<StepLosses, ModelError> {
-        let means = samples.map(Tensor::mean).to_vec();
+        let means = samples.map(|values| kept.mean(values)).to_vec();
         if phases.quiet {
             return Ok(StepLosses::OnDevice(Tensor::cat(means, 0)));
         }

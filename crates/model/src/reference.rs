@@ -17,7 +17,7 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`].
+    /// As [`Self::training_step`], but not for numbers that are not finite.
     pub fn unrolled_gradient(
         &self,
         images: Tensor<2>,
@@ -25,6 +25,7 @@ impl Vae {
         kl_weight: f64,
         sweeps: usize,
     ) -> Result<GradientsParams, ModelError> {
+        self.require_noise(&images, &noise)?;
         let traced = self.clone().map(&mut Trace);
         let (images, noise) = (images.autodiff(), noise.autodiff());
 
@@ -33,7 +34,7 @@ impl Vae {
         let decoder = traced.decoder_phase(posterior.sample(noise))?;
         let decoded = traced.decoded(&unroll(&decoder, sweeps).states);
         let cost = posterior.divergence().mul_scalar(kl_weight)
-            - traced.config.log_likelihood(&decoded, &images);
+            - traced.config.log_likelihood(&decoded, &images)?;
         let gradients = cost.mean().backward();
         let mut gradients = GradientsParams::from_grads(gradients, &traced);
         for (_, network) in self.networks() {

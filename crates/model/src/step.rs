@@ -3,10 +3,12 @@
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::eqprop::{Beta, EpGradient, Force, Readout};
+use crate::contrast::{Kept, counts};
+use crate::eqprop::{Cost, EpGradient, Force, Readout};
 use crate::likelihood::squared_error;
 use crate::phases::{PhaseOutcomes, Phases};
 use crate::quiet::StepLosses;
+use crate::strength::Beta;
 use crate::{HopfieldNetwork, Kind, Likelihood, ModelError, Vae};
 
 /// The gradients of one step and what was seen on the way.
@@ -14,8 +16,14 @@ use crate::{HopfieldNetwork, Kind, Likelihood, ModelError, Vae};
 pub struct TrainingStep {
     /// The gradient of the batch's mean cost, under the parameters' ids.
     pub gradients: GradientsParams,
-    /// Reconstruction error, log-likelihood and divergence; means over the batch.
+    /// Reconstruction error, log-likelihood and divergence; means over the samples that count.
     pub losses: StepLosses,
+    /// How many samples count in the losses: all, or under
+    /// [`Unconverged::Drop`](crate::Unconverged::Drop) those whose free phases converged. Where none
+    /// did, all.
+    pub counted: usize,
+    /// How many samples were dropped from the gradient of a network.
+    pub dropped: usize,
     /// Nudging strengths used in encoding and decoding; `None` without nudging.
     pub betas: Option<[Beta; 2]>,
     /// How the phases ended.
@@ -33,8 +41,9 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`], and [`ModelError::NotFinite`] when pixels, weights or states
-    /// have produced a reconstruction or divergence that is not a number.
+    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` has another shape,
+    /// [`ModelError::NotFinite`] when pixels, weights or states of a sample that is not dropped have
+    /// produced a force, a reconstruction or a divergence that is not a number, and [`ModelError::Worker`] when another worker of the step has failed.
     pub fn training_step(
         &self,
         images: Tensor<2>,
@@ -42,6 +51,7 @@ impl Vae {
         kl_weight: f64,
         phases: &Phases,
     ) -> Result<TrainingStep, ModelError> {
+        self.require_noise(&images, &noise)?;
         if self.kind() == Kind::FVae {
             return self.backpropagation_step(images, noise, kl_weight, phases);
         }
@@ -50,21 +60,21 @@ impl Vae {
         let posterior = self.posterior(&encoder_free);
 
         let decoding = self.decoding();
-        let (network, layer) = (decoding.network, decoding.output);
+        let layer = decoding.output;
         let decoder_phase = self.decoder_phase(posterior.sample(noise.clone()))?;
         let decoder_free = phases.free(&decoder_phase)?;
         let decoded = self.decoded(&decoder_free.states);
-        let log_likelihood = self.config.log_likelihood(&decoded, &images);
+        let log_likelihood = self.config.log_likelihood(&decoded, &images)?;
         let error = decoded.images - images;
         let decoder = match self.config.likelihood {
             Likelihood::Gaussian => {
                 let force = error.clone().mul_scalar(self.config.precision);
                 let force = Force { layer, force };
-                phases.gradient(network, &decoder_phase, &decoder_free, &[force])?
+                phases.gradient(&decoder_phase, &decoder_free, Cost::Forces(&[force]))?
             }
             Likelihood::Bernoulli => {
                 let readout = Readout { layer, error: error.clone() };
-                phases.readout_gradient(network, &decoder_phase, &decoder_free, &readout)?
+                phases.gradient(&decoder_phase, &decoder_free, Cost::Readout(&readout))?
             }
         };
 
@@ -75,11 +85,22 @@ impl Vae {
         if self.config.sigma.is_none() {
             forces.push(Force { layer: layer + 1, force: log_variance });
         }
-        let encoder = phases.gradient(&self.encoder, &encoder_phase, &encoder_free, &forces)?;
+        let encoder = phases.gradient(&encoder_phase, &encoder_free, Cost::Forces(&forces))?;
 
+        let unconverged = phases.nudge.unconverged;
+        let free = [&encoder_free.outcomes[..], &decoder_free.outcomes];
+        let all = [free[0], free[1], &decoder.outcomes, &encoder.outcomes];
+        let dropped = counts(unconverged, &all).into_iter().filter(|counts| !counts).count();
+        let mut counted = counts(unconverged, &free);
+        if !counted.contains(&true) {
+            counted.fill(true);
+        }
+        let kept = Kept::new(&counted, &error.device());
         let losses = [squared_error(error), log_likelihood, posterior.divergence()];
         Ok(TrainingStep {
-            losses: self.losses(losses, phases)?,
+            losses: self.losses(losses, &kept, phases)?,
+            counted: kept.count(),
+            dropped,
             betas: Some([encoder.beta.clone(), decoder.beta.clone()]),
             outcomes: PhaseOutcomes {
                 encoder_free: encoder_free.outcomes,

@@ -307,7 +307,12 @@ impl Trainer {
                 None => images,
             };
             let done = self.model.training_step(images, noise, kl_weight, &self.phases)?;
-            Together { gradients: done.gradients, losses: done.losses, outcomes: done.outcomes }
+            Together {
+                gradients: done.gradients,
+                losses: done.losses,
+                samples: [done.counted, done.dropped],
+                outcomes: done.outcomes,
+            }
         };
         let rate = schedule::learning_rate(training, step, self.steps_per_epoch());
         let (model, clip, quiet) = (self.model.clone(), training.clip_norm, self.quiet);
@@ -317,8 +322,8 @@ impl Trainer {
             let decay = schedule::ema_decay(decay, step);
             self.average = Some(average::advance(average, &self.model, decay));
         }
-        let Together { losses, outcomes, .. } = result;
-        self.waiting.push(Taken { images, losses, norm, outcomes });
+        let Together { losses, samples, outcomes, .. } = result;
+        self.waiting.push(Taken { images, samples, losses, norm, outcomes });
         if self.waiting.is_due() {
             self.waiting.settle(&self.model, &mut self.state.sums)?;
         }
@@ -372,6 +377,7 @@ impl Trainer {
             train: sums.losses(),
             test,
             phases: sums.phases(),
+            dropped: sums.dropped,
             loop_gains,
             gradient_check,
             gradient_norm: sums.gradient_norm(),

@@ -14,6 +14,8 @@ const MOST: usize = 16;
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) images: usize,
+    /// How many of them count in the losses, and how many were dropped from a gradient.
+    pub(super) samples: [usize; 2],
     pub(super) losses: StepLosses,
     pub(super) norm: GradientNorm,
     pub(super) outcomes: PhaseOutcomes,
@@ -58,7 +60,8 @@ impl Waiting {
         let losses = model.read_losses(&losses)?;
         let norms = norms(&steps)?;
         for ((step, losses), norm) in steps.iter().zip(losses).zip(norms) {
-            sums.add(step.images, norm, losses, &step.outcomes);
+            let [counted, dropped] = step.samples;
+            sums.add([step.images, counted, dropped], norm, losses, &step.outcomes);
             self.norm = norm;
         }
         Ok(())

@@ -50,6 +50,8 @@ pub struct Together {
     pub gradients: GradientsParams,
     /// Losses of the whole batch.
     pub losses: StepLosses,
+    /// How many samples count in the losses, and how many were dropped from a gradient.
+    pub samples: [usize; 2],
     /// How each sample's phases ended, in the order of the batch.
     pub outcomes: PhaseOutcomes,
 }
@@ -129,19 +131,24 @@ impl Workers {
     fn add_up(&self, model: &Vae, done: Vec<(usize, GradientsParams, Report)>) -> Result<Together> {
         let mut accumulator = GradientsAccumulator::new();
         let mut losses = [0.0; 3];
+        let mut samples = [0; 2];
         let mut outcomes = PhaseOutcomes::default();
         for (_, gradients, report) in done {
             accumulator.accumulate(model, gradients.to_device(&self.devices[0], model));
             let known = model.read_losses(&[&report.losses])?;
             for (sum, loss) in losses.iter_mut().zip(known[0]) {
-                *sum += report.share * loss;
+                *sum += report.samples[0] as f64 * loss;
+            }
+            for (sum, count) in samples.iter_mut().zip(report.samples) {
+                *sum += count;
             }
             outcomes.encoder_free.extend(report.outcomes.encoder_free);
             outcomes.decoder_free.extend(report.outcomes.decoder_free);
             outcomes.decoder_nudged.extend(report.outcomes.decoder_nudged);
             outcomes.encoder_nudged.extend(report.outcomes.encoder_nudged);
         }
-        Ok(Together { gradients: accumulator.grads(), losses: StepLosses::Known(losses), outcomes })
+        let losses = StepLosses::Known(losses.map(|sum| sum / samples[0].max(1) as f64));
+        Ok(Together { gradients: accumulator.grads(), losses, samples, outcomes })
     }
 }
 
@@ -173,8 +180,8 @@ struct Done {
 
 #[derive(Debug)]
 struct Report {
-    share: f64,
     losses: StepLosses,
+    samples: [usize; 2],
     outcomes: PhaseOutcomes,
 }
 
@@ -191,8 +198,8 @@ impl TrainStep for Replica {
             Ok(step) => {
                 std::mem::forget(leave);
                 let grads = scaled(&self.model, &step.gradients, part.share);
-                let report =
-                    Report { share: part.share, losses: step.losses, outcomes: step.outcomes };
+                let samples = [step.counted, step.dropped];
+                let report = Report { losses: step.losses, samples, outcomes: step.outcomes };
                 (grads, Ok(report))
             }
             Err(error) => (GradientsParams::new(), Err(error)),
