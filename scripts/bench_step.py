@@ -10,6 +10,14 @@ mean sweeps of its four phases. PyTorch then runs the same step, at the same siz
 sweeps (rounded up: a batch cannot run half a sweep), the phases at +beta and -beta as one batch,
 and Adam. Both alternate, so that a change of the machine's speed hits both. Printed last: the
 ratio, and a step of a feed-forward VAE of the same sizes by backpropagation.
+
+On a GPU (scripts/bench_gpu.sh builds what it takes and calls this):
+
+    python3 scripts/bench_step.py --devices wgpu,cuda --torch-device cuda --batches 128,1024,8192 --compiled
+
+prints, for each batch and device, images per second beside PyTorch's, eager and compiled, on the
+same card; the share of the card's matrix-product rate, which PyTorch measures, that the products
+of the step come to; and how far the losses of the run are from those of the same run on the CPU.
 """
 
 import argparse
@@ -27,71 +35,75 @@ PIXELS, HIDDEN, LATENT, BATCH = 784, 512, 16, 128
 GAIN_Z, GAIN_X, PRECISION, NUDGE = 30.0, 30.0, 10.0, 0.02
 
 
-def hvae_epoch(binary, images, threads):
-    """Images per second and sweeps per phase of one epoch."""
+def hvae_epoch(binary, images, threads, device="cpu", batch=BATCH, epochs=1, kind="h-vae", more=()):
+    """The metrics of the last of `epochs` epochs; the first times a GPU's kernels as well."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [binary, "train", "--quiet", "--dataset", "synthetic", "--train-images", str(images),
-             "--test-images", "100", "--epochs", "1", "--runs", folder, "--name", "bench",
-             "--threads", str(threads)],
+             "--test-images", "100", "--epochs", str(epochs), "--runs", folder, "--name", "bench",
+             "--threads", str(threads), "--device", device, "--batch-size", str(batch),
+             "--model", kind, *more],
             check=True, stdout=subprocess.DEVNULL)
         with open(os.path.join(folder, "bench", "metrics.jsonl")) as file:
-            metrics = json.loads(file.readline())
-    return metrics["images_per_second"], {k: v["sweeps"] for k, v in metrics["phases"].items()}
+            return json.loads(file.readlines()[-1])
+
+
+def sweeps_of(metrics):
+    """Mean sweeps per phase; none for a model without phases."""
+    phases = metrics["phases"]
+    return {k: v["sweeps"] for k, v in phases.items() if v}
 
 
 class HopfieldVae:
     """The H-VAE by equilibrium propagation; no autograd."""
 
-    def __init__(self, sweeps):
+    def __init__(self, sweeps, device="cpu", compiled=False):
         def uniform(rows, columns, square, gain):
             bound = math.sqrt(square / rows) / gain
             return torch.empty(rows, columns).uniform_(-bound, bound)
 
-        self.parameters = {
+        parameters = {
             "e_w": uniform(PIXELS, HIDDEN, 6, 1), "e_b": torch.zeros(HIDDEN),
             "e_mean": uniform(HIDDEN, LATENT, 1, GAIN_Z), "e_mean_b": torch.zeros(LATENT),
             "e_var": uniform(HIDDEN, LATENT, 1, GAIN_Z), "e_var_b": torch.full((LATENT,), -2 / GAIN_Z),
             "d_z": uniform(LATENT, HIDDEN, 6, 1), "d_b": torch.zeros(HIDDEN),
             "d_x": uniform(HIDDEN, PIXELS, 1, GAIN_X), "d_x_b": torch.zeros(PIXELS),
         }
-        for p in self.parameters.values():
-            p.requires_grad_(False)
+        self.parameters = {k: p.to(device) for k, p in parameters.items()}
         self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=1e-3)
         self.sweeps = {k: max(1, math.ceil(v)) for k, v in sweeps.items()}
+        self.gradients = torch.compile(self.gradients) if compiled else self.gradients
 
-    def encoder(self, drive, mean, var, mean_drive, var_drive, sweeps):
-        p = self.parameters
+    def encoder(self, p, drive, mean, var, mean_drive, var_drive, sweeps):
         for _ in range(sweeps):
             h = torch.relu(drive + mean @ p["e_mean"].T + var @ p["e_var"].T)
             mean = GAIN_Z * (h @ p["e_mean"] + mean_drive)
             var = GAIN_Z * (h @ p["e_var"] + var_drive)
         return h, mean, var
 
-    def decoder(self, drive, h, x_drive, sweeps):
-        p = self.parameters
+    def decoder(self, p, drive, h, x_drive, sweeps):
         for _ in range(sweeps):
             x = torch.sigmoid(GAIN_X * (h @ p["d_x"] + x_drive))
             h = torch.relu(drive + x @ p["d_x"].T)
         return h, x
 
-    @torch.no_grad()
-    def step(self, images):
-        p, rows = self.parameters, images.shape[0]
+    def gradients(self, p, images, noise):
+        """A function of tensors alone: nothing is read, so that it compiles as one graph."""
+        rows = images.shape[0]
         drive = images @ p["e_w"] + p["e_b"]
-        start = torch.zeros(rows, LATENT)
+        start = torch.zeros_like(noise)
         h, mean, var = self.encoder(
-            drive, start, start, p["e_mean_b"], p["e_var_b"], self.sweeps["encoder_free"])
-        noise, sigma = torch.randn(rows, LATENT), (var / 2).exp()
+            p, drive, start, start, p["e_mean_b"], p["e_var_b"], self.sweeps["encoder_free"])
+        sigma = (var / 2).exp()
         z = mean + sigma * noise
         z_drive = z @ p["d_z"] + p["d_b"]
-        g, x = self.decoder(z_drive, torch.relu(z_drive), p["d_x_b"], self.sweeps["decoder_free"])
+        g, x = self.decoder(p, z_drive, torch.relu(z_drive), p["d_x_b"], self.sweeps["decoder_free"])
 
         force = PRECISION * (x - images)
-        beta = NUDGE / (GAIN_X * force.pow(2).mean().sqrt().item())
+        beta = NUDGE / (GAIN_X * force.pow(2).mean().sqrt())
         both = torch.cat([p["d_x_b"] - beta * force, p["d_x_b"] + beta * force])
         g2, x2 = self.decoder(
-            torch.cat([z_drive, z_drive]), torch.cat([g, g]), both, self.sweeps["decoder_nudged"])
+            p, torch.cat([z_drive, z_drive]), torch.cat([g, g]), both, self.sweeps["decoder_nudged"])
         scale = -1 / (2 * beta * rows)
         dg, sg = g2[:rows] - g2[rows:], g2[:rows] + g2[rows:]
         dx, sx = x2[:rows] - x2[rows:], x2[:rows] + x2[rows:]
@@ -102,35 +114,50 @@ class HopfieldVae:
         dz = dg @ p["d_z"].T * (-1 / (2 * beta))
         f_mean, f_var = dz + mean, 0.5 * (dz * noise * sigma + sigma * sigma - 1)
 
-        size = torch.cat([f_mean, f_var]).pow(2).mean().sqrt().item()
+        size = torch.cat([f_mean, f_var]).pow(2).mean().sqrt()
         beta = NUDGE / (GAIN_Z * size)
         h2, mean2, var2 = self.encoder(
-            torch.cat([drive, drive]), torch.cat([mean, mean]), torch.cat([var, var]),
+            p, torch.cat([drive, drive]), torch.cat([mean, mean]), torch.cat([var, var]),
             torch.cat([p["e_mean_b"] - beta * f_mean, p["e_mean_b"] + beta * f_mean]),
             torch.cat([p["e_var_b"] - beta * f_var, p["e_var_b"] + beta * f_var]),
             self.sweeps["encoder_nudged"])
         scale = -1 / (2 * beta * rows)
         dh, sh = h2[:rows] - h2[rows:], h2[:rows] + h2[rows:]
-        grads |= {"e_w": images.T @ dh * scale, "e_b": dh.sum(0) * scale}
+        grads.update({"e_w": images.T @ dh * scale, "e_b": dh.sum(0) * scale})
         for name, state in (("e_mean", mean2), ("e_var", var2)):
             ds, ss = state[:rows] - state[rows:], state[:rows] + state[rows:]
             grads[name] = (dh.T @ ss + sh.T @ ds) * (scale / 2)
             grads[name + "_b"] = ds.sum(0) * scale
+        return grads
+
+    @torch.no_grad()
+    def step(self, images):
+        noise = torch.randn(images.shape[0], LATENT, device=images.device)
+        grads = self.gradients(self.parameters, images, noise)
         for name, p in self.parameters.items():
             p.grad = grads[name]
         self.optimizer.step()
+
+    def products(self):
+        """Floating-point operations of the matrix products of a step, per image."""
+        s, image, latent = self.sweeps, 2 * PIXELS * HIDDEN, 2 * LATENT * HIDDEN
+        encoder = 4 * latent * (s["encoder_free"] + 2 * s["encoder_nudged"])
+        decoder = 2 * image * (s["decoder_free"] + 2 * s["decoder_nudged"])
+        gradients = (1 + 2) * image + (1 + 1 + 4) * latent
+        return image + latent + encoder + decoder + gradients
 
 
 class FeedForwardVae(torch.nn.Module):
     """The same sizes, feed-forward, by backpropagation."""
 
-    def __init__(self):
+    def __init__(self, device="cpu"):
         super().__init__()
         self.encode = torch.nn.Linear(PIXELS, HIDDEN)
         self.outputs = torch.nn.Linear(HIDDEN, 2 * LATENT)
         self.decode = torch.nn.Sequential(
             torch.nn.Linear(LATENT, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, PIXELS),
             torch.nn.Sigmoid())
+        self.to(device)
         self.optimizer = torch.optim.Adam(self.parameters(), lr=1e-3)
 
     def step(self, images):
@@ -143,15 +170,87 @@ class FeedForwardVae(torch.nn.Module):
         self.optimizer.step()
 
 
-def images_per_second(model, seconds):
-    images = torch.rand(BATCH, PIXELS)
+def images_per_second(model, seconds, batch=BATCH, device="cpu"):
+    """Steps take turns with nothing but themselves; a GPU is waited for before the clock is read."""
+    def wait():
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    images = torch.rand(batch, PIXELS, device=device)
     for _ in range(3):
         model.step(images)
+    wait()
     started, steps = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        model.step(images)
-        steps += 1
-    return steps * BATCH / (time.perf_counter() - started)
+        for _ in range(10):
+            model.step(images)
+        steps += 10
+        wait()
+    return steps * batch / (time.perf_counter() - started)
+
+
+def matrix_rate(device, seconds=1.0):
+    """Operations per second of the fastest of three square products, without TF32."""
+    best = 0.0
+    for n in (512, 1024) if device == "cpu" else (2048, 4096, 8192):
+        a, b = torch.rand(n, n, device=device), torch.rand(n, n, device=device)
+        a @ b
+        if device != "cpu":
+            torch.cuda.synchronize()
+        started, count = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds:
+            a @ b
+            count += 1
+            if device != "cpu":
+                torch.cuda.synchronize()
+        best = max(best, 2 * n**3 * count / (time.perf_counter() - started))
+    return best
+
+
+def losses_apart(a, b):
+    """Largest relative difference of the losses of two runs."""
+    pairs = ((a[part][name], b[part][name]) for part in ("train", "test")
+             for name in ("reconstruction_error", "kl"))
+    return max(abs(x - y) / abs(x) for x, y in pairs)
+
+
+def compare_devices(arguments):
+    """One line per model, batch and device; see the top."""
+    torch_device = arguments.torch_device
+    rate = matrix_rate(torch_device)
+    name = torch.cuda.get_device_name() if torch_device != "cpu" else f"cpu, {arguments.threads} threads"
+    print(f"torch {torch.__version__} on {name}: matrix products {rate / 1e12:.3f} Tflop/s (f32)")
+    software = ["--allow-software"] if arguments.allow_software else []
+    print(f"{'model':>7} {'batch':>6} {'device':>8} {'hvae':>9} {'eager':>9} {'compiled':>9} "
+          f"{'of eager':>8} {'of compiled':>11} {'of products':>11} {'losses apart':>12}")
+    for kind in arguments.models.split(","):
+        for batch in map(int, arguments.batches.split(",")):
+            images = batch * arguments.steps
+            check = ["--set", "ep.check_every=5"]
+            run = lambda device, more=(): hvae_epoch(
+                arguments.binary, images, arguments.threads, device, batch, arguments.epochs, kind,
+                [*check, *more])
+            reference = run("cpu")
+            for device in arguments.devices.split(","):
+                metrics = run(device, software)
+                ours, sweeps = metrics["images_per_second"], sweeps_of(metrics)
+                eager = compiled = share = float("nan")
+                if kind == "f-vae":
+                    model = FeedForwardVae(torch_device)
+                    eager = images_per_second(model, arguments.seconds, batch, torch_device)
+                    if arguments.compiled:
+                        model.step = torch.compile(model.step)
+                        compiled = images_per_second(model, arguments.seconds, batch, torch_device)
+                elif kind == "h-vae":
+                    model = HopfieldVae(sweeps, torch_device)
+                    share = ours * model.products() / rate
+                    eager = images_per_second(model, arguments.seconds, batch, torch_device)
+                    if arguments.compiled:
+                        model = HopfieldVae(sweeps, torch_device, compiled=True)
+                        compiled = images_per_second(model, arguments.seconds, batch, torch_device)
+                print(f"{kind:>7} {batch:>6} {device:>8} {ours:>9.0f} {eager:>9.0f} {compiled:>9.0f} "
+                      f"{ours / eager:>8.2f} {ours / compiled:>11.2f} {share:>11.3f} "
+                      f"{losses_apart(reference, metrics):>12.1e}", flush=True)
 
 
 def main():
@@ -161,15 +260,27 @@ def main():
     parser.add_argument("--images", type=int, default=10000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--devices", help="devices of hvae to compare, such as wgpu,cuda")
+    parser.add_argument("--torch-device", default="cpu")
+    parser.add_argument("--models", default="h-vae,f-vae")
+    parser.add_argument("--batches", default="128,1024,8192")
+    parser.add_argument("--steps", type=int, default=100, help="steps of an epoch of hvae")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of hvae; the last is timed")
+    parser.add_argument("--compiled", action="store_true", help="compile PyTorch's step too")
+    parser.add_argument("--allow-software", action="store_true")
     arguments = parser.parse_args()
     if not os.path.exists(arguments.binary):
         sys.exit(f"{arguments.binary} is missing; run cargo build --release")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
+    if arguments.devices:
+        compare_devices(arguments)
+        return
     print(f"torch {torch.__version__}, {arguments.threads} threads, batch {BATCH}")
     rows = []
     for _ in range(arguments.rounds):
-        ours, sweeps = hvae_epoch(arguments.binary, arguments.images, arguments.threads)
+        metrics = hvae_epoch(arguments.binary, arguments.images, arguments.threads)
+        ours, sweeps = metrics["images_per_second"], sweeps_of(metrics)
         theirs = images_per_second(HopfieldVae(sweeps), arguments.seconds)
         backprop = images_per_second(FeedForwardVae(), arguments.seconds)
         rows.append((ours, theirs, backprop))

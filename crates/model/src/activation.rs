@@ -1,7 +1,10 @@
 //! Nonlinearities, their derivatives and their energies, side by side.
 
+use std::fmt;
+
 use burn::tensor::{Tensor, activation};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IntoDeserializer, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A monotone nonlinearity `g`, the gradient of a convex Lagrangian `L`; `A` is the convex
 /// conjugate of `L` and the layer's own term of the energy (Krotov 2021, arXiv 2107.06446).
@@ -74,6 +77,58 @@ impl Activation {
             Self::Sigmoid => 0.25,
             _ => 1.0,
         }
+    }
+}
+
+/// The nonlinearities of the hidden layers: one for all, or one for each.
+///
+/// Written as a name, or as a list of names. A softmax is not among them: it couples the units of its
+/// layer, where everything here works unit by unit; [`modern`](crate::modern) has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum HiddenActivation {
+    /// The same for all.
+    All(Activation),
+    /// One for each hidden layer, from the image to the latent.
+    Each(Vec<Activation>),
+}
+
+impl HiddenActivation {
+    /// That of hidden layer `i`, counted from 0 at the image; of a list that is too short the last.
+    pub(crate) fn of(&self, i: usize) -> Activation {
+        match self {
+            Self::All(activation) => *activation,
+            Self::Each(list) => {
+                list.get(i).or(list.last()).copied().unwrap_or(Activation::Identity)
+            }
+        }
+    }
+}
+
+impl From<Activation> for HiddenActivation {
+    fn from(activation: Activation) -> Self {
+        Self::All(activation)
+    }
+}
+
+/// By hand, because an untagged enum would not say which names there are.
+impl<'de> Deserialize<'de> for HiddenActivation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrList;
+        impl<'de> Visitor<'de> for NameOrList {
+            type Value = HiddenActivation;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a nonlinearity, or a list of them")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Activation::deserialize(name.into_deserializer()).map(HiddenActivation::All)
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                let list = de::value::SeqAccessDeserializer::new(list);
+                Vec::deserialize(list).map(HiddenActivation::Each)
+            }
+        }
+        deserializer.deserialize_any(NameOrList)
     }
 }
 

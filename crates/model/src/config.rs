@@ -1,15 +1,19 @@
 //! What a Hopfield VAE is and how one is trained, as plain data.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::eqprop::{Nudging, Unconverged};
 use crate::error::require;
-use crate::{Activation, LayerSpec, Likelihood, ModelError};
+use crate::network::FACTORS;
+use crate::{Activation, HiddenActivation, Likelihood, ModelError};
 
 /// Units of a layer at most: its weights to another such layer still fit a tensor's index.
 const LARGEST_LAYER: usize = 1 << 16;
-/// Standard deviation of a posterior at most: that of the largest log-variance.
-const LARGEST_SIGMA: f64 = 7.0;
+/// Standard deviations of a posterior: those whose log-variance lies in
+/// [`LOG_VARIANCE_RANGE`](crate::LOG_VARIANCE_RANGE), whose ends are `exp(-5)` and `exp(2)`.
+const SIGMAS: RangeInclusive<f64> = 0.0068..=7.0;
 
 /// A member of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +64,7 @@ impl Kind {
 /// | `kind` | `h-vae` | which member of the family | `h-vae`, `th-vae`, `dh-vae`, `tdh-vae`, `f-vae` |
 /// | `hidden` | `[512]` | sizes of the hidden layers from the image to the latent; mirrored in the decoder | each >= 1 |
 /// | `latent` | 16 | latent dimensions | >= 1 |
-/// | `hidden_activation` | `relu` | the hidden layers | any [`Activation`] |
+/// | `hidden_activation` | `relu` | the hidden layers | any [`Activation`], or a list of one for each, in the order of `hidden` |
 /// | `visible_activation` | `sigmoid` | the decoder's image layer | `sigmoid`, `hard-sigmoid`, `identity` |
 /// | `hidden_gain` | 30 | gain of a hidden layer over that of the one before it; the first has 1 | > 0 |
 /// | `visible_gain` | 30 | gain of the decoder's image layer over that of the last hidden layer | > 0 |
@@ -71,7 +75,9 @@ impl Kind {
 /// | `likelihood` | `gaussian` | `p(x given z)`; `bernoulli` takes the cross-entropy as cost | `gaussian`, `bernoulli` |
 /// | `precision` | 10 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
 /// | `initial_log_variance` | -2 | where `ln sigma^2` starts | in [-10, 4] |
-/// | `sigma` | none | one fixed standard deviation of the posterior, instead of learning it | in (0, 7] |
+/// | `sigma` | none | one fixed standard deviation of the posterior, instead of learning it | in [0.0068, 7] |
+///
+/// Numbers that must be > 0 must lie between 1e-15 and 1e15, and so must the gains of all layers.
 ///
 /// A layer's gain `c` divides its loop gain: with the same signal passed forward, the feedback to
 /// the layer before it is `c` times weaker. That layer's own gain multiplies it again, which is why
@@ -86,7 +92,7 @@ pub struct VaeConfig {
     /// Latent dimensions.
     pub latent: usize,
     /// Nonlinearity of the hidden layers.
-    pub hidden_activation: Activation,
+    pub hidden_activation: HiddenActivation,
     /// Nonlinearity of the decoder's image layer.
     pub visible_activation: Activation,
     /// Gain of a hidden layer over that of the one before it.
@@ -118,7 +124,7 @@ impl Default for VaeConfig {
             kind: Kind::HVae,
             hidden: vec![512],
             latent: 16,
-            hidden_activation: Activation::Relu,
+            hidden_activation: Activation::Relu.into(),
             visible_activation: Activation::Sigmoid,
             hidden_gain: 30.0,
             visible_gain: 30.0,
@@ -159,12 +165,18 @@ impl VaeConfig {
             ("image_amplitude", self.image_amplitude),
             ("latent_amplitude", self.latent_amplitude),
             ("coupling_limit", self.coupling_limit),
+            ("precision", self.precision),
         ] {
-            require(gain.is_finite() && gain > 0.0, name, gain, "must be a positive number")?;
+            let shown = format!("{gain:e}");
+            require(FACTORS.contains(&gain), name, shown, "must lie between 1e-15 and 1e15")?;
         }
-        let precision = self.precision;
-        let positive = precision.is_finite() && precision > 0.0;
-        require(positive, "precision", precision, "must be a positive number")?;
+        if let HiddenActivation::Each(list) = &self.hidden_activation {
+            let (given, layers) = (list.len(), self.hidden.len());
+            let reason =
+                format!("there are {layers} hidden layers: give one for all, or one for each");
+            require(given == layers, "hidden_activation", format!("a list of {given}"), &reason)?;
+        }
+        self.check_gains()?;
         let (low, high) = crate::latent::LOG_VARIANCE_RANGE;
         let start = self.initial_log_variance;
         let inside = (low..=high).contains(&start);
@@ -178,98 +190,25 @@ impl VaeConfig {
         let fits = !coin || visible == Activation::Sigmoid;
         require(fits, "visible_activation", &name, "the bernoulli likelihood needs sigmoid")?;
         if let Some(sigma) = self.sigma {
-            let inside = sigma > 0.0 && sigma <= LARGEST_SIGMA;
-            require(inside, "sigma", sigma, "must be a positive number of at most 7")?;
+            require(SIGMAS.contains(&sigma), "sigma", sigma, "must lie between 0.0068 and 7")?;
         }
         Ok(())
     }
 
-    /// How many times its value layer `k` of a tied network is held at where it is clamped.
-    pub(crate) fn amplitude(&self, k: usize) -> f64 {
-        match k {
-            0 => self.image_amplitude,
-            k if k == self.hidden.len() + 1 => self.latent_amplitude,
-            _ => 1.0,
+    /// Gains multiply from layer to layer.
+    fn check_gains(&self) -> Result<(), ModelError> {
+        let layers = self.encoder(1).0.into_iter().chain(self.decoder(1).0);
+        for layer in layers {
+            let reason = format!(
+                "gains multiply from layer to layer, and that of {} would be {:e}: it must lie \
+                 between 1e-15 and 1e15",
+                layer.name, layer.gain
+            );
+            let (name, shown) = ("hidden_gain", format!("{:e}", self.hidden_gain));
+            require(FACTORS.contains(&layer.gain), name, shown, &reason)?;
         }
+        Ok(())
     }
-
-    /// Layers of the network that encodes and the couplings through which signals pass: image,
-    /// hidden layers, means and, unless sigma is fixed, log-variances.
-    pub(crate) fn encoder(&self, pixels: usize) -> (Vec<LayerSpec>, Vec<(usize, usize)>) {
-        let hidden = self.hidden.len();
-        let mut couplings = chain(hidden + 1);
-        let image = if self.kind.is_tied() {
-            layer("image", pixels, self.visible_activation, self.visible_gain, true)
-        } else {
-            layer("image", pixels, Activation::Identity, 1.0, false)
-        };
-        let mut layers = vec![image];
-        layers.extend(self.hidden_layers(self.hidden.iter().copied()));
-        let gain = self.outer(self.latent_gain);
-        layers.push(layer("mean", self.latent, Activation::Identity, gain, true));
-        if self.sigma.is_none() {
-            layers.push(layer("log_variance", self.latent, Activation::Identity, gain, true));
-            couplings.push((hidden, hidden + 2));
-        }
-        (layers, couplings)
-    }
-
-    /// The same of the network that decodes: latent, hidden layers, image.
-    pub(crate) fn decoder(&self, pixels: usize) -> (Vec<LayerSpec>, Vec<(usize, usize)>) {
-        let mut layers = vec![layer("latent", self.latent, Activation::Identity, 1.0, false)];
-        layers.extend(self.hidden_layers(self.hidden.iter().rev().copied()));
-        let gain = self.outer(self.visible_gain);
-        layers.push(layer("image", pixels, self.visible_activation, gain, true));
-        (layers, chain(self.hidden.len() + 1))
-    }
-
-    /// What makes the encoder dense: every coupling besides the chain's between two layers, and
-    /// within every layer that ever relaxes.
-    pub(crate) fn extra_encoder_couplings(&self) -> Vec<(usize, usize)> {
-        let layers = self.hidden.len() + 2 + usize::from(self.sigma.is_none());
-        let relaxing = usize::from(!self.kind.is_tied());
-        all_but(layers, relaxing, &self.encoder(1).1)
-    }
-
-    /// What makes the decoder dense.
-    pub(crate) fn extra_decoder_couplings(&self) -> Vec<(usize, usize)> {
-        all_but(self.hidden.len() + 2, 1, &self.decoder(1).1)
-    }
-
-    fn hidden_layers(&self, sizes: impl Iterator<Item = usize>) -> impl Iterator<Item = LayerSpec> {
-        sizes
-            .enumerate()
-            .zip(std::iter::successors(Some(1.0), |gain| Some(gain * self.step())))
-            .map(|((i, n), gain)| {
-                layer(&format!("hidden{}", i + 1), n, self.hidden_activation, gain, true)
-            })
-    }
-
-    /// The gain of a hidden layer over that of the one before it.
-    fn step(&self) -> f64 {
-        if self.kind.is_tied() { 1.0 } else { self.hidden_gain }
-    }
-
-    /// The gain of a layer after the hidden ones, `gain` over that of the last of them.
-    fn outer(&self, gain: f64) -> f64 {
-        (1..self.hidden.len()).fold(gain, |gain, _| gain * self.step())
-    }
-}
-
-/// Couplings from each of `links + 1` layers to the next.
-fn chain(links: usize) -> Vec<(usize, usize)> {
-    (0..links).map(|k| (k, k + 1)).collect()
-}
-
-/// All pairs of `layers` layers, and all layers from `relaxing` on with themselves, without `couplings`.
-fn all_but(layers: usize, relaxing: usize, couplings: &[(usize, usize)]) -> Vec<(usize, usize)> {
-    let pairs = (0..layers).flat_map(|k| (k..layers).map(move |l| (k, l)));
-    let wanted = |&(k, l): &(usize, usize)| k != l || k >= relaxing;
-    pairs.filter(wanted).filter(|pair| !couplings.contains(pair)).collect()
-}
-
-fn layer(name: &str, size: usize, activation: Activation, gain: f64, bias: bool) -> LayerSpec {
-    LayerSpec { name: name.to_owned(), size, activation, gain, bias }
 }
 
 /// How the equilibria are found and contrasted.

@@ -43,12 +43,20 @@ impl Drive {
         }
     }
 
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.dims()[0],
+            Self::Host { values, units } => values.len() / units,
+        }
+    }
+
     /// As a tensor.
     pub(crate) fn tensor(&self) -> Tensor<2> {
         match self {
             Self::Tensor(tensor) => tensor.clone(),
             Self::Host { values, units } => {
-                let data = TensorData::new(values.to_vec(), [values.len() / units, *units]);
+                let data = TensorData::new(values.to_vec(), [self.rows(), *units]);
                 Tensor::from_data(data, &Device::flex())
             }
         }
@@ -74,8 +82,7 @@ impl Drive {
         match (self, field) {
             (Self::Host { values, .. }, Some(field)) => fused(field, values, layer),
             (Self::Host { values, units }, None) => {
-                let rows = values.len() / units;
-                let zeros = Tensor::zeros([rows, *units], &Device::flex());
+                let zeros = Tensor::zeros([self.rows(), *units], &Device::flex());
                 fused(zeros, values, layer)
             }
             (Self::Tensor(drive), field) => {
@@ -205,7 +212,8 @@ mod tests {
     #[test]
     fn the_fused_update_equals_the_composed_one() {
         let device = Device::flex();
-        let (rows, units) = (37, 1_001);
+        let (rows, units) = (200, 1_001);
+        assert!(rows * units > CHUNK, "several chunks");
         let make = |phase: f32| {
             let values = (0..rows * units).map(|i| 3.0 * (i as f32 * 0.37 + phase).sin()).collect();
             Tensor::<2>::from_data(TensorData::new::<f32, _>(values, [rows, units]), &device)
@@ -223,7 +231,7 @@ mod tests {
             let composed = Drive::Tensor(drive.clone());
             let prepared = composed.prepare();
             assert!(matches!(prepared, Drive::Host { .. }));
-            let rows = Tensor::<1, Int>::from_data([5, 0, 36], &device);
+            let rows = Tensor::<1, Int>::from_data([5, 0, 199], &device);
             for (fast, slow, field) in [
                 (&prepared, &composed, Some(field.clone())),
                 (&prepared, &composed, None),

@@ -1,15 +1,22 @@
 //! Equilibrium propagation: gradients from the difference of two equilibria.
 
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData};
-use hvae_solver::{Outcome, State, StoppingRule, Termination};
+use burn::tensor::Tensor;
+use hvae_solver::{Outcome, State, StoppingRule};
 use serde::{Deserialize, Serialize};
 
-use crate::network::symmetrise;
+use crate::contrast::{Contrast, Kept, counts};
+use crate::error::require_shape;
+use crate::readout::Pull;
 use crate::relax::{Equilibrium, Relaxation};
+use crate::strength::{self, Beta, Strength};
 use crate::{HopfieldNetwork, ModelError};
 
 /// Which nudged phases are run. `s_beta` is the equilibrium of `E(s) + beta C(s)`.
+///
+/// Both states of a difference come from phases of one tolerance: with a one-sided nudge the free
+/// state goes on relaxing beside the nudged one, because what it still had to go would be divided
+/// by `beta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Nudging {
@@ -21,6 +28,17 @@ pub enum Nudging {
     Positive,
     /// `[dE/dtheta(s_0) - dE/dtheta(s_-beta)] / beta`: bias `O(beta)`.
     Negative,
+}
+
+impl Nudging {
+    /// The strengths of the two states that are contrasted, in units of `beta`.
+    pub(crate) fn signs(self) -> [f64; 2] {
+        match self {
+            Self::Centred => [1.0, -1.0],
+            Self::Positive => [1.0, 0.0],
+            Self::Negative => [0.0, -1.0],
+        }
+    }
 }
 
 /// A cost seen by one layer: the force `dC/ds_k` at the free equilibrium, `[batch, n_k]`.
@@ -54,21 +72,14 @@ pub struct Readout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unconverged {
-    /// Their states are used as they are; the gradient is inexact by their residual.
+    /// Their states are used as they are. What separates two states from their equilibria enters
+    /// the gradient divided by the difference of their strengths; a centred nudge cancels the part
+    /// that both have in common. A sample that is not finite makes the whole gradient so.
     Use,
-    /// They contribute nothing to the gradient of the network whose phase did not converge, and
-    /// hand nothing down.
+    /// They contribute nothing to the gradient of the network whose phase did not converge, hand
+    /// nothing down, and have no part in the strength of the nudge if it was the free phase. The
+    /// gradient stays a sum over the others divided by the size of the whole batch.
     Drop,
-}
-
-/// How strong a nudge is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Strength {
-    /// `beta` itself.
-    Beta(f64),
-    /// `beta` such that `c beta delta`, the push on the gained pre-activations of the nudged
-    /// layers, has this root mean square over batch and units. Costs one read of the device.
-    Size(f64),
 }
 
 /// How the nudged phases are run.
@@ -95,13 +106,14 @@ pub struct EpGradient {
     pub biases: Vec<Option<Tensor<1>>>,
     /// The two states whose difference made the gradient: `s_a - s_b` per layer.
     difference: Vec<Option<Tensor<2>>>,
-    /// What a readout adds to `dC/ds_k` per clamped layer, of the whole batch's every sample.
-    direct: Vec<Option<Tensor<2>>>,
-    /// `beta_a - beta_b`.
+    /// What a readout adds to `dC/ds_k` per clamped layer, for every sample.
+    pub(crate) direct: Vec<Option<Tensor<2>>>,
+    /// `(beta_a - beta_b) / beta`.
     spread: f64,
     /// The nudging strength that was used.
-    pub beta: f64,
-    /// How each sample of each nudged phase ended.
+    pub beta: Beta,
+    /// How each sample ended in the phase of the larger strength, then each in that of the smaller
+    /// one.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -120,7 +132,7 @@ impl EpGradient {
         let mut difference = self.difference.clone();
         difference[k] = None;
         let field = network.field(k, &difference).expect("a clamped layer has a free neighbour");
-        let gradient = field.mul_scalar(-1.0 / self.spread);
+        let gradient = self.beta.divide(field, -self.spread);
         match &self.direct[k] {
             Some(direct) => gradient + direct.clone(),
             None => gradient,
@@ -155,215 +167,164 @@ impl EpGradient {
 /// The gradient of a cost by equilibrium propagation.
 ///
 /// `free` is the equilibrium of `relaxation`, from which every nudged phase starts; `forces` hold
-/// `dC/ds` there. The phases at `+beta` and `-beta` run side by side as one batch. No automatic
-/// differentiation is involved and memory does not grow with the number of sweeps.
+/// `dC/ds` there. The two phases run side by side as one batch. No automatic differentiation is
+/// involved and memory does not grow with the number of sweeps.
 ///
 /// # Errors
 ///
-/// [`ModelError::Setting`] for a strength that is not positive and finite, [`ModelError::Solver`]
-/// for a damping out of range.
+/// [`ModelError::Setting`] for a strength that is not positive and finite, [`ModelError::Shape`]
+/// for a force or an equilibrium that does not fit, [`ModelError::Network`] for a force on a layer
+/// that does not relax, [`ModelError::NotFinite`] for forces that are not finite where the strength
+/// follows from their size, [`ModelError::Solver`] for a damping out of range.
 pub fn gradient(
-    network: &HopfieldNetwork,
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
     forces: &[Force],
     nudge: &Nudge,
 ) -> Result<EpGradient, ModelError> {
-    let beta = beta(network, forces, nudge.strength)?;
-    let at = |beta: f64| {
-        let start = relaxation.clone();
-        forces.iter().fold(start, |r, f| r.nudged(f.layer, &f.force, beta))
-    };
-    let (a, b, outcomes) = match nudge.nudging {
-        Nudging::Centred => {
-            let both = at(beta).stacked(&at(-beta));
-            let start = free.free.map(|s| Tensor::cat(vec![s.clone(), s], 0));
-            let solution = both.relax(start, nudge.damping, &nudge.rule)?;
-            let half = solution.state.batch() / 2;
-            let part = |from: usize| solution.state.map(|s| s.narrow(0, from, half));
-            (part(0), part(half), solution.outcomes)
-        }
-        Nudging::Positive => {
-            let solution = at(beta).relax(free.free.clone(), nudge.damping, &nudge.rule)?;
-            (solution.state, free.free.clone(), solution.outcomes)
-        }
-        Nudging::Negative => {
-            let solution = at(-beta).relax(free.free.clone(), nudge.damping, &nudge.rule)?;
-            (free.free.clone(), solution.state, solution.outcomes)
-        }
-    };
-    let spread = if nudge.nudging == Nudging::Centred { 2.0 * beta } else { beta };
-    let kept = match nudge.unconverged {
-        Unconverged::Use => None,
-        Unconverged::Drop => converged(&free.outcomes, &outcomes, a.component(0)),
-    };
-    let contrast = contrast(network, relaxation, free, (&a, &b), spread, kept.as_ref());
-    Ok(EpGradient { beta, outcomes, ..contrast })
+    let beta = strength::resolve(nudge.strength, relaxation.network());
+    estimate(relaxation, free, Cost::Forces(forces), nudge, beta)
 }
 
 /// The gradient of the cost of a [`Readout`] by equilibrium propagation; otherwise as [`gradient`].
 ///
 /// # Errors
 ///
-/// As [`gradient`].
+/// As [`gradient`], of the readout's error in place of a force; [`ModelError::Network`] for a
+/// readout of a layer that no other is coupled with.
 pub fn readout_gradient(
-    network: &HopfieldNetwork,
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
     readout: &Readout,
     nudge: &Nudge,
 ) -> Result<EpGradient, ModelError> {
-    let (k, layer) = (readout.layer, &network.layers[readout.layer]);
-    let pull = readout.error.clone().mul_scalar(layer.spec.gain);
-    let [rows, _] = pull.dims();
-    let felt = |l: usize| {
-        let mut only = vec![None; network.layers.len()];
-        only[k] = Some(pull.clone());
-        network.field(l, &only)
-    };
-    let forces: Vec<Force> = relaxation
-        .free_layers()
-        .iter()
-        .filter_map(|&layer| Some(Force { layer, force: felt(layer)? }))
-        .collect();
-    let mut result = gradient(network, relaxation, free, &forces, nudge)?;
-
-    let mean = pull.clone().div_scalar(rows as f64);
-    for (c, gradient) in network.couplings.iter().zip(&mut result.weights) {
-        let outer = |s: &Option<Tensor<2>>| Some(s.clone()?.transpose().matmul(mean.clone()));
-        let direct = if c.is_recurrent() && c.lower == k {
-            outer(&free.states[k]).map(symmetrise)
-        } else if c.upper == k {
-            outer(&free.states[c.lower])
-        } else if c.lower == k {
-            outer(&free.states[c.upper]).map(Tensor::transpose)
-        } else {
-            None
-        };
-        if let Some(direct) = direct {
-            *gradient = gradient.clone() + direct;
-        }
-    }
-    if let Some(gradient) = &mut result.biases[k] {
-        *gradient = gradient.clone() + mean.sum_dim(0).squeeze_dim::<1>(0);
-    }
-    for l in 0..network.layers.len() {
-        if free.states[l].is_some() && !relaxation.free_layers().contains(&l) {
-            result.direct[l] = felt(l);
-        }
-    }
-    Ok(result)
+    let beta = strength::resolve(nudge.strength, relaxation.network());
+    estimate(relaxation, free, Cost::Readout(readout), nudge, beta)
 }
 
-/// 1 for every sample that converged in the free and in all its nudged phases, 0 for the others,
-/// `[batch, 1]`; `None` when all did.
-pub(crate) fn converged(free: &[Outcome], nudged: &[Outcome], like: &Tensor<2>) -> Option<Tensor<2>> {
-    let done = |o: &Outcome| o.termination == Termination::Converged;
-    if free.iter().chain(nudged).all(done) {
-        return None;
-    }
-    let rows = free.len();
-    let kept = free.iter().enumerate().map(|(i, o)| {
-        let all = done(o) && nudged[i..].iter().step_by(rows).all(done);
-        f32::from(u8::from(all))
-    });
-    let kept = TensorData::new(kept.collect::<Vec<f32>>(), [rows, 1]);
-    Some(Tensor::from_data(kept, &like.device()))
+/// How a cost acts on a network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cost<'c> {
+    Forces(&'c [Force]),
+    Readout(&'c Readout),
 }
 
-/// Smallest root mean square of a force that `beta` is fitted to: below it there is nothing to
-/// learn, and `beta` must not overflow.
-const SMALLEST_FORCE: f64 = 1e-12;
-
-/// `beta`, checked and resolved.
-fn beta(
-    network: &HopfieldNetwork,
-    forces: &[Force],
-    strength: Strength,
-) -> Result<f64, ModelError> {
-    let (Strength::Beta(value) | Strength::Size(value)) = strength;
-    crate::error::require(value.is_finite() && value > 0.0, "nudge", value, "must be positive")?;
-    let Strength::Size(size) = strength else { return Ok(value) };
-    let pushes = forces.iter().map(|f| {
-        let gain = network.layers[f.layer].spec.gain;
-        f.force.clone().square().sum().mul_scalar(gain * gain)
-    });
-    let total: f32 = pushes.reduce(|a, b| a + b).map_or(0.0, Tensor::into_scalar);
-    let units: usize = forces.iter().map(|f| f.force.dims().iter().product::<usize>()).sum();
-    beta_of_size(size, f64::from(total) / units.max(1) as f64)
-}
-
-/// `beta` such that `c beta delta` has the root mean square `size` where `c delta` has this mean
-/// square.
-pub(crate) fn beta_of_size(size: f64, mean_square: f64) -> Result<f64, ModelError> {
-    if !mean_square.is_finite() {
-        return Err(ModelError::NotFinite {
-            what: "the force of the cost on the network".to_owned(),
-            remedy: "check the images for values outside [0, 1], or lower the learning rate"
-                .to_owned(),
-        });
-    }
-    Ok(size / mean_square.sqrt().max(SMALLEST_FORCE))
-}
-
-/// `[dE/dtheta(a) - dE/dtheta(b)] / spread`, averaged over the batch.
-///
-/// Products of states are contrasted through sums and differences,
-/// `s_a t_a - s_b t_b = [(s_a - s_b)(t_a + t_b) + (s_a + s_b)(t_a - t_b)] / 2`:
-/// a difference of nearby states is exact in floating point, one of their products is not.
-fn contrast(
-    network: &HopfieldNetwork,
+/// The gradient of a cost, where `beta` gives the strength of the nudge for forces on a number of
+/// samples.
+pub(crate) fn estimate(
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
-    (a, b): (&State, &State),
-    spread: f64,
-    kept: Option<&Tensor<2>>,
-) -> EpGradient {
-    let count = network.layers.len();
-    let (mut sum, mut difference) = (vec![None; count], vec![None; count]);
-    for (component, &k) in relaxation.free_layers().iter().enumerate() {
-        let (s, t) = (a.component(component).clone(), b.component(component).clone());
-        let dims = t.dims();
-        let total = s.clone() + t.clone();
-        sum[k] = Some(match kept {
-            Some(kept) => total.mask_fill(kept.clone().equal_elem(0.0).expand(dims), 0.0),
-            None => total,
-        });
-        let change = s - t;
-        difference[k] = Some(match kept {
-            // A sample that is not finite must go, and 0 times NaN is NaN.
-            Some(kept) => change.mask_fill(kept.clone().equal_elem(0.0).expand(dims), 0.0),
-            None => change,
-        });
-    }
-    let per_sample = -1.0 / (spread * a.batch() as f64);
-    let product = |s: &Option<Tensor<2>>, t: &Option<Tensor<2>>| {
-        Some(s.clone()?.transpose().matmul(t.clone()?))
+    cost: Cost<'_>,
+    nudge: &Nudge,
+    beta: impl FnOnce(&[Force], usize) -> Result<Beta, ModelError>,
+) -> Result<EpGradient, ModelError> {
+    let network = relaxation.network();
+    check(relaxation, free, cost)?;
+    let device = free.free.component(0).device();
+    let settled = Kept::new(&counts(nudge.unconverged, &[&free.outcomes]), &device);
+    let pull = match cost {
+        Cost::Forces(_) => None,
+        Cost::Readout(readout) => Some(Pull::new(network, readout, &settled)),
     };
-    let weights = network.couplings.iter().map(|c| {
-        let (k, l) = (c.lower, c.upper);
-        let half = |t: Tensor<2>| t.mul_scalar(0.5);
-        let contrast = if c.is_recurrent() {
-            product(&difference[k], &sum[k]).map(|p| half(symmetrise(p)))
-        } else {
-            match (&difference[k], &difference[l]) {
-                (Some(_), Some(_)) => {
-                    let one = product(&difference[k], &sum[l]);
-                    let other = product(&sum[k], &difference[l]);
-                    one.zip(other).map(|(x, y)| half(x + y))
+    let forces: Vec<Force> = match (cost, &pull) {
+        (Cost::Forces(forces), _) => {
+            forces.iter().map(|f| Force { force: settled.only(f.force.clone()), ..*f }).collect()
+        }
+        (_, pull) => pull.iter().flat_map(|pull| pull.forces(relaxation)).collect(),
+    };
+    let beta = beta(&forces, settled.count())?;
+    let signs = nudge.nudging.signs();
+    let [upper, lower] = signs.map(|sign| {
+        let push = |f: &Force| beta.times(f.force.clone(), sign);
+        forces.iter().fold(relaxation.clone(), |r, f| r.pushed(f.layer, push(f)))
+    });
+    let start = twice(&free.free);
+    let solution = upper.stacked(&lower).relax(start, nudge.damping, &nudge.rule)?;
+    let outcomes = solution.outcomes;
+    let kept = Kept::new(&counts(nudge.unconverged, &[&free.outcomes, &outcomes]), &device);
+    let [a, b] = halves(&solution.state);
+    let layers = relaxation.free_layers();
+    let pairs = layers.iter().zip(a.into_components().into_iter().zip(b.into_components()));
+    let mut held = free.states.clone();
+    layers.iter().for_each(|&k| held[k] = None);
+    let pairs = pairs.map(|(&k, (a, b))| (k, a, b));
+    let contrast = Contrast::new(held, pairs, &kept, (beta, signs[0] - signs[1]));
+    let result = gradients(network, contrast, outcomes);
+    Ok(match pull {
+        Some(pull) => pull.complete(result, relaxation, free, &kept),
+        None => result,
+    })
+}
+
+/// `state` twice, as one batch.
+pub(crate) fn twice(state: &State) -> State {
+    state.map(|s| Tensor::cat(vec![s.clone(), s], 0))
+}
+
+/// The two halves of a batch.
+pub(crate) fn halves(state: &State) -> [State; 2] {
+    let half = state.batch() / 2;
+    [0, half].map(|from| state.map(|s| s.narrow(0, from, half)))
+}
+
+/// Refuses a cost or an equilibrium that does not belong to `relaxation`.
+fn check(
+    relaxation: &Relaxation<'_>,
+    free: &Equilibrium,
+    cost: Cost<'_>,
+) -> Result<(), ModelError> {
+    let network = relaxation.network();
+    let rows = relaxation.batch();
+    let size = |k: usize| network.layers[k].spec.size;
+    let name = |k: usize| network.layers.get(k).map_or("?", |l| l.spec.name.as_str());
+    if free.outcomes.len() != rows {
+        let text =
+            format!("an equilibrium with {} outcomes for {rows} samples", free.outcomes.len());
+        return Err(ModelError::Network(text));
+    }
+    for &k in relaxation.free_layers() {
+        let state = free.states.get(k).and_then(Option::as_ref);
+        let state = state.ok_or_else(|| {
+            ModelError::Network(format!("the equilibrium has no state of layer {}", name(k)))
+        })?;
+        require_shape(format!("the equilibrium of layer {}", name(k)), state, [rows, size(k)])?;
+    }
+    match cost {
+        Cost::Forces(forces) => {
+            for Force { layer: k, force } in forces {
+                if !relaxation.free_layers().contains(k) {
+                    let text = format!("a force on layer {k} ({}), which does not relax", name(*k));
+                    return Err(ModelError::Network(text));
                 }
-                (None, Some(_)) => product(&free.states[k], &difference[l]),
-                (Some(_), None) => product(&difference[k], &free.states[l]),
-                (None, None) => None,
+                require_shape(format!("the force on layer {}", name(*k)), force, [rows, size(*k)])?;
             }
+        }
+        Cost::Readout(Readout { layer: k, error }) => {
+            let coupled = |c: &crate::Coupling| c.lower == *k || c.upper == *k;
+            if !network.couplings.iter().any(coupled) {
+                let text = format!("a readout of layer {k} ({}), which has no coupling", name(*k));
+                return Err(ModelError::Network(text));
+            }
+            require_shape(format!("the error of layer {}", name(*k)), error, [rows, size(*k)])?;
+        }
+    }
+    Ok(())
+}
+
+/// The gradient of every parameter.
+fn gradients(network: &HopfieldNetwork, contrast: Contrast, outcomes: Vec<Outcome>) -> EpGradient {
+    let weights = network.couplings.iter().map(|c| {
+        let gradient = if c.is_recurrent() {
+            contrast.recurrent(c.lower)
+        } else {
+            contrast.weight(c.lower, c.upper)
         };
-        contrast.map_or_else(|| c.weight.val().zeros_like(), |t| t.mul_scalar(per_sample))
+        gradient.unwrap_or_else(|| c.weight.val().zeros_like())
     });
-    let biases = network.layers.iter().zip(&difference).map(|(layer, d)| {
-        layer.bias.as_ref()?;
-        Some(d.clone()?.sum_dim(0).squeeze_dim::<1>(0).mul_scalar(per_sample))
-    });
+    let biases = network.layers.iter().enumerate();
+    let biases = biases.map(|(k, layer)| layer.bias.as_ref().and_then(|_| contrast.bias(k)));
     let (weights, biases) = (weights.collect(), biases.collect());
-    let direct = vec![None; count];
-    EpGradient { weights, biases, difference, direct, spread, beta: spread, outcomes: Vec::new() }
+    let direct = vec![None; network.layers.len()];
+    let (difference, beta, spread) = contrast.into_parts();
+    EpGradient { weights, biases, difference, direct, spread, beta, outcomes }
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a network, a configuration or an input.
 
+use burn::tensor::Tensor;
 use hvae_solver::SolverError;
 
 /// A misuse of the model crate, or numbers that are not finite.
@@ -37,6 +38,9 @@ pub enum ModelError {
         /// What to do.
         remedy: String,
     },
+    /// Another worker of the same step has failed.
+    #[error("{0}")]
+    Worker(String),
     /// A solver setting is wrong.
     #[error(transparent)]
     Solver(#[from] SolverError),
@@ -57,4 +61,18 @@ pub(crate) fn require(
         value: value.to_string(),
         reason: reason.to_owned(),
     })
+}
+
+/// [`ModelError::Shape`] unless `tensor` has this shape.
+pub(crate) fn require_shape<const D: usize>(
+    what: impl Into<String>,
+    tensor: &Tensor<D>,
+    expected: [usize; D],
+) -> Result<(), ModelError> {
+    let found = tensor.dims();
+    if found == expected {
+        return Ok(());
+    }
+    let (expected, found) = (expected.to_vec(), found.to_vec());
+    Err(ModelError::Shape { what: what.into(), expected, found })
 }

@@ -4,6 +4,8 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use crate::contrast::Kept;
+use crate::error::require_shape;
 use crate::phases::{PhaseOutcomes, Phases};
 use crate::reference::Trace;
 use crate::{HopfieldNetwork, ModelError, TrainingStep, Vae};
@@ -16,13 +18,9 @@ impl HopfieldNetwork {
     ///
     /// [`ModelError::Shape`] when `input` has another width than the first layer.
     pub(crate) fn feed_forward(&self, input: Tensor<2>) -> Result<Vec<Tensor<2>>, ModelError> {
-        let [rows, width] = input.dims();
         let first = &self.layers[0].spec;
-        if width != first.size {
-            let what = format!("the state of layer {}", first.name);
-            let (expected, found) = (vec![rows, first.size], vec![rows, width]);
-            return Err(ModelError::Shape { what, expected, found });
-        }
+        let what = format!("the state of layer {}", first.name);
+        require_shape(what, &input, [input.dims()[0], first.size])?;
         let mut states = vec![input];
         for (k, layer) in self.layers.iter().enumerate().skip(1) {
             let incoming = self.couplings.iter().filter(|c| c.upper == k && c.lower < k);
@@ -49,10 +47,10 @@ impl Vae {
         kl_weight: f64,
         phases: &Phases,
     ) -> Result<TrainingStep, ModelError> {
-        let device = images.device().autodiff();
-        let traced = self.clone().map(&mut Trace(&device));
-        let lift = |t: Tensor<2>| Tensor::<2>::from_data(t.into_data(), &device);
-        let (images, noise) = (lift(images), lift(noise));
+        let device = images.device();
+        let rows = images.dims()[0];
+        let traced = self.clone().map(&mut Trace);
+        let (images, noise) = (images.autodiff(), noise.autodiff());
         let reconstruction = traced.reconstruct(images, Some(noise), phases)?;
         let divergence = reconstruction.posterior.divergence();
         let likelihood = reconstruction.log_likelihood;
@@ -60,15 +58,9 @@ impl Vae {
         let gradients = GradientsParams::from_grads(cost.mean().backward(), &traced);
         let inner = |t: Tensor<1>| t.inner();
         let error = inner(reconstruction.error);
-        let [reconstruction_error, log_likelihood, divergence] =
-            self.finite_means(error, inner(likelihood), inner(divergence))?;
-        Ok(TrainingStep {
-            gradients,
-            reconstruction_error,
-            log_likelihood,
-            divergence,
-            betas: None,
-            outcomes: PhaseOutcomes::default(),
-        })
+        let losses = [error, inner(likelihood), inner(divergence)];
+        let losses = self.losses(losses, &Kept::new(&vec![true; rows], &device), phases)?;
+        let outcomes = PhaseOutcomes::default();
+        Ok(TrainingStep { gradients, losses, counted: rows, dropped: 0, betas: None, outcomes })
     }
 }

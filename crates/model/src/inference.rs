@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::eqprop::{self, Force, Readout};
+use crate::eqprop::{Cost, Force, Readout};
+use crate::error::require_shape;
 use crate::{Kind, Likelihood, ModelError, Phases, Vae};
 
 /// A gradient in the latents, and where it was taken.
@@ -22,14 +23,17 @@ impl Vae {
     /// ```
     ///
     /// the negative log of what a latent deserves to be believed when the pixels `x_i` of `images`
-    /// are known with the weights `k_i` of `weight`, both `[batch, pixels]`; 0 for a hidden pixel.
+    /// are known with the weights `k_i` of `weight`, both `[batch, pixels]`. A weight of 0 hides a
+    /// pixel, whatever its value, which need not be a number.
     ///
     /// The decoder relaxes, is nudged at the known pixels alone, and relaxes again: `dC/dz` is the
     /// difference of the two equilibria, as in training, without a backward pass.
     ///
     /// # Errors
     ///
-    /// As [`Self::decoder_phase`], and [`ModelError::Network`] for an F-VAE, which has no equilibria.
+    /// As [`Self::decoder_phase`]; [`ModelError::Shape`] also when images or weights have another
+    /// shape, [`ModelError::NotFinite`] for known pixels that are not finite, and
+    /// [`ModelError::Network`] for an F-VAE, which has no equilibria.
     pub fn latent_gradient(
         &self,
         images: &Tensor<2>,
@@ -40,20 +44,25 @@ impl Vae {
         if self.kind() == Kind::FVae {
             return Err(ModelError::Network("an f-vae has no equilibria to nudge".to_owned()));
         }
+        let expected = [latents.dims()[0], self.pixels()];
+        require_shape("the images", images, expected)?;
+        require_shape("the weights of the pixels", weight, expected)?;
         let decoding = self.decoding();
-        let (network, layer) = (decoding.network, decoding.output);
+        let layer = decoding.output;
         let phase = self.decoder_phase(latents.clone())?;
         let free = phases.free(&phase)?;
         let decoded = self.decoded(&free.states).images;
         let error = (decoded.clone() - images.clone()) * weight.clone();
+        // 0 times NaN is NaN.
+        let error = error.mask_fill(weight.clone().equal_elem(0.0), 0.0);
         let estimate = match self.config.likelihood {
             Likelihood::Gaussian => {
                 let force = Force { layer, force: error.mul_scalar(self.config.precision) };
-                eqprop::gradient(network, &phase, &free, &[force], &phases.nudge)?
+                phases.gradient(&phase, &free, Cost::Forces(&[force]))?
             }
             Likelihood::Bernoulli => {
                 let readout = Readout { layer, error };
-                eqprop::readout_gradient(network, &phase, &free, &readout, &phases.nudge)?
+                phases.gradient(&phase, &free, Cost::Readout(&readout))?
             }
         };
         let gradient = decoding.input_gradient(&estimate) + latents;

@@ -65,3 +65,31 @@ impl Posterior {
         (mean, spread * inside + inward)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// Outside the range only what leads back in is left, on either side.
+    #[test]
+    fn a_log_variance_beyond_its_range_only_moves_inward() {
+        let device = Device::flex();
+        let row = |values: [f32; 6]| Tensor::<1>::from_floats(values, &device).reshape([1, 6]);
+        let posterior = Posterior {
+            mean: row([0.0; 6]),
+            log_variance: row([-12.0, -12.0, 0.0, 0.0, 6.0, 6.0]),
+        };
+        let cost = row([1.0, -1.0, 1.0, -1.0, 1.0, -1.0]);
+        let (mean, spread) = posterior.gradient(&cost, row([1.0; 6]), 0.0);
+        assert_eq!(mean.into_data(), cost.into_data());
+        let spread: Vec<f32> = spread.into_data().try_into_vec().expect("f32");
+        // A descent moves against the gradient: upward where it is negative.
+        let sigmas = [(-5.0_f32).exp(), 1.0, 2.0_f32.exp()];
+        let expected = [0.0, -sigmas[0], sigmas[1], -sigmas[1], sigmas[2], 0.0].map(|s| s / 2.0);
+        for (found, expected) in spread.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{spread:?}");
+        }
+    }
+}

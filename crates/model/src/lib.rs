@@ -20,8 +20,11 @@
 //! dE/ds_k = 0   <=>   s_k = g_k( c_k ( b_k + sum_l W_kl s_l + R_k s_k ) )
 //! ```
 //!
-//! Every `W` serves both directions. Updating all layers of one parity given the others is the
-//! exact minimiser of `E` over them, so even-odd sweeps never raise it.
+//! Every `W` serves both directions. Layers without a coupling among or within them form a block, and
+//! updating a block given the others is the exact minimiser of `E` over it. So where no layer has
+//! couplings within, as in a layered network, where the blocks are the even and the odd layers, sweeps
+//! over the blocks never raise the energy. With an `R_k` an update is no minimiser, and the residual
+//! alone tells whether an equilibrium was reached.
 //!
 //! # The one learning rule
 //!
@@ -43,8 +46,10 @@
 #![recursion_limit = "256"]
 
 mod activation;
+mod architecture;
 pub mod classifier;
 mod config;
+mod contrast;
 mod drive;
 mod eqprop;
 mod error;
@@ -55,15 +60,18 @@ mod likelihood;
 pub mod modern;
 mod network;
 mod phases;
+mod quiet;
+mod readout;
 mod reference;
 mod relax;
 mod step;
+mod strength;
 mod vae;
 
-pub use activation::Activation;
+pub use activation::{Activation, HiddenActivation};
 pub use config::{EpConfig, Kind, VaeConfig};
 pub use eqprop::{
-    EpGradient, Force, Nudge, Nudging, Readout, Strength, Unconverged, gradient, readout_gradient,
+    EpGradient, Force, Nudge, Nudging, Readout, Unconverged, gradient, readout_gradient,
 };
 pub use error::ModelError;
 pub use inference::LatentGradient;
@@ -71,6 +79,8 @@ pub use latent::{LOG_VARIANCE_RANGE, Posterior};
 pub use likelihood::{Decoding, Likelihood};
 pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};
 pub use phases::{PhaseOutcomes, Phases};
+pub use quiet::{Agreement, StepLosses};
 pub use relax::{Equilibrium, Relaxation, Role};
 pub use step::TrainingStep;
+pub use strength::{Beta, Strength};
 pub use vae::{Reconstruction, Vae};

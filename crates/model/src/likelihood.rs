@@ -3,7 +3,8 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::VaeConfig;
+use crate::error::require_shape;
+use crate::{ModelError, VaeConfig};
 
 /// The distribution of an image given its reconstruction `x^`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,20 +31,35 @@ impl VaeConfig {
     /// `ln p(x|z)` of the images `x` (`[batch, pixels]`), in nats per image, `[batch]`.
     ///
     /// Gaussian: `pixels/2 ln(w / 2 pi) - w/2 |x^ - x|^2`. Bernoulli: `sum a x - ln(1 + exp a)`.
-    pub fn log_likelihood(&self, decoding: &Decoding, images: &Tensor<2>) -> Tensor<1> {
-        match &decoding.logits {
-            Some(logits) => {
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Shape`] when images and decoding differ in shape, [`ModelError::Network`] for a
+    /// Bernoulli likelihood of a decoding without logits.
+    pub fn log_likelihood(
+        &self,
+        decoding: &Decoding,
+        images: &Tensor<2>,
+    ) -> Result<Tensor<1>, ModelError> {
+        let expected = decoding.images.dims();
+        require_shape("the images", images, expected)?;
+        Ok(match self.likelihood {
+            Likelihood::Bernoulli => {
+                let missing = "a bernoulli likelihood needs the logits of a bernoulli decoder";
+                let logits = decoding.logits.as_ref();
+                let logits = logits.ok_or_else(|| ModelError::Network(missing.to_owned()))?;
+                require_shape("the logits", logits, expected)?;
                 let terms = logits.clone() * images.clone() - softplus(logits.clone());
                 terms.sum_dim(1).squeeze_dim(1)
             }
-            None => {
+            Likelihood::Gaussian => {
                 let [_, pixels] = images.dims();
                 let constant =
                     0.5 * pixels as f64 * (self.precision / (2.0 * std::f64::consts::PI)).ln();
                 let error = squared_error(decoding.images.clone() - images.clone());
                 error.mul_scalar(-0.5 * self.precision).add_scalar(constant)
             }
-        }
+        })
     }
 }
 

@@ -1,10 +1,14 @@
 //! Symmetric networks: layers, couplings, energy and its gradients.
 
+use std::ops::RangeInclusive;
+
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use crate::drive::is_plain_cpu;
+use crate::error::require_shape;
 use crate::{Activation, ModelError};
 
 /// What a layer is: its size, nonlinearity and gain.
@@ -91,8 +95,8 @@ impl HopfieldNetwork {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] for an empty layer, a gain that is not positive and finite, or a
-    /// coupling that names a layer which does not exist or is given twice.
+    /// [`ModelError::Network`] without layers, for an empty layer, a gain outside 1e-15 to 1e15, or
+    /// a coupling that names a layer which does not exist or is given twice.
     pub fn new(
         layers: Vec<LayerSpec>,
         couplings: &[(usize, usize)],
@@ -131,13 +135,21 @@ impl HopfieldNetwork {
         Ok(Self { layers, couplings })
     }
 
-    /// The layer called `name`.
-    pub fn layer(&self, name: &str) -> Option<usize> {
-        self.layers.iter().position(|l| l.spec.name == name)
-    }
-
     /// `E(s)` of every sample, `[batch]`, for the states of all layers, each `[batch, n_k]`.
-    pub fn energy(&self, states: &[Tensor<2>]) -> Tensor<1> {
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] for another number of states than of layers, [`ModelError::Shape`]
+    /// for a state that does not fit its layer.
+    pub fn energy(&self, states: &[Tensor<2>]) -> Result<Tensor<1>, ModelError> {
+        if states.len() != self.layers.len() {
+            let text = format!("{} states for {} layers", states.len(), self.layers.len());
+            return Err(ModelError::Network(text));
+        }
+        for (layer, state) in self.layers.iter().zip(states) {
+            let expected = [states[0].dims()[0], layer.spec.size];
+            require_shape(format!("the state of layer {}", layer.spec.name), state, expected)?;
+        }
         let own = self.layers.iter().zip(states).map(|(layer, s)| {
             let own = layer.spec.activation.conjugate(s.clone()).div_scalar(layer.spec.gain);
             match &layer.bias {
@@ -152,7 +164,7 @@ impl HopfieldNetwork {
             (s.matmul(c.weight.val()) * t).sum_dim(1).mul_scalar(share)
         });
         let total = own.chain(bonds).reduce(|a, b| a + b).expect("a network has layers");
-        total.squeeze_dim(1)
+        Ok(total.squeeze_dim(1))
     }
 
     /// `sum_l W_kl s_l` over the layers `l` for which `states` has a tensor, `[batch, n_k]`;
@@ -237,17 +249,21 @@ impl HopfieldNetwork {
     }
 
     /// Scales down every coupling between layers that have no bounds of their own, and every
-    /// coupling within a layer, so that its strength is at most `limit`:
+    /// coupling within a layer, whose strength is found to be above `limit`, to that:
     ///
     /// ```text
     /// strength of W_kl: sqrt(c_k c_l) |W_kl|       strength of R_k: c_k max g_k' |R_k|
     /// ```
     ///
-    /// with spectral norms, by power iteration from a fixed start. With `n` layers of which each
+    /// with spectral norms, by power iteration from a fixed start. What a few steps of it find is a
+    /// lower bound, short by some percent where the largest singular values lie close together: by so
+    /// much the limit may be exceeded. With `n` layers of which each
     /// is coupled to all, `limit < 1/n` makes the energy convex among them; larger ones leave it
     /// to the residual to tell. A coupling with a layer of bounded range cannot take
     /// the energy to minus infinity and is left alone: updating the two in turn descends. So is one
     /// with a layer that never relaxes, to which there is no feedback.
+    ///
+    /// On a device that is not the CPU strengths stay there, and it is not read.
     #[must_use]
     pub fn limit_couplings(mut self, limit: f64, relaxes: impl Fn(usize) -> bool) -> Self {
         for c in self.couplings.iter_mut().filter(|c| relaxes(c.lower) && relaxes(c.upper)) {
@@ -259,12 +275,17 @@ impl HopfieldNetwork {
             } else {
                 (from.gain * to.gain).sqrt()
             };
-            let strength = factor * spectral_norm(c.weight.val());
-            if strength > limit {
-                let scale = limit / strength;
-                let (id, weight, mapper) = c.weight.clone().consume();
-                c.weight = Param::from_mapped_value(id, weight.mul_scalar(scale), mapper);
-            }
+            let (id, weight, mapper) = c.weight.clone().consume();
+            let norm = spectral_norm(weight.clone());
+            let weight = if is_plain_cpu(&weight) {
+                let strength = factor * f64::from(hvae_solver::read(norm)[0]);
+                if strength > limit { weight.mul_scalar(limit / strength) } else { weight }
+            } else {
+                let strength = norm.mul_scalar(factor).clamp_min(SMALLEST_STRENGTH);
+                let scale = strength.recip().mul_scalar(limit).clamp_max(1.0);
+                weight * scale.unsqueeze()
+            };
+            c.weight = Param::from_mapped_value(id, weight, mapper);
         }
         self
     }
@@ -291,30 +312,51 @@ fn bound(from: &LayerSpec, to: &LayerSpec) -> f64 {
     (square / from.size as f64).sqrt() / to.gain
 }
 
+/// Strengths below are as good as none; their inverse must be finite in f32.
+const SMALLEST_STRENGTH: f64 = 1e-20;
+
 /// Steps of the power iteration below. It is run again and again while the matrix changes little.
 const POWER_STEPS: usize = 15;
 
-/// The largest singular value of `w`, from below.
-fn spectral_norm(w: Tensor<2>) -> f64 {
+/// The largest singular value of `w`, from below, `[1]`.
+fn spectral_norm(w: Tensor<2>) -> Tensor<1> {
     let [_, columns] = w.dims();
-    let start = (0..columns).map(|i| 1.0 + 0.5 * (i as f32).sin()).collect::<Vec<_>>();
-    let mut v = Tensor::<2>::from_data(TensorData::new(start, [columns, 1]), &w.device());
+    // 1 + sin(i)/2.
+    let mut v: Tensor<2> = if is_plain_cpu(&w) {
+        let start = (0..columns).map(|i| 1.0 + 0.5 * (i as f32).sin()).collect::<Vec<_>>();
+        Tensor::from_data(TensorData::new(start, [columns, 1]), &w.device())
+    } else {
+        let numbers = numbers(columns, &w.device()).sub_scalar(1.0);
+        numbers.sin().mul_scalar(0.5).add_scalar(1.0).reshape([columns, 1])
+    };
     let length = |v: &Tensor<2>| v.clone().square().sum().sqrt().clamp_min(f32::MIN_POSITIVE);
     for _ in 0..POWER_STEPS {
         let image = w.clone().transpose().matmul(w.clone().matmul(v));
         v = image.clone() / length(&image).unsqueeze();
     }
-    f64::from(length(&w.matmul(v)).into_scalar::<f32>())
+    length(&w.matmul(v))
 }
 
+/// The numbers from 1 to `count`, `[count]`, made on the device.
+fn numbers(count: usize, device: &Device) -> Tensor<1> {
+    Tensor::<1>::ones([count], device).cumsum(0)
+}
+
+/// Range of what multiplies signals: squares and initial weights are then normal numbers in f32.
+pub(crate) const FACTORS: RangeInclusive<f64> = 1e-15..=1e15;
+
 fn check(layers: &[LayerSpec], couplings: &[(usize, usize)]) -> Result<(), ModelError> {
+    if layers.is_empty() {
+        return Err(ModelError::Network("it has no layers".to_owned()));
+    }
     for layer in layers {
         let LayerSpec { name, size, gain, .. } = layer;
         if *size == 0 {
             return Err(ModelError::Network(format!("layer {name} has no units")));
         }
-        if !(gain.is_finite() && *gain > 0.0) {
-            return Err(ModelError::Network(format!("layer {name}: gain {gain} must be positive")));
+        if !FACTORS.contains(gain) {
+            let text = format!("layer {name}: gain {gain:e} must lie between 1e-15 and 1e15");
+            return Err(ModelError::Network(text));
         }
     }
     for (i, &(k, l)) in couplings.iter().enumerate() {
@@ -347,6 +389,9 @@ fn make_symmetric(matrix: &mut [f32], n: usize) {
 /// `(R + R')/2` with zero diagonal.
 pub(crate) fn symmetrise(r: Tensor<2>) -> Tensor<2> {
     let [n, _] = r.dims();
-    let off_diagonal = Tensor::<2>::eye(n, &r.device()).neg().add_scalar(1.0);
+    // Burn makes an identity on the host; this comes from the device.
+    let numbers = numbers(n, &r.device());
+    let apart = numbers.clone().reshape([n, 1]) - numbers.reshape([1, n]);
+    let off_diagonal = apart.not_equal_elem(0.0).float();
     (r.clone() + r.transpose()).mul_scalar(0.5) * off_diagonal
 }

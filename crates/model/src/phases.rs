@@ -1,10 +1,14 @@
 //! When and how the phases of a step are run, and how they ended.
 
+use std::sync::Arc;
+
 use hvae_solver::{Outcome, StoppingRule};
 
-use crate::eqprop::{Nudge, Strength};
+use crate::eqprop::Nudge;
 use crate::error::require;
+use crate::quiet::Agreement;
 use crate::relax::{Equilibrium, Relaxation};
+use crate::strength::Strength;
 use crate::{EpConfig, ModelError};
 
 /// When and how a phase is run, checked.
@@ -12,6 +16,10 @@ use crate::{EpConfig, ModelError};
 pub struct Phases {
     pub(crate) free: StoppingRule,
     pub(crate) nudge: Nudge,
+    /// Whether the device is read at convergence checks alone.
+    pub(crate) quiet: bool,
+    /// With whom to agree on the strength of a nudge.
+    pub(crate) agreement: Option<Arc<dyn Agreement>>,
 }
 
 impl Phases {
@@ -47,7 +55,29 @@ impl Phases {
             damping: config.damping,
             rule: rule(config.nudged_tolerance, config.nudged_sweeps)?,
         };
-        Ok(Self { free: rule(config.tolerance, config.free_sweeps)?, nudge })
+        let free = rule(config.tolerance, config.free_sweeps)?;
+        Ok(Self { free, nudge, quiet: false, agreement: None })
+    }
+
+    /// The same phases for a device that computes while the host goes on: batches stay whole,
+    /// nudging strengths and losses stay on the device, and it is read at convergence checks
+    /// alone. Numbers are the same up to rounding.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self.free = self.free.with_whole_batch();
+        self.nudge.rule = self.nudge.rule.with_whole_batch();
+        if let Strength::Size(size) = self.nudge.strength {
+            self.nudge.strength = Strength::SizeOnDevice(size);
+        }
+        self
+    }
+
+    /// The same phases for one of several workers, who nudge as `agreement` says.
+    #[must_use]
+    pub fn agreed(mut self, agreement: Arc<dyn Agreement>) -> Self {
+        self.agreement = Some(agreement);
+        self
     }
 
     /// The free equilibrium of `relaxation`.
@@ -63,8 +93,8 @@ pub struct PhaseOutcomes {
     pub encoder_free: Vec<Outcome>,
     /// Decoder, latent clamped.
     pub decoder_free: Vec<Outcome>,
-    /// Decoder with the reconstruction cost; with centred nudging both signs.
+    /// Decoder with the reconstruction cost, each sample in both states that are contrasted.
     pub decoder_nudged: Vec<Outcome>,
-    /// Encoder with the cost handed down; with centred nudging both signs.
+    /// Encoder with the cost handed down, likewise.
     pub encoder_nudged: Vec<Outcome>,
 }

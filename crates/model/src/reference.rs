@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use hvae_solver::{FixedPointMap, Sweep};
 
 use crate::network::symmetrise;
@@ -17,7 +17,7 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`].
+    /// As [`Self::training_step`], but not for numbers that are not finite.
     pub fn unrolled_gradient(
         &self,
         images: Tensor<2>,
@@ -25,17 +25,16 @@ impl Vae {
         kl_weight: f64,
         sweeps: usize,
     ) -> Result<GradientsParams, ModelError> {
-        let device = images.device().autodiff();
-        let lift = |t: Tensor<2>| Tensor::<2>::from_data(t.into_data(), &device);
-        let traced = self.clone().map(&mut Trace(&device));
-        let (images, noise) = (lift(images), lift(noise));
+        self.require_noise(&images, &noise)?;
+        let traced = self.clone().map(&mut Trace);
+        let (images, noise) = (images.autodiff(), noise.autodiff());
 
         let encoder = traced.encoder_phase(images.clone())?;
         let posterior = traced.posterior(&unroll(&encoder, sweeps));
         let decoder = traced.decoder_phase(posterior.sample(noise))?;
         let decoded = traced.decoded(&unroll(&decoder, sweeps).states);
         let cost = posterior.divergence().mul_scalar(kl_weight)
-            - traced.config.log_likelihood(&decoded, &images);
+            - traced.config.log_likelihood(&decoded, &images)?;
         let gradients = cost.mean().backward();
         let mut gradients = GradientsParams::from_grads(gradients, &traced);
         for (_, network) in self.networks() {
@@ -57,12 +56,11 @@ fn unroll(relaxation: &Relaxation<'_>, sweeps: usize) -> Equilibrium {
     relaxation.equilibrium(state, Vec::new())
 }
 
-/// Copies every parameter to an autodiff device, as a leaf, with its id.
-pub(crate) struct Trace<'a>(pub(crate) &'a Device);
+/// Makes every parameter a leaf of a graph, under its id. Nothing leaves the device.
+pub(crate) struct Trace;
 
-impl ModuleMapper for Trace<'_> {
+impl ModuleMapper for Trace {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let copy = Tensor::<D>::from_data(param.val().into_data(), self.0);
-        Param::initialized(param.id, copy.require_grad())
+        Param::initialized(param.id, param.val().autodiff().require_grad())
     }
 }

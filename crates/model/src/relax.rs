@@ -4,6 +4,7 @@ use burn::tensor::{Int, Tensor};
 use hvae_solver::{BlockMap, Damped, Outcome, Solution, State, StoppingRule, Sweep, solve};
 
 use crate::drive::Drive;
+use crate::error::require_shape;
 use crate::{HopfieldNetwork, LayerSpec, ModelError};
 
 /// What a layer does during a phase.
@@ -95,9 +96,15 @@ impl<'n> Relaxation<'n> {
     ///
     /// When layer `k` is not free.
     #[must_use]
-    pub fn nudged(mut self, k: usize, force: &Tensor<2>, scale: f64) -> Self {
+    pub fn nudged(self, k: usize, force: &Tensor<2>, scale: f64) -> Self {
+        self.pushed(k, force.clone().mul_scalar(scale))
+    }
+
+    /// [`Self::nudged`], with `push = scale * force`.
+    #[must_use]
+    pub(crate) fn pushed(mut self, k: usize, push: Tensor<2>) -> Self {
         let component = self.component(k);
-        let drive = self.drive[component].tensor() - force.clone().mul_scalar(scale);
+        let drive = self.drive[component].tensor() - push;
         self.drive[component] = Drive::Tensor(drive);
         self
     }
@@ -160,8 +167,8 @@ impl<'n> Relaxation<'n> {
     /// The gain of one linearised sweep about `state`, for every sample, `[batch]`.
     ///
     /// The largest eigenvalue in modulus of the product of the block Jacobians, by `iterations`
-    /// steps of power iteration. Sweeps converge locally where it is below 1, by that factor a
-    /// sweep.
+    /// steps (at least one) of power iteration. Sweeps converge locally where it is below 1, by that
+    /// factor a sweep.
     pub fn loop_gain(&self, state: &State, iterations: usize) -> Tensor<1> {
         use hvae_solver::FixedPointMap;
         let slopes = self.free.iter().zip(state.components()).map(|(&k, s)| {
@@ -176,12 +183,22 @@ impl<'n> Relaxation<'n> {
         };
         let mut vector = state.map(|s| s.ones_like());
         let mut gain = norm(&vector);
-        for _ in 0..iterations {
+        for _ in 0..iterations.max(1) {
             let length = norm(&vector).clamp_min(f32::MIN_POSITIVE);
             vector = linear.apply(&vector.map(|v| v / length.clone()));
             gain = norm(&vector);
         }
         gain.squeeze_dim(1)
+    }
+
+    /// The network.
+    pub fn network(&self) -> &'n HopfieldNetwork {
+        self.network
+    }
+
+    /// Number of samples.
+    pub(crate) fn batch(&self) -> usize {
+        self.drive[0].rows()
     }
 
     /// The layer of each component of a state.
@@ -240,12 +257,9 @@ fn check_clamped(
     let mut batch = None;
     for (layer, state) in network.layers.iter().zip(clamped) {
         let Some(state) = state else { continue };
-        let [rows, units] = state.dims();
-        let expected = vec![*batch.get_or_insert(rows), layer.spec.size];
-        if expected != [rows, units] {
-            let what = format!("the clamped state of layer {}", layer.spec.name);
-            return Err(ModelError::Shape { what, expected, found: vec![rows, units] });
-        }
+        let rows = *batch.get_or_insert(state.dims()[0]);
+        let what = format!("the clamped state of layer {}", layer.spec.name);
+        require_shape(what, state, [rows, layer.spec.size])?;
     }
     batch.ok_or_else(|| ModelError::Network("a phase needs a clamped layer".to_owned()))
 }

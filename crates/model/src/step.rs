@@ -1,12 +1,14 @@
 //! One training step: four phases, two contrasts, no backward pass.
 
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::eqprop::{self, EpGradient, Force, Readout};
+use crate::contrast::{Kept, counts};
+use crate::eqprop::{Cost, EpGradient, Force, Readout};
 use crate::likelihood::squared_error;
 use crate::phases::{PhaseOutcomes, Phases};
+use crate::quiet::StepLosses;
+use crate::strength::Beta;
 use crate::{HopfieldNetwork, Kind, Likelihood, ModelError, Vae};
 
 /// The gradients of one step and what was seen on the way.
@@ -14,14 +16,16 @@ use crate::{HopfieldNetwork, Kind, Likelihood, ModelError, Vae};
 pub struct TrainingStep {
     /// The gradient of the batch's mean cost, under the parameters' ids.
     pub gradients: GradientsParams,
-    /// Sum over pixels of `(x^ - x)^2` at the sampled latent, mean over the batch.
-    pub reconstruction_error: f64,
-    /// `ln p(x|z)` in nats at the sampled latent, mean over the batch.
-    pub log_likelihood: f64,
-    /// `KL(q(z|x) || p(z))` in nats, mean over the batch.
-    pub divergence: f64,
+    /// Reconstruction error, log-likelihood and divergence; means over the samples that count.
+    pub losses: StepLosses,
+    /// How many samples count in the losses: all, or under
+    /// [`Unconverged::Drop`](crate::Unconverged::Drop) those whose free phases converged. Where none
+    /// did, all.
+    pub counted: usize,
+    /// How many samples were dropped from the gradient of a network.
+    pub dropped: usize,
     /// Nudging strengths used in encoding and decoding; `None` without nudging.
-    pub betas: Option<[f64; 2]>,
+    pub betas: Option<[Beta; 2]>,
     /// How the phases ended.
     pub outcomes: PhaseOutcomes,
 }
@@ -37,8 +41,9 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`], and [`ModelError::NotFinite`] when pixels, weights or states
-    /// have produced a reconstruction or divergence that is not a number.
+    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` has another shape,
+    /// [`ModelError::NotFinite`] when pixels, weights or states of a sample that is not dropped have
+    /// produced a force, a reconstruction or a divergence that is not a number, and [`ModelError::Worker`] when another worker of the step has failed.
     pub fn training_step(
         &self,
         images: Tensor<2>,
@@ -46,30 +51,30 @@ impl Vae {
         kl_weight: f64,
         phases: &Phases,
     ) -> Result<TrainingStep, ModelError> {
+        self.require_noise(&images, &noise)?;
         if self.kind() == Kind::FVae {
             return self.backpropagation_step(images, noise, kl_weight, phases);
         }
-        let nudge = &phases.nudge;
         let encoder_phase = self.encoder_phase(images.clone())?;
         let encoder_free = phases.free(&encoder_phase)?;
         let posterior = self.posterior(&encoder_free);
 
         let decoding = self.decoding();
-        let (network, layer) = (decoding.network, decoding.output);
+        let layer = decoding.output;
         let decoder_phase = self.decoder_phase(posterior.sample(noise.clone()))?;
         let decoder_free = phases.free(&decoder_phase)?;
         let decoded = self.decoded(&decoder_free.states);
-        let log_likelihood = self.config.log_likelihood(&decoded, &images);
+        let log_likelihood = self.config.log_likelihood(&decoded, &images)?;
         let error = decoded.images - images;
         let decoder = match self.config.likelihood {
             Likelihood::Gaussian => {
                 let force = error.clone().mul_scalar(self.config.precision);
                 let force = Force { layer, force };
-                eqprop::gradient(network, &decoder_phase, &decoder_free, &[force], nudge)?
+                phases.gradient(&decoder_phase, &decoder_free, Cost::Forces(&[force]))?
             }
             Likelihood::Bernoulli => {
                 let readout = Readout { layer, error: error.clone() };
-                eqprop::readout_gradient(network, &decoder_phase, &decoder_free, &readout, nudge)?
+                phases.gradient(&decoder_phase, &decoder_free, Cost::Readout(&readout))?
             }
         };
 
@@ -80,13 +85,23 @@ impl Vae {
         if self.config.sigma.is_none() {
             forces.push(Force { layer: layer + 1, force: log_variance });
         }
-        let encoder =
-            eqprop::gradient(&self.encoder, &encoder_phase, &encoder_free, &forces, nudge)?;
+        let encoder = phases.gradient(&encoder_phase, &encoder_free, Cost::Forces(&forces))?;
 
-        let [reconstruction_error, log_likelihood, divergence] =
-            self.finite_means(squared_error(error), log_likelihood, posterior.divergence())?;
+        let unconverged = phases.nudge.unconverged;
+        let free = [&encoder_free.outcomes[..], &decoder_free.outcomes];
+        let all = [free[0], free[1], &decoder.outcomes, &encoder.outcomes];
+        let dropped = counts(unconverged, &all).into_iter().filter(|counts| !counts).count();
+        let mut counted = counts(unconverged, &free);
+        if !counted.contains(&true) {
+            counted.fill(true);
+        }
+        let kept = Kept::new(&counted, &error.device());
+        let losses = [squared_error(error), log_likelihood, posterior.divergence()];
         Ok(TrainingStep {
-            betas: Some([encoder.beta, decoder.beta]),
+            losses: self.losses(losses, &kept, phases)?,
+            counted: kept.count(),
+            dropped,
+            betas: Some([encoder.beta.clone(), decoder.beta.clone()]),
             outcomes: PhaseOutcomes {
                 encoder_free: encoder_free.outcomes,
                 decoder_free: decoder_free.outcomes,
@@ -94,9 +109,6 @@ impl Vae {
                 encoder_nudged: encoder.outcomes.clone(),
             },
             gradients: self.register(encoder, decoder),
-            reconstruction_error,
-            log_likelihood,
-            divergence,
         })
     }
 
@@ -114,45 +126,5 @@ impl Vae {
             None => add(&self.encoder, &encoder.plus(decoder)),
         }
         gradients
-    }
-
-    /// The batch means of reconstruction error, log-likelihood and divergence: the one read of a
-    /// step besides the convergence checks. The sum of all parameters rides along, because a
-    /// rectified unit can hide a weight that is not finite from all of them.
-    pub(crate) fn finite_means(
-        &self,
-        error: Tensor<1>,
-        log_likelihood: Tensor<1>,
-        divergence: Tensor<1>,
-    ) -> Result<[f64; 3], ModelError> {
-        let device = error.device();
-        let mut sums = Sums(Vec::new());
-        self.visit(&mut sums);
-        let weights = Tensor::cat(sums.0, 0).sum().to_device(&device);
-        let means = vec![error.mean(), log_likelihood.mean(), divergence.mean(), weights];
-        let means: Vec<f32> =
-            Tensor::cat(means, 0).into_data().try_to_vec().expect("a float tensor here is f32");
-        let names =
-            ["reconstruction error", "log-likelihood", "KL divergence", "sum of the weights"];
-        for (value, what) in means.iter().zip(names) {
-            if !value.is_finite() {
-                return Err(ModelError::NotFinite {
-                    what: what.to_owned(),
-                    remedy: "check the images for values outside [0, 1], or lower the learning \
-                             rate or the nudge"
-                        .to_owned(),
-                });
-            }
-        }
-        Ok([means[0], means[1], means[2]].map(f64::from))
-    }
-}
-
-/// Collects the sum of every parameter.
-struct Sums(Vec<Tensor<1>>);
-
-impl ModuleVisitor for Sums {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(param.val().sum());
     }
 }

@@ -6,6 +6,7 @@ use hvae_solver::Outcome;
 use rand::Rng;
 
 use crate::eqprop::EpGradient;
+use crate::error::{require, require_shape};
 use crate::latent::Posterior;
 use crate::likelihood::{Decoding, squared_error};
 use crate::phases::{PhaseOutcomes, Phases};
@@ -86,7 +87,7 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Setting`] as [`VaeConfig::check`].
+    /// [`ModelError::Setting`] as [`VaeConfig::check`], or without pixels.
     pub fn new(
         config: &VaeConfig,
         pixels: usize,
@@ -94,6 +95,7 @@ impl Vae {
         device: &Device,
     ) -> Result<Self, ModelError> {
         config.check()?;
+        require(pixels > 0, "pixels", pixels, "an image needs at least one")?;
         let dense = config.kind.is_dense();
         let decoder = if config.kind.is_tied() {
             None
@@ -151,6 +153,15 @@ impl Vae {
     /// Layer of the means in the encoder; the log-variances, if there are any, come next.
     pub(crate) fn mean_layer(&self) -> usize {
         self.config.hidden.len() + 1
+    }
+
+    /// Refuses noise that is not `[batch, latent]`.
+    pub(crate) fn require_noise(
+        &self,
+        images: &Tensor<2>,
+        noise: &Tensor<2>,
+    ) -> Result<(), ModelError> {
+        require_shape("the noise", noise, [images.dims()[0], self.latent()])
     }
 
     pub(crate) fn encoding(&self) -> Use<'_> {
@@ -235,20 +246,23 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`].
+    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` is not `[batch, latent]`.
     pub fn reconstruct(
         &self,
         images: Tensor<2>,
         noise: Option<Tensor<2>>,
         phases: &Phases,
     ) -> Result<Reconstruction, ModelError> {
+        if let Some(noise) = &noise {
+            self.require_noise(&images, noise)?;
+        }
         let (posterior, encoder_free) = self.encode(images.clone(), phases)?;
         let latents = match noise {
             Some(noise) => posterior.sample(noise),
             None => posterior.mean.clone(),
         };
         let (decoding, decoder_free) = self.decode(latents, phases)?;
-        let log_likelihood = self.config.log_likelihood(&decoding, &images);
+        let log_likelihood = self.config.log_likelihood(&decoding, &images)?;
         let error = squared_error(decoding.images.clone() - images);
         let outcomes = PhaseOutcomes { encoder_free, decoder_free, ..PhaseOutcomes::default() };
         Ok(Reconstruction { posterior, images: decoding.images, error, log_likelihood, outcomes })

@@ -14,7 +14,7 @@ mod common;
 use burn::tensor::{Device, Tensor};
 use common::{host, layer, rng, strengthen, uniform};
 use hvae_model::{Activation, HopfieldNetwork, Relaxation, Role};
-use hvae_solver::{FixedPointMap, Sweep};
+use hvae_solver::{BlockMap, FixedPointMap, Sweep};
 
 const ALL: [Activation; 5] = [
     Activation::Identity,
@@ -81,7 +81,7 @@ fn an_equilibrium_is_a_stationary_point_of_the_energy() {
     let states: Vec<Tensor<2>> = state.components().iter().map(leaf).collect();
     let mut all = vec![input];
     all.extend(states.iter().cloned());
-    let gradients = network.energy(&all).sum().backward();
+    let gradients = network.energy(&all).unwrap().sum().backward();
     for (k, s) in states.iter().enumerate() {
         let gradient = host(s.grad(&gradients).unwrap());
         for (slope, s) in gradient.into_iter().zip(host(s.clone())) {
@@ -110,7 +110,7 @@ fn a_sweep_never_raises_the_energy() {
                 let mut all = vec![input.clone()];
                 all.extend(state.components().iter().cloned());
                 let cost = (force.clone() * all[3].clone()).sum_dim(1).mul_scalar(beta);
-                host(network.energy(&all) + cost.squeeze_dim(1))
+                host(network.energy(&all).unwrap() + cost.squeeze_dim(1))
             };
             let start = uniform([16, 24], 0.0, 1.0, seed + 20, &device);
             let parts = vec![
@@ -135,6 +135,28 @@ fn a_sweep_never_raises_the_energy() {
     }
 }
 
+/// Layers that are not coupled share a block, and the block with the most units comes first.
+#[test]
+fn blocks_are_as_few_as_the_couplings_allow_and_the_largest_comes_first() {
+    let device = Device::flex();
+    let sized = |sizes: &[usize]| -> Vec<_> {
+        let each = sizes.iter().enumerate();
+        each.map(|(k, &n)| layer(&format!("l{k}"), n, Activation::Tanh, 1.0)).collect()
+    };
+    let blocks = |sizes: &[usize], couplings: &[(usize, usize)]| {
+        let network = HopfieldNetwork::new(sized(sizes), couplings, &mut rng(1), &device).unwrap();
+        let mut roles = vec![Role::Clamped(Tensor::zeros([2, sizes[0]], &device))];
+        roles.resize_with(sizes.len(), || Role::Free);
+        Relaxation::new(&network, roles).unwrap().blocks().to_vec()
+    };
+    let chain = [(0, 1), (1, 2), (2, 3), (3, 4)];
+    // Components count from the first free layer.
+    assert_eq!(blocks(&[6, 8, 7, 9, 5], &chain), [vec![0, 2], vec![1, 3]]);
+    assert_eq!(blocks(&[6, 3, 7, 2, 5], &chain), [vec![1, 3], vec![0, 2]]);
+    let all = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)];
+    assert_eq!(blocks(&[6, 3, 7, 5], &all), [vec![1], vec![2], vec![0]]);
+}
+
 /// The loop gain is the rate at which sweeps converge.
 #[test]
 fn loop_gain_predicts_the_rate_of_convergence() {
@@ -154,6 +176,8 @@ fn loop_gain_predicts_the_rate_of_convergence() {
         ));
         state = next;
     }
+    // One step is the least that says anything.
+    assert_eq!(host(relaxation.loop_gain(&state, 0)), host(relaxation.loop_gain(&state, 1)));
     let gains = host(relaxation.loop_gain(&state, 60));
     for (sample, gain) in gains.iter().enumerate() {
         // While the steps are still well above rounding.

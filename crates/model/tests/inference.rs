@@ -31,7 +31,7 @@ fn the_latent_gradient_is_that_of_the_cost_on_known_pixels() {
             likelihood,
             hidden: vec![12],
             latent: 3,
-            hidden_activation: Activation::Tanh,
+            hidden_activation: Activation::Tanh.into(),
             ..VaeConfig::default()
         };
         let model = Vae::new(&config, 20, &mut rng(3), &device).unwrap();
@@ -41,6 +41,9 @@ fn the_latent_gradient_is_that_of_the_cost_on_known_pixels() {
         let known: Vec<f32> = (0..40).map(|at| if at % 20 < 10 { 1.0 } else { 0.0 }).collect();
         let weight = Tensor::<1>::from_floats(known.as_slice(), &device).reshape([2, 20]);
         let found = model.latent_gradient(&images, &weight, latents.clone(), &phases).unwrap();
+        let unknown = images.clone().mask_fill(weight.clone().equal_elem(0.0), f32::NAN);
+        let same = model.latent_gradient(&unknown, &weight, latents.clone(), &phases).unwrap();
+        assert_eq!(host(found.gradient.clone()), host(same.gradient), "hidden pixels matter");
 
         let cost = |latents: &Tensor<2>| -> f64 {
             let (decoding, _) = model.decode(latents.clone(), &phases).unwrap();

@@ -67,6 +67,8 @@ mod solution;
 mod solve;
 mod state;
 mod stopping;
+mod transfer;
+mod whole;
 
 pub use block::{BlockMap, Simultaneous, Sweep};
 pub use error::SolverError;
@@ -78,3 +80,4 @@ pub use solution::{Outcome, Solution, Termination};
 pub use solve::solve;
 pub use state::State;
 pub use stopping::StoppingRule;
+pub use transfer::{Transfers, read, transfers, upload, upload_rows};

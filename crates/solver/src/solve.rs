@@ -1,9 +1,10 @@
 //! The one loop: apply, measure, let finished samples go, step.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 
 use crate::{
-    FixedPointMap, Memory, Method, Outcome, Solution, SolverError, State, StoppingRule, Termination,
+    FixedPointMap, Memory, Method, Outcome, Solution, SolverError, State, StoppingRule,
+    Termination, transfer, whole,
 };
 
 /// Iterates `method` on `map` from `guess` until every sample has ended.
@@ -27,6 +28,9 @@ pub fn solve<F: FixedPointMap, M: Method>(
         return Ok(Solution { state: guess, outcomes: Vec::new(), steps: 0, trace: Vec::new() });
     }
     let carried = map.carried(guess.components().len());
+    if rule.keeps_whole() {
+        return whole::solve(&map, guess, method, rule, &carried);
+    }
     let mut memory = method.start(&carried);
     let mut map = map;
     let mut state = guess;
@@ -54,7 +58,7 @@ pub fn solve<F: FixedPointMap, M: Method>(
     Ok(ledger.into_solution())
 }
 
-fn check_shapes(state: &State, image: &State) -> Result<(), SolverError> {
+pub(crate) fn check_shapes(state: &State, image: &State) -> Result<(), SolverError> {
     let (expected, found) = (state.components().len(), image.components().len());
     if expected != found {
         return Err(SolverError::ComponentsChanged { expected, found });
@@ -70,18 +74,27 @@ fn check_shapes(state: &State, image: &State) -> Result<(), SolverError> {
 
 /// What a check reads of one sample.
 #[derive(Debug, Clone, Copy)]
-struct Measured {
+pub(crate) struct Measured {
     /// `|f(s) - s|` over the carried components.
     difference: f64,
     /// `|f(s)|` over the carried components.
     norm: f64,
     /// Whether these, and the norm of the other components, are finite.
-    finite: bool,
+    pub(crate) finite: bool,
 }
 
 impl Measured {
+    /// From the squares that [`squares`] gives for one sample.
+    pub(crate) fn new(squares: &[f32]) -> Self {
+        Self {
+            difference: f64::from(squares[0]).sqrt(),
+            norm: f64::from(squares[1]).sqrt(),
+            finite: squares.iter().all(|x| x.is_finite()),
+        }
+    }
+
     /// `difference / norm`, 0 where both are 0, NaN where anything is not finite.
-    fn residual(self) -> f64 {
+    pub(crate) fn residual(self) -> f64 {
         if !self.finite {
             f64::NAN
         } else if self.difference == 0.0 {
@@ -92,8 +105,9 @@ impl Measured {
     }
 }
 
-/// Measures every sample, in one read of the device.
-fn measure(state: &State, image: &State, carried: &[usize]) -> Vec<Measured> {
+/// Squared norms of every sample, each `[batch, 1]`: of the difference and the image over the
+/// carried components, and of the image over the others if there are any.
+pub(crate) fn squares(state: &State, image: &State, carried: &[usize]) -> Vec<Tensor<2>> {
     let squares = |t: Tensor<2>| t.square().sum_dim(1);
     let total = |sums: &mut dyn Iterator<Item = Tensor<2>>| sums.reduce(|a, b| a + b);
     let pair = |&k: &usize| (state.component(k).clone(), image.component(k).clone());
@@ -106,24 +120,19 @@ fn measure(state: &State, image: &State, carried: &[usize]) -> Vec<Measured> {
         total(norms).expect("a map carries at least one component"),
     ];
     columns.extend(total(others));
+    columns
+}
+
+/// Measures every sample, in one read of the device: the only one of a solve.
+fn measure(state: &State, image: &State, carried: &[usize]) -> Vec<Measured> {
+    let columns = squares(state, image, carried);
     let width = columns.len();
-    // The only device-to-host transfer of a solve.
-    let values: Vec<f32> = Tensor::cat(columns, 1)
-        .into_data()
-        .try_to_vec()
-        .expect("a float tensor of this crate is f32");
-    let sample = |v: &[f32]| Measured {
-        difference: f64::from(v[0]).sqrt(),
-        norm: f64::from(v[1]).sqrt(),
-        finite: v.iter().all(|x| x.is_finite()),
-    };
-    values.chunks_exact(width).map(sample).collect()
+    let values = transfer::read(Tensor::cat(columns, 1));
+    values.chunks_exact(width).map(Measured::new).collect()
 }
 
 fn indices(rows: &[usize], like: &State) -> Tensor<1, Int> {
-    let rows: Vec<i64> = rows.iter().map(|&r| r as i64).collect();
-    let count = rows.len();
-    Tensor::from_data(TensorData::new(rows, [count]), &like.component(0).device())
+    transfer::upload_rows(rows, &like.component(0).device())
 }
 
 /// Who has ended and how, and the best image of those who have not.
@@ -217,8 +226,8 @@ impl Ledger {
             *best = image.clone();
         } else {
             let mask: Vec<f32> = improved.iter().map(|&i| f32::from(u8::from(i))).collect();
-            let data = TensorData::new(mask, [improved.len(), 1]);
-            let mask = Tensor::<2>::from_data(data, &image.component(0).device()).greater_elem(0.5);
+            let device = image.component(0).device();
+            let mask = transfer::upload(mask, [improved.len(), 1], &device).greater_elem(0.5);
             *best = best.clone().zip(image.clone(), |old, new| {
                 let mask = mask.clone().expand(old.dims());
                 old.mask_where(mask, new)

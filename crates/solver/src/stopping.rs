@@ -10,6 +10,7 @@ use crate::{SolverError, error::in_range};
 /// | `atol` | 0 | absolute tolerance | finite, >= 0 |
 /// | `max_steps` | given | applications of the map at most | >= 1 |
 /// | `check_every` | 1 | steps between two looks at the residual, each a read of the device | >= 1 |
+/// | `whole` | off | the batch stays whole until all samples have ended, see [`Self::with_whole_batch`] | |
 /// | `trace` | off | keep the residuals of every check | |
 ///
 /// With both tolerances 0 only an exact fixed point counts as converged: all samples then run to
@@ -20,6 +21,7 @@ pub struct StoppingRule {
     atol: f64,
     max_steps: usize,
     check_every: usize,
+    whole: bool,
     trace: bool,
 }
 
@@ -32,7 +34,7 @@ impl StoppingRule {
     pub fn new(rtol: f64, max_steps: usize) -> Result<Self, SolverError> {
         in_range("rtol", rtol, ">= 0", rtol >= 0.0)?;
         in_range("max_steps", max_steps as f64, ">= 1", max_steps >= 1)?;
-        Ok(Self { rtol, atol: 0.0, max_steps, check_every: 1, trace: false })
+        Ok(Self { rtol, atol: 0.0, max_steps, check_every: 1, whole: false, trace: false })
     }
 
     /// With an absolute tolerance.
@@ -56,6 +58,18 @@ impl StoppingRule {
         Ok(self)
     }
 
+    /// The batch stays whole until all its samples have ended.
+    ///
+    /// Samples that have ended are kept as they were by a mask on the device instead of leaving
+    /// the batch. They cost what they did before, but no tensor changes its shape and nothing is
+    /// sent to the device, which pays on a GPU: it compiles and times kernels for every new shape.
+    /// States and outcomes are the same up to rounding.
+    #[must_use]
+    pub fn with_whole_batch(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+
     /// Keep the residuals of every check in [`Solution::trace`](crate::Solution::trace).
     #[must_use]
     pub fn with_trace(mut self) -> Self {
@@ -71,6 +85,15 @@ impl StoppingRule {
     /// Relative tolerance.
     pub fn rtol(&self) -> f64 {
         self.rtol
+    }
+
+    pub(crate) fn keeps_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Absolute tolerance.
+    pub(crate) fn atol(&self) -> f64 {
+        self.atol
     }
 
     pub(crate) fn traces(&self) -> bool {

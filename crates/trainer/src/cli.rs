@@ -51,9 +51,13 @@ pub const DEFAULT_DEVICE: &str = "cpu";
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Device to compute on: cpu, or wgpu in a build with that feature
-    #[arg(long, global = true, default_value = DEFAULT_DEVICE)]
+    /// Device to compute on: auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i] or
+    /// remote:<host>:<port>[/i]; `hvae devices` lists yours
+    #[arg(long, global = true, value_name = "DEVICE", default_value = DEFAULT_DEVICE)]
     pub device: String,
+    /// Accept a GPU that is a program on the CPU, such as lavapipe: slow, for tests
+    #[arg(long, global = true)]
+    pub allow_software: bool,
     /// CPU threads [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -117,6 +121,15 @@ pub enum Command {
     Weights(WeightsArgs),
     /// Train or test a classifier of images, for features to score in
     Classifier(ClassifierArgs),
+    /// List the devices of this build and this machine
+    #[command(after_help = "Examples:
+  hvae devices
+  hvae train --device auto             on what the last line says
+  hvae train --devices cuda:0,cuda:1   each batch over two of them")]
+    Devices,
+    /// Let other machines compute on devices of this one
+    #[cfg(feature = "remote")]
+    Serve(ServeArgs),
 }
 
 /// Arguments of `hvae train`.
@@ -146,6 +159,13 @@ pub struct TrainArgs {
     /// by equilibrium propagation.
     #[arg(long, value_name = "KIND", value_parser = ["h-vae", "th-vae", "dh-vae", "tdh-vae", "f-vae"])]
     pub model: Option<String>,
+    /// Split each batch over these devices instead, such as cuda:0,cuda:1; the first one also
+    /// holds the weights
+    #[arg(long, value_delimiter = ',', value_name = "DEVICE,...", conflicts_with = "device")]
+    pub devices: Vec<String>,
+    /// Print how often the device was read and written, at the end of each epoch
+    #[arg(long)]
+    pub trace_device: bool,
     /// The run to make
     #[command(flatten)]
     pub new: NewRunArgs,
@@ -184,6 +204,26 @@ pub struct TrainArgs {
     /// Write event files for TensorBoard into the run's folder `tensorboard`
     #[arg(long)]
     pub tensorboard: bool,
+}
+
+/// Arguments of `hvae serve`.
+#[cfg(feature = "remote")]
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae serve --port 3000                              the CPU
+  hvae serve --port 3000 --devices cuda:0,cuda:1      two cards
+  hvae train --device remote:gpu.local:3000           on the other machine
+  hvae train --devices remote:a:3000,remote:b:3000    each batch over two machines
+
+Traffic is not encrypted: serve on a network you trust, or through a tunnel. With HVAE_TOKEN set on
+both sides, only clients that know it are let in. Ctrl-C ends the service.")]
+pub struct ServeArgs {
+    /// Port to listen on, on every address of this machine
+    #[arg(long, default_value_t = 3000)]
+    pub port: u16,
+    /// Devices to serve, all of one kind; clients number them from 0 in this order
+    #[arg(long, value_delimiter = ',', value_name = "DEVICE,...", default_value = "cpu")]
+    pub devices: Vec<String>,
 }
 
 /// Arguments of `hvae sample`.

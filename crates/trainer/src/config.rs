@@ -341,6 +341,7 @@ fn set(table: &mut toml::Table, text: &str) -> Result<()> {
     let parsed = format!("value = {value}").parse::<toml::Table>().ok();
     let value = parsed
         .and_then(|mut t| t.remove("value"))
+        .or_else(|| list_of_words(value))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let (sections, key) = match path.trim().rsplit_once('.') {
         Some((sections, key)) => (sections.split('.').collect(), key),
@@ -358,8 +359,16 @@ fn set(table: &mut toml::Table, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// `[one, another]` without the quotes that a shell would take for its own.
+fn list_of_words(text: &str) -> Option<toml::Value> {
+    let words = text.strip_prefix('[')?.strip_suffix(']')?.split(',');
+    Some(words.map(|word| toml::Value::String(word.trim().to_owned())).collect::<Vec<_>>().into())
+}
+
 #[cfg(test)]
 mod tests {
+    use hvae_model::{Activation, HiddenActivation};
+
     use super::*;
 
     fn error(overrides: &[&str]) -> String {
@@ -378,8 +387,24 @@ mod tests {
         let config = RunConfig::resolve(None, &overrides).unwrap();
         assert!((config.training.learning_rate - 0.005).abs() < f64::EPSILON);
         assert_eq!(config.model.hidden, [64, 32]);
-        assert_eq!(config.model.hidden_activation, hvae_model::Activation::Tanh);
+        assert_eq!(config.model.hidden_activation, Activation::Tanh.into());
         assert_eq!(config.data.dataset, Dataset::Synthetic);
+    }
+
+    #[test]
+    fn hidden_layers_have_one_nonlinearity_or_one_each() {
+        let each = HiddenActivation::Each(vec![Activation::Relu, Activation::Tanh]);
+        for list in [r#"["relu", "tanh"]"#, "[relu, tanh]"] {
+            let overrides = ["model.hidden=[8, 4]", &format!("model.hidden_activation={list}")];
+            let config = RunConfig::resolve(None, &overrides.map(str::to_owned)).unwrap();
+            assert_eq!(config.model.hidden_activation, each);
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("config.toml");
+            std::fs::write(&path, config.to_toml().unwrap()).unwrap();
+            assert_eq!(RunConfig::resolve(Some(&path), &[]).unwrap(), config);
+        }
+        let message = error(&["model.hidden_activation=[relu, tanh]"]);
+        assert!(message.contains("hidden_activation") && message.contains("one for each"));
     }
 
     #[test]
@@ -409,6 +434,10 @@ mod tests {
             ("training.keep_best=0", "training.keep_best"),
             ("model.hidden=[]", "hidden"),
             ("model.visible_gain=0", "visible_gain"),
+            ("model.latent_gain=1e-200", "latent_gain"),
+            ("model.sigma=0.001", "sigma"),
+            ("model.hidden_activation=softmax", "hard-sigmoid"),
+            ("model.hidden_activation=[relu, softmax]", "softmax"),
             ("ep.nudge=0", "nudge"),
             ("ep.damping=1", "damping"),
             ("ep.free_sweeps=0", "free_sweeps"),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 use crate::config::{DataConfig, Dataset};
 use crate::data::{ImageSet, Split, Verbosity, custom, fashion, mnist, synthetic};
@@ -59,7 +59,7 @@ impl Images {
         ensure!(count <= set.len(), "{count} images asked for, but the set has {}", set.len());
         let set = set.take(count);
         let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
-        let tensor = Tensor::from_data(TensorData::new(values, [count, set.pixels()]), device);
+        let tensor = hvae_solver::upload(values, [count, set.pixels()], device);
         Ok(Self { set, tensor })
     }
 
@@ -85,11 +85,22 @@ impl Images {
 
     /// The images `rows`, `[rows, pixels]` in `[0, 1]`.
     pub fn select(&self, rows: &[usize]) -> Tensor<2> {
-        let count = rows.len();
-        let rows: Vec<i64> = rows.iter().map(|&r| r as i64).collect();
-        let rows = TensorData::new(rows, [count]);
-        let rows = Tensor::<1, Int>::from_data(rows, &self.tensor.device());
+        self.gather(self.order(rows))
+    }
+
+    /// Numbers of images, on their device.
+    pub fn order(&self, rows: &[usize]) -> Tensor<1, Int> {
+        hvae_solver::upload_rows(rows, &self.tensor.device())
+    }
+
+    /// The images of these numbers, which [`Self::order`] gave; as [`Self::select`].
+    pub fn gather(&self, rows: Tensor<1, Int>) -> Tensor<2> {
         self.tensor.clone().select(0, rows)
+    }
+
+    /// All images, `[images, pixels]`.
+    pub fn tensor(&self) -> &Tensor<2> {
+        &self.tensor
     }
 
     /// The images in order, `batch` at a time, each `[batch, pixels]`.
@@ -104,7 +115,12 @@ impl Images {
 /// Burda et al. 2016, arXiv 1509.00519), from the stream `(seed, stream, index)`.
 pub fn binarised(images: Tensor<2>, seed: u64, stream: Stream, index: u64) -> Tensor<2> {
     let [rows, pixels] = images.dims();
-    let coins = rng::uniform(seed, stream, index, rows * pixels);
+    tossed(images, rng::uniform(seed, stream, index, rows * pixels))
+}
+
+/// Every pixel 1 where it exceeds its coin, else 0; `coins` are a number in `[0, 1)` for each pixel.
+pub fn tossed(images: Tensor<2>, coins: Vec<f32>) -> Tensor<2> {
+    let [_, pixels] = images.dims();
     let coins = upload(coins, pixels, &images.device());
     images.greater(coins).float()
 }
@@ -112,7 +128,7 @@ pub fn binarised(images: Tensor<2>, seed: u64, stream: Stream, index: u64) -> Te
 /// `values` as `[rows, columns]` on the device.
 pub fn upload(values: Vec<f32>, columns: usize, device: &Device) -> Tensor<2> {
     let rows = values.len() / columns;
-    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
+    hvae_solver::upload(values, [rows, columns], device)
 }
 
 /// The values of a tensor.

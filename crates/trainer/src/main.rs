@@ -6,10 +6,12 @@ use clap::Parser;
 use hvae::cli::Cli;
 use hvae::commands::{self, Ended};
 use hvae::config::Usage;
+use hvae::device::fault;
 use hvae::{interrupt, report};
 
 fn main() -> ExitCode {
-    match commands::run(Cli::parse()) {
+    let cli = Cli::parse();
+    match fault::guard(|| commands::run(cli)) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {

@@ -1,6 +1,6 @@
 //! What a run reports: sums while an epoch lasts, means when it ends.
 
-use hvae_model::TrainingStep;
+use hvae_model::PhaseOutcomes;
 use hvae_solver::{Outcome, Termination};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,12 @@ pub struct PhaseMeans {
 pub struct EpochSums {
     /// Images seen.
     pub images: u64,
+    /// Images that do not count in the losses.
+    #[serde(default)]
+    uncounted: u64,
+    /// Images dropped from a gradient.
+    #[serde(default)]
+    pub dropped: u64,
     reconstruction_error: f64,
     #[serde(default)]
     log_likelihood: f64,
@@ -89,16 +95,26 @@ pub struct EpochSums {
 }
 
 impl EpochSums {
-    /// Adds a step on `images` images, with the norm of its gradient.
-    pub fn add(&mut self, images: usize, norm: f64, step: &TrainingStep) {
-        let n = images as f64;
+    /// Adds a step: how many images it had, how many of them count in the losses and how many were
+    /// dropped from a gradient; the norm of its gradient, its losses in the order of
+    /// [`StepLosses`](hvae_model::StepLosses), and how its phases ended.
+    pub fn add(
+        &mut self,
+        [images, counted, dropped]: [usize; 3],
+        norm: f64,
+        losses: [f64; 3],
+        outcomes: &PhaseOutcomes,
+    ) {
+        let n = counted as f64;
+        let [reconstruction_error, log_likelihood, divergence] = losses;
         self.images += images as u64;
-        self.reconstruction_error += step.reconstruction_error * n;
-        self.log_likelihood += step.log_likelihood * n;
-        self.divergence += step.divergence * n;
+        self.uncounted += (images - counted) as u64;
+        self.dropped += dropped as u64;
+        self.reconstruction_error += reconstruction_error * n;
+        self.log_likelihood += log_likelihood * n;
+        self.divergence += divergence * n;
         self.gradient_norm += norm;
         self.steps += 1;
-        let outcomes = &step.outcomes;
         self.encoder_free.add(&outcomes.encoder_free);
         self.decoder_free.add(&outcomes.decoder_free);
         self.decoder_nudged.add(&outcomes.decoder_nudged);
@@ -107,7 +123,7 @@ impl EpochSums {
 
     /// Mean losses so far.
     pub fn losses(&self) -> Losses {
-        let n = self.images.max(1) as f64;
+        let n = (self.images - self.uncounted).max(1) as f64;
         Losses {
             reconstruction_error: self.reconstruction_error / n,
             divergence: self.divergence / n,
@@ -191,6 +207,9 @@ pub struct EpochMetrics {
     pub test: Option<Losses>,
     /// How the phases of training ended.
     pub phases: Phases,
+    /// Training images that were dropped from a gradient, because a phase did not converge.
+    #[serde(default)]
+    pub dropped: u64,
     /// Loop gains on a batch of test images; none without feedback or evaluation.
     pub loop_gains: Option<LoopGains>,
     /// How the estimated gradient compares with that through the relaxation, on a batch of test
@@ -232,9 +251,13 @@ impl EpochMetrics {
         };
         (phase.converged < WARN_BELOW).then(|| {
             let share = 100.0 * phase.converged;
+            let so = match self.dropped {
+                0 => "gradients are inexact".to_owned(),
+                dropped => format!("{dropped} were dropped from the gradients"),
+            };
             format!(
-                "only {share:.0}% of the samples reached equilibrium ({name} phase), so gradients \
-                 are inexact; {advice}"
+                "only {share:.0}% of the samples reached equilibrium ({name} phase), so {so}; \
+                 {advice}"
             )
         })
     }

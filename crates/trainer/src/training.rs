@@ -5,30 +5,35 @@ mod evaluate;
 mod grids;
 mod history;
 mod schedule;
+pub mod trace;
+mod waiting;
 pub mod watch;
+pub mod workers;
 
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use burn::tensor::Device;
+use burn::tensor::{Device, Int, Tensor};
 use hvae_model::{Phases, Vae};
 use rand::seq::SliceRandom;
 
 use crate::checkpoint::{Checkpoint, TrainingState};
 use crate::config::RunConfig;
-use crate::images::{Images, binarised, upload};
+use crate::images::{Images, tossed, upload};
 use crate::metrics::EpochMetrics;
 use crate::optimizer::Optimizer;
 use crate::rng::{self, Stream};
 use crate::run::RunDir;
-use crate::{interrupt, report};
+use crate::{device, interrupt, report};
 
 pub use evaluate::evaluate;
 pub(crate) use grids::decode_batches;
 pub use grids::{decode, sample};
 pub use history::{flat, read as history};
 pub use schedule::Schedule;
+use waiting::{Taken, Waiting};
 use watch::{Begin, StepReport, Watch};
+use workers::{Drawn, Together, Workers};
 
 /// Images per batch where nothing is learnt.
 pub const EVALUATION_BATCH: usize = 500;
@@ -54,6 +59,19 @@ pub struct Trainer {
     /// Step of the newest checkpoint of this process.
     saved: Option<(usize, usize)>,
     watchers: Vec<Box<dyn Watch>>,
+    /// Whether the device is read as rarely as can be.
+    quiet: bool,
+    /// Steps not yet in the sums.
+    waiting: Waiting,
+    /// Further devices, if a batch is split over several.
+    workers: Option<Workers>,
+}
+
+/// The training images of a step, by number.
+struct Batch<'a> {
+    rows: &'a [usize],
+    /// The same, `[rows]`, on the device.
+    on_device: Tensor<1, Int>,
 }
 
 /// How training ended.
@@ -82,7 +100,8 @@ impl Trainer {
         let training = &config.training;
         let scales = model.learning_rate_scales(training.visible_rate);
         Ok(Self {
-            phases: Phases::new(&config.ep)?,
+            phases: device::phases(&config.ep, &device)?,
+            quiet: !device::is_host(&device),
             optimizer: Optimizer::new(training.optimizer.rule(training.momentum), scales),
             state: TrainingState::new(config.clone()),
             average: training.ema_decay.map(|_| model.clone()),
@@ -94,7 +113,19 @@ impl Trainer {
             model,
             saved: None,
             watchers: Vec::new(),
+            waiting: Waiting::default(),
+            workers: None,
         })
+    }
+
+    /// Splits every batch over `devices` from now on; the weights stay where they are.
+    ///
+    /// # Errors
+    ///
+    /// When a device cannot take the training images.
+    pub fn split_over(&mut self, devices: Vec<Device>) -> Result<()> {
+        self.workers = Some(Workers::new(devices, &self.train, &self.config.ep)?);
+        Ok(())
     }
 
     /// Shows every step and epoch from now on to `watcher`, too.
@@ -208,12 +239,18 @@ impl Trainer {
     fn train_epoch(&mut self) -> Result<Finished> {
         let steps = self.steps_per_epoch();
         let order = self.order(self.state.epoch);
-        let batches: Vec<&[usize]> = order.chunks(self.config.training.batch_size).collect();
+        let batch = self.config.training.batch_size;
+        let on_device = self.train.order(&order);
+        let batches: Vec<&[usize]> = order.chunks(batch).collect();
         for watcher in &mut self.watchers {
             watcher.begin_epoch(self.state.epoch, self.state.step_in_epoch);
         }
-        for batch in &batches[self.state.step_in_epoch..] {
-            let (norm, learning_rate) = self.step(batch)?;
+        for (number, rows) in batches.iter().enumerate().skip(self.state.step_in_epoch) {
+            let learning_rate = self.step(Batch {
+                rows,
+                on_device: on_device.clone().narrow(0, number * batch, rows.len()),
+            })?;
+            let norm = self.waiting.norm();
             let state = &self.state;
             let report = StepReport {
                 epoch: state.epoch,
@@ -229,6 +266,7 @@ impl Trainer {
             if self.state.step_in_epoch < steps {
                 let every = self.config.training.checkpoint_every;
                 if interrupt::requested() {
+                    self.settle()?;
                     return Ok(Finished::Interrupted);
                 }
                 if every.is_some_and(|every| self.state.step.is_multiple_of(every)) {
@@ -236,6 +274,7 @@ impl Trainer {
                 }
             }
         }
+        self.settle()?;
         Ok(Finished::Complete)
     }
 
@@ -246,40 +285,69 @@ impl Trainer {
         order
     }
 
-    /// One step; the norm of its gradient, and its learning rate.
-    fn step(&mut self, batch: &[usize]) -> Result<(f64, f64)> {
-        let training = &self.config.training;
+    /// One step; its learning rate.
+    fn step(&mut self, batch: Batch<'_>) -> Result<f64> {
         let step = self.state.step;
-        let mut images = self.train.select(batch);
-        if self.config.data.binarise {
-            images = binarised(images, training.seed, Stream::Binarisation, step as u64);
-        }
-        let noise = rng::normal(
-            training.seed,
-            Stream::Noise,
-            step as u64,
-            batch.len() * self.model.latent(),
-        );
-        let noise = upload(noise, self.model.latent(), &self.device);
+        let rate = self.try_step(batch);
+        rate.with_context(|| format!("step {step}; the last checkpoint is still good"))
+    }
+
+    fn try_step(&mut self, batch: Batch<'_>) -> Result<f64> {
+        let training = &self.config.training;
+        let (step, images) = (self.state.step, batch.rows.len());
+        let drawn = self.draw(images);
         let kl_weight = schedule::kl_weight(training, step);
-        let result = self
-            .model
-            .training_step(images, noise, kl_weight, &self.phases)
-            .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
+        let result = if let Some(workers) = &self.workers {
+            workers.step(&self.model, batch.rows, &drawn, kl_weight)?
+        } else {
+            let noise = upload(drawn.noise, self.model.latent(), &self.device);
+            let images = self.train.gather(batch.on_device);
+            let images = match drawn.coins {
+                Some(coins) => tossed(images, coins),
+                None => images,
+            };
+            let done = self.model.training_step(images, noise, kl_weight, &self.phases)?;
+            Together {
+                gradients: done.gradients,
+                losses: done.losses,
+                samples: [done.counted, done.dropped],
+                outcomes: done.outcomes,
+            }
+        };
         let rate = schedule::learning_rate(training, step, self.steps_per_epoch());
-        let (model, norm) = self
-            .optimizer
-            .step(self.model.clone(), &result.gradients, rate, training.clip_norm)
-            .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
+        let (model, clip, quiet) = (self.model.clone(), training.clip_norm, self.quiet);
+        let (model, norm) = self.optimizer.step(model, &result.gradients, rate, clip, quiet)?;
         self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
         if let (Some(decay), Some(average)) = (training.ema_decay, self.average.take()) {
             let decay = schedule::ema_decay(decay, step);
             self.average = Some(average::advance(average, &self.model, decay));
         }
-        self.state.sums.add(batch.len(), norm, &result);
+        let Together { losses, samples, outcomes, .. } = result;
+        self.waiting.push(Taken { images, samples, losses, norm, outcomes });
+        if self.waiting.is_due() {
+            self.waiting.settle(&self.model, &mut self.state.sums)?;
+        }
         self.state.step += 1;
         self.state.step_in_epoch += 1;
-        Ok((norm, rate))
+        Ok(rate)
+    }
+
+    /// What is drawn for a step on `images` images. It depends on nothing but seed and step.
+    fn draw(&self, images: usize) -> Drawn {
+        let (seed, step) = (self.config.training.seed, self.state.step as u64);
+        let noise = rng::normal(seed, Stream::Noise, step, images * self.model.latent());
+        let coins =
+            self.config.data.binarise.then(|| {
+                rng::uniform(seed, Stream::Binarisation, step, images * self.model.pixels())
+            });
+        Drawn { noise, coins }
+    }
+
+    /// Brings the sums up to date.
+    fn settle(&mut self) -> Result<()> {
+        let step = self.state.step;
+        let settled = self.waiting.settle(&self.model, &mut self.state.sums);
+        settled.with_context(|| format!("before step {step}; the last checkpoint is still good"))
     }
 
     fn end_epoch(&mut self, started: Instant, done_before: usize) -> Result<()> {
@@ -309,6 +377,7 @@ impl Trainer {
             train: sums.losses(),
             test,
             phases: sums.phases(),
+            dropped: sums.dropped,
             loop_gains,
             gradient_check,
             gradient_norm: sums.gradient_norm(),
@@ -341,6 +410,7 @@ impl Trainer {
             return Ok(());
         }
         let started = Instant::now();
+        self.settle()?;
         let (moments, steps) = self.optimizer.state(&self.model);
         self.state.optimizer_steps = steps;
         let checkpoint = Checkpoint {

@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor};
 use hvae_solver::{FixedPointMap, State};
 
 use super::dynamics::Dynamics;
-use super::network::{Classifier, Form};
+use super::network::{Classifier, Form, STEEPNESS, slope};
 
 /// The linear map `lambda -> e + J' lambda` at a state, where `J` is the Jacobian of the undamped
 /// synchronous `f` and `e` the gradient of the loss in the last layer.
@@ -27,9 +27,6 @@ impl<'n> Adjoint<'n> {
     /// At `states`, with `activities = rho(states)`.
     pub(super) fn new(dynamics: &Dynamics<'n>, activities: &[Tensor<2>], error: Tensor<2>) -> Self {
         let network = dynamics.network();
-        let slope = |r: &Tensor<2>| {
-            (r.clone() * (-r.clone()).add_scalar(1.0)).mul_scalar(super::network::STEEPNESS)
-        };
         let slopes: Vec<Tensor<2>> = activities.iter().map(slope).collect();
         let curvature = match network.form() {
             Form::Ham => Vec::new(),
@@ -37,7 +34,7 @@ impl<'n> Adjoint<'n> {
                 let r: Vec<_> = activities.iter().cloned().map(Some).collect();
                 let each = activities.iter().zip(&slopes).enumerate().map(|(k, (a, d))| {
                     let bend = (-a.clone()).mul_scalar(2.0).add_scalar(1.0) * d.clone();
-                    bend.mul_scalar(super::network::STEEPNESS) * dynamics.input(k, &r)
+                    bend.mul_scalar(STEEPNESS) * dynamics.input(k, &r)
                 });
                 each.collect()
             }

@@ -6,6 +6,8 @@ use hvae_solver::{FixedPointMap, State};
 use super::network::{Classifier, Form};
 use super::pointwise::{Continuous, Fire, Sum, finish, fire};
 use crate::ModelError;
+use crate::drive::Drive;
+use crate::error::{require, require_shape};
 
 /// In which order layers are updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +26,11 @@ pub enum Order {
 /// Its state has one component for each layer, `[batch, n_k]`; in the even-odd form of a HAM one for
 /// each even layer, from which the odd ones follow ([`Self::layers`]).
 ///
-/// **Damping** belongs to the map here, as in the paper, where residuals are those of the damped map:
+/// **Damping** belongs to the map here, as in the paper:
 /// `f(s) = damping s + (1 - damping) rho'(s) a(s)` for a CHN, in even-odd form of each inner update. A
-/// HAM needs none.
+/// HAM needs none. So of all residuals of this program those of a damped CHN alone are residuals of a
+/// damped map, `1 - damping` times as large as those of the undamped one in the synchronous order; the
+/// published counts of iterations are by this measure.
 #[derive(Debug, Clone)]
 pub struct Dynamics<'n> {
     network: &'n Classifier,
@@ -50,22 +54,16 @@ impl<'n> Dynamics<'n> {
         images: Tensor<2>,
         order: Order,
     ) -> Result<Self, ModelError> {
-        let (expected, found) = (network.sizes()[0], images.dims());
-        if found[1] != expected {
-            return Err(ModelError::Shape {
-                what: "the images".to_owned(),
-                expected: vec![found[0], expected],
-                found: found.to_vec(),
-            });
-        }
+        let [batch, _] = images.dims();
+        require_shape("the images", &images, [batch, network.sizes()[0]])?;
         let inner = if let Order::EvenOdd { inner } = order { inner } else { 1 };
-        crate::error::require(inner > 0, "inner", inner, "needs at least one update")?;
+        require(inner > 0, "inner", inner, "needs at least one update")?;
         let pixels = fire(images).matmul(network.weights[0].val());
         let drive = network.biases.iter().enumerate().map(|(k, bias)| {
             let bias = bias.val().unsqueeze::<2>();
             Drive::Tensor(if k == 0 { pixels.clone() + bias } else { bias }).prepare()
         });
-        Ok(Self { network, order, damping: 0.0, drive: drive.collect(), push: None, batch: found[0] })
+        Ok(Self { network, order, damping: 0.0, drive: drive.collect(), push: None, batch })
     }
 
     /// The same with a damping in `[0, 1)`; without effect on a HAM.
@@ -75,14 +73,19 @@ impl<'n> Dynamics<'n> {
     /// [`ModelError::Setting`] outside that range.
     pub fn damped(mut self, damping: f64) -> Result<Self, ModelError> {
         let ok = (0.0..1.0).contains(&damping);
-        crate::error::require(ok, "damping", damping, "must lie in [0, 1)")?;
+        require(ok, "damping", damping, "must lie in [0, 1)")?;
         self.damping = damping;
         Ok(self)
     }
 
-    /// The synchronous dynamics of a CHN in the energy `E(s) + <push, s_L>`: the fixed point of the last
-    /// layer becomes `s_L = rho'(s_L) a_L(s) - push`. `push` is `[batch, n_L]`.
+    /// Two of these synchronous dynamics of a CHN side by side, as one batch, in the energy
+    /// `E(s) + <push, s_L>`: the fixed point of the last layer becomes `s_L = rho'(s_L) a_L(s) - push`.
+    /// `push` is `[2 batch, n_L]`.
     pub(super) fn nudged(mut self, push: Tensor<2>) -> Self {
+        // The other drives are the same for all samples.
+        let drive = self.drive[0].tensor();
+        self.drive[0] = Drive::Tensor(Tensor::cat(vec![drive.clone(), drive], 0)).prepare();
+        self.batch *= 2;
         self.push = Some(push);
         self
     }

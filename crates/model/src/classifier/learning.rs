@@ -1,13 +1,14 @@
 //! Gradients of the loss `|s_L - y|^2 / 2`: recurrent backpropagation and equilibrium propagation.
 
 use burn::tensor::Tensor;
-use hvae_solver::{Damped, Outcome, Picard, State, StoppingRule, solve};
+use hvae_solver::{Damped, Outcome, Picard, StoppingRule, solve};
 
 use super::adjoint::Adjoint;
 use super::dynamics::{Dynamics, Order};
-use super::network::{Classifier, Form, STEEPNESS, rho};
+use super::network::{Classifier, Form, STEEPNESS, rho, slope};
 use super::pointwise::fire;
-use crate::eqprop::{self, Force, Nudge};
+use crate::eqprop::{Nudge, Readout, readout_gradient};
+use crate::error::require_shape;
 use crate::{ModelError, Relaxation, Role};
 
 /// How an equilibrium and its adjoint are found.
@@ -53,13 +54,15 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// As [`Dynamics::new`] and [`Dynamics::damped`].
+    /// As [`Dynamics::new`] and [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of another
+    /// shape, [`ModelError::Solver`] for a damping out of range.
     pub fn backpropagate(
         &self,
         images: Tensor<2>,
         targets: Tensor<2>,
         learning: &Learning,
     ) -> Result<Gradient, ModelError> {
+        self.require_targets(&images, &targets)?;
         let dynamics =
             Dynamics::new(self, images.clone(), learning.order)?.damped(learning.damping)?;
         let free = solve(dynamics.clone(), dynamics.start(), &Picard, &learning.free)?;
@@ -78,7 +81,7 @@ impl Classifier {
             .zip(&activities)
             .map(|(l, r)| match self.form() {
                 Form::Ham => l,
-                Form::Chn => l * (r.clone() * (-r.clone()).add_scalar(1.0)).mul_scalar(STEEPNESS),
+                Form::Chn => l * slope(r),
             })
             .collect();
         let mut weights = vec![fire(images).transpose().matmul(q[0].clone())];
@@ -93,8 +96,10 @@ impl Classifier {
 
     /// The same gradient by equilibrium propagation, see [`crate::gradient`].
     ///
-    /// **HAM.** Free and nudged phases are even-odd sweeps in the form of [`Self::network`]. There the
-    /// output is `r = rho(s_L)`, so the loss `|s_L - y|^2 / 2` pushes it with `(s_L - y) / rho'(s_L)`.
+    /// **HAM.** Free and nudged phases are even-odd sweeps in the form of [`Self::network`]. The loss
+    /// `|s_L - y|^2 / 2` is a [readout](Readout) of the last layer's input `s_L = a_L(s)`: it pushes the
+    /// layer below with `W_L (s_L - y)`. (As a force on that layer's own `r = rho(s_L)` it would be
+    /// `(s_L - y) / rho'(s_L)`, which has no bound.)
     ///
     /// **CHN.** Both phases are synchronous, damped by the nudge's `damping`. The loss pushes the raw
     /// `s_L` with `delta = s_L - y`: `s_L = rho'(s_L) a_L(s) - beta delta`. With states `s_a` and `s_b` of
@@ -106,7 +111,8 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// As [`Relaxation::new`] and [`crate::gradient`], or as [`Dynamics::new`] and [`Dynamics::damped`].
+    /// As [`Relaxation::new`] and [`crate::gradient`], or as [`Dynamics::new`] and [`Dynamics::damped`];
+    /// [`ModelError::Shape`] also for targets of another shape.
     pub fn propagate(
         &self,
         images: Tensor<2>,
@@ -114,6 +120,7 @@ impl Classifier {
         free: &StoppingRule,
         nudge: &Nudge,
     ) -> Result<Gradient, ModelError> {
+        self.require_targets(&images, &targets)?;
         match self.form() {
             Form::Ham => self.propagate_ham(images, targets, free, nudge),
             Form::Chn => super::continuous::propagate(self, images, targets, free, nudge),
@@ -136,11 +143,10 @@ impl Classifier {
         let below: Vec<_> = (1..=last).map(|k| Some(equilibrium.state(k))).collect();
         let field = self.field(last - 1, &below).expect("there is a hidden layer");
         let outputs = field + self.biases[last - 1].val().unsqueeze::<2>();
-        let r = rho(outputs.clone());
-        let slope = (r.clone() * (-r).add_scalar(1.0)).mul_scalar(STEEPNESS);
-        let force = (outputs.clone() - targets) / slope;
-        let forces = [Force { layer: last, force }];
-        let found = eqprop::gradient(&network, &relaxation, &equilibrium, &forces, nudge)?;
+        // Of the gained input 4 (s_L - 1/2).
+        let error = (outputs.clone() - targets).div_scalar(STEEPNESS);
+        let readout = Readout { layer: last, error };
+        let found = readout_gradient(&relaxation, &equilibrium, &readout, nudge)?;
         Ok(Gradient {
             weights: found.weights,
             biases: found.biases.into_iter().flatten().collect(),
@@ -150,21 +156,8 @@ impl Classifier {
         })
     }
 
-    /// The outputs `s_L`, `[batch, classes]`, at the equilibrium of `images`, and its outcomes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::backpropagate`].
-    pub fn classify(
-        &self,
-        images: Tensor<2>,
-        learning: &Learning,
-    ) -> Result<(Tensor<2>, Vec<Outcome>), ModelError> {
-        let dynamics = Dynamics::new(self, images, learning.order)?.damped(learning.damping)?;
-        let start: State = dynamics.start();
-        let free = solve(dynamics.clone(), start, &Picard, &learning.free)?;
-        let mut layers = dynamics.layers(&free.state);
-        let outputs = layers.pop().expect("a network has layers");
-        Ok((outputs, free.outcomes))
+    fn require_targets(&self, images: &Tensor<2>, targets: &Tensor<2>) -> Result<(), ModelError> {
+        let classes = self.biases[self.depth() - 1].dims()[0];
+        require_shape("the targets", targets, [images.dims()[0], classes])
     }
 }

@@ -20,6 +20,11 @@ pub fn rho<const D: usize>(s: Tensor<D>) -> Tensor<D> {
     activation::sigmoid(s.mul_scalar(STEEPNESS).sub_scalar(STEEPNESS * THRESHOLD))
 }
 
+/// `rho'(s) = 4 r (1 - r)` where `r = rho(s)`, elementwise.
+pub(super) fn slope(r: &Tensor<2>) -> Tensor<2> {
+    (r.clone() * (-r.clone()).add_scalar(1.0)).mul_scalar(STEEPNESS)
+}
+
 /// Which energy a [`Classifier`] has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

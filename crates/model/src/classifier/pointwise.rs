@@ -177,3 +177,45 @@ impl<P: Pointwise> pulp::NullaryFnOnce for Kernel<'_, P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: usize = 70;
+    const UNITS: usize = 2_001;
+
+    fn wave(rows: usize, phase: f32) -> Tensor<2> {
+        let values = (0..rows * UNITS).map(|i| (i as f32 * 0.37 + phase).sin()).collect();
+        Tensor::from_data(TensorData::new::<f32, _>(values, [rows, UNITS]), &Device::flex())
+    }
+
+    fn assert_same(name: &str, fast: Tensor<2>, slow: Tensor<2>) {
+        let largest: f32 = (fast - slow).abs().max().into_scalar();
+        assert!(largest < 1e-6, "{name}: {largest}");
+    }
+
+    fn compare<P: Pointwise>(name: &str, end: P) {
+        assert!(ROWS * UNITS > 2 * CHUNK, "several chunks");
+        let (field, state) = (wave(ROWS, 0.0), wave(ROWS, 2.0));
+        for rows in [1, ROWS] {
+            let drive = wave(rows, 1.0);
+            let host = Drive::Tensor(drive.clone()).prepare();
+            assert!(matches!(host, Drive::Host { .. }));
+            let fast = finish(field.clone(), &host, Some(&state), end);
+            let slow = end.tensors(field.clone(), drive, state.clone());
+            assert_same(&format!("{name}, {rows} rows of drive"), fast, slow);
+        }
+    }
+
+    /// The fused pass and the tensor operations are the same function, over several chunks, whether
+    /// the drive is one row for all samples or one for each.
+    #[test]
+    fn the_fused_ends_equal_the_composed_ones() {
+        compare("sum", Sum);
+        compare("fire", Fire);
+        compare("continuous", Continuous { damping: 0.5, inner: 1 });
+        compare("continuous, inner updates", Continuous { damping: 0.3, inner: 4 });
+        assert_same("rho", fire(wave(ROWS, 0.0)), rho(wave(ROWS, 0.0)));
+    }
+}

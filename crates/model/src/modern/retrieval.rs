@@ -1,6 +1,6 @@
 //! The update as a fixed-point map, on states or on weights.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use hvae_solver::{FixedPointMap, Method, Solution, State, StoppingRule, solve};
 
 use super::ModernHopfield;
@@ -100,7 +100,9 @@ impl<'a> Retrieval<'a> {
             return Err(ModelError::Shape { what: "guess".to_owned(), expected, found });
         }
         require(expected[0] > 0, "guess", 0, "at least one row is needed")?;
-        Ok(solve(self, State::new(vec![guess])?, method, rule)?)
+        // A GPU pays for every new shape.
+        let rule = if guess.device() == Device::flex() { *rule } else { rule.with_whole_batch() };
+        Ok(solve(self, State::new(vec![guess])?, method, &rule)?)
     }
 }
 

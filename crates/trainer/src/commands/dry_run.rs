@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use hvae_model::{Phases, Vae};
+use hvae_model::{StepLosses, Vae};
 
 use crate::config::RunConfig;
 use crate::images::{Images, upload};
 use crate::optimizer::Optimizer;
 use crate::rng::{self, Stream};
-use crate::{report, training};
+use crate::{device, report, training};
 
 /// Steps before the clock runs, and at least and at most while it does.
 const WARM_UP: usize = 2;
@@ -90,28 +90,40 @@ fn time_steps(
     device: &Device,
 ) -> Result<(f64, usize)> {
     let training = &config.training;
-    let phases = Phases::new(&config.ep)?;
+    let (phases, quiet) = (device::phases(&config.ep, device)?, !device::is_host(device));
     let scales = model.learning_rate_scales(training.visible_rate);
     let mut optimizer = Optimizer::new(training.optimizer.rule(training.momentum), scales);
     let batch = training.batch_size.min(train.len());
     let rate = training.learning_rate / training.warmup_steps.max(1) as f64;
     let mut started = Instant::now();
-    let mut steps = 0;
+    let (mut steps, mut last) = (0, None);
     for step in 0..WARM_UP + STEPS.1 {
         if step == WARM_UP {
+            wait(&model, last.as_ref())?;
             started = Instant::now();
         }
         let rows: Vec<usize> = (0..batch).map(|row| (step * batch + row) % train.len()).collect();
         let noise = rng::normal(training.seed, Stream::Noise, step as u64, batch * model.latent());
         let noise = upload(noise, model.latent(), device);
         let found = model.training_step(train.select(&rows), noise, training.kl_weight, &phases)?;
-        model = optimizer.step(model, &found.gradients, rate, training.clip_norm)?.0;
+        let clip = training.clip_norm;
+        model = optimizer.step(model, &found.gradients, rate, clip, quiet)?.0;
+        last = Some(found.losses);
         steps = (step + 1).saturating_sub(WARM_UP);
         if steps >= STEPS.0 && started.elapsed() > LONG_ENOUGH {
             break;
         }
     }
+    wait(&model, last.as_ref())?;
     Ok((started.elapsed().as_secs_f64() / steps.max(1) as f64, steps))
+}
+
+/// Waits until the device has done what it was asked; the losses are read with all weights.
+fn wait(model: &Vae, losses: Option<&StepLosses>) -> Result<()> {
+    if let Some(losses) = losses {
+        model.read_losses(&[losses])?;
+    }
+    Ok(())
 }
 
 /// Seconds that an evaluation of all test images takes, from one batch of them.
@@ -122,7 +134,7 @@ fn time_evaluation(
     device: &Device,
 ) -> Result<f64> {
     let model = training::new_model(config, pixels, device)?;
-    let phases = Phases::new(&config.ep)?;
+    let phases = device::phases(&config.ep, device)?;
     let batch = test.batches(training::EVALUATION_BATCH).next().context("the test set is empty")?;
     let [rows, _] = batch.dims();
     let started = Instant::now();

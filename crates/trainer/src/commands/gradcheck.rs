@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use hvae_model::{EpConfig, Kind, Phases};
+use hvae_model::{EpConfig, Kind};
 use hvae_solver::Termination;
 
 use crate::cli::{Global, GradcheckArgs};
@@ -49,7 +49,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let nudges = if args.nudge.is_empty() { vec![config.ep.nudge] } else { args.nudge.clone() };
     for nudge in nudges {
         let ep = EpConfig { nudge, ..config.ep.clone() };
-        let phases = Phases::new(&ep).context("ep")?;
+        let phases = crate::device::phases(&ep, device).context("ep")?;
         let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
         let outcomes = &step.outcomes;
         let phases = [&outcomes.encoder_free, &outcomes.decoder_free];

@@ -59,7 +59,27 @@ pub fn run(cli: Cli) -> Result<Ended> {
             .build_global()
             .context("setting the number of threads")?;
     }
-    let device = device::open(&global.device)?;
+    let open = |name: &str| device::open(name, global.allow_software);
+    match &cli.command {
+        Command::Devices => {
+            report::result(&device::list());
+            return Ok(Ended::Done);
+        }
+        #[cfg(feature = "remote")]
+        Command::Serve(args) => {
+            let devices = args.devices.iter().map(|name| open(name)).collect::<Result<_>>()?;
+            let shown = args.devices.join(", ");
+            report::line(&format!("serving {shown} on port {}; Ctrl-C ends it", args.port));
+            return device::remote::serve(devices, args.port).map(|()| Ended::Done);
+        }
+        _ => {}
+    }
+    // With several devices the first one stands for them all.
+    let first = match &cli.command {
+        Command::Train(args) => args.devices.first().unwrap_or(&global.device),
+        _ => &global.device,
+    };
+    let device = open(first)?;
     let done = |()| Ended::Done;
     match cli.command {
         Command::Interpolate(args) => interpolate::run(&args, &global, &device).map(done),
@@ -86,6 +106,10 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
         }
+        // Done above, without a device of their own.
+        Command::Devices => Ok(Ended::Done),
+        #[cfg(feature = "remote")]
+        Command::Serve(_) => Ok(Ended::Done),
     }
 }
 
@@ -107,7 +131,7 @@ struct Trained {
 fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let run = RunDir::open(run)?;
     let config = run.config()?;
-    let phases = Phases::new(&config.ep)?;
+    let phases = device::phases(&config.ep, device)?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, _) = run.load_model(which, fresh)?;
     Ok(Trained { run, checkpoint: which, model, config, phases })

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use hvae_model::{EpConfig, Phases};
+use hvae_model::EpConfig;
 
 use crate::cli::{Global, ReconstructArgs};
 use crate::config::DataConfig;
@@ -10,7 +10,7 @@ use crate::data::Split;
 use crate::images::{Images, download};
 use crate::report::Progress;
 use crate::training::{EVALUATION_BATCH, SCALE};
-use crate::{environment, npz, picture, report};
+use crate::{device, environment, npz, picture, report};
 
 use super::{Output, SIDE, cannot_write, load, output};
 
@@ -25,7 +25,8 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
     if let Some(tolerance) = args.tolerance {
         let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);
         let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
-        trained.phases = Phases::new(&ep).with_context(|| format!("--tolerance {tolerance}"))?;
+        let phases = device::phases(&ep, device);
+        trained.phases = phases.with_context(|| format!("--tolerance {tolerance}"))?;
     }
     let count = args.count as usize;
     let data_dir = environment::data_dir(global, &trained.run);

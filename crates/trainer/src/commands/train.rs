@@ -10,10 +10,12 @@ use crate::cli::runs::NewRunArgs;
 use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::{RunConfig, Usage};
 use crate::data::Split;
+use crate::device::{self, open};
 use crate::environment::{self, Environment};
 use crate::images::Images;
 use crate::run::RunDir;
 use crate::tensorboard::TensorBoard;
+use crate::training::trace::Trace;
 use crate::training::watch::{Bar, Watch};
 use crate::training::{Finished, Trainer};
 use crate::tui::{Tui, Ui};
@@ -26,7 +28,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         let (run, config) = resumed(path, args)?;
         (Target::Existing(run), config)
     } else {
-        let config = RunConfig::resolve(args.new.config.as_deref(), &overrides(args))?;
+        let config = RunConfig::resolve(args.new.config.as_deref(), &overrides(args, &device))?;
         (new_target(&args.new)?, config)
     };
     let watcher = watcher(args)?;
@@ -50,6 +52,9 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     interrupt::install()?;
     let resume = matches!(target, Target::Existing(_));
     let mut environment = Environment::here(global, &config.data.dataset, images[0].set());
+    if !args.devices.is_empty() {
+        environment.device = args.devices.join(",");
+    }
     environment.data_dir = match &data_dir {
         Some(folder) if environment.data_dir.is_some() => std::path::absolute(folder).ok(),
         _ => environment.data_dir,
@@ -60,7 +65,12 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         same_images(&run, &environment)?;
     }
     let toml = config.to_toml()?;
-    let mut trainer = Trainer::new(run.clone(), config, images, device)?;
+    let mut trainer = Trainer::new(run.clone(), config, images, device.clone())?;
+    if let [_, others @ ..] = &args.devices[..]
+        && !others.is_empty()
+    {
+        trainer.split_over(with_others(device, others, global)?)?;
+    }
     if resume {
         trainer.restore()?;
         if trainer.is_complete() {
@@ -80,12 +90,21 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
     report::line(&format!("{doing} {shown}"));
     trainer.watch(watcher);
+    if args.trace_device {
+        trainer.watch(Box::new(Trace::default()));
+    }
     if args.tensorboard {
         trainer.watch(Box::new(TensorBoard::new(run.path())));
     }
     let finished = trainer.train()?;
     report::result(&shown);
-    Ok(tell_end(finished, &trainer, global, &shown))
+    Ok(tell_end(finished, &trainer, (args, global), &shown))
+}
+
+/// The first device and `others`, by name.
+fn with_others(first: Device, others: &[String], global: &Global) -> Result<Vec<Device>> {
+    let others = others.iter().map(|name| open(name, global.allow_software));
+    std::iter::once(Ok(first)).chain(others).collect()
 }
 
 /// Who shows the progress.
@@ -99,7 +118,12 @@ fn watcher(args: &TrainArgs) -> Result<Box<dyn Watch>> {
     })
 }
 
-fn tell_end(finished: Finished, trainer: &Trainer, global: &Global, run: &str) -> Ended {
+fn tell_end(
+    finished: Finished,
+    trainer: &Trainer,
+    (args, global): (&TrainArgs, &Global),
+    run: &str,
+) -> Ended {
     match finished {
         Finished::Complete => {
             if trainer.is_out_of_patience() {
@@ -110,7 +134,7 @@ fn tell_end(finished: Finished, trainer: &Trainer, global: &Global, run: &str) -
         }
         Finished::Interrupted => {
             let step = trainer.state().step;
-            let command = resume_command(global, run);
+            let command = resume_command(global, &args.devices, run);
             report::line(&format!("saved at step {step}; go on with: {command}"));
             Ended::Interrupted
         }
@@ -145,11 +169,16 @@ fn same_images(run: &RunDir, now: &Environment) -> Result<()> {
 }
 
 /// What to type to go on: this program as it was called, with the options that matter.
-fn resume_command(global: &Global, run: &str) -> String {
+fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "hvae".to_owned());
     let mut words = vec![program, "train".to_owned(), "--resume".to_owned(), run.to_owned()];
-    if global.device != DEFAULT_DEVICE {
+    if !devices.is_empty() {
+        words.extend(["--devices".to_owned(), devices.join(",")]);
+    } else if global.device != DEFAULT_DEVICE {
         words.extend(["--device".to_owned(), global.device.clone()]);
+    }
+    if global.allow_software {
+        words.push("--allow-software".to_owned());
     }
     if let Some(folder) = &global.data_dir {
         words.extend(["--data-dir".to_owned(), folder.display().to_string()]);
@@ -217,8 +246,13 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<(RunDir, RunConfig)> {
 }
 
 /// The flags as overrides; flags win over --set.
-fn overrides(args: &TrainArgs) -> Vec<String> {
-    let mut overrides = args.new.set.clone();
+fn overrides(args: &TrainArgs, device: &Device) -> Vec<String> {
+    let mut overrides = Vec::new();
+    if args.new.config.is_none() && !device::is_host(device) {
+        // Whoever says otherwise, says so later.
+        overrides.push(format!("ep.check_every={}", device::QUIET_CHECK_EVERY));
+    }
+    overrides.extend(args.new.set.iter().cloned());
     let mut add = |key: &str, value: Option<String>| {
         overrides.extend(value.map(|v| format!("{key}={v}")));
     };

@@ -143,8 +143,7 @@ impl Plan {
             layers: row.layers,
             sizes,
             form: row.form,
-            even_odd: row.form == Form::Ham
-                || row.solver.is_even_odd() && !equilibrium_propagation,
+            even_odd: row.form == Form::Ham || row.solver.is_even_odd() && !equilibrium_propagation,
             equilibrium_propagation,
             rate: paper::rate(row.layers),
             epochs: self.epochs,

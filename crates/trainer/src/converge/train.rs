@@ -201,7 +201,8 @@ fn one_epoch(
             *sum += value;
         }
         let gradients = register(model, gradient);
-        *model = madam.step(model.clone(), &gradients, rate, None).with_context(|| lost(step))?.0;
+        *model =
+            madam.step(model.clone(), &gradients, rate, None, false).with_context(|| lost(step))?.0;
         if interrupt::requested() {
             return Ok(None);
         }

@@ -160,7 +160,7 @@ impl Weights<'_> {
             let device = self.image.device();
             let decoded = self.model.decode(upload(latents.clone(), dims, &device), self.phases)?.0;
             let images = self.image.clone().repeat_dim(0, rows);
-            let likelihoods = download(self.model.config.log_likelihood(&decoded, &images))?;
+            let likelihoods = download(self.model.config.log_likelihood(&decoded, &images)?)?;
             let rows = latents.chunks(dims).zip(noise.chunks(dims)).zip(likelihoods);
             for ((latent, noise), likelihood) in rows {
                 // ln p(z) - ln q(z|x); the terms ln 2 pi cancel.
@@ -226,7 +226,7 @@ mod tests {
             kind: Kind::FVae,
             hidden: vec![1],
             latent: 1,
-            hidden_activation: Activation::Identity,
+            hidden_activation: Activation::Identity.into(),
             visible_activation: Activation::Identity,
             hidden_gain: 1.0,
             visible_gain: 1.0,

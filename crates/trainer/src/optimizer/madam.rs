@@ -199,7 +199,7 @@ mod tests {
     fn step(madam: &mut Optimizer, model: One, gradient: &[f32], rate: f64) -> One {
         let mut gradients = GradientsParams::new();
         gradients.register::<1>(model.w.id, Tensor::from_data(gradient, &Device::flex()));
-        madam.step(model, &gradients, rate, None).unwrap().0
+        madam.step(model, &gradients, rate, None, false).unwrap().0
     }
 
     fn assert_close(found: &[f32], expected: &[f64]) {

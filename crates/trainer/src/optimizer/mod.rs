@@ -79,25 +79,32 @@ impl Optimizer {
     }
 
     /// One step of `learning_rate`, times each parameter's factor. `max_norm` clips the gradient.
+    /// Also gives the gradient's norm, with `quiet` unread.
     ///
     /// # Errors
     ///
-    /// When a parameter has no gradient, or the gradient is not finite: the model is then lost,
-    /// the last checkpoint is not.
+    /// When a parameter has no gradient, or the gradient is not finite (with `quiet` whoever
+    /// reads its norm finds out): the model is then lost, the last checkpoint is not.
     pub fn step<M: Module>(
         &mut self,
         model: M,
         gradients: &GradientsParams,
         learning_rate: f64,
         max_norm: Option<f64>,
-    ) -> Result<(M, f64)> {
-        let norm = gradient_norm(&model, gradients)?;
-        if !norm.is_finite() {
-            bail!(
-                "the gradient is not a finite number; lower learning_rate or the nudging strengths"
-            );
-        }
-        let clip = max_norm.map_or(1.0, |max| (max / norm.max(f64::MIN_POSITIVE)).min(1.0));
+        quiet: bool,
+    ) -> Result<(M, GradientNorm)> {
+        let square = squared_norm(&model, gradients)?;
+        let (norm, clip) = if quiet {
+            let clip = max_norm.map(|max| {
+                let norm = square.clone().sqrt().clamp_min(f32::MIN_POSITIVE);
+                norm.recip().mul_scalar(max).clamp_max(1.0)
+            });
+            (GradientNorm::OnDevice(square), clip.map_or(Clip::None, Clip::OnDevice))
+        } else {
+            let norm = finite_norm(hvae_solver::read(square)[0])?;
+            let clip = max_norm.map_or(1.0, |max| (max / norm.max(f64::MIN_POSITIVE)).min(1.0));
+            (GradientNorm::Known(norm), if clip < 1.0 { Clip::Known(clip) } else { Clip::None })
+        };
         self.steps += 1;
         let mut update = Update { optimizer: self, gradients, learning_rate, clip };
         Ok((model.map(&mut update), norm))
@@ -141,21 +148,55 @@ impl Optimizer {
     }
 }
 
+/// The Euclidean norm of a step's gradient.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
+pub enum GradientNorm {
+    /// Known to the host, and finite.
+    Known(f64),
+    /// Its square, still on the device, `[1]`.
+    OnDevice(Tensor<1>),
+}
+
+/// The norm, from its square.
+///
+/// # Errors
+///
+/// When it is not finite.
+pub fn finite_norm(square: f32) -> Result<f64> {
+    if !square.is_finite() {
+        bail!("the gradient is not a finite number; lower learning_rate or the nudging strengths");
+    }
+    Ok(f64::from(square).sqrt())
+}
+
+/// Factor on the gradient.
+#[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
+enum Clip {
+    None,
+    Known(f64),
+    OnDevice(Tensor<1>),
+}
+
 /// Applies one step to every parameter.
 struct Update<'a> {
     optimizer: &'a mut Optimizer,
     gradients: &'a GradientsParams,
     learning_rate: f64,
-    clip: f64,
+    clip: Clip,
 }
 
 impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.dims();
-        let gradient = self.gradients.get::<D>(id).expect("gradient_norm has seen every gradient");
+        let gradient = self.gradients.get::<D>(id).expect("squared_norm has seen every gradient");
         let gradient = gradient.reshape([-1]);
-        let gradient = if self.clip < 1.0 { gradient.mul_scalar(self.clip) } else { gradient };
+        let gradient = match &self.clip {
+            Clip::None => gradient,
+            Clip::Known(clip) => gradient.mul_scalar(*clip),
+            Clip::OnDevice(clip) => gradient * clip.clone(),
+        };
         let Optimizer { rule, scales, memory, steps } = &mut *self.optimizer;
         let rate = self.learning_rate * scales.get(&id).copied().unwrap_or(1.0);
         let value = tensor.reshape([-1]);
@@ -199,8 +240,8 @@ pub(crate) fn with_parameters<M: Module>(
     model.map(&mut Replace(value))
 }
 
-/// Euclidean norm over all gradients; an error when a parameter has none.
-fn gradient_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<f64> {
+/// Squared Euclidean norm over all gradients, `[1]`; an error when a parameter has none.
+fn squared_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<Tensor<1>> {
     struct Sum<'a> {
         gradients: &'a GradientsParams,
         squares: Vec<Tensor<1>>,
@@ -219,6 +260,5 @@ fn gradient_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<f6
     if sum.missing > 0 {
         bail!("{} parameters have no gradient", sum.missing);
     }
-    let squares: f32 = Tensor::cat(sum.squares, 0).sum().into_scalar();
-    Ok(f64::from(squares).sqrt())
+    Ok(Tensor::cat(sum.squares, 0).sum())
 }

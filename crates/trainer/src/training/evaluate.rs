@@ -45,7 +45,7 @@ pub fn evaluate(
         let noise = upload(noise, model.latent(), &batch.device());
         let latents = reconstruction.posterior.sample(noise);
         let (decoding, _) = model.decode(latents, phases)?;
-        add(&mut log_likelihood, model.config.log_likelihood(&decoding, &batch))?;
+        add(&mut log_likelihood, model.config.log_likelihood(&decoding, &batch)?)?;
     }
     let n = images.len() as f64;
     let losses = Losses {

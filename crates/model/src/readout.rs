@@ -1,0 +1,82 @@
+//! Costs that are read out beside the energy.
+
+use burn::tensor::Tensor;
+
+use crate::HopfieldNetwork;
+use crate::contrast::Kept;
+use crate::eqprop::{EpGradient, Force, Readout};
+use crate::network::symmetrise;
+use crate::relax::{Equilibrium, Relaxation};
+
+/// What a [`Readout`] asks of the network around its layer.
+#[derive(Debug)]
+pub(crate) struct Pull<'n> {
+    network: &'n HopfieldNetwork,
+    layer: usize,
+    /// `c_k dl/da_k`, `[batch, n_k]`.
+    pull: Tensor<2>,
+}
+
+impl<'n> Pull<'n> {
+    /// That of the samples that are `kept`.
+    pub(crate) fn new(network: &'n HopfieldNetwork, readout: &Readout, kept: &Kept) -> Self {
+        let layer = readout.layer;
+        let pull = readout.error.clone().mul_scalar(network.layers[layer].spec.gain);
+        Self { network, layer, pull: kept.only(pull) }
+    }
+
+    /// The force on layer `l`, if the two are coupled.
+    fn felt(&self, l: usize) -> Option<Tensor<2>> {
+        let mut only = vec![None; self.network.layers.len()];
+        only[self.layer] = Some(self.pull.clone());
+        self.network.field(l, &only)
+    }
+
+    /// The forces on the layers that relax.
+    pub(crate) fn forces(&self, relaxation: &Relaxation<'_>) -> Vec<Force> {
+        let free = relaxation.free_layers().iter();
+        free.filter_map(|&layer| Some(Force { layer, force: self.felt(layer)? })).collect()
+    }
+
+    /// Adds the direct gradient of the readout to `result`, which those forces gave, for the samples
+    /// that are `kept`.
+    pub(crate) fn complete(
+        mut self,
+        mut result: EpGradient,
+        relaxation: &Relaxation<'_>,
+        free: &Equilibrium,
+        kept: &Kept,
+    ) -> EpGradient {
+        self.pull = kept.only(self.pull);
+        let (network, k) = (self.network, self.layer);
+        let [rows, _] = self.pull.dims();
+        let mean = self.pull.clone().div_scalar(rows as f64);
+        let outer = |l: usize| {
+            let state = kept.only(free.states[l].clone()?);
+            Some(state.transpose().matmul(mean.clone()))
+        };
+        for (c, gradient) in network.couplings.iter().zip(&mut result.weights) {
+            let direct = if c.is_recurrent() && c.lower == k {
+                outer(k).map(symmetrise)
+            } else if c.upper == k {
+                outer(c.lower)
+            } else if c.lower == k {
+                outer(c.upper).map(Tensor::transpose)
+            } else {
+                None
+            };
+            if let Some(direct) = direct {
+                *gradient = gradient.clone() + direct;
+            }
+        }
+        if let Some(gradient) = &mut result.biases[k] {
+            *gradient = gradient.clone() + mean.sum_dim(0).squeeze_dim::<1>(0);
+        }
+        for l in 0..network.layers.len() {
+            if free.states[l].is_some() && !relaxation.free_layers().contains(&l) {
+                result.direct[l] = self.felt(l);
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,159 @@
+//! The parameters of a VAE: their nonlinearities, limits and learning rates.
+#![allow(clippy::unwrap_used, reason = "a test may stop")]
+#![recursion_limit = "256"]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use common::{compare, host, rng, spectral_norm, strengthen, uniform};
+use hvae_model::{
+    Activation, EpConfig, HiddenActivation, HopfieldNetwork, Kind, Phases, Vae, VaeConfig,
+};
+
+fn vae(config: &VaeConfig) -> Vae {
+    Vae::new(config, 12, &mut rng(7), &Device::flex()).unwrap()
+}
+
+fn config(kind: Kind) -> VaeConfig {
+    VaeConfig {
+        kind,
+        hidden: vec![10],
+        latent: 3,
+        visible_gain: 4.0,
+        latent_gain: 2.0,
+        image_amplitude: 5.0,
+        latent_amplitude: 6.0,
+        ..VaeConfig::default()
+    }
+}
+
+/// By name: the inverse of how far a parameter moves an input, times 3 beside the decoder's image.
+#[test]
+fn learning_rates_are_divided_by_gains_and_amplitudes() {
+    let scales = |kind| -> BTreeMap<String, f64> {
+        let model = vae(&config(kind));
+        let scales = model.learning_rate_scales(3.0);
+        scales.into_iter().map(|(id, scale)| (model.parameter_name(id), scale)).collect()
+    };
+    let expected = |pairs: &[(&str, f64)]| -> BTreeMap<String, f64> {
+        pairs.iter().map(|&(name, scale)| (name.to_owned(), scale)).collect()
+    };
+    let found = scales(Kind::HVae);
+    let layered = expected(&[
+        ("encoder image-hidden1", 1.0),
+        ("encoder hidden1-mean", 1.0 / 2.0),
+        ("encoder hidden1-log_variance", 1.0 / 2.0),
+        ("encoder hidden1 bias", 1.0),
+        ("encoder mean bias", 1.0 / 2.0),
+        ("encoder log_variance bias", 1.0 / 2.0),
+        ("decoder latent-hidden1", 1.0),
+        ("decoder hidden1-image", 3.0 / 4.0),
+        ("decoder hidden1 bias", 1.0),
+        ("decoder image bias", 3.0 / 4.0),
+    ]);
+    assert_eq!(found, layered);
+    let found = scales(Kind::ThVae);
+    let tied = expected(&[
+        // Held at 5 times its value it moves the hidden layer by as much, more than its gain of 4.
+        ("network image-hidden1", 3.0 / 5.0),
+        ("network hidden1-mean", 1.0 / 6.0),
+        ("network hidden1-log_variance", 1.0 / 2.0),
+        ("network image bias", 3.0 / 4.0),
+        ("network hidden1 bias", 1.0),
+        ("network mean bias", 1.0 / 2.0),
+        ("network log_variance bias", 1.0 / 2.0),
+    ]);
+    assert_eq!(found, tied);
+}
+
+/// Couplings among layers without bounds, and within layers, that relax together are cut down to the
+/// limit in dense and tied models; all others, and layered models, stay.
+#[test]
+fn the_couplings_of_dense_and_tied_models_are_limited() {
+    for kind in Kind::ALL {
+        let mut model = vae(&config(kind));
+        for network in std::iter::once(&mut model.encoder).chain(&mut model.decoder) {
+            for c in &mut network.couplings {
+                let [rows, columns] = c.weight.dims();
+                let w = uniform([rows, columns], -1.0, 1.0, 5, &Device::flex());
+                c.weight = burn::module::Param::from_tensor(w);
+            }
+            strengthen(network, 3.0);
+        }
+        let held = |network: &HopfieldNetwork, k: usize| {
+            !kind.is_tied() && network.layers[k].bias.is_none()
+        };
+        let limited = model.clone().limited();
+        let mut changed = 0;
+        for ((_, before), (side, after)) in model.networks().zip(limited.networks()) {
+            for (old, new) in before.couplings.iter().zip(&after.couplings) {
+                let (from, to) = (&after.layers[old.lower].spec, &after.layers[old.upper].spec);
+                let name = format!("{kind:?} {side} {}-{}", from.name, to.name);
+                let factor = if old.is_recurrent() {
+                    from.gain * from.activation.max_slope()
+                } else {
+                    (from.gain * to.gain).sqrt()
+                };
+                let bounded = from.activation.is_bounded() || to.activation.is_bounded();
+                let free = (kind.is_tied() || kind.is_dense())
+                    && (old.is_recurrent() || !bounded)
+                    && !held(after, old.lower);
+                if free {
+                    changed += 1;
+                    let strength = factor * spectral_norm(&new.weight.val());
+                    assert!((0.49..0.53).contains(&strength), "{name}: {strength}");
+                } else {
+                    assert_eq!(host(old.weight.val()), host(new.weight.val()), "{name}");
+                }
+            }
+        }
+        assert_eq!(changed > 0, kind.is_tied() || kind.is_dense(), "{kind:?}");
+    }
+}
+
+/// One nonlinearity for each hidden layer, mirrored in the decoder, and with exact gradients.
+#[test]
+fn hidden_layers_can_have_a_nonlinearity_each() {
+    let list = vec![Activation::Tanh, Activation::Sigmoid];
+    let config = VaeConfig {
+        hidden: vec![9, 7],
+        hidden_activation: HiddenActivation::Each(list),
+        hidden_gain: 1.5,
+        precision: 2.0,
+        ..config(Kind::HVae)
+    };
+    let model = vae(&config);
+    let hidden = |network: &HopfieldNetwork| -> Vec<(usize, Activation)> {
+        let layers = network.layers.iter().filter(|l| l.spec.name.starts_with("hidden"));
+        layers.map(|l| (l.spec.size, l.spec.activation)).collect()
+    };
+    let mut expected = vec![(9, Activation::Tanh), (7, Activation::Sigmoid)];
+    assert_eq!(hidden(&model.encoder), expected);
+    expected.reverse();
+    assert_eq!(hidden(model.decoder.as_ref().unwrap()), expected);
+
+    let device = Device::flex();
+    let images = uniform([6, 12], 0.0, 1.0, 1, &device);
+    let noise = uniform([6, 3], -1.5, 1.5, 2, &device);
+    let ep = EpConfig {
+        nudge: 0.005,
+        tolerance: 0.0,
+        nudged_tolerance: 0.0,
+        free_sweeps: 150,
+        nudged_sweeps: 150,
+        ..EpConfig::default()
+    };
+    let phases = Phases::new(&ep).unwrap();
+    let exact = model.unrolled_gradient(images.clone(), noise.clone(), 0.7, 150).unwrap();
+    let step = model.training_step(images, noise, 0.7, &phases).unwrap();
+    for (side, network) in model.networks() {
+        for c in &network.couplings {
+            let flat = |g: &burn::optim::GradientsParams| host(g.get::<2>(c.weight.id).unwrap());
+            let (cosine, ratio) = compare(&flat(&step.gradients), &flat(&exact));
+            let name = format!("{side} {}-{}", c.lower, c.upper);
+            assert!(cosine >= 0.999 && (ratio - 1.0).abs() < 0.01, "{name}: {cosine} {ratio}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A batch that stays whole ends as one does that samples leave.
+#![allow(clippy::unwrap_used, reason = "a failing test should panic")]
+#![recursion_limit = "256"]
+
+use burn::tensor::{Device, Int, Tensor};
+use hvae_solver::{
+    Anderson, Damped, FixedPointMap, Method, Picard, Solution, State, StoppingRule, Termination,
+    solve, transfers,
+};
+
+/// `s = scale cos(s)`, one scale a sample.
+#[derive(Clone)]
+struct Cosines(Tensor<2>);
+
+impl FixedPointMap for Cosines {
+    fn apply(&self, state: &State) -> State {
+        state.map(|s| s.cos() * self.0.clone())
+    }
+
+    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        Self(self.0.clone().select(0, rows.clone()))
+    }
+}
+
+/// At once, soon, late, never (it oscillates), and one that is no number.
+const SCALES: [f32; 5] = [0.0, 0.3, 0.9, 2.5, f32::NAN];
+
+fn run<M: Method>(method: &M, rule: &StoppingRule) -> Solution {
+    let device = Device::flex();
+    let scales = Tensor::<2>::from_floats(SCALES.map(|s| [s]), &device);
+    let guess = State::new(vec![Tensor::from_floats([[0.5], [0.5], [0.5], [0.5], [0.5]], &device)]);
+    solve(Cosines(scales), guess.unwrap(), method, rule).unwrap()
+}
+
+fn values(solution: &Solution) -> Vec<u32> {
+    let data = solution.state.component(0).clone().into_data();
+    data.try_to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+fn compare<M: Method>(method: &M) {
+    for check_every in [1, 3, 7] {
+        let rule = StoppingRule::new(1e-5, 40).unwrap().with_check_every(check_every).unwrap();
+        let rule = rule.with_trace();
+        let (leaving, whole) = (run(method, &rule), run(method, &rule.with_whole_batch()));
+        for (i, (a, b)) in leaving.outcomes.iter().zip(&whole.outcomes).enumerate() {
+            assert_eq!((a.termination, a.steps), (b.termination, b.steps), "sample {i}");
+            let same = a.residual.to_bits() == b.residual.to_bits();
+            assert!(same, "sample {i}: {} {}", a.residual, b.residual);
+        }
+        assert_eq!(whole.outcomes[4].termination, Termination::NotFinite);
+        assert_eq!(values(&leaving), values(&whole));
+        assert_eq!(leaving.steps, whole.steps);
+        assert_eq!(leaving.trace.len(), whole.trace.len());
+        for ((a, before), (b, after)) in leaving.trace.iter().zip(&whole.trace) {
+            assert_eq!(a, b);
+            let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(before), bits(after), "step {a}");
+        }
+    }
+}
+
+/// One test, since transfers are counted for the whole process.
+#[test]
+fn states_and_outcomes_do_not_depend_on_who_leaves() {
+    compare(&Picard);
+    compare(&Damped::new(0.3).unwrap());
+    compare(&Anderson::new(3).unwrap());
+
+    let rule = StoppingRule::new(1e-5, 40).unwrap().with_check_every(8).unwrap();
+    let before = transfers();
+    run(&Picard, &rule.with_whole_batch());
+    let after = transfers();
+    assert_eq!(after.reads - before.reads, 5, "one read a check");
+    assert_eq!(after.uploads, before.uploads);
+    run(&Picard, &rule);
+    assert!(transfers().uploads > after.uploads, "samples that leave are named to the device");
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Trains, samples and observes phases on every device that can be had here, and compares with the
+# CPU (crates/trainer/tests/devices.rs). Installs lavapipe with apt where no Vulkan driver is; where
+# that fails, says so and tests the rest.
+#
+#     bash scripts/check_devices.sh                      # wgpu, ndarray and remote
+#     FEATURES=cuda bash scripts/check_devices.sh        # others, where their drivers are
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+has_driver() { compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null || compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null; }
+
+if ! has_driver && [ "$(uname)" = Linux ] && command -v apt-get >/dev/null; then
+    root=()
+    [ "$(id -u)" = 0 ] || root=(sudo -n)
+    echo "installing lavapipe, a Vulkan driver that is a program"
+    { "${root[@]}" apt-get update -qq &&
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            mesa-vulkan-drivers libvulkan1; } >/dev/null 2>&1 ||
+        echo "*** could not install it: wgpu is tested only if there is another adapter ***"
+fi
+
+# Few candidates per kernel and no search for fusions: on a program such as lavapipe the trials of
+# all would take longer than the tests. Set them to test a card as it is used.
+export CUBECL_AUTOTUNE_LEVEL=${CUBECL_AUTOTUNE_LEVEL:-minimal}
+export BURN_FUSION_MAX_EXPLORATIONS=${BURN_FUSION_MAX_EXPLORATIONS:-0}
+# Mesa's libraries complain without one.
+export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
+
+features=${FEATURES:-wgpu,ndarray,remote}
+# Half the time to build; what is compared here does not depend on it.
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=${CARGO_PROFILE_RELEASE_OPT_LEVEL:-1}
+# One at a time: they would share the processor that plays the GPU.
+cargo test --release --workspace --locked --features "$features" --test devices -- \
+    --test-threads 1 --nocapture
