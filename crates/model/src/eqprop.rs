@@ -266,20 +266,20 @@ pub(crate) struct Pull<'n> {
     network: &'n HopfieldNetwork,
     layer: usize,
     /// `c_k dl/da_k`, `[batch, n_k]`.
-    pull: Tensor<2>,
+    value: Tensor<2>,
 }
 
 impl<'n> Pull<'n> {
     pub(crate) fn new(network: &'n HopfieldNetwork, readout: &Readout) -> Self {
         let layer = readout.layer;
-        let pull = readout.error.clone().mul_scalar(network.layers[layer].spec.gain);
-        Self { network, layer, pull }
+        let value = readout.error.clone().mul_scalar(network.layers[layer].spec.gain);
+        Self { network, layer, value }
     }
 
     /// The force on layer `l`, if the two are coupled.
     fn felt(&self, l: usize) -> Option<Tensor<2>> {
         let mut only = vec![None; self.network.layers.len()];
-        only[self.layer] = Some(self.pull.clone());
+        only[self.layer] = Some(self.value.clone());
         self.network.field(l, &only)
     }
 
@@ -297,8 +297,8 @@ impl<'n> Pull<'n> {
         free: &Equilibrium,
     ) -> EpGradient {
         let (network, k) = (self.network, self.layer);
-        let [rows, _] = self.pull.dims();
-        let mean = self.pull.clone().div_scalar(rows as f64);
+        let [rows, _] = self.value.dims();
+        let mean = self.value.clone().div_scalar(rows as f64);
         for (c, gradient) in network.couplings.iter().zip(&mut result.weights) {
             let outer = |s: &Option<Tensor<2>>| Some(s.clone()?.transpose().matmul(mean.clone()));
             let direct = if c.is_recurrent() && c.lower == k {
