@@ -12,16 +12,26 @@ use crate::{
 /// recorded and leave the batch, and map, state and memory go on with the rest. A batch without
 /// samples is handed back as it is; the map is not called.
 ///
+/// The solver computes row by row, so that no value of one sample enters another. A map whose
+/// kernels depend on the number of rows may round the samples that stay a little differently once
+/// others have left, see [Independence of samples](crate#independence-of-samples).
+///
 /// # Errors
 ///
-/// [`SolverError::ShapeChanged`] or [`SolverError::ComponentsChanged`] when the map's image does
-/// not have the shape of its state. Not converging is an [`Outcome`].
+/// - What [`FixedPointMap::check`] finds, such as [`SolverError::NoSuchComponent`] or
+///   [`SolverError::RepeatedComponent`] in the blocks of a sweep, and the same in
+///   [`FixedPointMap::carried`]; [`SolverError::NothingCarried`] when that is empty.
+/// - [`SolverError::ComponentsChanged`], [`SolverError::ShapeChanged`] or
+///   [`SolverError::TypeChanged`] when the map's image is not like its state.
+///
+/// Not converging is an [`Outcome`].
 pub fn solve<F: FixedPointMap, M: Method>(
     map: F,
     guess: State,
     method: &M,
     rule: &StoppingRule,
 ) -> Result<Solution, SolverError> {
+    crate::map::check_components(&map, guess.components().len())?;
     let samples = guess.batch();
     if samples == 0 {
         return Ok(Solution { state: guess, outcomes: Vec::new(), steps: 0, trace: Vec::new() });
@@ -32,29 +42,30 @@ pub fn solve<F: FixedPointMap, M: Method>(
     let mut state = guess;
     let mut ledger = Ledger::new(samples);
     for step in 1..=rule.max_steps() {
-        let image = map.apply(&state);
+        let mut image = map.apply(&state);
         check_shapes(&state, &image)?;
-        if !rule.is_check(step) {
-            state = method.step(state, image, &mut memory);
-            continue;
-        }
-        let measured = measure(&state, &image, &carried);
-        let remaining = ledger.record(&measured, &image, rule, step);
-        if remaining.is_empty() {
-            break;
+        if rule.is_check(step) {
+            let measured = measure(&state, &image, &carried);
+            let remaining = ledger.record(&measured, &image, rule, step);
+            if remaining.is_empty() {
+                break;
+            }
+            if remaining.len() < measured.len() {
+                // Before the step, so that it is taken by those alone who go on.
+                let rows = indices(&remaining, &image);
+                image = image.select(&rows);
+                ledger.part(&remaining, &rows, &image);
+                state = if method.reads_state() { state.select(&rows) } else { image.clone() };
+                memory = memory.select(&rows);
+                map = map.select(&rows);
+            }
         }
         state = method.step(state, image, &mut memory);
-        if remaining.len() < measured.len() {
-            let rows = indices(&remaining, &state);
-            state = state.select(&rows);
-            memory = memory.select(&rows);
-            map = map.select(&rows);
-        }
     }
     Ok(ledger.into_solution())
 }
 
-fn check_shapes(state: &State, image: &State) -> Result<(), SolverError> {
+pub(crate) fn check_shapes(state: &State, image: &State) -> Result<(), SolverError> {
     let (expected, found) = (state.components().len(), image.components().len());
     if expected != found {
         return Err(SolverError::ComponentsChanged { expected, found });
@@ -64,24 +75,37 @@ fn check_shapes(state: &State, image: &State) -> Result<(), SolverError> {
         if expected != found {
             return Err(SolverError::ShapeChanged { component, expected, found });
         }
+        let (expected, found) = (s.dtype(), f.dtype());
+        if expected != found {
+            return Err(SolverError::TypeChanged { component, expected, found });
+        }
     }
     Ok(())
 }
 
 /// What a check reads of one sample.
 #[derive(Debug, Clone, Copy)]
-struct Measured {
+pub(crate) struct Measured {
     /// `|f(s) - s|` over the carried components.
     difference: f64,
     /// `|f(s)|` over the carried components.
     norm: f64,
     /// Whether these, and the norm of the other components, are finite.
-    finite: bool,
+    pub(crate) finite: bool,
 }
 
 impl Measured {
+    /// From the squares that [`squares`] gives for one sample.
+    pub(crate) fn new(squares: &[f32]) -> Self {
+        Self {
+            difference: f64::from(squares[0]).sqrt(),
+            norm: f64::from(squares[1]).sqrt(),
+            finite: squares.iter().all(|x| x.is_finite()),
+        }
+    }
+
     /// `difference / norm`, 0 where both are 0, NaN where anything is not finite.
-    fn residual(self) -> f64 {
+    pub(crate) fn residual(self) -> f64 {
         if !self.finite {
             f64::NAN
         } else if self.difference == 0.0 {
@@ -92,9 +116,10 @@ impl Measured {
     }
 }
 
-/// Measures every sample, in one read of the device.
-fn measure(state: &State, image: &State, carried: &[usize]) -> Vec<Measured> {
-    let squares = |t: Tensor<2>| t.square().sum_dim(1);
+/// Squared norms of every sample, each `[batch, 1]`: of the difference and the image over the
+/// carried components, and of the image over the others if there are any.
+pub(crate) fn squares(state: &State, image: &State, carried: &[usize]) -> Vec<Tensor<2>> {
+    let squares = |t: Tensor<2>| t.cast(burn::tensor::FloatDType::F32).square().sum_dim(1);
     let total = |sums: &mut dyn Iterator<Item = Tensor<2>>| sums.reduce(|a, b| a + b);
     let pair = |&k: &usize| (state.component(k).clone(), image.component(k).clone());
     let differences = &mut carried.iter().map(pair).map(|(s, f)| squares(f - s));
@@ -106,18 +131,16 @@ fn measure(state: &State, image: &State, carried: &[usize]) -> Vec<Measured> {
         total(norms).expect("a map carries at least one component"),
     ];
     columns.extend(total(others));
+    columns
+}
+
+/// Measures every sample, in one read of the device: the only one of a solve.
+fn measure(state: &State, image: &State, carried: &[usize]) -> Vec<Measured> {
+    let columns = squares(state, image, carried);
     let width = columns.len();
-    // The only device-to-host transfer of a solve.
-    let values: Vec<f32> = Tensor::cat(columns, 1)
-        .into_data()
-        .try_to_vec()
-        .expect("a float tensor of this crate is f32");
-    let sample = |v: &[f32]| Measured {
-        difference: f64::from(v[0]).sqrt(),
-        norm: f64::from(v[1]).sqrt(),
-        finite: v.iter().all(|x| x.is_finite()),
-    };
-    values.chunks_exact(width).map(sample).collect()
+    let values = Tensor::cat(columns, 1).into_data().try_to_vec();
+    let values: Vec<f32> = values.expect("squares are f32");
+    values.chunks_exact(width).map(Measured::new).collect()
 }
 
 fn indices(rows: &[usize], like: &State) -> Tensor<1, Int> {
@@ -135,6 +158,8 @@ struct Ledger {
     finished: Vec<(Vec<usize>, State)>,
     /// For each row, the image with the smallest residual so far.
     best: Option<(State, Vec<f64>)>,
+    /// Whether these are the images of the last check, all of them.
+    best_is_last: bool,
     steps: usize,
     trace: Vec<(usize, Vec<f64>)>,
 }
@@ -148,6 +173,7 @@ impl Ledger {
             outcomes: vec![pending; samples],
             finished: Vec::new(),
             best: None,
+            best_is_last: true,
             steps: 0,
             trace: Vec::new(),
         }
@@ -181,7 +207,6 @@ impl Ledger {
             ends.iter().map(|&e| e == Some(Termination::Converged)).collect();
         let best = self.keep_best(image, &residuals, &converged);
         let mut remaining = Vec::new();
-        let mut ended = Vec::new();
         for (row, end) in ends.into_iter().enumerate() {
             let Some(termination) = end else {
                 remaining.push(row);
@@ -192,9 +217,7 @@ impl Ledger {
             if termination == Termination::StepLimit {
                 outcome.residual = best[row];
             }
-            ended.push(row);
         }
-        self.retire(&ended, &remaining);
         remaining
     }
 
@@ -213,7 +236,8 @@ impl Ledger {
             .zip(converged)
             .map(|((new, old), &converged)| converged || new <= old)
             .collect();
-        if improved.iter().all(|&i| i) {
+        self.best_is_last = improved.iter().all(|&i| i);
+        if self.best_is_last {
             *best = image.clone();
         } else {
             let mask: Vec<f32> = improved.iter().map(|&i| f32::from(u8::from(i))).collect();
@@ -232,24 +256,24 @@ impl Ledger {
         smallest.clone()
     }
 
-    /// Moves the rows `ended` out of the batch.
-    fn retire(&mut self, ended: &[usize], remaining: &[usize]) {
-        if ended.is_empty() {
-            return;
-        }
+    /// Moves all rows but `remaining` out of the batch; `rows` are these on the device, and `image`
+    /// the image of them alone.
+    fn part(&mut self, remaining: &[usize], rows: &Tensor<1, Int>, image: &State) {
         let (best, smallest) = self.best.take().expect("a check keeps the best first");
-        let samples = ended.iter().map(|&r| self.rows[r]).collect();
-        if remaining.is_empty() {
-            self.finished.push((samples, best));
-        } else {
-            self.finished.push((samples, best.select(&indices(ended, &best))));
-            let smallest = remaining.iter().map(|&r| smallest[r]).collect();
-            self.best = Some((best.select(&indices(remaining, &best)), smallest));
-        }
-        self.rows = remaining.iter().map(|&r| self.rows[r]).collect();
+        let mut stays = vec![false; self.rows.len()];
+        remaining.iter().for_each(|&row| stays[row] = true);
+        let ended: Vec<usize> = (0..stays.len()).filter(|&row| !stays[row]).collect();
+        let samples = ended.iter().map(|&row| self.rows[row]).collect();
+        self.finished.push((samples, best.select(&indices(&ended, &best))));
+        let best = if self.best_is_last { image.clone() } else { best.select(rows) };
+        self.best = Some((best, remaining.iter().map(|&row| smallest[row]).collect()));
+        self.rows = remaining.iter().map(|&row| self.rows[row]).collect();
     }
 
     fn into_solution(mut self) -> Solution {
+        // Those who stayed to the end.
+        let (best, _) = self.best.take().expect("the last step is a check");
+        self.finished.push((self.rows, best));
         let state = if self.finished.len() == 1 {
             self.finished.swap_remove(0).1
         } else {
