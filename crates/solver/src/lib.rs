@@ -74,6 +74,11 @@
 //! ```
 #![recursion_limit = "256"]
 
+/// The example of the README is a test like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod block;
 mod error;
 mod map;
