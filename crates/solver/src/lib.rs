@@ -4,7 +4,7 @@
 //! `f(s)`; a [`Method`] turns state and image into the next state; [`solve`] runs the one loop,
 //! measures the residual of the *undamped* map, and lets every sample end on its own: a sample
 //! that has converged leaves the batch and costs nothing more, a sample that is no longer finite
-//! leaves it too and touches no other.
+//! leaves it too, and none of its numbers reaches another.
 //!
 //! This crate knows tensors and norms. It knows nothing of networks, files, clocks or random
 //! numbers.
@@ -28,8 +28,24 @@
 //! ```
 //!
 //! whatever the method does with state and image afterwards. The state handed back is the image
-//! `f(s)` at which the reported residual was measured. Squares are summed in f32: a norm below about
-//! 1e-22 counts as 0, one above about 1e19 as not finite.
+//! `f(s)` at which the reported residual was measured. Squares are summed in f32, whatever the type of
+//! the state: a norm below about 1e-22 counts as 0, one above about 1e19 as not finite.
+//!
+//! # Independence of samples
+//!
+//! Measuring, stepping, leaving: whatever the solver itself does, it does row by row. A number of
+//! one sample never enters another, and a sample's bits do not depend on who else is in the batch,
+//! *if the map's do not*. This holds for maps that work element by element.
+//!
+//! Matrix products are another matter. Which kernel multiplies, and hence in which order it adds, may
+//! depend on the number of rows: on Burn's CPU backend products of a single row and those of at most
+//! 64 rows and columns have kernels of their own. When a sample leaves, be it that it converged or
+//! that it was lost, the batch has a row less, and the states of those who stay may from then on be
+//! rounded differently: by as much as if the batch had been smaller from the start, and no more.
+//!
+//! Where every bit has to be independent of the other samples' fate, let the batch keep its size:
+//! with [`StoppingRule::with_check_every`]`(max_steps)` the solver looks once, at the end, and nobody
+//! leaves before. Each row then goes through the same kernels whatever stands in the others.
 //!
 //! # Example
 //!
@@ -58,6 +74,11 @@
 //! ```
 #![recursion_limit = "256"]
 
+/// The example of the README is a test like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod block;
 mod error;
 mod map;
@@ -75,7 +96,7 @@ pub use error::SolverError;
 pub use map::FixedPointMap;
 pub use method::{Memory, Method};
 pub use methods::anderson::{Anderson, AndersonMemory, Safeguard};
-pub use methods::picard::{Damped, Picard};
+pub use methods::picard::{Damped, DampedMemory, Picard};
 pub use solution::{Outcome, Solution, Termination};
 pub use solve::solve;
 pub use state::State;

@@ -23,9 +23,19 @@ pub trait Method {
     /// What the method remembers.
     type Memory: Memory;
 
-    /// An empty memory for a map that carries the components `carried`.
+    /// An empty memory for a map that carries the components `carried`, of which there is at
+    /// least one.
     fn start(&self, carried: &[usize]) -> Self::Memory;
 
     /// The next state, from a state and its image `f(state)`.
+    ///
+    /// Row by row: no sample enters the next state of another.
     fn step(&self, state: State, image: State, memory: &mut Self::Memory) -> State;
+
+    /// Whether [`Self::step`] reads the state, besides its image. True by default; where it is
+    /// not, `step` may be handed the image in its place, and samples that leave need not be cut
+    /// out of the state.
+    fn reads_state(&self) -> bool {
+        true
+    }
 }

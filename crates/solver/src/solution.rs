@@ -6,6 +6,7 @@ use crate::State;
 
 /// How one sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub enum Termination {
     /// The residual met the tolerance.
     Converged,
@@ -18,6 +19,7 @@ pub enum Termination {
 
 /// The outcome of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Outcome {
     /// How the sample ended.
     pub termination: Termination,
@@ -30,6 +32,7 @@ pub struct Outcome {
 
 /// The solution of a batch.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Solution {
     /// The final state of every sample, in the order of the guess.
     pub state: State,
@@ -65,5 +68,33 @@ impl Solution {
     pub fn mean_steps(&self) -> f64 {
         let total: usize = self.outcomes.iter().map(|o| o.steps).sum();
         total as f64 / self.outcomes.len().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "sums of small whole numbers are exact")]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_are_summed_up_over_the_batch() -> Result<(), crate::SolverError> {
+        let outcome = |termination, steps, residual| Outcome { termination, steps, residual };
+        let solution = Solution {
+            state: State::new(vec![Tensor::zeros([3, 1], &Device::flex())])?,
+            outcomes: vec![
+                outcome(Termination::Converged, 4, 0.1),
+                outcome(Termination::StepLimit, 9, 0.5),
+                outcome(Termination::Converged, 5, 0.2),
+            ],
+            steps: 9,
+            trace: Vec::new(),
+        };
+        assert_eq!(solution.max_residual(), 0.5);
+        assert_eq!(solution.mean_steps(), 6.0);
+        assert_eq!(solution.count(Termination::Converged), 2);
+        assert!(!solution.all_converged());
+        Ok(())
     }
 }

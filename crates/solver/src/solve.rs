@@ -13,16 +13,26 @@ use crate::{
 /// recorded and leave the batch, and map, state and memory go on with the rest. A batch without
 /// samples is handed back as it is; the map is not called.
 ///
+/// The solver computes row by row, so that no value of one sample enters another. A map whose
+/// kernels depend on the number of rows may round the samples that stay a little differently once
+/// others have left, see [Independence of samples](crate#independence-of-samples).
+///
 /// # Errors
 ///
-/// [`SolverError::ShapeChanged`] or [`SolverError::ComponentsChanged`] when the map's image does
-/// not have the shape of its state. Not converging is an [`Outcome`].
+/// - What [`FixedPointMap::check`] finds, such as [`SolverError::NoSuchComponent`] or
+///   [`SolverError::RepeatedComponent`] in the blocks of a sweep, and the same in
+///   [`FixedPointMap::carried`]; [`SolverError::NothingCarried`] when that is empty.
+/// - [`SolverError::ComponentsChanged`], [`SolverError::ShapeChanged`] or
+///   [`SolverError::TypeChanged`] when the map's image is not like its state.
+///
+/// Not converging is an [`Outcome`].
 pub fn solve<F: FixedPointMap, M: Method>(
     map: F,
     guess: State,
     method: &M,
     rule: &StoppingRule,
 ) -> Result<Solution, SolverError> {
+    crate::map::check_components(&map, guess.components().len())?;
     let samples = guess.batch();
     if samples == 0 {
         return Ok(Solution { state: guess, outcomes: Vec::new(), steps: 0, trace: Vec::new() });
@@ -36,24 +46,25 @@ pub fn solve<F: FixedPointMap, M: Method>(
     let mut state = guess;
     let mut ledger = Ledger::new(samples);
     for step in 1..=rule.max_steps() {
-        let image = map.apply(&state);
+        let mut image = map.apply(&state);
         check_shapes(&state, &image)?;
-        if !rule.is_check(step) {
-            state = method.step(state, image, &mut memory);
-            continue;
-        }
-        let measured = measure(&state, &image, &carried);
-        let remaining = ledger.record(&measured, &image, rule, step);
-        if remaining.is_empty() {
-            break;
+        if rule.is_check(step) {
+            let measured = measure(&state, &image, &carried);
+            let remaining = ledger.record(&measured, &image, rule, step);
+            if remaining.is_empty() {
+                break;
+            }
+            if remaining.len() < measured.len() {
+                // Before the step, so that it is taken by those alone who go on.
+                let rows = indices(&remaining, &image);
+                image = image.select(&rows);
+                ledger.part(&remaining, &rows, &image);
+                state = if method.reads_state() { state.select(&rows) } else { image.clone() };
+                memory = memory.select(&rows);
+                map = map.select(&rows);
+            }
         }
         state = method.step(state, image, &mut memory);
-        if remaining.len() < measured.len() {
-            let rows = indices(&remaining, &state);
-            state = state.select(&rows);
-            memory = memory.select(&rows);
-            map = map.select(&rows);
-        }
     }
     Ok(ledger.into_solution())
 }
@@ -67,6 +78,10 @@ pub(crate) fn check_shapes(state: &State, image: &State) -> Result<(), SolverErr
         let (expected, found) = (s.dims(), f.dims());
         if expected != found {
             return Err(SolverError::ShapeChanged { component, expected, found });
+        }
+        let (expected, found) = (s.dtype(), f.dtype());
+        if expected != found {
+            return Err(SolverError::TypeChanged { component, expected, found });
         }
     }
     Ok(())
@@ -108,7 +123,7 @@ impl Measured {
 /// Squared norms of every sample, each `[batch, 1]`: of the difference and the image over the
 /// carried components, and of the image over the others if there are any.
 pub(crate) fn squares(state: &State, image: &State, carried: &[usize]) -> Vec<Tensor<2>> {
-    let squares = |t: Tensor<2>| t.square().sum_dim(1);
+    let squares = |t: Tensor<2>| t.cast(burn::tensor::FloatDType::F32).square().sum_dim(1);
     let total = |sums: &mut dyn Iterator<Item = Tensor<2>>| sums.reduce(|a, b| a + b);
     let pair = |&k: &usize| (state.component(k).clone(), image.component(k).clone());
     let differences = &mut carried.iter().map(pair).map(|(s, f)| squares(f - s));
@@ -144,6 +159,8 @@ struct Ledger {
     finished: Vec<(Vec<usize>, State)>,
     /// For each row, the image with the smallest residual so far.
     best: Option<(State, Vec<f64>)>,
+    /// Whether these are the images of the last check, all of them.
+    best_is_last: bool,
     steps: usize,
     trace: Vec<(usize, Vec<f64>)>,
 }
@@ -157,6 +174,7 @@ impl Ledger {
             outcomes: vec![pending; samples],
             finished: Vec::new(),
             best: None,
+            best_is_last: true,
             steps: 0,
             trace: Vec::new(),
         }
@@ -190,7 +208,6 @@ impl Ledger {
             ends.iter().map(|&e| e == Some(Termination::Converged)).collect();
         let best = self.keep_best(image, &residuals, &converged);
         let mut remaining = Vec::new();
-        let mut ended = Vec::new();
         for (row, end) in ends.into_iter().enumerate() {
             let Some(termination) = end else {
                 remaining.push(row);
@@ -201,9 +218,7 @@ impl Ledger {
             if termination == Termination::StepLimit {
                 outcome.residual = best[row];
             }
-            ended.push(row);
         }
-        self.retire(&ended, &remaining);
         remaining
     }
 
@@ -222,7 +237,8 @@ impl Ledger {
             .zip(converged)
             .map(|((new, old), &converged)| converged || new <= old)
             .collect();
-        if improved.iter().all(|&i| i) {
+        self.best_is_last = improved.iter().all(|&i| i);
+        if self.best_is_last {
             *best = image.clone();
         } else {
             let mask: Vec<f32> = improved.iter().map(|&i| f32::from(u8::from(i))).collect();
@@ -241,24 +257,24 @@ impl Ledger {
         smallest.clone()
     }
 
-    /// Moves the rows `ended` out of the batch.
-    fn retire(&mut self, ended: &[usize], remaining: &[usize]) {
-        if ended.is_empty() {
-            return;
-        }
+    /// Moves all rows but `remaining` out of the batch; `rows` are these on the device, and `image`
+    /// the image of them alone.
+    fn part(&mut self, remaining: &[usize], rows: &Tensor<1, Int>, image: &State) {
         let (best, smallest) = self.best.take().expect("a check keeps the best first");
-        let samples = ended.iter().map(|&r| self.rows[r]).collect();
-        if remaining.is_empty() {
-            self.finished.push((samples, best));
-        } else {
-            self.finished.push((samples, best.select(&indices(ended, &best))));
-            let smallest = remaining.iter().map(|&r| smallest[r]).collect();
-            self.best = Some((best.select(&indices(remaining, &best)), smallest));
-        }
-        self.rows = remaining.iter().map(|&r| self.rows[r]).collect();
+        let mut stays = vec![false; self.rows.len()];
+        remaining.iter().for_each(|&row| stays[row] = true);
+        let ended: Vec<usize> = (0..stays.len()).filter(|&row| !stays[row]).collect();
+        let samples = ended.iter().map(|&row| self.rows[row]).collect();
+        self.finished.push((samples, best.select(&indices(&ended, &best))));
+        let best = if self.best_is_last { image.clone() } else { best.select(rows) };
+        self.best = Some((best, remaining.iter().map(|&row| smallest[row]).collect()));
+        self.rows = remaining.iter().map(|&row| self.rows[row]).collect();
     }
 
     fn into_solution(mut self) -> Solution {
+        // Those who stayed to the end.
+        let (best, _) = self.best.take().expect("the last step is a check");
+        self.finished.push((self.rows, best));
         let state = if self.finished.len() == 1 {
             self.finished.swap_remove(0).1
         } else {

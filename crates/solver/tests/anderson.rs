@@ -6,7 +6,7 @@ mod problems;
 
 use burn::tensor::Tensor;
 use hvae_solver::{
-    Anderson, FixedPointMap, Memory, Method, Outcome, Safeguard, State, StoppingRule, solve,
+    Anderson, Damped, FixedPointMap, Memory, Method, Outcome, Safeguard, State, StoppingRule, solve,
 };
 use problems::{
     Affine, Any, LinearProblem, Matrix, NetworkCase, bits, column, distance, dot, host, indices,
@@ -328,13 +328,17 @@ fn a_memory_cut_down_to_some_samples_is_theirs() {
 
 #[test]
 fn components_that_are_not_carried_take_their_image() {
-    let method = Anderson::new(3).unwrap();
-    let mut memory = method.start(&[1]);
+    let anderson = Anderson::new(3).unwrap();
+    let damped = Damped::new(0.5).unwrap();
+    let (mut memory, mut carried) = (anderson.start(&[1]), damped.start(&[1]));
     let pair = |a: f64, b: f64| State::new(vec![column(&[a]), column(&[b])]).unwrap();
     for (s, f) in [(0.0, 1.0), (1.0, 1.5), (1.5, 1.75)] {
-        let next = method.step(pair(-s, s), pair(10.0 + f, f), &mut memory);
+        let (state, image) = (pair(-s, s), pair(10.0 + f, f));
+        let next = anderson.step(state.clone(), image.clone(), &mut memory);
         let first: Tensor<2> = next.component(0).clone();
         assert_eq!(first.into_scalar::<f32>(), (10.0 + f) as f32);
+        let next = damped.step(state, image, &mut carried);
+        assert_eq!(host(&next), [[10.0 + f, 0.5 * (s + f)]]);
     }
 }
 
@@ -362,4 +366,38 @@ fn the_distance_safeguard_refuses_steps_far_beyond_the_image() {
     assert!(guarded[2] < plain[2] && guarded[3] < 6, "{guarded:?} against {plain:?}");
     let usual = steps(Any::Anderson(2));
     assert!(usual.iter().all(|&s| s < 6), "{usual:?}");
+}
+
+#[test]
+fn the_distance_safeguard_compares_distances_with_norms() {
+    // The second step ends at the fixed point. From 11 to 5 and then 1 it is shorter than the plain
+    // step was, but too long for a state of 1; from 1 to 40.6 and then 100 it is longer, but not for
+    // a state of 100.
+    for (rate, fixed, s, taken) in [(0.4, 1.0, 11.0, false), (0.6, 100.0, 1.0, true)] {
+        let map = Affine::new(&[rate], &[fixed * (1.0 - rate)]);
+        let method = Anderson::new(2).unwrap().with_ridge(0.0).unwrap();
+        let method = method.with_safeguard(Safeguard::Distance);
+        let mut memory = method.start(&[0]);
+        let at = |s: f64| State::new(vec![column(&[s])]).unwrap();
+        // A step from elsewhere, so that there is a change to remember.
+        method.step(at(s + 16.0), map.apply(&at(s + 16.0)), &mut memory);
+        let image = map.apply(&at(s));
+        let next = host(&method.step(at(s), image.clone(), &mut memory))[0][0];
+        let expected = if taken { fixed } else { host(&image)[0][0] };
+        assert!((next - expected).abs() < 1e-4 * fixed, "{next}, not {expected}");
+    }
+}
+
+#[test]
+fn a_ridge_below_the_rounding_of_one_is_none() {
+    let case = problems::contraction();
+    let run = |ridge: f64| {
+        let method = Anderson::new(4).unwrap().with_ridge(ridge).unwrap();
+        let rule = StoppingRule::new(0.0, 8).unwrap();
+        bits(&solve(case.map.clone(), case.guess.clone(), &method, &rule).unwrap().state)
+    };
+    for ridge in [1e-10, 5.9e-8] {
+        assert_eq!(run(ridge), run(0.0), "ridge {ridge:e}");
+    }
+    assert_ne!(run(1e-6), run(0.0));
 }

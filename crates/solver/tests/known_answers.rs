@@ -123,7 +123,7 @@ fn the_block_that_is_updated_first_needs_no_guess() {
     let from_zero = case.run(Any::Picard, &rule());
     let mut guess = case.guess.clone();
     for k in [1, 3] {
-        guess.replace(k, guess.component(k).clone().add_scalar(0.7));
+        guess.replace(k, guess.component(k).clone().add_scalar(0.7)).unwrap();
     }
     let from_elsewhere = Any::Picard.run(case.map, guess, &rule());
     assert_eq!(problems::bits(&from_zero.state), problems::bits(&from_elsewhere.state));

@@ -1,4 +1,5 @@
-//! Borders and misuse: batches of none and of one, maps that change shapes, settings out of range.
+//! Borders and misuse: batches of none and of one, maps that change shapes, blocks that do not fit,
+//! numbers of other types, settings out of range.
 #![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may stop, and compare exactly")]
 #![recursion_limit = "256"]
 
@@ -6,9 +7,11 @@ mod problems;
 
 use std::cell::Cell;
 
-use burn::tensor::{Int, Tensor};
-use hvae_solver::{Anderson, Damped, FixedPointMap, SolverError, State, StoppingRule};
-use problems::{Any, Case, Cosine, METHODS, NetworkCase, host, indices, rule, zeros};
+use burn::tensor::{DType, FloatDType, Int, Tensor};
+use hvae_solver::{
+    Anderson, Damped, FixedPointMap, Simultaneous, SolverError, State, StoppingRule, Sweep,
+};
+use problems::{Affine, Any, Case, Cosine, METHODS, NetworkCase, bits, host, indices, rule, zeros};
 
 #[test]
 fn a_batch_without_samples_is_handed_back() {
@@ -91,6 +94,140 @@ fn a_state_needs_components_that_agree() {
     let expected = SolverError::BatchMismatch { component: 2, expected: 3, found: 4 };
     assert_eq!(parts(3, 4).unwrap_err(), expected);
     assert_eq!(parts(3, 3).unwrap().batch(), 3);
+}
+
+#[test]
+fn components_hold_numbers_of_one_type() {
+    let part = |dtype| Tensor::<2>::zeros([3, 2], &problems::device()).cast(dtype);
+    let (single, double) = (part(FloatDType::F32), part(FloatDType::F64));
+    let (expected, found) = (DType::F32, DType::F64);
+    let mixed = State::new(vec![single.clone(), double.clone()]);
+    let error = SolverError::TypeMismatch { component: 1, expected, found };
+    assert_eq!(mixed.unwrap_err(), error);
+
+    let map = Shifty { step: Cell::new(0), at: 2, image: vec![double.clone()] };
+    let solution = Any::Damped(0.5).try_run(map, zeros(3, &[2]), &rule(1e-9, 10));
+    let error = SolverError::TypeChanged { component: 0, expected, found };
+    assert_eq!(solution.unwrap_err(), error);
+
+    let mut state = State::new(vec![single]).unwrap();
+    let error = SolverError::TypeMismatch { component: 0, expected, found };
+    assert_eq!(state.replace(0, double), Err(error));
+}
+
+#[test]
+fn states_of_f64_are_solved_beyond_the_precision_of_f32() {
+    let (rates, shifts) = ([0.5, 0.75, -0.625], [1.0, 2.0, 3.0]);
+    let map = Affine::new(&rates, &shifts).in_f64();
+    let guess = zeros(3, &[2]).map(|s| s.cast(FloatDType::F64));
+    for method in METHODS {
+        let solution = method.run(map.clone(), guess.clone(), &rule(1e-12, 300));
+        assert!(solution.all_converged(), "{method:?}");
+        let data = solution.state.component(0).clone().into_data();
+        for (i, pair) in data.try_to_vec::<f64>().unwrap().chunks_exact(2).enumerate() {
+            let answer = shifts[i] / (1.0 - rates[i]);
+            // Rates are at most 3/4, so that errors are at most three times the residuals.
+            assert!((pair[0] / answer - 1.0).abs() < 4e-12, "{method:?}: {pair:?}, {answer}");
+            assert_eq!(pair[0], pair[1]);
+        }
+    }
+}
+
+#[test]
+fn a_component_is_replaced_by_one_that_fits() {
+    let mut state = zeros(3, &[1, 2]);
+    let part = |n| Tensor::zeros([n, 4], &problems::device());
+    let batch = |expected, found| SolverError::BatchMismatch { component: 1, expected, found };
+    assert_eq!(state.replace(1, part(2)), Err(batch(3, 2)));
+    let error = SolverError::NoSuchComponent { place: "replace", component: 2, components: 2 };
+    assert_eq!(state.replace(2, part(3)), Err(error));
+    assert_eq!(state.component(1).dims(), [3, 2], "as it was");
+    assert_eq!(state.replace(1, part(3)), Ok(()));
+    assert_eq!(state.component(1).dims(), [3, 4]);
+}
+
+#[test]
+#[should_panic(expected = "only states of as many components pair up")]
+fn states_of_other_numbers_of_components_do_not_pair_up() {
+    let _ = zeros(2, &[1, 2]).zip(zeros(2, &[1]), |a, _| a);
+}
+
+#[test]
+fn blocks_that_name_what_is_not_there_are_an_error() {
+    let network = NetworkCase::pair();
+    let no_such =
+        |component| SolverError::NoSuchComponent { place: "blocks", component, components: 2 };
+    let repeated = |component| SolverError::RepeatedComponent { place: "blocks", component };
+    let cases: [(&[&[usize]], SolverError); 4] = [
+        (&[&[0], &[2]], no_such(2)),
+        (&[&[7], &[0, 1]], no_such(7)),
+        (&[&[0, 0], &[1]], repeated(0)),
+        (&[&[1], &[0], &[1]], repeated(1)),
+    ];
+    let none = indices(&[]);
+    for (blocks, error) in cases {
+        let map = network.map().with_blocks(blocks);
+        let rule = rule(1e-5, 10);
+        let sweep = Any::Picard.try_run(Sweep(map.clone()), network.guess(), &rule);
+        assert_eq!(sweep.unwrap_err(), error);
+        let both = Any::Anderson(2).try_run(Simultaneous(map.clone()), network.guess(), &rule);
+        assert_eq!(both.unwrap_err(), error);
+        // Also where there is nothing to do.
+        let empty = Sweep(map).select(&none);
+        assert_eq!(Any::Picard.try_run(empty, zeros(0, &[9, 6]), &rule).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn empty_blocks_change_nothing() {
+    let network = NetworkCase::pair();
+    let cases: [(&[&[usize]], &[&[usize]]); 4] = [
+        (&[&[0], &[]], &[&[0]]),
+        (&[&[], &[0], &[], &[1]], &[&[0], &[1]]),
+        (&[&[], &[]], &[]),
+        (&[&[]], &[]),
+    ];
+    for (blocks, same) in cases {
+        let map = |blocks| Sweep(network.map().with_blocks(blocks));
+        assert_eq!(map(blocks).carried(2), map(same).carried(2));
+        for method in METHODS {
+            let run = |blocks| method.run(map(blocks), network.guess(), &rule(1e-5, 100));
+            let (found, expected) = (run(blocks), run(same));
+            assert_eq!(found.outcomes, expected.outcomes);
+            assert_eq!(bits(&found.state), bits(&expected.state));
+        }
+    }
+}
+
+/// The identity, which says that it carries these.
+struct Carrying(Vec<usize>);
+
+impl FixedPointMap for Carrying {
+    fn apply(&self, state: &State) -> State {
+        state.clone()
+    }
+
+    fn select(&self, _rows: &Tensor<1, Int>) -> Self {
+        Self(self.0.clone())
+    }
+
+    fn carried(&self, _components: usize) -> Vec<usize> {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn a_map_carries_different_components_of_its_state() {
+    let run = |carried: &[usize]| {
+        Any::Anderson(2).try_run(Carrying(carried.to_vec()), zeros(2, &[1, 1]), &rule(0.1, 3))
+    };
+    assert!(run(&[1]).is_ok() && run(&[1, 0]).is_ok());
+    assert_eq!(run(&[]).unwrap_err(), SolverError::NothingCarried);
+    let error = SolverError::NoSuchComponent { place: "carried", component: 2, components: 2 };
+    assert_eq!(error.to_string(), "carried: there is no component 2 in a state of 2");
+    assert_eq!(run(&[0, 2]).unwrap_err(), error);
+    let error = SolverError::RepeatedComponent { place: "carried", component: 1 };
+    assert_eq!(run(&[1, 1]).unwrap_err(), error);
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub struct Anderson {
 
 /// When a sample takes the plain step `t_k` in place of the accelerated one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Safeguard {
     /// Where the residual has grown since the step before; the sample then also forgets its changes.
     ///
@@ -75,6 +76,11 @@ impl Anderson {
     }
 
     /// With another ridge.
+    ///
+    /// It is added to the ones on the diagonal of the small system, in the precision of the states:
+    /// in f32 it is rounded to a multiple of `2^-23`, about 1.2e-7, and what is not above half of
+    /// that is 0. So is the 1e-10 of arXiv 2311.15673. What such a ridge is there for is done in
+    /// another way: changes that depend on newer ones up to rounding are left out.
     ///
     /// # Errors
     ///
@@ -166,9 +172,11 @@ impl AndersonMemory {
         let residual = minus(&step.residual, &last.residual);
         let square = inner(&residual, &residual);
         // No length: 0, too large for f32, or not a number.
-        let usable = square.clone().greater_elem(f32::MIN_POSITIVE).float()
-            * square.clone().lower_equal_elem(f32::MAX).float();
-        let scale = square.sqrt().recip().mask_fill(usable.lower_elem(0.5), 0.0);
+        let usable = square
+            .clone()
+            .greater_elem(f32::MIN_POSITIVE)
+            .bool_and(square.clone().lower_equal_elem(f32::MAX));
+        let scale = square.sqrt().recip().mask_fill(usable.bool_not(), 0.0);
         let change = Change { plain, residual, scale };
         let row = self.changes.iter().map(|older| {
             inner(&older.residual, &change.residual) * older.scale.clone() * change.scale.clone()
@@ -177,11 +185,11 @@ impl AndersonMemory {
         self.changes.push_front(change);
     }
 
-    /// Forgets all changes of the samples that are 0 in `kept`, `[batch, 1]`, and 1 elsewhere.
-    fn keep(&mut self, kept: &Tensor<2>) {
+    /// Forgets all changes of the samples `lost`, `[batch, 1]`.
+    fn forget(&mut self, lost: &Tensor<2, Bool>) {
         let scales = self.changes.iter_mut().map(|c| &mut c.scale);
         for number in self.cosines.iter_mut().flatten().chain(scales) {
-            *number = number.clone() * kept.clone();
+            *number = number.clone().mask_fill(lost.clone(), 0.0);
         }
     }
 }
@@ -240,7 +248,8 @@ impl Method for Anderson {
             memory.push(&last, &step, self.memory - 1);
             // Without changes all weights are 0 and the step is plain.
             if self.safeguard == Safeguard::Growth {
-                memory.keep(&step.square.clone().lower_equal(last.square).float());
+                // Also where either is not a number.
+                memory.forget(&step.square.clone().lower_equal(last.square).bool_not());
             }
             let weights = self.weights(memory, &step.residual);
             let size = weights.iter().map(|w| w.clone().abs()).reduce(|a, b| a + b);
@@ -269,7 +278,7 @@ impl Method for Anderson {
         memory.last = Some(step);
         let mut state = image;
         for (&k, next) in memory.carried.iter().zip(next) {
-            state.replace(k, next);
+            state.put(k, next);
         }
         state
     }

@@ -1,6 +1,8 @@
 //! Picard iteration and its damped form.
 
-use crate::{Method, SolverError, State, error::in_range};
+use burn::tensor::{Int, Tensor};
+
+use crate::{Memory, Method, SolverError, State, error::in_range};
 
 /// Picard iteration: `s <- f(s)`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,11 +16,16 @@ impl Method for Picard {
     fn step(&self, _state: State, image: State, (): &mut ()) -> State {
         image
     }
+
+    fn reads_state(&self) -> bool {
+        false
+    }
 }
 
 /// Damped Picard iteration: `s <- damping s + (1 - damping) f(s)`.
 ///
-/// This is forward Euler on `ds/dt = f(s) - s` with step `dt = 1 - damping`.
+/// This is forward Euler on `ds/dt = f(s) - s` with step `dt = 1 - damping`. Components that the map
+/// does not carry take their image: damping them would change nothing that is ever read.
 #[derive(Debug, Clone, Copy)]
 pub struct Damped {
     damping: f64,
@@ -46,16 +53,40 @@ impl Damped {
     }
 }
 
+/// What [`Damped`] knows of a map: the components to damp.
+#[derive(Debug)]
+pub struct DampedMemory {
+    carried: Vec<usize>,
+}
+
+impl Memory for DampedMemory {
+    fn select(self, _rows: &Tensor<1, Int>) -> Self {
+        self
+    }
+}
+
 impl Method for Damped {
-    type Memory = ();
+    type Memory = DampedMemory;
 
-    fn start(&self, _carried: &[usize]) {}
+    fn start(&self, carried: &[usize]) -> DampedMemory {
+        DampedMemory { carried: carried.to_vec() }
+    }
 
-    fn step(&self, state: State, image: State, (): &mut ()) -> State {
+    fn step(&self, state: State, image: State, memory: &mut DampedMemory) -> State {
         let damping = self.damping;
         if damping == 0.0 {
             return image;
         }
-        image.zip(state, |f, s| f.mul_scalar(1.0 - damping) + s.mul_scalar(damping))
+        let mut component = 0..;
+        image.zip(state, |f, s| match component.next() {
+            Some(k) if memory.carried.contains(&k) => {
+                f.mul_scalar(1.0 - damping) + s.mul_scalar(damping)
+            }
+            _ => f,
+        })
+    }
+
+    fn reads_state(&self) -> bool {
+        self.damping > 0.0
     }
 }

@@ -288,6 +288,19 @@ impl NetworkCase {
         })
     }
 
+    /// Two samples of layers so large that a product of one row takes another kernel.
+    pub(crate) fn two() -> Self {
+        Self::new(&Plan {
+            name: "two",
+            sizes: &[512, 784],
+            couplings: &[(0, 1)],
+            blocks: &[&[0], &[1]],
+            gain: 0.8,
+            samples: 2,
+            seed: 10,
+        })
+    }
+
     /// Two layers that contract slowly and far from linearly.
     pub(crate) fn stiff() -> Self {
         Self::new(&Plan {

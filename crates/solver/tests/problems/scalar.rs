@@ -1,6 +1,6 @@
 //! One unknown per sample.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{FloatDType, Int, Tensor};
 use hvae_solver::{FixedPointMap, State};
 
 use super::{Case, column, zeros};
@@ -52,6 +52,12 @@ pub(crate) struct Affine {
 impl Affine {
     pub(crate) fn new(rates: &[f64], shifts: &[f64]) -> Self {
         Self { rate: column(rates), shift: column(shifts) }
+    }
+
+    /// For states of f64.
+    pub(crate) fn in_f64(self) -> Self {
+        let cast = |t: Tensor<2>| t.cast(FloatDType::F64);
+        Self { rate: cast(self.rate), shift: cast(self.shift) }
     }
 }
 

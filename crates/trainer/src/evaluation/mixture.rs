@@ -125,7 +125,7 @@ fn moments(latents: &[f32], dims: usize) -> (Vec<f64>, Vec<f64>) {
 /// The lower triangle `L` with `L L^T = A`, row by row; `None` when `A` is not positive definite.
 fn cholesky(dims: usize, entry: impl Fn(usize, usize) -> f64) -> Option<Vec<f64>> {
     let matrix = faer::Mat::from_fn(dims, dims, entry);
-    let lower = hvae_linear::cholesky(matrix.as_ref())?;
+    let lower = hvae_linear::cholesky(matrix.as_ref()).ok()?;
     Some((0..dims * dims).map(|at| lower[(at / dims, at % dims)]).collect())
 }
 

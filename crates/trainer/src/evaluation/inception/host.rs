@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 use faer::{MatMut, MatRef};
-use hvae_linear::product_f32;
+use hvae_linear::{add_product_f32, product_f32};
 use rayon::prelude::*;
 
 use super::conv::{Conv, ConvShape};
@@ -213,7 +213,11 @@ impl FeatureMap for HostMap {
                 let right = &weight[kernel_row * seen * to..][..length * to];
                 let right = MatRef::from_row_major_slice(right, length, to);
                 let sum = MatMut::from_row_major_slice_mut(out, rows, to);
-                product_f32(sum, kernel_row > 0, left, right);
+                if kernel_row == 0 {
+                    product_f32(sum, left, right);
+                } else {
+                    add_product_f32(sum, left, right);
+                }
             }
             for out in out.chunks_exact_mut(to) {
                 for (out, bias) in out.iter_mut().zip(bias) {
