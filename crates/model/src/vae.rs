@@ -120,7 +120,7 @@ impl Vae {
             let start = config.initial_log_variance / layer.spec.gain;
             layer.bias = Some(Param::from_tensor(Tensor::full([config.latent], start, device)));
         }
-        Ok(Self { encoder, decoder, config: config.clone() })
+        Ok(Self { encoder, decoder, config: config.clone() }.limited())
     }
 
     /// Which member of the family it is.

@@ -178,7 +178,7 @@ pub struct TrainArgs {
     /// Images per step [default: 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub batch_size: Option<u32>,
-    /// Learning rate at its highest [default: 0.002]
+    /// Learning rate at its highest [default: 0.002, or 0.004 for th-, dh- and tdh-vae]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// Seed of weights, batch order and noise [default: 1]

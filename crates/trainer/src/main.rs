@@ -11,7 +11,13 @@ use hvae::{interrupt, report};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match fault::guard(|| commands::run(cli)) {
+    let ended = fault::guard(|| {
+        let ended = commands::run(cli)?;
+        report::lost_result().map_or(Ok(ended), |error| {
+            Err(anyhow::Error::from(error).context("cannot write to standard output"))
+        })
+    });
+    match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {

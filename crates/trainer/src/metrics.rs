@@ -52,7 +52,19 @@ impl PhaseSums {
 }
 
 /// Share of converged samples below which a phase is worth a warning.
-const WARN_BELOW: f64 = 0.9;
+const WARN_BELOW: f64 = 0.99;
+/// Cosine of the gradient check below which training is worth a warning.
+const COSINE_BELOW: f64 = 0.9;
+
+/// A share in percent that says 100 of the whole alone.
+fn percent(share: f64) -> String {
+    let shown = format!("{:.0}", 100.0 * share);
+    if share < 1.0 && shown == "100" {
+        format!("{:.2}", (1e4 * share).floor() / 100.0)
+    } else {
+        shown
+    }
+}
 
 /// Means over the samples of one phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -227,8 +239,22 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// What a person should know before trusting the epoch: equilibria that were not reached.
+    /// What a person should know before trusting the epoch: equilibria that were not reached, or a
+    /// gradient that is none.
     pub fn warning(&self) -> Option<String> {
+        self.equilibria().or_else(|| {
+            let cosine = self.gradient_check?.cosine;
+            // Not a number is not above anything.
+            (cosine.is_nan() || cosine < COSINE_BELOW).then(|| {
+                format!(
+                    "the cosine between the gradient and the one through the relaxation is {cosine:.3}; \
+                     ep.nudge is too large, or so small that rounding rules"
+                )
+            })
+        })
+    }
+
+    fn equilibria(&self) -> Option<String> {
         let phases = [
             ("encoder, free", &self.phases.encoder_free),
             ("decoder, free", &self.phases.decoder_free),
@@ -250,13 +276,13 @@ impl EpochMetrics {
             "raise ep.free_sweeps and ep.nudged_sweeps, or the gains (model.*_gain)"
         };
         (phase.converged < WARN_BELOW).then(|| {
-            let share = 100.0 * phase.converged;
+            let share = percent(phase.converged);
             let so = match self.dropped {
                 0 => "gradients are inexact".to_owned(),
                 dropped => format!("{dropped} were dropped from the gradients"),
             };
             format!(
-                "only {share:.0}% of the samples reached equilibrium ({name} phase), so {so}; \
+                "only {share}% of the samples reached equilibrium ({name} phase), so {so}; \
                  {advice}"
             )
         })
@@ -265,7 +291,7 @@ impl EpochMetrics {
     /// The line that a person reads.
     pub fn summary(&self, epochs: usize) -> String {
         let phase = |p: &Option<PhaseMeans>| {
-            let shown = |p: &PhaseMeans| format!("{:.1} ({:.0}%)", p.sweeps, 100.0 * p.converged);
+            let shown = |p: &PhaseMeans| format!("{:.1} ({}%)", p.sweeps, percent(p.converged));
             p.as_ref().map_or("-".to_owned(), shown)
         };
         let dynamics = self.phases.decoder_free.as_ref().map_or(String::new(), |_| {

@@ -14,6 +14,7 @@ static LINES: AtomicBool = AtomicBool::new(false);
 /// Lines that wait while something else has the terminal.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
 /// Without a terminal, a progress line at most this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
@@ -89,9 +90,22 @@ pub fn warning(text: &str) {
     write(&format!("{} {text}", style("warning:").yellow().bold().for_stderr()));
 }
 
-/// A result to stdout.
+/// A result to stdout. A reader that has gone away is no error, another failure is
+/// [kept](lost_result).
 pub fn result(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let mut stdout = std::io::stdout();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+        && let Ok(mut lost) = LOST.lock()
+    {
+        lost.get_or_insert(error);
+    }
+}
+
+/// Why results did not reach stdout, if so.
+pub fn lost_result() -> Option<std::io::Error> {
+    LOST.lock().ok()?.take()
 }
 
 /// An error to stderr.

@@ -33,7 +33,7 @@ pub struct RunsArgs {
   hvae compare --features inception --out results
 
 Without runs it trains compare-f-vae, compare-h-vae, ... under the presets of their kinds, or goes on
-with those that are there. The table goes to stdout and, as Markdown, CSV and JSON with a figure,
+with those that are there, which must have the same settings; they may have fewer epochs. The table goes to stdout and, as Markdown, CSV and JSON with a figure,
 to --out. Free and nudged sweeps are means per image, encoder and decoder together.
 
 Runs that are tested on different images are refused. Those that differ in their likelihood, in how
@@ -43,13 +43,13 @@ pub struct CompareArgs {
     #[arg(value_name = "RUN")]
     pub names: Vec<PathBuf>,
     /// Folder for the runs that are trained
-    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
+    #[arg(long, value_name = "DIR", default_value = "checkpoints", conflicts_with = "names")]
     pub runs: PathBuf,
     /// Epochs of the runs that are trained [default: as in their presets]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "names")]
     pub epochs: Option<u32>,
     /// Change one key of the configuration of all runs that are trained
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    #[arg(long, value_name = "SECTION.KEY=VALUE", conflicts_with = "names")]
     pub set: Vec<String>,
     /// Folder for table and figure
     #[arg(long, value_name = "DIR", default_value = "compare")]

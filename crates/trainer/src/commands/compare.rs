@@ -2,7 +2,7 @@
 
 mod protocol;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::runs::CompareArgs;
 use crate::cli::{Cli, Command, Global};
+use crate::config::RunConfig;
 use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
 use crate::run::{RunDir, Which};
 use crate::summary::Summary;
@@ -55,14 +56,14 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     let bases = each.map(|(run, summary)| Basis::of(run, &summary.config, global, device));
     let differences = protocol::differences(&bases.collect::<Result<Vec<_>>>()?)?;
     differences.iter().for_each(|difference| report::warning(difference));
+    std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
     let mut rows = Vec::new();
     for (path, summary) in paths.iter().zip(&summaries) {
         report::line(&format!("scoring {}", path.display()));
-        rows.push(row(args, path, summary, global, device)?);
+        rows.push(row(args, path, summary, &summaries, global, device)?);
     }
     let table = markdown(&rows, &differences);
     report::result(&table);
-    std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
     let write = |name: &str, text: &str| files::write(&args.out.join(name), text);
     write("compare.md", &table)?;
     write("compare.csv", &csv(&rows))?;
@@ -79,7 +80,12 @@ fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Opt
         let name = format!("compare-{}", kind.name());
         let path = args.runs.join(&name);
         let mut line = vec!["hvae".to_owned(), "train".to_owned()];
+        let mut overrides = vec![format!("model.kind={}", kind.name())];
+        overrides.extend(args.set.iter().cloned());
+        let mut wanted = RunConfig::resolve(None, &overrides)?;
+        wanted.training.epochs = args.epochs.map_or(wanted.training.epochs, |n| n as usize);
         if path.is_dir() {
+            same_settings(&path, &wanted)?;
             line.extend(["--resume".to_owned(), path.display().to_string()]);
         } else {
             let folder = args.runs.display().to_string();
@@ -87,7 +93,7 @@ fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Opt
             line.extend(["--model".to_owned(), kind.name().to_owned()]);
             line.extend(args.set.iter().map(|set| format!("--set={set}")));
         }
-        line.extend(args.epochs.map(|epochs| format!("--epochs={epochs}")));
+        line.push(format!("--epochs={}", wanted.training.epochs));
         let Command::Train(train) = Cli::try_parse_from(line)?.command else {
             bail!("`hvae train` is another command")
         };
@@ -100,12 +106,28 @@ fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Opt
     Ok(Some(runs))
 }
 
-/// What is known of one run: of its training, and its scores, made unless they are there and of the
-/// same protocol.
+/// Refuses to go on with a run of other settings than `wanted`, or of more epochs.
+fn same_settings(path: &Path, wanted: &RunConfig) -> Result<()> {
+    let found = RunDir::open(path)?.config()?;
+    let (shown, there) = (path.display(), found.training.epochs);
+    let advice = "move it away, or give another folder with --runs";
+    if there > wanted.training.epochs {
+        bail!("{shown} has {there} epochs, {} are asked for: {advice}", wanted.training.epochs);
+    }
+    let mut same = found;
+    same.training.epochs = wanted.training.epochs;
+    if same.to_toml()? != wanted.to_toml()? {
+        bail!("{shown} was trained under other settings (its config.toml): {advice}");
+    }
+    Ok(())
+}
+
+/// What is known of one run: of its training, and its scores.
 fn row(
     args: &CompareArgs,
     path: &PathBuf,
     summary: &Summary,
+    summaries: &[Summary],
     global: &Global,
     device: &Device,
 ) -> Result<Value> {
@@ -116,7 +138,7 @@ fn row(
         Some(one("encoder")? + one("decoder")?)
     };
     Ok(json!({
-        "model": trained.config.model.kind.name(),
+        "model": label(trained.config.model.kind, path, summaries),
         "run": path,
         "parameters": trained.model.parameters(),
         "epochs": summary.done(),
@@ -126,6 +148,15 @@ fn row(
         "gradient_cosine": summary.last("/gradient_check/cosine"),
         "scores": scores,
     }))
+}
+
+/// The kind of a run, with its name where others are of the same kind.
+fn label(kind: Kind, run: &Path, summaries: &[Summary]) -> String {
+    let alike = summaries.iter().filter(|s| s.config.model.kind == kind).count();
+    match run.file_name() {
+        Some(name) if alike > 1 => format!("{} ({})", kind.name(), name.to_string_lossy()),
+        _ => kind.name().to_owned(),
+    }
 }
 
 /// The number of a column as a row shows it.
@@ -170,7 +201,10 @@ fn csv(rows: &[Value]) -> String {
     let headings = COLUMNS.map(|(heading, ..)| heading.replace(' ', "_"));
     let mut lines = vec![format!("model,{}", headings.join(","))];
     lines.extend(rows.iter().map(|row| {
-        let cells = COLUMNS.map(|(_, pointer, _)| cell(row, pointer, 6));
+        let cells = COLUMNS.map(|(_, pointer, digits)| match digits {
+            0 => cell(row, pointer, 0),
+            _ => cell(row, pointer, 6),
+        });
         format!("{},{}", name(row), cells.join(","))
     }));
     lines.join("\n") + "\n"

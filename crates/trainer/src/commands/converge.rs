@@ -91,8 +91,12 @@ struct Found {
 
 impl Found {
     fn new(plan: &Plan) -> Self {
-        let empty =
-            |&paper: &Row| Measured { paper, epochs: plan.epochs_of(&paper), samples: Vec::new() };
+        let empty = |&paper: &Row| Measured {
+            paper,
+            epochs: plan.epochs_of(&paper),
+            comparable: plan.is_published(),
+            samples: Vec::new(),
+        };
         Self {
             measured: plan.rows.iter().map(empty).collect(),
             trainings: Vec::new(),
@@ -286,7 +290,8 @@ fn curve(network: &Classifier, row: &Row, sample: &Sample, test: &Images) -> Res
         curves(&dynamics, &Picard, steps)?
     };
     let mean = |values: &Vec<f64>| {
-        let logs = values.iter().map(|r| r.max(f64::MIN_POSITIVE).ln());
+        // Of single residuals below it, rounding makes some 0, which would rule the mean.
+        let logs = values.iter().map(|r| r.max(figure::FLOOR).ln());
         (logs.sum::<f64>() / values.len() as f64).exp()
     };
     let residuals = residuals.iter().map(mean).collect();

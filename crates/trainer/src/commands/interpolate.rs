@@ -15,6 +15,7 @@ const PACE: u32 = 80;
 
 pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
+    ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".png or .gif"));
     let trained = load(&args.run, args.checkpoint, device)?;
     let asks_for_images = args.points.iter().any(|p| matches!(p, Endpoint::Image(_)));
     let images = asks_for_images.then(|| test_images(&trained, global, device)).transpose()?;

@@ -157,7 +157,7 @@ fn output(path: &Path) -> Result<Output> {
         None => Ok(Output::Folder),
         Some(other) => {
             let shown = path.display();
-            bail!("--out {shown}: cannot write .{other}; use .png, .npz or a folder ({shown}/)")
+            bail!("--out {shown}: .{other} is no format that hvae writes; see --help")
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{Output, Trained, cannot_write, load, output};
 
 pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
+    ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".gif or .png"));
     let trained = load(&args.run, args.checkpoint, device)?;
     ensure!(
         trained.model.kind() != Kind::FVae,

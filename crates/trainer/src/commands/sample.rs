@@ -1,6 +1,6 @@
 //! `hvae sample`.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 
 use crate::cli::{Global, SampleArgs};
@@ -11,6 +11,7 @@ use super::{Output, SIDE, cannot_write, decoded, load, output};
 
 pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out)?;
+    ensure!(!matches!(output, Output::Gif), cannot_write(&args.out, ".png, .npz or a folder"));
     let (rows, columns) = args.grid;
     let count = args.count.map_or(rows * columns, |c| c as usize);
     let columns = columns.min(count);

@@ -53,4 +53,4 @@ pub fn residuals(curves: &[Curve]) -> Figure {
 }
 
 /// Below this residuals are rounding.
-const FLOOR: f64 = 1e-7;
+pub const FLOOR: f64 = 1e-7;

@@ -36,6 +36,8 @@ pub struct Measured {
     pub paper: Row,
     /// Epochs after which the weights were taken.
     pub epochs: u16,
+    /// Whether network and images are the published ones.
+    pub comparable: bool,
     /// What was measured, for each seed.
     pub samples: Vec<Sample>,
 }
@@ -54,6 +56,16 @@ impl Measured {
         moments(&self.samples.iter().map(pick).collect::<Vec<_>>())
     }
 
+    /// The published name, with the epochs where they differ from the published ones.
+    pub fn name(&self) -> String {
+        if self.epochs == self.paper.epochs {
+            return self.paper.name.to_owned();
+        }
+        let name = self.paper.name.split(',').next().unwrap_or(self.paper.name);
+        let unit = if self.epochs == 1 { "epoch" } else { "epochs" };
+        format!("{name}, {} {unit}", self.epochs)
+    }
+
     /// How far the mean may be from the published one: for a HAM the larger of 15 % and two
     /// published deviations, for a CHN 25 %.
     pub fn tolerance(&self) -> f64 {
@@ -67,6 +79,9 @@ impl Measured {
 
     /// In words.
     pub fn verdict(&self) -> &'static str {
+        if !self.comparable {
+            return "not comparable";
+        }
         let (mean, _) = self.over_seeds(|s| s.iterations);
         let (accuracy, _) = self.over_seeds(|s| s.accuracy);
         let within = (mean - self.paper.iterations).abs() <= self.tolerance();
@@ -206,11 +221,15 @@ pub fn table(rows: &[Measured]) -> String {
         let (accuracy, _) = row.over_seeds(|s| s.accuracy);
         let (converged, _) = row.over_seeds(|s| s.converged);
         let published = format!("{:.1} ± {:.1}", row.paper.iterations, row.paper.deviation);
+        let measured = match row.samples.len() {
+            1 => format!("{mean:.1}"),
+            _ => format!("{mean:.1} ± {deviation:.1}"),
+        };
         let _ = write!(
             text,
             "\n{:<24} {published:>14} {:>14} {:>7.2} {:>12} {:>8.1} {accuracy:>9.2} {:>9.1}%  {}",
-            row.paper.name,
-            format!("{mean:.1} ± {deviation:.1}"),
+            row.name(),
+            measured,
             mean / row.paper.iterations,
             own(row).map_or(String::new(), |o| format!("{o:.1}")),
             row.paper.accuracy,
@@ -238,7 +257,8 @@ mod tests {
             seconds: 0.0,
         };
         let samples = iterations.iter().enumerate().map(sample).collect();
-        Measured { paper: TABLE[row], epochs: 10, samples }
+        let paper = TABLE[row];
+        Measured { paper, epochs: paper.epochs, comparable: true, samples }
     }
 
     #[test]
@@ -250,6 +270,9 @@ mod tests {
         // 3L CHN, 3 epochs: 25 % of 39.1 is 9.775.
         assert_eq!(measured(1, &[48.8], 97.0).verdict(), "agrees");
         assert_eq!(measured(1, &[48.9], 90.0).verdict(), "differs, less accurate");
+        let other = Measured { epochs: 1, comparable: false, ..measured(1, &[48.8], 97.0) };
+        assert_eq!((other.verdict(), other.name().as_str()), ("not comparable", "3L CHN, 1 epoch"));
+        assert_eq!(measured(1, &[48.8], 97.0).name(), "3L CHN, 3 epochs");
     }
 
     #[test]

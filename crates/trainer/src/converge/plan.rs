@@ -185,6 +185,11 @@ impl Plan {
         needed
     }
 
+    /// Whether networks and images are the published ones, whatever the length of the training.
+    pub fn is_published(&self) -> bool {
+        self.data.dataset == Dataset::Mnist && self.hidden.is_empty()
+    }
+
     /// Whether anything falls short of the paper's protocol, in words.
     pub fn shortfall(&self) -> Option<String> {
         let mut parts = Vec::new();

@@ -1,12 +1,14 @@
 //! Training of the networks, and their weights on the disk.
 //!
 //! ```text
-//! <out>/weights/<recipe>/{training.json, epoch-03.safetensors, ..., squares.safetensors, largest.safetensors}
+//! <out>/weights/<recipe>/{training.json, epoch-03.safetensors, squares-03.safetensors, largest-03.safetensors}
 //! ```
 //!
 //! Weights after each epoch that is needed, the optimizer's state after the last one done, and the
-//! recipe with what training reported. `training.json` is written last, so what it lists is there.
+//! recipe with what training reported. Every file is named by its epoch, and `training.json`, written
+//! after them, by one rename, says which epochs count: a kill leaves the last whole epoch in force.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -30,8 +32,8 @@ use crate::rng::{self, Stream};
 use crate::{COMMIT, files, interrupt, tensors};
 
 const TRAINING: &str = "training.json";
-const SQUARES: &str = "squares.safetensors";
-const LARGEST: &str = "largest.safetensors";
+/// What Madam remembers.
+const MEMORY: [&str; 2] = ["squares", "largest"];
 /// Version of the folder's layout.
 const FORMAT: u32 = 1;
 /// Relative residuals at which the free and the adjoint phase of a training step end before their
@@ -105,9 +107,9 @@ pub fn train(
         let done = found.epochs.len() as u16;
         if done < last {
             model = load(&epoch_path(&folder, done), model)?;
-            let memory = |file| load(&folder.join(file), model.clone());
+            let memory = |name| load(&file_path(&folder, name, done), model.clone());
             let steps = usize::from(done) * steps_per_epoch(recipe, images);
-            madam.restore(&[memory(SQUARES)?, memory(LARGEST)?], steps)?;
+            madam.restore(&[memory(MEMORY[0])?, memory(MEMORY[1])?], steps)?;
         }
         report::line(&format!("{}: {done} epochs were done before", recipe.name()));
         training = found;
@@ -305,14 +307,22 @@ fn save_epoch(
 ) -> Result<()> {
     let done = training.epochs.len() as u16;
     save(&epoch_path(folder, done), model)?;
-    for (file, memory) in [SQUARES, LARGEST].into_iter().zip(madam.state(model).0) {
-        save(&folder.join(file), &memory)?;
+    for (name, memory) in MEMORY.into_iter().zip(madam.state(model).0) {
+        save(&file_path(folder, name, done), &memory)?;
     }
     let json = serde_json::to_string_pretty(training)? + "\n";
     files::write(&folder.join(TRAINING), &json)?;
-    if done > 1 && !needed.contains(&(done - 1)) {
-        let path = epoch_path(folder, done - 1);
-        std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+    if done > 1 {
+        let old = MEMORY.map(|name| file_path(folder, name, done - 1));
+        let weights = (!needed.contains(&(done - 1))).then(|| epoch_path(folder, done - 1));
+        for path in old.into_iter().chain(weights) {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("removing {}", path.display()));
+                }
+                _ => {}
+            }
+        }
     }
     Ok(())
 }
@@ -323,7 +333,11 @@ pub fn weights_path(out: &Path, recipe: &Recipe, epoch: u16) -> PathBuf {
 }
 
 fn epoch_path(folder: &Path, epoch: u16) -> PathBuf {
-    folder.join(format!("epoch-{epoch:02}.safetensors"))
+    file_path(folder, "epoch", epoch)
+}
+
+fn file_path(folder: &Path, name: &str, epoch: u16) -> PathBuf {
+    folder.join(format!("{name}-{epoch:02}.safetensors"))
 }
 
 fn save(path: &Path, model: &Classifier) -> Result<()> {

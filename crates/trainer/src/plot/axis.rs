@@ -10,6 +10,8 @@ pub(super) struct Axis {
     pub(super) limits: (f64, f64),
     /// Positions of ticks.
     pub(super) ticks: Vec<f64>,
+    /// Digits after the point that tell the ticks apart.
+    digits: usize,
 }
 
 /// About how many ticks an axis has.
@@ -20,17 +22,38 @@ const MOST: usize = 10;
 impl Axis {
     /// An axis for `values`, with a little room on both sides.
     pub(super) fn new(scale: &Scale, values: impl Iterator<Item = f64>) -> Self {
-        let mut axis = Self { logarithmic: scale.logarithmic, limits: (0.0, 1.0), ticks: vec![] };
-        let positions = values.map(|v| axis.position(v)).filter(|p| p.is_finite());
-        let found =
-            positions.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(p), h.max(p)));
-        let (low, high) = if found.0 <= found.1 { found } else { (0.0, 1.0) };
-        let room = 0.04 * (high - low).max(1e-9 + 1e-6 * high.abs());
+        let mut axis =
+            Self { logarithmic: scale.logarithmic, limits: (0.0, 1.0), ticks: vec![], digits: 4 };
+        let values = values.filter(|v| axis.position(*v).is_finite());
+        let (mut low, mut high, mut whole) = (f64::INFINITY, f64::NEG_INFINITY, true);
+        for value in values {
+            whole &= value.fract() == 0.0;
+            let position = axis.position(value);
+            (low, high) = (low.min(position), high.max(position));
+        }
+        if low > high {
+            (low, high) = (0.0, 1.0);
+        }
+        let range = high - low;
+        let room = if range > 1e-9 * high.abs() {
+            0.04 * range
+        } else if axis.logarithmic {
+            0.5
+        } else if whole {
+            1.0
+        } else {
+            0.05 * high.abs()
+        };
         axis.limits = match scale.limits {
             Some((low, high)) => (axis.position(low), axis.position(high)),
             None => (low - room, high + room),
         };
         axis.ticks = axis.make_ticks();
+        if whole && !axis.logarithmic && range < f64::from(TICKS) {
+            // Of epochs and counts there are no parts.
+            axis.ticks.retain(|tick| (tick - tick.round()).abs() < 1e-9);
+        }
+        axis.digits = axis.digits();
         axis
     }
 
@@ -46,10 +69,21 @@ impl Axis {
         if size < 1e-12 {
             "0".to_owned()
         } else if !(1e-3..1e5).contains(&size) {
-            format!("{value:.0e}")
+            let text = format!("{value:.2e}");
+            let (number, power) = text.split_once('e').unwrap_or((&text, "0"));
+            format!("{}e{power}", trim(number))
         } else {
-            let text = format!("{value:.4}");
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+            trim(&format!("{value:.*}", self.digits)).to_owned()
+        }
+    }
+
+    /// Four, or as many as the distance of the first two ticks has.
+    fn digits(&self) -> usize {
+        match self.ticks[..] {
+            [first, second, ..] if !self.logarithmic => {
+                4.max(1 - (second - first).log10().floor() as i32) as usize
+            }
+            _ => 4,
         }
     }
 
@@ -74,6 +108,10 @@ impl Axis {
             all.into_iter().step_by(step).collect()
         })
     }
+}
+
+fn trim(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
 /// Multiples of 1, 2 or 5 times a power of ten.
@@ -104,5 +142,20 @@ mod tests {
             let axis = Axis::new(&scale(false), values.into_iter());
             assert!(axis.limits.0 < axis.limits.1);
         }
+    }
+
+    #[test]
+    fn equal_values_and_small_ranges_have_ticks_that_differ() {
+        let scale = Scale { name: "", logarithmic: false, limits: None };
+        for values in [vec![1.0], vec![4e-5], vec![0.999_91, 0.999_94], vec![1.0, 3.0]] {
+            let axis = Axis::new(&scale, values.iter().copied());
+            let mut labels: Vec<_> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
+            let count = labels.len();
+            labels.dedup();
+            assert!(count > 0 && labels.len() == count, "{values:?}: {labels:?}");
+        }
+        let epochs = Axis::new(&scale, [1.0].into_iter());
+        let labels: Vec<_> = epochs.ticks.iter().map(|t| epochs.label(*t)).collect();
+        assert_eq!(labels, ["0", "1", "2"]);
     }
 }

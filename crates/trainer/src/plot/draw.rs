@@ -172,6 +172,10 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
         let ends = points.iter().map(|p| p.0);
         let stroke = colour.stroke_width(2 * self.pen);
         match series.mark {
+            // A line of one point would show nothing.
+            Mark::Line | Mark::Dashes if points.len() == 1 => {
+                self.discs(ends.map(|p| (p, 3 * z)), colour.filled())
+            }
             Mark::Line => self.plot.draw(&PathElement::new(ends.collect::<Vec<_>>(), stroke)),
             Mark::Dashes => self.plot.draw(&DashedPathElement::new(ends, 9 * z, 6 * z, stroke)),
             Mark::Discs(radius) => {
