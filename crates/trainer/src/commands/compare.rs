@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Parser;
 use hvae_model::Kind;
@@ -13,7 +13,7 @@ use crate::cli::runs::CompareArgs;
 use crate::cli::{Cli, Command, Global};
 use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
 use crate::summary::Summary;
-use crate::{files, report};
+use crate::{files, interrupt, report};
 
 use super::{Ended, eval, load, train};
 
@@ -34,6 +34,8 @@ const COLUMNS: [(&str, &str, usize); 12] = [
 ];
 
 pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Result<Ended> {
+    // Before hours of training, not after.
+    files::require_writable_folder(&args.out)?;
     let runs = if args.names.is_empty() {
         match train_all(args, global, device)? {
             Some(runs) => runs,
@@ -42,6 +44,8 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     } else {
         args.names.clone()
     };
+    // Scores are not kept piecemeal; the runs are.
+    interrupt::end_at_once();
     let mut rows = Vec::new();
     let mut summaries = Vec::new();
     for path in &runs {
@@ -52,7 +56,6 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     }
     let table = markdown(&rows);
     report::result(&table);
-    std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
     let write = |name: &str, text: &str| {
         files::write_atomically(&args.out.join(name), |file| {
             Ok(std::io::Write::write_all(file, text.as_bytes())?)

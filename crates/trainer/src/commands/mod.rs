@@ -33,7 +33,7 @@ use crate::cli::{Cli, Command, Global};
 use crate::config::RunConfig;
 use crate::data::{Split, Verbosity};
 use crate::images::{Images, SIDE, download, upload};
-use crate::{device, environment, report, training};
+use crate::{device, environment, interrupt, report, training};
 
 /// How a command ended, if not by an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
             .build_global()
             .context("setting the number of threads")?;
     }
+    interrupt::install()?;
     let device = device::open(&global.device)?;
     let done = |()| Ended::Done;
     match cli.command {
