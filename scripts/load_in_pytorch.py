@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Rebuilds encoder and decoder of an exported hvae model in PyTorch.
+"""Rebuilds encoder and decoder of an exported hvae model of any kind in PyTorch.
 
     hvae export checkpoints/h-vae-001 --out model.safetensors
     python3 scripts/load_in_pytorch.py model.safetensors
@@ -10,7 +10,8 @@ prints the networks. With reconstructions of hvae itself the two are compared:
     python3 scripts/load_in_pytorch.py model.safetensors --compare same.npz
 
 which fails if a latent or a pixel differs by more than 1e-5, a latent relatively where it is
-larger than 1. Needs torch and numpy. As a module: `Vae.load(path)` has `encode` and `decode`.
+larger than 1. Needs torch and numpy; without torch (or with --numpy) numpy alone does the same. As a
+module: `Vae.load(path)` has `encode` and `decode`, which take and give float64 tensors.
 """
 
 import argparse
@@ -19,17 +20,32 @@ import struct
 import sys
 
 import numpy as np
-import torch
 
-GRADIENT_FREE = torch.no_grad()
+try:
+    import torch
+except ImportError:
+    torch = None
+
+# PyTorch or numpy: what is used of them here has the same names in both.
+xp = torch or np
 
 ACTIVATIONS = {
     "identity": lambda a: a,
-    "relu": torch.relu,
-    "hard-sigmoid": lambda a: a.clamp(0, 1),
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
+    "relu": lambda a: xp.clip(a, 0, None),
+    "hard-sigmoid": lambda a: xp.clip(a, 0, 1),
+    "sigmoid": lambda a: 0.5 + 0.5 * xp.tanh(0.5 * a),
+    "tanh": lambda a: xp.tanh(a),
 }
+
+
+def tensor(array):
+    """A numpy array in double precision, so that an equilibrium is one to the last digits of hvae."""
+    array = np.asarray(array, dtype=np.float64)
+    return array if xp is np else torch.from_numpy(array)
+
+
+def norm(a):
+    return float((a * a).sum()) ** 0.5
 
 
 def read_safetensors(path):
@@ -44,13 +60,12 @@ def read_safetensors(path):
         if entry["dtype"] != "F32":
             raise ValueError(f"{name} is {entry['dtype']}, not F32")
         start, end = entry["data_offsets"]
-        array = np.frombuffer(body[start:end], dtype="<f4").reshape(entry["shape"])
-        tensors[name] = torch.from_numpy(array.copy())
+        tensors[name] = tensor(np.frombuffer(body[start:end], dtype="<f4").reshape(entry["shape"]))
     return tensors, metadata
 
 
 class Network:
-    """Layers with symmetric couplings: s_k = g_k(c_k (b_k + sum_l W_kl s_l))."""
+    """Layers with symmetric couplings: s_k = g_k(c_k (b_k + sum_l W_kl s_l + R_k s_k))."""
 
     def __init__(self, layout, tensors, prefix):
         self.layers = layout["layers"]
@@ -60,12 +75,8 @@ class Network:
         ]
         self.biases = [tensors.get(f"{prefix}.layers.{k}.bias") for k in range(len(self.layers))]
 
-    def index(self, name):
-        """The layer called `name`."""
-        return [layer["name"] for layer in self.layers].index(name)
-
     def field(self, k, states):
-        """b_k + sum_l W_kl s_l over the layers that have a state."""
+        """b_k + sum_l W_kl s_l + R_k s_k over the layers that have a state."""
         total = self.biases[k]
         for lower, upper, weight in self.couplings:
             if upper == k and states[lower] is not None:
@@ -82,46 +93,47 @@ class Network:
         layer = self.layers[k]
         return ACTIVATIONS[layer["activation"]](layer["gain"] * self.field(k, states))
 
-    def relax(self, clamped, absent=(), tolerance=1e-7, sweeps=2000, damping=0.0):
-        """The equilibrium with the layers of `clamped` (by number) held, by sweeps one by one."""
-        states = [clamped.get(k) for k in range(len(self.layers))]
-        free = [k for k in range(len(self.layers)) if k not in clamped and k not in absent]
+    def relax(self, clamped, value, absent, tolerance=1e-10, sweeps=10_000):
+        """The equilibrium with layer `clamped` held at `value`, by sweeps over the layers one by one."""
+        states = [None] * len(self.layers)
+        states[clamped] = value
+        free = [k for k in range(len(self.layers)) if k != clamped and k not in absent]
+        # Couplings within a layer can make plain sweeps oscillate.
+        recurrent = {lower for lower, upper, _ in self.couplings if lower == upper}
+        # The start: every layer as if no other free layer were active.
+        start = list(states)
         for k in free:
-            states[k] = self.update(k, [clamped.get(l) for l in range(len(self.layers))])
+            states[k] = self.update(k, start) + 0 * value[:, :1]
         for _ in range(sweeps):
             change = 0.0
             for k in free:
-                new = (1 - damping) * self.update(k, states) + damping * states[k]
-                scale = new.norm().clamp_min(1e-30)
-                change = max(change, ((new - states[k]).norm() / scale).item())
+                new = self.update(k, states)
+                if k in recurrent:
+                    new = 0.5 * new + 0.5 * states[k]
+                change = max(change, norm(new - states[k]) / max(norm(new), 1e-30))
                 states[k] = new
             if change <= tolerance:
                 return states
         raise RuntimeError(f"no equilibrium after {sweeps} sweeps: relative change {change:.1e}")
 
-    def forward(self, inputs):
-        """One pass without feedback, through the layers in their order."""
-        states = [inputs] + [None] * (len(self.layers) - 1)
+    def forward(self, value):
+        """One pass without feedback: each layer from those below it alone, as no other has a state yet."""
+        states = [value] + [None] * (len(self.layers) - 1)
         for k in range(1, len(self.layers)):
-            below = [s if l < k else None for l, s in enumerate(states)]
-            # Outputs of the encoder stand side by side: means do not feed log-variances.
-            states[k] = self.update(k, below)
+            states[k] = self.update(k, states)
         return states
 
 
 class Vae:
-    """An h-vae, dh-vae or f-vae: two networks."""
+    """A model of any kind: two networks, or one that is used both ways."""
 
     def __init__(self, tensors, description):
-        networks = description["networks"]
-        if "decoder" not in networks:
-            raise SystemExit("a tied model has one network for both ways, which this script does not rebuild")
-        self.encoder = Network(networks["encoder"], tensors, "encoder")
-        self.decoder = Network(networks["decoder"], tensors, "decoder")
+        if "encode" not in description:
+            raise SystemExit("the file was written by an older hvae, which did not say how its networks are used: export it again")
         self.description = description
-        self.feed_forward = 'kind = "f-vae"' in description["config"]
-        dense = any(lower == upper for lower, upper, _ in self.encoder.couplings)
-        self.damping = 0.5 if dense else 0.0
+        self.networks = {
+            name: Network(layout, tensors, name) for name, layout in description["networks"].items()
+        }
 
     @classmethod
     def load(cls, path):
@@ -130,54 +142,60 @@ class Vae:
             raise SystemExit(f"{path} has no description under `hvae`: was it written by `hvae export`?")
         return cls(tensors, json.loads(metadata["hvae"]))
 
-    def states(self, network, inputs):
-        if self.feed_forward:
-            return network.forward(inputs)
-        return network.relax({0: inputs}, damping=self.damping)
+    def states(self, use, value):
+        """The states of all layers of a network in one of its uses."""
+        network = self.networks[use["network"]]
+        if self.description["feed_forward"]:
+            return network.forward(value)
+        return network.relax(use["input"], use["amplitude"] * value, use["absent"])
 
     def encode(self, images):
         """Means and log-variances of the images, [batch, pixels] in [0, 1]."""
-        with GRADIENT_FREE:
-            states = self.states(self.encoder, images)
-        names = [layer["name"] for layer in self.encoder.layers]
-        log_variance = states[names.index("log_variance")] if "log_variance" in names else None
-        return states[names.index("mean")], log_variance
+        use = self.description["encode"]
+        states = self.states(use, images)
+        mean = states[use["output"]]
+        if use["log_variance"] is None:
+            return mean, 0 * mean + 2 * float(np.log(self.description["sigma"]))
+        return mean, states[use["log_variance"]]
 
     def decode(self, latents):
         """The images of latents, [batch, latent]."""
-        with GRADIENT_FREE:
-            return self.states(self.decoder, latents)[self.decoder.index("image")]
+        use = self.description["decode"]
+        return self.states(use, latents)[use["output"]]
 
 
 def compare(model, path):
     """The largest differences from what hvae computed; True if none exceeds 1e-5."""
     arrays = np.load(path)
-    inputs = torch.from_numpy(arrays["inputs"]).flatten(1)
+    count = len(arrays["inputs"])
+    inputs, images = (tensor(arrays[name]).reshape(count, -1) for name in ("inputs", "images"))
+    means, log_variances = (tensor(arrays[name]) for name in ("means", "log_variances"))
     mean, log_variance = model.encode(inputs)
-    means = torch.from_numpy(arrays["means"])
-    images = model.decode(means).clamp(0, 1)
 
     def relative(found, expected):
-        return ((found - expected).abs() / expected.abs().clamp_min(1.0)).max().item()
+        return float((abs(found - expected) / xp.clip(abs(expected), 1, None)).max())
 
     found = {
         "means": relative(mean, means),
-        "images": relative(images, torch.from_numpy(arrays["images"]).flatten(1)),
+        "log-variances": relative(log_variance, log_variances),
+        "images": relative(xp.clip(model.decode(means), 0, 1), images),
     }
-    if log_variance is not None:
-        found["log-variances"] = relative(log_variance, torch.from_numpy(arrays["log_variances"]))
     for name, difference in found.items():
-        print(f"{name}: largest difference {difference:.2e} over {len(inputs)} images")
+        print(f"{name}: largest difference {difference:.2e} over {count} images")
     return all(difference <= 1e-5 for difference in found.values())
 
 
 def main():
+    global xp
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="what `hvae export` wrote")
     parser.add_argument("--compare", metavar="NPZ", help="what `hvae reconstruct --out NPZ` wrote")
+    parser.add_argument("--numpy", action="store_true", help="compute with numpy even where there is torch")
     args = parser.parse_args()
+    if args.numpy:
+        xp = np
     model = Vae.load(args.model)
-    for name, network in [("encoder", model.encoder), ("decoder", model.decoder)]:
+    for name, network in model.networks.items():
         layers = ", ".join(f"{l['name']} {l['size']} {l['activation']} x{l['gain']:g}" for l in network.layers)
         print(f"{name}: {layers}")
     if args.compare and not compare(model, args.compare):

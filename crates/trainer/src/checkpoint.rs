@@ -5,6 +5,8 @@
 //!                      moment2.safetensors, state.json}
 //! ```
 
+pub(crate) mod older;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -52,7 +54,6 @@ pub struct TrainingState {
     pub sums: EpochSums,
     /// Lowest test losses (negative ELBO) so far and the steps they belong to, from the lowest; as
     /// many as are kept.
-    #[serde(deserialize_with = "best_list")]
     pub best: Vec<(f64, usize)>,
     /// The configuration, seed included.
     pub config: RunConfig,
@@ -100,22 +101,6 @@ impl TrainingState {
             sha256: BTreeMap::new(),
         }
     }
-}
-
-/// Format 1 had the best checkpoint alone, or null.
-fn best_list<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(f64, usize)>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Best {
-        None,
-        One((f64, usize)),
-        Many(Vec<(f64, usize)>),
-    }
-    Ok(match Best::deserialize(from)? {
-        Best::None => Vec::new(),
-        Best::One(best) => vec![best],
-        Best::Many(all) => all,
-    })
 }
 
 impl Checkpoint {
@@ -170,7 +155,7 @@ fn read_state(checkpoint: &Path) -> Result<TrainingState> {
     let path = checkpoint.join(STATE);
     let text =
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let value: serde_json::Value =
+    let mut value: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     let format = value.get("format").and_then(serde_json::Value::as_u64);
     let known = u64::from(OLDEST_FORMAT)..=u64::from(FORMAT);
@@ -180,6 +165,7 @@ fn read_state(checkpoint: &Path) -> Result<TrainingState> {
         path.display(),
         format.map_or("missing".to_owned(), |f| f.to_string())
     );
+    older::upgrade_state(&mut value);
     let state: TrainingState =
         serde_json::from_value(value).with_context(|| format!("{} is damaged", path.display()))?;
     Ok(TrainingState { format: FORMAT, ..state })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use hvae_model::{HopfieldNetwork, Vae};
+use hvae_model::{HopfieldNetwork, Kind, Vae};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,69 @@ pub struct Metadata {
     /// `encoder` and `decoder`, for programs that build the networks themselves; a tied model has an
     /// `encoder` alone.
     pub networks: HashMap<String, Layout>,
+    /// How images become latents, and these become images; files of earlier versions do not say.
+    #[serde(flatten)]
+    pub uses: Option<Uses>,
+}
+
+/// How the networks are used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Uses {
+    /// Whether signals pass through once, without feedback, in place of an equilibrium.
+    pub feed_forward: bool,
+    /// The fixed standard deviation of the posterior, where log-variances are not learned.
+    pub sigma: Option<f64>,
+    /// From images to latents.
+    pub encode: Passage,
+    /// From latents to images.
+    pub decode: Passage,
+}
+
+/// A network in one of its uses: one layer is held, others are read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Passage {
+    /// Which network.
+    pub network: String,
+    /// The layer that is held.
+    pub input: usize,
+    /// At how many times the value that goes in.
+    pub amplitude: f64,
+    /// Layers that take no part.
+    pub absent: Vec<usize>,
+    /// The layer of what comes out: means, or images.
+    pub output: usize,
+    /// The layer of the log-variances, if they come out, too.
+    pub log_variance: Option<usize>,
+}
+
+impl Uses {
+    fn of(model: &Vae) -> Self {
+        let config = &model.config;
+        let mean = config.hidden.len() + 1;
+        let log_variance = config.sigma.is_none().then_some(mean + 1);
+        let tied = config.kind.is_tied();
+        let amplitude = |own| if tied { own } else { 1.0 };
+        Self {
+            feed_forward: config.kind == Kind::FVae,
+            sigma: config.sigma,
+            encode: Passage {
+                network: "encoder".to_owned(),
+                input: 0,
+                amplitude: amplitude(config.image_amplitude),
+                absent: Vec::new(),
+                output: mean,
+                log_variance,
+            },
+            decode: Passage {
+                network: if tied { "encoder" } else { "decoder" }.to_owned(),
+                input: if tied { mean } else { 0 },
+                amplitude: amplitude(config.latent_amplitude),
+                absent: if tied { log_variance.into_iter().collect() } else { Vec::new() },
+                output: if tied { 0 } else { mean },
+                log_variance: None,
+            },
+        }
+    }
 }
 
 /// A network without its weights.
@@ -69,6 +132,7 @@ pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Resu
         step,
         config: config.to_toml()?,
         networks: networks.collect(),
+        uses: Some(Uses::of(model)),
     };
     // Through a value, whose keys are sorted.
     let text = serde_json::to_value(&metadata).context("describing the model")?.to_string();

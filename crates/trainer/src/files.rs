@@ -1,20 +1,24 @@
 //! Files and folders that appear whole or not at all.
 //!
 //! Everything is written under a scratch name beside its destination, flushed to the disk and
-//! renamed. A process that is killed leaves the old file untouched and, at worst, a scratch file
-//! or folder that [`remove_stale_scratch`] takes away.
+//! renamed. A process that is interrupted takes its scratch files with it ([`remove_live_scratch`]);
+//! one that is killed leaves the old file untouched and, at worst, a scratch file or folder that
+//! [`remove_stale_scratch`] takes away.
 
+mod destination;
 mod scratch;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Read, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Read, Seek, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
-pub use scratch::{ScratchDir, remove_stale_scratch, scratch_dir_in};
+use destination::{Destination, destination};
+
+pub use scratch::{ScratchDir, remove_live_scratch, remove_stale_scratch, scratch_dir_in};
 
 /// The SHA-256 of `bytes`, in lower-case hexadecimal.
 pub fn hex_sha256(bytes: &[u8]) -> String {
@@ -60,16 +64,37 @@ pub fn write<C: AsRef<[u8]> + ?Sized>(path: &Path, content: &C) -> anyhow::Resul
 
 /// Writes a file so that `path` holds either its old content or all of the new one.
 ///
-/// Missing parent folders are created. The file gets the permissions of any newly created file.
+/// Missing parent folders are created. The file gets the permissions of any newly created file. A
+/// link stays, and the file that it leads to is written; a device or pipe gets the bytes.
 ///
 /// # Errors
 ///
-/// When `write` fails or the file cannot be created, flushed or renamed. `path` is then unchanged.
+/// When `path` is a folder, `write` fails or the file cannot be created, flushed or renamed. `path`
+/// is then unchanged.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    write_beside(path, write).with_context(|| format!("cannot write {}", path.display()))
+    let written = match destination(path) {
+        Ok(Destination::File(file)) => write_beside(&file, write),
+        Ok(Destination::Stream) => write_into(path, write),
+        Err(error) => Err(error.into()),
+    };
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes into what stands at `path` already. All bytes are gathered first: a stream cannot be
+/// sought in, and gets nothing when `write` fails.
+fn write_into(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut writer = BufWriter::new(tempfile::tempfile()?);
+    write(&mut writer)?;
+    let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.rewind()?;
+    io::copy(&mut file, &mut File::options().write(true).open(path)?)?;
+    Ok(())
 }
 
 fn write_beside(
@@ -79,6 +104,7 @@ fn write_beside(
     let folder = parent_of(path);
     fs::create_dir_all(folder)?;
     let (file, scratch) = scratch::builder(0o666).tempfile_in(folder)?.into_parts();
+    let _live = scratch::Live::new(&scratch);
     // Where the file system has no locks the file is still written, only never tidied away.
     let _ = file.try_lock();
     let mut writer = BufWriter::new(file);
@@ -110,6 +136,17 @@ pub fn publish_dir(scratch: ScratchDir, destination: &Path) -> anyhow::Result<()
     publish().with_context(|| format!("cannot write the folder {}", destination.display()))?;
     // The scratch name is gone, so nothing is left for the guard to remove.
     scratch.disarm();
+    Ok(())
+}
+
+/// Makes the folder if it is missing, and tries whether a file can be made in it: better before work
+/// than after.
+///
+/// # Errors
+///
+/// When it cannot be made or written into; the message names it.
+pub fn require_writable_folder(folder: &Path) -> anyhow::Result<()> {
+    drop(scratch_dir_in(folder)?);
     Ok(())
 }
 

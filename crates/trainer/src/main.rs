@@ -20,6 +20,10 @@ fn main() -> ExitCode {
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        Err(error) if error.is::<interrupt::Stopped>() => {
+            report::line(&format!("{error:#}"));
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
         Err(error) => {
             report::error(&error);
             // As clap exits after a flag that it does not know.

@@ -136,7 +136,7 @@ impl Progress {
             && !LINES.load(Ordering::Relaxed)
             && !is_held();
         let bar = visible.then(|| {
-            let template = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {msg}";
+            let template = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {wide_msg}";
             let style = ProgressStyle::with_template(template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = ProgressBar::new(total as u64).with_style(style).with_prefix(name.to_owned());

@@ -1,9 +1,11 @@
 //! burn-train's terminal interface, driven by the training loop.
 
+mod keyboard;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Error, Result, anyhow, ensure};
 use burn::train::Interrupter;
 use burn::train::logger::TrainingProgressLogger;
 use burn::train::metric::{
@@ -16,6 +18,8 @@ use burn::train::renderer::{MetricState, MetricsRenderer, MetricsRendererTrainin
 use crate::metrics::EpochMetrics;
 use crate::training::watch::{Begin, StepReport, Watch};
 use crate::{interrupt, report};
+
+use keyboard::Keyboard;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,6 +46,8 @@ const METRICS: [(&str, bool); 7] = [
 /// The whole terminal, while training lasts.
 pub struct Tui {
     renderer: Option<TuiMetricsRendererWrapper>,
+    /// Declared after the renderer: the keyboard is given back when that is gone.
+    keyboard: Option<Keyboard>,
     interrupter: Interrupter,
     epochs: usize,
     steps: usize,
@@ -62,7 +68,8 @@ impl Tui {
     pub fn new() -> Result<Self> {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         ensure!(terminal, "--ui tui needs a terminal on stdout; use --ui lines");
-        Ok(Self { renderer: None, interrupter: Interrupter::new(), epochs: 0, steps: 0 })
+        let interrupter = Interrupter::new();
+        Ok(Self { renderer: None, keyboard: None, interrupter, epochs: 0, steps: 0 })
     }
 
     /// Does `work` with the renderer, which ends a program by a panic when the user asks it to.
@@ -72,10 +79,10 @@ impl Tui {
         if outcome.is_err() {
             // Its destructor would wait for a thread that is gone.
             std::mem::forget(self.renderer.take());
+            self.keyboard = None;
             report::release();
-            return Err(anyhow!(
-                "ended from the terminal interface; the last checkpoint is still good"
-            ));
+            let text = "stopped from the terminal interface; the last checkpoint is still good";
+            return Err(Error::new(interrupt::Stopped).context(text));
         }
         if self.interrupter.should_stop() {
             interrupt::request();
@@ -94,6 +101,7 @@ impl Watch for Tui {
     fn begin(&mut self, begin: &Begin) -> Result<()> {
         (self.epochs, self.steps) = (begin.epochs, begin.steps_per_epoch);
         report::hold();
+        let keyboard = Keyboard::remember();
         let interrupter = self.interrupter.clone();
         let open = || TuiMetricsRendererWrapper::new(interrupter, None);
         let opened = catch_unwind(AssertUnwindSafe(open));
@@ -102,6 +110,10 @@ impl Watch for Tui {
             report::release();
             return Err(anyhow!("the terminal interface cannot be opened; use --ui lines"));
         }
+        if let Some(keyboard) = &keyboard {
+            keyboard.let_interrupts_through();
+        }
+        self.keyboard = keyboard;
         let (epochs, images) = (begin.epochs, begin.images);
         self.with(|renderer| {
             for (name, higher_is_better) in METRICS {
@@ -176,6 +188,7 @@ impl Watch for Tui {
         }
         // Its destructor closes the terminal interface.
         self.renderer = None;
+        self.keyboard = None;
         report::release();
     }
 }

@@ -98,7 +98,7 @@ pub struct ReportArgs {
   python3 scripts/load_in_pytorch.py model.safetensors
 
 The file holds the weights under the names that docs/exchange.md lists, and in its metadata, as JSON
-under `hvae`, the configuration and the layout of both networks. Averaged weights are exported where
+under `hvae`, the configuration, the layout of the networks and how they are used. Averaged weights are exported where
 the run has them.")]
 pub struct ExportArgs {
     /// A run's folder

@@ -50,7 +50,7 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
         learning_rate: rate,
         seed: args.seed,
     };
-    interrupt::install()?;
+    interrupt::ask_first()?;
     let epochs = schedule.epochs;
     let mut last = 0.0;
     let trained =

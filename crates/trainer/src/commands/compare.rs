@@ -4,7 +4,7 @@ mod protocol;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Parser;
 use hvae_model::Kind;
@@ -16,7 +16,7 @@ use crate::config::RunConfig;
 use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
 use crate::run::{RunDir, Which};
 use crate::summary::Summary;
-use crate::{files, report};
+use crate::{files, interrupt, report};
 
 use super::{Ended, eval, load, train};
 use protocol::Basis;
@@ -41,6 +41,8 @@ const COLUMNS: [(&str, &str, usize); 12] = [
 ];
 
 pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Result<Ended> {
+    // Before hours of training, not after.
+    files::require_writable_folder(&args.out)?;
     let paths = if args.names.is_empty() {
         match train_all(args, global, device)? {
             Some(runs) => runs,
@@ -56,7 +58,8 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     let bases = each.map(|(run, summary)| Basis::of(run, &summary.config, global, device));
     let differences = protocol::differences(&bases.collect::<Result<Vec<_>>>()?)?;
     differences.iter().for_each(|difference| report::warning(difference));
-    std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
+    // Scores are not kept piecemeal; the runs are.
+    interrupt::end_at_once();
     let mut rows = Vec::new();
     for (path, summary) in paths.iter().zip(&summaries) {
         report::line(&format!("scoring {}", path.display()));

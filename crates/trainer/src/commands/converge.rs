@@ -25,7 +25,7 @@ use crate::images::Images;
 use crate::plot;
 use crate::report::Progress;
 use crate::training::EVALUATION_BATCH;
-use crate::{COMMIT, interrupt, report};
+use crate::{COMMIT, files, interrupt, report};
 
 /// Test images whose residuals are drawn.
 const DRAWN: usize = 256;
@@ -33,7 +33,8 @@ const DRAWN: usize = 256;
 const REACH: f64 = 2.0;
 
 pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Result<Ended> {
-    interrupt::install()?;
+    files::require_writable_folder(&args.out)?;
+    interrupt::ask_first()?;
     let started = Instant::now();
     let plan = Plan::new(args)?;
     let load =

@@ -33,7 +33,7 @@ use crate::config::RunConfig;
 use crate::data::{Split, Verbosity};
 use crate::images::{Images, SIDE};
 use crate::run::{RunDir, Which};
-use crate::{device, environment, report, training};
+use crate::{device, environment, interrupt, report, training};
 
 /// How a command ended, if not by an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
             .build_global()
             .context("setting the number of threads")?;
     }
+    interrupt::install()?;
     let open = |name: &str| device::open(name, global.allow_software);
     match &cli.command {
         Command::Devices => {

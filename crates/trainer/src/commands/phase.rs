@@ -19,7 +19,7 @@ use crate::phase::stability::{self, Checked};
 use crate::phase::starts::Starts;
 use crate::phase::sweep::{self, Point, Settings};
 use crate::phase::thresholds::{observe, table};
-use crate::{COMMIT, plot, report};
+use crate::{COMMIT, files, plot, report};
 
 /// Values of `beta` on the ways up and down, and on the curves that are compared.
 const FOLLOWED: usize = 120;
@@ -29,8 +29,7 @@ pub(super) fn run(args: &PhaseArgs, global: &Global, device: &Device) -> Result<
     let [from, to] = range(args, &set)?;
     let rule = StoppingRule::new(args.tolerance, args.max_steps as usize)?;
     ensure!(args.same.is_finite() && args.same >= 0.0, "--same {}: must be >= 0", args.same);
-    std::fs::create_dir_all(&args.out)
-        .with_context(|| format!("cannot create the folder {}", args.out.display()))?;
+    files::require_writable_folder(&args.out)?;
     let d = &set.description;
     report::line(&format!(
         "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",

@@ -49,7 +49,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     if args.dry_run {
         return dry_run::run(&config, &images, &device).map(|()| Ended::Done);
     }
-    interrupt::install()?;
+    interrupt::ask_first()?;
     let resume = matches!(target, Target::Existing(_));
     let mut environment = Environment::here(global, &config.data.dataset, images[0].set());
     if !args.devices.is_empty() {

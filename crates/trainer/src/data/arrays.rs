@@ -3,11 +3,40 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use image::DynamicImage;
 
 use super::ImageSet;
 use crate::npz::{self, Loaded, Values};
 
-/// Reads the images of a `.npz` or `.npy` file.
+/// Images as they stand in a file.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// Pixels of all images, image after image, row by row, the channels of a pixel side by side.
+    pub(super) bytes: Vec<u8>,
+    pub(super) count: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    /// 1 for grey, 3 for colours, 4 for colours with opacity.
+    pub(super) channels: usize,
+    /// One for each image, if the file has them.
+    pub(super) labels: Option<Vec<u8>>,
+}
+
+impl Stored {
+    /// The image of this number.
+    pub(super) fn picture(&self, index: usize) -> Option<DynamicImage> {
+        let length = self.height * self.width * self.channels;
+        let bytes = self.bytes[index * length..][..length].to_vec();
+        let (width, height) = (self.width as u32, self.height as u32);
+        match self.channels {
+            1 => image::GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+            3 => image::RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+            _ => image::RgbaImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
+        }
+    }
+}
+
+/// Reads the grey images of a `.npz` or `.npy` file.
 ///
 /// A `.npz` holds them in the array `images`, or in its only one beside `labels`. Shapes: `[N, height,
 /// width]`, `[N, height, width, 1]`, `[N, 1, height, width]`, or `[N, side^2]` for square images.
@@ -19,41 +48,58 @@ use crate::npz::{self, Loaded, Values};
 /// When the file cannot be read, has no such array, or holds values outside that range or that are
 /// not numbers; the message names file, image and pixel.
 pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
-    read_as(path, find)
+    let stored = stored(path, None)?;
+    let read = || {
+        ensure!(stored.channels == 1, "its images have colours; make them grey");
+        let labels = stored.labels.unwrap_or_else(|| vec![0; stored.count]);
+        ImageSet::new(stored.bytes, labels, stored.height, stored.width)
+    };
+    read().with_context(|| format!("cannot use the images of {}", path.display()))
 }
 
-/// Reads the images of the array `images` of a `.npz` file, with the labels of the array `labels`.
+/// The images of a `.npz` or `.npy` file as [`read`] finds them, or in the arrays called `names`: images
+/// and, unless there is none of that name, labels. Colours may stand last or before height and width.
 ///
 /// # Errors
 ///
 /// As [`read`].
-pub fn read_named(path: &Path, images: &str, labels: Option<&str>) -> anyhow::Result<ImageSet> {
-    read_as(path, |path| {
-        let labels = labels.map(|name| npz::load(path, name)).transpose()?;
-        Ok((images.to_owned(), npz::load(path, images)?, labels))
-    })
-}
-
-fn read_as(
-    path: &Path,
-    find: impl Fn(&Path) -> anyhow::Result<(String, Loaded, Option<Loaded>)>,
-) -> anyhow::Result<ImageSet> {
+pub(super) fn stored(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<Stored> {
     let read = || {
-        let (name, images, labels) = find(path)?;
-        let [count, height, width] = shape(&images.shape).with_context(|| {
+        let (name, images, labels) = match names {
+            None => find(path)?,
+            Some([images, labels]) => {
+                let has = npz::names(path)?.iter().any(|name| name == labels);
+                let labels = has.then(|| npz::load(path, labels)).transpose()?;
+                (images.to_owned(), npz::load(path, images)?, labels)
+            }
+        };
+        let shape = shape(&images.shape).with_context(|| {
             format!(
-                "the array `{name}` has the shape {:?}, which is not that of grey images",
+                "the array `{name}` has the shape {:?}, which is not that of images",
                 images.shape
             )
         })?;
-        let bytes = bytes(images.values, height * width, width)
-            .with_context(|| format!("the array `{name}`"))?;
+        let Shape { count, height, width, channels, first } = shape;
+        let mut bytes =
+            bytes(images.values, shape).with_context(|| format!("the array `{name}`"))?;
+        if first {
+            bytes = channels_last(&bytes, height * width, channels);
+        }
         ensure!(count > 0, "the array `{name}` holds no image");
-        let labels = labels.map_or_else(|| Ok(vec![0; count]), label_bytes)?;
-        ensure!(labels.len() == count, "{} labels for {count} images", labels.len());
-        ImageSet::new(bytes, labels, height, width)
+        let labels = labels.map(label_bytes).transpose()?;
+        if let Some(labels) = &labels {
+            ensure!(labels.len() == count, "{} labels for {count} images", labels.len());
+        }
+        Ok(Stored { bytes, count, height, width, channels, labels })
     };
     read().with_context(|| format!("cannot use the images of {}", path.display()))
+}
+
+fn channels_last(bytes: &[u8], pixels: usize, channels: usize) -> Vec<u8> {
+    let images = bytes.chunks_exact(pixels * channels);
+    images
+        .flat_map(|i| (0..pixels * channels).map(|at| i[at % channels * pixels + at / channels]))
+        .collect()
 }
 
 /// The array of images with its name, and the labels.
@@ -73,31 +119,50 @@ fn find(path: &Path) -> anyhow::Result<(String, Loaded, Option<Loaded>)> {
     Ok((name.to_owned(), npz::load(path, name)?, labels))
 }
 
-/// Count, height and width.
-fn shape(shape: &[usize]) -> Option<[usize; 3]> {
+/// What an array of images is like.
+#[derive(Clone, Copy)]
+struct Shape {
+    count: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+    /// Whether the channels stand before height and width.
+    first: bool,
+}
+
+impl Shape {
+    /// Where the value at this place is, for messages.
+    fn place(self, at: usize) -> String {
+        let pixels = self.height * self.width;
+        let (image, within) = (at / (pixels * self.channels), at % (pixels * self.channels));
+        let pixel = if self.first { within % pixels } else { within / self.channels };
+        format!("image {image}, row {}, column {}", pixel / self.width, pixel % self.width)
+    }
+}
+
+fn shape(shape: &[usize]) -> Option<Shape> {
+    let of = |count, height, width, channels, first| {
+        (height > 0 && width > 0).then_some(Shape { count, height, width, channels, first })
+    };
     match *shape {
         [count, pixels] => {
             let side = pixels.isqrt();
-            (side * side == pixels && side > 0).then_some([count, side, side])
+            (side * side == pixels).then(|| of(count, side, side, 1, false)).flatten()
         }
-        [count, height, width] | [count, height, width, 1] | [count, 1, height, width] => {
-            (height > 0 && width > 0).then_some([count, height, width])
-        }
+        [count, height, width] => of(count, height, width, 1, false),
+        [count, height, width, channels @ (1 | 3 | 4)] => of(count, height, width, channels, false),
+        [count, channels @ (1 | 3 | 4), height, width] => of(count, height, width, channels, true),
         _ => None,
     }
 }
 
-fn bytes(values: Values, pixels: usize, width: usize) -> anyhow::Result<Vec<u8>> {
-    let place = |at: usize| {
-        let pixel = at % pixels;
-        format!("image {}, row {}, column {}", at / pixels, pixel / width, pixel % width)
-    };
+fn bytes(values: Values, shape: Shape) -> anyhow::Result<Vec<u8>> {
     let byte = |(at, value): (usize, f64)| -> anyhow::Result<u8> {
-        ensure!(value.is_finite(), "{} is not a number ({value})", place(at));
+        ensure!(value.is_finite(), "{} is not a number ({value})", shape.place(at));
         ensure!(
             (0.0..=1.0).contains(&value),
             "{} is {value}, but pixels given as floats run from 0 to 1",
-            place(at)
+            shape.place(at)
         );
         #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
         Ok((value * 255.0).round() as u8)
@@ -190,7 +255,9 @@ mod tests {
                 .contains("2 labels for 1 images")
         );
         let colour = Array::U8 { shape: vec![1, 2, 2, 3], values: &[0; 12] };
-        assert!(error(&[("x", colour)]).contains("not that of grey images"));
+        assert!(error(&[("x", colour)]).contains("have colours"));
+        let odd = Array::U8 { shape: vec![1, 2, 2, 2], values: &[0; 8] };
+        assert!(error(&[("x", odd)]).contains("not that of images"));
     }
 
     #[test]

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage};
 use rayon::prelude::*;
 
-use super::{CLASSES, ImageSet, Split, Verbosity, arrays, folder};
+use super::convert::{Changes, convert, gathered};
+use super::mnist::MNIST;
+use super::{CLASSES, ImageSet, Split, Verbosity, arrays, folder, idx};
 use crate::npz;
 
 /// Of images without a split of their own every tenth, in their order, is for testing.
@@ -24,6 +25,8 @@ const SPLIT_ARRAYS: [[&str; 4]; 2] = [
 ///
 /// - A folder holds pictures, or a subfolder for each of at most ten classes. Two subfolders `train`
 ///   and `test`, each such a folder, are the two parts.
+/// - A folder with the files of MNIST, of other content, is read as MNIST is: `train-images-idx3-ubyte`,
+///   `t10k-images-idx3-ubyte` and labels, plain or gzipped.
 /// - A `.npz` file holds arrays `x_train` and `x_test` (with `y_train`, `y_test`), or `train_images`
 ///   and `test_images` (with `train_labels`, `test_labels`), or `images` (with `labels`), or one array.
 ///
@@ -40,7 +43,9 @@ pub fn load(
     side: usize,
     verbosity: Verbosity,
 ) -> anyhow::Result<ImageSet> {
-    let (set, changes) = if path.is_dir() {
+    let (set, changes) = if let Some(set) = from_idx(path, split, side)? {
+        set
+    } else if path.is_dir() {
         from_folder(path, split, side)?
     } else if path.is_file() {
         from_arrays(path, split, side)?
@@ -70,12 +75,42 @@ pub fn load(
     Ok(set)
 }
 
-/// What had to be done to the images.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Changes {
-    resized: usize,
-    coloured: usize,
-    skipped: usize,
+/// The images of a folder with the files of MNIST, whatever they hold; none if it lacks them.
+fn from_idx(path: &Path, split: Split, side: usize) -> anyhow::Result<Option<(ImageSet, Changes)>> {
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    let [train, train_labels, test, test_labels] = &MNIST.files;
+    let (Some(train), Some(test)) = (train.locate(path)?, test.locate(path)?) else {
+        return Ok(None);
+    };
+    let (images, labels) = match split {
+        Split::Train => (train, train_labels.locate(path)?),
+        Split::Test => (test, test_labels.locate(path)?),
+    };
+    let set = idx::read(&images)?;
+    let labels = labels.map(|labels| idx::read_labels(&labels)).transpose()?;
+    if let Some(labels) = &labels {
+        let (found, count) = (labels.len(), set.len());
+        ensure!(found == count, "{}: {found} labels for {count} images", path.display());
+    }
+    ensure!(!set.is_empty(), "{} holds no image", images.display());
+    let (height, width) = (set.height() as u32, set.width() as u32);
+    let picture = |row| GrayImage::from_raw(width, height, set.image(row).to_vec());
+    let converted: Vec<_> = (0..set.len())
+        .into_par_iter()
+        .map(|row| {
+            let picture = picture(row).context("an image of that size")?;
+            Ok(convert(DynamicImage::ImageLuma8(picture), side))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    gathered(converted, known(labels, set.len()), side, Changes::default()).map(Some)
+}
+
+/// The labels if they are all among those that are told apart, else zeros: they are of no use here.
+fn known(labels: Option<Vec<u8>>, count: usize) -> Vec<u8> {
+    let known = labels.filter(|labels| labels.iter().all(|label| *label < CLASSES));
+    known.unwrap_or_else(|| vec![0; count])
 }
 
 fn from_folder(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageSet, Changes)> {
@@ -99,14 +134,8 @@ fn from_folder(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageS
                 .with_context(|| format!("cannot use the picture {}", path.display()))
         })
         .collect::<anyhow::Result<_>>()?;
-    let mut images = Vec::with_capacity(read.len() * side * side);
-    for (pixels, resized, coloured) in read {
-        images.extend(pixels);
-        changes.resized += usize::from(resized);
-        changes.coloured += usize::from(coloured);
-    }
     let labels = found.into_iter().map(|(_, label)| label).collect();
-    Ok((ImageSet::new(images, labels, side, side)?, changes))
+    gathered(read, labels, side, changes)
 }
 
 fn none(path: &Path, split: Split) -> String {
@@ -152,66 +181,23 @@ fn from_arrays(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageS
     let names = if packed { npz::names(path)? } else { Vec::new() };
     let has = |name: &str| names.iter().any(|n| n == name);
     let parts = SPLIT_ARRAYS.iter().find(|arrays| has(arrays[0]) && has(arrays[2]));
-    let (set, rows): (ImageSet, Vec<usize>) = if let Some(arrays) = parts {
-        let [images, labels] = match split {
-            Split::Train => [arrays[0], arrays[1]],
-            Split::Test => [arrays[2], arrays[3]],
-        };
-        let set = arrays::read_named(path, images, has(labels).then_some(labels))?;
-        let rows = (0..set.len()).collect();
-        (set, rows)
-    } else {
-        let set = arrays::read(path)?;
-        let rows = held_out(set.len(), split).collect();
-        (set, rows)
+    let of_part = parts.map(|arrays| match split {
+        Split::Train => [arrays[0], arrays[1]],
+        Split::Test => [arrays[2], arrays[3]],
+    });
+    let stored = arrays::stored(path, of_part)?;
+    let rows: Vec<usize> = match of_part {
+        Some(_) => (0..stored.count).collect(),
+        None => held_out(stored.count, split).collect(),
     };
     ensure!(!rows.is_empty(), "{} holds too few images; it takes ten", path.display());
-    let mut changes = Changes::default();
-    let (height, width) = (set.height() as u32, set.width() as u32);
-    let mut images = Vec::with_capacity(rows.len() * side * side);
-    let mut labels = Vec::with_capacity(rows.len());
-    for row in rows {
-        let picture = GrayImage::from_raw(width, height, set.image(row).to_vec())
-            .context("an image of that size")?;
-        let (pixels, resized, _) = convert(DynamicImage::ImageLuma8(picture), side);
-        images.extend(pixels);
-        labels.push(set.labels()[row]);
-        changes.resized += usize::from(resized);
-    }
-    Ok((ImageSet::new(images, labels, side, side)?, changes))
-}
-
-/// `side` by `side` grey values, and whether the picture was resized and coloured.
-fn convert(picture: DynamicImage, side: usize) -> (Vec<u8>, bool, bool) {
-    let plain = matches!(picture, DynamicImage::ImageLuma8(_));
-    let (grey, coloured) = if plain {
-        (picture.into_luma8(), false)
-    } else {
-        let rgba = picture.into_rgba8();
-        let coloured = rgba.pixels().any(|p| p.0[0] != p.0[1] || p.0[1] != p.0[2] || p.0[3] != 255);
-        let mut grey = DynamicImage::ImageRgba8(rgba.clone()).into_luma8();
-        for (grey, pixel) in grey.pixels_mut().zip(rgba.pixels()) {
-            let opaque = u16::from(pixel.0[3]);
-            grey.0[0] = (u16::from(grey.0[0]) * opaque / 255) as u8;
-        }
-        (grey, coloured)
-    };
-    let side = side as u32;
-    let (width, height) = grey.dimensions();
-    if (width, height) == (side, side) {
-        return (grey.into_raw(), false, coloured);
-    }
-    let scaled = |length: u32| {
-        let longest = u64::from(width.max(height));
-        let length = (u64::from(length) * u64::from(side) + longest / 2) / longest;
-        (length as u32).clamp(1, side)
-    };
-    let (inner_width, inner_height) = (scaled(width), scaled(height));
-    let inner = imageops::resize(&grey, inner_width, inner_height, FilterType::Triangle);
-    let mut framed = GrayImage::new(side, side);
-    let (left, top) = ((side - inner_width) / 2, (side - inner_height) / 2);
-    imageops::replace(&mut framed, &inner, left.into(), top.into());
-    (framed.into_raw(), true, coloured)
+    let converted: Vec<_> = rows
+        .par_iter()
+        .map(|&row| Ok(convert(stored.picture(row).context("an image of that size")?, side)))
+        .collect::<anyhow::Result<_>>()?;
+    let labels = known(stored.labels, stored.count);
+    let labels = rows.iter().map(|&row| labels[row]).collect();
+    gathered(converted, labels, side, Changes::default())
 }
 
 #[cfg(test)]
@@ -282,6 +268,55 @@ mod tests {
             .unwrap();
         assert_eq!(from_arrays(&path, Split::Train, 2).unwrap().0.labels(), [0, 0]);
         assert_eq!(from_arrays(&path, Split::Test, 2).unwrap().0.labels(), [6]);
+    }
+
+    #[test]
+    fn colours_of_arrays_become_grey_wherever_they_stand() {
+        let root = tempfile::tempdir().unwrap();
+        // Ten images of 2 by 2 pixels: the first pixel red, the others white.
+        let last: Vec<u8> = [255, 0, 0].into_iter().chain([255; 9]).cycle().take(120).collect();
+        let first: Vec<u8> = [[255, 255, 255, 255], [0, 255, 255, 255], [0, 255, 255, 255]]
+            .concat()
+            .into_iter()
+            .cycle()
+            .take(120)
+            .collect();
+        let mut found = Vec::new();
+        for (shape, values) in [(vec![10, 2, 2, 3], &last), (vec![10, 3, 2, 2], &first)] {
+            let path = root.path().join("set.npz");
+            save(&path, &[("images", Array::U8 { shape, values })]).unwrap();
+            let (set, changes) = from_arrays(&path, Split::Test, 2).unwrap();
+            assert_eq!(changes, Changes { coloured: 1, ..Changes::default() });
+            found.push(set);
+        }
+        assert_eq!(found[0], found[1]);
+        let image = found[0].image(0);
+        assert!((40..120).contains(&image[0]) && image[1..] == [255; 3], "{image:?}");
+    }
+
+    #[test]
+    fn files_in_the_format_of_mnist_are_read_whatever_they_hold() {
+        let root = tempfile::tempdir().unwrap();
+        let images = |count: u8| {
+            [
+                &[0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 2, 0, 0, 0, 4][..],
+                &vec![9; 8 * usize::from(count)],
+            ]
+            .concat()
+        };
+        let write = |name: &str, bytes: &[u8]| fs::write(root.path().join(name), bytes).unwrap();
+        write("train-images-idx3-ubyte", &images(3));
+        write("t10k-images.idx3-ubyte", &images(2));
+        write("t10k-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 7, 8]);
+        let (train, changes) = from_idx(root.path(), Split::Train, 4).unwrap().unwrap();
+        assert_eq!((train.len(), train.labels(), changes.resized), (3, [0; 3].as_slice(), 3));
+        // Two of the four rows of the square are the picture.
+        assert_eq!(train.image(0), [[0; 4], [9; 4], [9; 4], [0; 4]].concat());
+        let (test, _) = from_idx(root.path(), Split::Test, 4).unwrap().unwrap();
+        assert_eq!(test.labels(), [7, 8]);
+        write("t10k-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 1, 7]);
+        let error = from_idx(root.path(), Split::Test, 4).unwrap_err();
+        assert!(error.to_string().contains("1 labels for 2 images"), "{error}");
     }
 
     #[test]

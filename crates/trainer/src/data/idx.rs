@@ -35,6 +35,15 @@ pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
         .with_context(|| format!("cannot use {}", path.display()))
 }
 
+/// Reads a file of labels, plain or gzip.
+///
+/// # Errors
+///
+/// When it cannot be read or is anything but a whole IDX file of labels.
+pub(super) fn read_labels(path: &Path) -> anyhow::Result<Vec<u8>> {
+    labels(packed::read_file(path, LARGEST)?, path)
+}
+
 /// Reads the images from the bytes of the IDX file `path`.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 //! synthetic set that needs no download.
 
 pub mod arrays;
+mod convert;
 pub mod custom;
 pub mod fashion;
 mod fetch;

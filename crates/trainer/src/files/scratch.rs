@@ -5,7 +5,8 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use tempfile::{Builder, TempDir};
@@ -13,11 +14,15 @@ use tempfile::{Builder, TempDir};
 /// How the name of every scratch file and folder begins.
 const PREFIX: &str = ".partial-";
 
+/// What this process writes at the moment.
+static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
 /// A folder under a scratch name. It disappears when dropped, unless
 /// [`publish_dir`](super::publish_dir) takes it.
 #[derive(Debug)]
 pub struct ScratchDir {
     folder: TempDir,
+    _live: Live,
     /// Held for as long as the folder is in use; `None` where folders cannot be locked.
     _lock: Option<File>,
 }
@@ -47,7 +52,42 @@ pub fn scratch_dir_in(parent: &Path) -> anyhow::Result<ScratchDir> {
     let folder =
         create().with_context(|| format!("cannot create a folder in {}", parent.display()))?;
     let lock = File::open(folder.path()).ok().filter(|handle| handle.try_lock().is_ok());
-    Ok(ScratchDir { folder, _lock: lock })
+    let live = Live::new(folder.path());
+    Ok(ScratchDir { folder, _live: live, _lock: lock })
+}
+
+/// Keeps a scratch file or folder among those that [`remove_live_scratch`] removes.
+#[derive(Debug)]
+pub(super) struct Live(PathBuf);
+
+impl Live {
+    pub(super) fn new(path: &Path) -> Self {
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.0);
+    }
+}
+
+/// Removes what this process is writing, which is about to end: nothing else can be written from
+/// now on.
+pub fn remove_live_scratch() {
+    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in live.iter() {
+        // Another thread may add to a folder while it is emptied.
+        let gone = || {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            removed.is_ok() || !path.exists()
+        };
+        let _ = (0..100).any(|_| gone());
+    }
+    // Whoever would register something waits for ever.
+    std::mem::forget(live);
 }
 
 /// Removes the scratch files and folders in `parent` that killed processes left behind.

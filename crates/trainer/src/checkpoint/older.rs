@@ -1,0 +1,83 @@
+//! What older versions of this program wrote, brought into the form of today.
+
+use serde_json::{Map, Value, json};
+use toml::Table;
+
+use crate::images::SIDE;
+
+/// Gain of a hidden layer over that of the one before it, from before it was a setting.
+const HIDDEN_GAIN: f64 = 1.0;
+
+/// Format 1 of a `state.json`: it had the best checkpoint alone, or null; no sum of likelihoods, which
+/// were Gaussian; and no `hidden_gain`.
+pub(super) fn upgrade_state(state: &mut Value) {
+    if state["format"] != 1 {
+        return;
+    }
+    let best = match state["best"].take() {
+        Value::Null => json!([]),
+        one @ Value::Array(_) if one[0].is_number() => json!([one]),
+        many => many,
+    };
+    state["best"] = best;
+    if let Some(model) = state.pointer_mut("/config/model").and_then(Value::as_object_mut) {
+        model.entry("hidden_gain").or_insert(json!(HIDDEN_GAIN));
+    }
+    let precision = state.pointer("/config/model/precision").and_then(Value::as_f64);
+    if let Some(precision) = precision
+        && let Some(sums) = state["sums"].as_object_mut()
+        && !sums.contains_key("log_likelihood")
+    {
+        let sum = |sums: &Map<String, Value>, key| sums.get(key).and_then(Value::as_f64);
+        let (images, error) = (sum(sums, "images"), sum(sums, "reconstruction_error"));
+        let pixels = (SIDE * SIDE) as f64;
+        let constant = 0.5 * pixels * (precision / (2.0 * std::f64::consts::PI)).ln();
+        let likelihood = images.unwrap_or(0.0) * constant - 0.5 * precision * error.unwrap_or(0.0);
+        sums.insert("log_likelihood".to_owned(), json!(likelihood));
+    }
+}
+
+/// What must be set besides what the `config.toml` of a run says. Each holds all settings of its time.
+pub(crate) fn settings_before(config: &Table) -> Vec<String> {
+    let model = config.get("model").and_then(toml::Value::as_table);
+    let lacks =
+        model.is_some_and(|m| m.contains_key("latent_gain") && !m.contains_key("hidden_gain"));
+    if lacks { vec![format!("model.hidden_gain={HIDDEN_GAIN}")] } else { Vec::new() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_of_format_1_gets_what_it_lacks() {
+        let mut state = json!({
+            "format": 1,
+            "best": [-3.5, 7],
+            "sums": {"images": 2, "reconstruction_error": 30.0},
+            "config": {"model": {"precision": 10.0}},
+        });
+        upgrade_state(&mut state);
+        assert_eq!(state["best"], json!([[-3.5, 7]]));
+        assert_eq!(state["config"]["model"]["hidden_gain"], 1.0);
+        let found = state["sums"]["log_likelihood"].as_f64().unwrap();
+        let expected = 2.0 * 392.0 * (10.0 / std::f64::consts::TAU).ln() - 5.0 * 30.0;
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        let mut none = json!({"format": 1, "best": null});
+        upgrade_state(&mut none);
+        assert_eq!(none["best"], json!([]));
+        let today = json!({"format": 2, "best": [[-3.5, 7]], "sums": {}});
+        let mut same = today.clone();
+        upgrade_state(&mut same);
+        assert_eq!(same, today);
+    }
+
+    #[test]
+    fn a_configuration_without_hidden_gains_had_none() {
+        let settings = |text: &str| settings_before(&text.parse().unwrap());
+        assert_eq!(settings("[model]\nlatent_gain = 30.0\n"), ["model.hidden_gain=1"]);
+        assert!(settings("[model]\nlatent_gain = 30.0\nhidden_gain = 30.0\n").is_empty());
+        assert!(settings("[training]\nepochs = 1\n").is_empty());
+    }
+}

@@ -1,0 +1,229 @@
+//! What becomes of results when there is no room, no permission, or no time for them.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may stop, and say what it skips"
+)]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Folder, metrics, stderr, train};
+
+const RUN: &str = "checkpoints/run";
+
+/// Every command that writes, with `OUT/` for the folder it writes into.
+const WRITERS: [&[&str]; 17] = [
+    &[
+        "train",
+        "--dataset",
+        "synthetic",
+        "--train-images",
+        "64",
+        "--test-images",
+        "32",
+        "--runs",
+        "OUT/runs",
+        "--set",
+        "model.hidden=[16]",
+    ],
+    &["sample", RUN, "--out", "OUT/s.png"],
+    &["sample", RUN, "--count", "30", "--out", "OUT/s.npz"],
+    &["sample", RUN, "--count", "30", "--out", "OUT/s/"],
+    &["reconstruct", RUN, "--count", "20", "--out", "OUT/r.png"],
+    &["reconstruct", RUN, "--count", "20", "--out", "OUT/r.npz"],
+    &["interpolate", RUN, "0", "1", "--out", "OUT/i.gif"],
+    &["manifold", RUN, "--side", "4", "--out", "OUT/m.png"],
+    &["denoise", RUN, "--steps", "3", "--out", "OUT/d.png"],
+    &["relax", RUN, "--grid", "2x3", "--frames", "4", "--out", "OUT/x.gif"],
+    &["report", RUN, "--out", "OUT/report.html"],
+    &["export", RUN, "--out", "OUT/e.safetensors"],
+    &["import", "e.safetensors", "--runs", "OUT/runs"],
+    &["man", "--out", "OUT/man"],
+    &["compare", RUN, "--count", "20", "--nll-images", "4", "--nll-samples", "2", "--out", "OUT/c"],
+    &["phase", "--count", "3", "--starts", "3", "--betas", "4", "--out", "OUT/p"],
+    &[
+        "converge",
+        "--dataset",
+        "synthetic",
+        "--networks",
+        "3",
+        "--hidden",
+        "8",
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--train-images",
+        "64",
+        "--test-images",
+        "8",
+        "--out",
+        "OUT/v",
+    ],
+];
+
+fn trained() -> Folder {
+    let folder = Folder::new();
+    mode(&folder.path("."), 0o755);
+    folder.ok(&train("run", "320", "1"));
+    folder.ok(&["export", RUN, "--out", "e.safetensors"]);
+    folder
+}
+
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The arguments with a folder in place of `OUT`.
+fn into(arguments: &[&str], out: &str) -> Vec<String> {
+    arguments.iter().map(|argument| argument.replace("OUT", out)).collect()
+}
+
+/// All that lies in a folder, at any depth, but for empty folders.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+fn assert_refused(arguments: &[String], output: &Output, reason: &str) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    assert!(text.contains(reason) && text.contains("error:"), "{arguments:?}: {text}");
+}
+
+/// A limit on the size of files stands for a full disk: nothing can be written at all.
+#[test]
+fn no_room_is_an_error_and_leaves_nothing_half_written() {
+    let folder = trained();
+    std::fs::create_dir(folder.path("full")).unwrap();
+    for writer in WRITERS {
+        let arguments = into(writer, "full");
+        let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_hvae")]).args(&arguments);
+        let output = command.current_dir(folder.path(".")).output().unwrap();
+        assert_refused(&arguments, &output, "full/");
+        assert_eq!(files(&folder.path("full")), Vec::<String>::new(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_read_only_folder_is_named() {
+    let folder = trained();
+    let closed = folder.path("closed");
+    std::fs::create_dir(&closed).unwrap();
+    mode(&closed, 0o555);
+    for writer in WRITERS {
+        let arguments = into(writer, "closed");
+        let Some(output) = without_rights(&folder, &arguments) else { return };
+        assert_refused(&arguments, &output, "closed");
+        assert!(stderr(&output).contains("ermission denied"), "{}", stderr(&output));
+        assert_eq!(files(&closed), Vec::<String>::new(), "{arguments:?}");
+    }
+}
+
+/// Runs the program as someone whom permissions bind; none where that cannot be done.
+fn without_rights(folder: &Folder, arguments: &[String]) -> Option<Output> {
+    let probe = folder.path("closed/probe");
+    if std::fs::write(&probe, "").is_err() {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        return Some(folder.run(&arguments));
+    }
+    std::fs::remove_file(probe).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command.arg(env!("CARGO_BIN_EXE_hvae")).args(arguments).current_dir(folder.path("."));
+    match command.output() {
+        Ok(output) if !stderr(&output).contains("setpriv") => Some(output),
+        other => {
+            eprintln!("SKIPPED: no way to give up the superuser's rights here: {other:?}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_folder_in_the_place_of_a_file_is_told_and_kept() {
+    let folder = trained();
+    for name in ["s.npz", "m.png", "e.safetensors2", "report.html"] {
+        std::fs::create_dir(folder.path(name)).unwrap();
+    }
+    for arguments in [
+        ["export", RUN, "--out", "e.safetensors2"],
+        ["report", RUN, "--out", "report.html"],
+        ["manifold", RUN, "--out", "m.png"],
+    ] {
+        let text = folder.fails(1, &arguments);
+        assert!(text.contains(arguments[3]), "{text}");
+    }
+    assert_eq!(files(&folder.path("m.png")), Vec::<String>::new());
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Waits until something is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn an_interrupted_command_takes_its_half_written_files_with_it() {
+    let folder = trained();
+    std::fs::create_dir(folder.path("out")).unwrap();
+    let mut command = folder.command(&["sample", RUN, "--count", "60000", "--out", "out/many/"]);
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    until("pictures are written", || !files(&folder.path("out")).is_empty());
+    signal(&child, "INT");
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130), "{:?}", status.signal());
+    let left: Vec<_> = std::fs::read_dir(folder.path("out")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// `nohup hvae train` goes on when the terminal is closed; without `nohup` it saves first.
+#[test]
+fn a_closed_terminal_ends_a_run_in_order_unless_it_is_to_go_on() {
+    let folder = Folder::new();
+    for (name, trap) in [("heeding", ":"), ("ignoring", "trap '' HUP")] {
+        let script = format!("{trap}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_hvae")]).args(train(name, "640", "400"));
+        let mut child =
+            command.current_dir(folder.path(".")).stderr(Stdio::null()).spawn().unwrap();
+        let run = folder.path(&format!("checkpoints/{name}"));
+        let epochs = || if run.join("metrics.csv").exists() { metrics(&run).len() } else { 0 };
+        until("an epoch ends", || epochs() > 0);
+        signal(&child, "HUP");
+        if name == "ignoring" {
+            let before = epochs();
+            until("it goes on", || epochs() > before + 2);
+            signal(&child, "INT");
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");
+        assert!(epochs() < 400, "{name}");
+    }
+}
