@@ -39,6 +39,11 @@ impl State {
         &self.components
     }
 
+    /// The components, each `[batch, n_k]`.
+    pub fn into_components(self) -> Vec<Tensor<2>> {
+        self.components
+    }
+
     /// Component `k`, `[batch, n_k]`.
     ///
     /// # Panics
