@@ -5,7 +5,7 @@
 mod problems;
 
 use burn::tensor::{Int, Tensor};
-use hvae_solver::{FixedPointMap, Outcome, Solution, State, StoppingRule, Termination};
+use hvae_solver::{FixedPointMap, Outcome, Solution, State, Termination};
 use problems::{
     Affine, Any, METHODS, NetworkCase, bits, column, distance, host, norm, rule, tensor, zeros,
 };

@@ -54,7 +54,9 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     let each = runs.iter().zip(&summaries);
     let bases = each.map(|(run, summary)| Basis::of(run, &summary.config, global, device));
     let differences = protocol::differences(&bases.collect::<Result<Vec<_>>>()?)?;
-    differences.iter().for_each(|difference| report::warning(difference));
+    for difference in &differences {
+        report::warning(difference);
+    }
     let mut rows = Vec::new();
     for (path, summary) in paths.iter().zip(&summaries) {
         report::line(&format!("scoring {}", path.display()));
