@@ -16,7 +16,8 @@ use crate::tui::Ui;
 
 use pictures::{DenoiseArgs, InterpolateArgs, ManifoldArgs, RelaxArgs};
 use runs::{
-    CompareArgs, CompletionsArgs, ExportArgs, ImportArgs, ManArgs, ReportArgs, RunsArgs, ShowArgs,
+    CompareArgs, CompletionsArgs, ExportArgs, ImportArgs, ManArgs, NewRunArgs, ReportArgs,
+    RunsArgs, ShowArgs,
 };
 
 /// Train, sample and inspect Hopfield variational autoencoders.
@@ -183,23 +184,6 @@ pub struct TrainArgs {
     /// Write event files for TensorBoard into the run's folder `tensorboard`
     #[arg(long)]
     pub tensorboard: bool,
-}
-
-/// A run that is made: where, and under which configuration.
-#[derive(Debug, Args)]
-pub struct NewRunArgs {
-    /// Folder that holds the runs
-    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
-    pub runs: PathBuf,
-    /// Name of the run's folder [default: the kind and the next free number, such as h-vae-001]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Configuration to start from, such as another run's config.toml
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Change one key of the configuration; may be given many times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    pub set: Vec<String>,
 }
 
 /// Arguments of `hvae sample`.

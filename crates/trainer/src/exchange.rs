@@ -77,7 +77,7 @@ pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Resu
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
     let file =
         safetensors::serialize(views.tensors(), Some(metadata)).context("collecting tensors")?;
-    files::write_atomically(path, |writer| Ok(std::io::Write::write_all(writer, &file)?))
+    files::write(path, &file)
 }
 
 /// The bytes of the file `path`, and what it says about itself if this program wrote it.

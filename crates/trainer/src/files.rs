@@ -8,7 +8,7 @@ mod scratch;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Read};
+use std::io::{self, BufWriter, ErrorKind, Read, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -46,6 +46,16 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// Writes `content` so that `path` holds either its old content or all of the new one; see
+/// [`write_atomically`].
+///
+/// # Errors
+///
+/// When the file cannot be created, written, flushed or renamed. `path` is then unchanged.
+pub fn write<C: AsRef<[u8]> + ?Sized>(path: &Path, content: &C) -> anyhow::Result<()> {
+    write_atomically(path, |file| Ok(file.write_all(content.as_ref())?))
 }
 
 /// Writes a file so that `path` holds either its old content or all of the new one.

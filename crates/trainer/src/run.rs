@@ -145,9 +145,7 @@ impl RunDir {
     ///
     /// When the file cannot be written.
     pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
-        files::write_atomically(&self.path.join(name), |file| {
-            Ok(std::io::Write::write_all(file, text.as_bytes())?)
-        })
+        files::write(&self.path.join(name), text)
     }
 
     /// Saves a checkpoint, points `latest` (and `best`) at it, and removes those no longer kept.

@@ -6,6 +6,7 @@ use hvae_solver::{FixedPointMap, State};
 use super::network::{Classifier, Form};
 use super::pointwise::{Continuous, Fire, Sum, finish, fire};
 use crate::ModelError;
+use crate::drive::Drive;
 
 /// In which order layers are updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

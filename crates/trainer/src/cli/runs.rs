@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::NewRunArgs;
 use crate::evaluation::args::ScoreArgs;
 use crate::run::Which;
 
@@ -35,7 +34,10 @@ pub struct RunsArgs {
 
 Without runs it trains compare-f-vae, compare-h-vae, ... under the presets of their kinds, or goes on
 with those that are there. The table goes to stdout and, as Markdown, CSV and JSON with a figure,
-to --out. Free and nudged sweeps are means per image, encoder and decoder together.")]
+to --out. Free and nudged sweeps are means per image, encoder and decoder together.
+
+Runs that are tested on different images are refused. Those that differ in their likelihood, in how
+many test images they have or in what they have learnt from are compared, with a warning.")]
 pub struct CompareArgs {
     /// Runs to compare [default: one of each kind, trained now]
     #[arg(value_name = "RUN")]
@@ -107,6 +109,23 @@ pub struct ExportArgs {
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]
     pub checkpoint: Which,
+}
+
+/// A run that is made: where, and under which configuration.
+#[derive(Debug, Args)]
+pub struct NewRunArgs {
+    /// Folder that holds the runs
+    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
+    pub runs: PathBuf,
+    /// Name of the run's folder [default: the kind and the next free number, such as h-vae-001]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Configuration to start from, such as another run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Change one key of the configuration; may be given many times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// Arguments of `hvae import`.

@@ -65,7 +65,7 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
         return Ok(Ended::Interrupted);
     };
     let bytes = network.to_bytes()?;
-    files::write_atomically(&args.out, |file| Ok(std::io::Write::write_all(file, &bytes)?))?;
+    files::write(&args.out, &bytes)?;
     let (stored, hash) = classifier::load(&args.out, device)?;
     // That of the weights as they are stored, rounded to half precision.
     let accuracy = classifier_training::accuracy(&stored, &test, device)?;

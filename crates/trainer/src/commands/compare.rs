@@ -1,5 +1,7 @@
 //! `hvae compare`.
 
+mod protocol;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +18,7 @@ use crate::summary::Summary;
 use crate::{files, report};
 
 use super::{Ended, eval, load, train};
+use protocol::Basis;
 
 /// Seed of all that is drawn to score.
 const SEED: u64 = 0;
@@ -37,7 +40,7 @@ const COLUMNS: [(&str, &str, usize); 12] = [
 ];
 
 pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Result<Ended> {
-    let runs = if args.names.is_empty() {
+    let paths = if args.names.is_empty() {
         match train_all(args, global, device)? {
             Some(runs) => runs,
             None => return Ok(Ended::Interrupted),
@@ -45,22 +48,24 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     } else {
         args.names.clone()
     };
-    let mut rows = Vec::new();
-    let mut summaries = Vec::new();
-    for path in &runs {
-        report::line(&format!("scoring {}", path.display()));
-        let summary = Summary::of(&RunDir::open(path)?)?;
-        rows.push(row(args, path, &summary, global, device)?);
-        summaries.push(summary);
+    // Before the work, so that what cannot be compared costs none.
+    let runs: Vec<RunDir> = paths.iter().map(|path| RunDir::open(path)).collect::<Result<_>>()?;
+    let summaries: Vec<Summary> = runs.iter().map(Summary::of).collect::<Result<_>>()?;
+    let each = runs.iter().zip(&summaries);
+    let bases = each.map(|(run, summary)| Basis::of(run, &summary.config, global, device));
+    let differences = protocol::differences(&bases.collect::<Result<Vec<_>>>()?)?;
+    for difference in &differences {
+        report::warning(difference);
     }
-    let table = markdown(&rows);
+    let mut rows = Vec::new();
+    for (path, summary) in paths.iter().zip(&summaries) {
+        report::line(&format!("scoring {}", path.display()));
+        rows.push(row(args, path, summary, global, device)?);
+    }
+    let table = markdown(&rows, &differences);
     report::result(&table);
     std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
-    let write = |name: &str, text: &str| {
-        files::write_atomically(&args.out.join(name), |file| {
-            Ok(std::io::Write::write_all(file, text.as_bytes())?)
-        })
-    };
+    let write = |name: &str, text: &str| files::write(&args.out.join(name), text);
     write("compare.md", &table)?;
     write("compare.csv", &csv(&rows))?;
     write("compare.json", &(serde_json::to_string_pretty(&rows)? + "\n"))?;
@@ -132,10 +137,14 @@ fn cell(row: &Value, pointer: &str, digits: usize) -> String {
 }
 
 fn name(row: &Value) -> &str {
-    row["model"].as_str().unwrap_or_default()
+    text(&row["model"])
 }
 
-fn markdown(rows: &[Value]) -> String {
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn markdown(rows: &[Value], differences: &[String]) -> String {
     let headings = COLUMNS.map(|(heading, ..)| heading);
     let mut lines = vec![
         format!("| model | {} |", headings.join(" | ")),
@@ -145,11 +154,17 @@ fn markdown(rows: &[Value]) -> String {
         let cells = COLUMNS.map(|(_, pointer, digits)| cell(row, pointer, digits));
         format!("| {} | {} |", name(row), cells.join(" | "))
     }));
-    let protocol = |key: &str| rows.first().and_then(|row| row["scores"][key].as_str());
     lines.push(String::new());
-    for (what, key) in [("NLL", "likelihood_protocol"), ("FID", "distance_protocol")] {
-        lines.extend(protocol(key).map(|text| format!("{what}: {text}\n")));
+    for (what, key) in [
+        ("Reconstruction, KL, ELBO", "loss_protocol"),
+        ("NLL", "likelihood_protocol"),
+        ("FID", "distance_protocol"),
+    ] {
+        let texts =
+            rows.iter().map(|row| (text(&row["run"]), text(&row["scores"][key]).to_owned()));
+        lines.extend(protocol::lines(what, texts).into_iter().map(|line| line + "\n"));
     }
+    lines.extend(differences.iter().map(|difference| format!("Note: {difference}\n")));
     lines.join("\n")
 }
 

@@ -67,13 +67,15 @@ pub(super) fn score(
 
     let shown = trained.run.path().display().to_string();
     let distance_protocol = format!(
-        "{}; {} samples, seed {seed}; {real_count} images of {shown}'s test set",
+        "{}; {} samples, seed {seed}; {real_count} test images of {}",
         extractor.protocol(),
         args.count,
+        config.data.dataset
     );
+    let likelihood = protocol(&model.config, config.data.binarise);
+    let loss_protocol = format!("all {} test images of {}", test.len(), config.data.dataset);
     let nll_protocol = format!(
-        "first {nll_images} test images, K = {samples_per_image}, seed {seed}; {}",
-        protocol(&model.config, config.data.binarise)
+        "first {nll_images} test images, K = {samples_per_image}, seed {seed}; {likelihood}"
     );
     let checkpoint = match trained.checkpoint {
         Which::Latest => "latest",
@@ -89,7 +91,7 @@ pub(super) fn score(
     lines.push(row(&format!("ELBO, {nll_images} images"), &estimate(bounds.elbo)));
     lines.push(row(&format!("NLL, {nll_images} images"), &estimate(bounds.nll)));
     lines.extend(distances.iter().flat_map(distance_rows));
-    lines.push(format!("reconstruction, KL, ELBO: all {} test images", test.len()));
+    lines.push(format!("reconstruction, KL, ELBO: {loss_protocol}"));
     lines.push(format!("NLL: {nll_protocol}"));
     lines.push(format!("FID, KID, precision, recall: {distance_protocol}"));
     let value = json!({
@@ -100,6 +102,7 @@ pub(super) fn score(
         "reconstruction_error": losses.reconstruction_error,
         "kl": losses.divergence,
         "elbo": losses.elbo,
+        "loss_protocol": format!("{loss_protocol}; {likelihood}"),
         "likelihood": bounds,
         "likelihood_protocol": nll_protocol,
         "distances": distances.iter().map(Distances::json).collect::<Vec<_>>(),

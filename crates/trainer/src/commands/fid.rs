@@ -78,7 +78,7 @@ pub(super) fn batch(args: &FeatureArgs, extractor: &Extractor) -> usize {
 
 pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context("writing JSON")? + "\n";
-    files::write_atomically(path, |file| Ok(std::io::Write::write_all(file, text.as_bytes())?))
+    files::write(path, &text)
 }
 
 /// One side, seen, and what to call it.

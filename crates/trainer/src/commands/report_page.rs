@@ -43,7 +43,7 @@ pub(super) fn run(args: &ReportArgs, global: &Global, device: &Device) -> Result
     }
     let text = page::render(&summary, Environment::of(&run).as_ref(), &extras)?;
     let out = args.out.clone().unwrap_or_else(|| run.path().join("report.html"));
-    files::write_atomically(&out, |file| Ok(std::io::Write::write_all(file, text.as_bytes())?))?;
+    files::write(&out, &text)?;
     report::result(&out.display().to_string());
     Ok(())
 }

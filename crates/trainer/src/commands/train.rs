@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-use crate::cli::{DEFAULT_DEVICE, Global, NewRunArgs, TrainArgs};
+use crate::cli::runs::NewRunArgs;
+use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::{RunConfig, Usage};
 use crate::data::Split;
 use crate::environment::{self, Environment};

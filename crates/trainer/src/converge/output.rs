@@ -1,7 +1,6 @@
 //! Paper and measurement side by side: a table for people, CSV and JSON.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
@@ -129,7 +128,7 @@ pub fn write(report: &Report, folder: &Path) -> Result<()> {
         ("curves.csv", csv_curves(&report.curves)),
     ];
     for (name, text) in tables {
-        files::write_atomically(&folder.join(name), |f| Ok(f.write_all(text.as_bytes())?))?;
+        files::write(&folder.join(name), &text)?;
     }
     Ok(())
 }

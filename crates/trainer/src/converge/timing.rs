@@ -5,7 +5,6 @@
 //! <out>/timing/<layers>.npz    `images`, and `<row>.<batch>`: the outputs found
 //! ```
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -132,7 +131,7 @@ pub fn write(
     let folder = out.join("timing");
     let json = serde_json::to_string_pretty(timings)? + "\n";
     let path = folder.join(format!("{layers}.json"));
-    files::write_atomically(&path, |file| Ok(file.write_all(json.as_bytes())?))?;
+    files::write(&path, &json)?;
     let rows: Vec<usize> = (0..BATCHES[1].min(images.len())).collect();
     let pixels = download(images.select(&rows))?;
     let names: Vec<String> = timings.iter().map(|t| format!("{}.{}", t.row, t.batch)).collect();

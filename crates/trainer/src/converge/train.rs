@@ -7,7 +7,6 @@
 //! Weights after each epoch that is needed, the optimizer's state after the last one done, and the
 //! recipe with what training reported. `training.json` is written last, so what it lists is there.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -308,7 +307,7 @@ fn save_epoch(
         save(&folder.join(file), &memory)?;
     }
     let json = serde_json::to_string_pretty(training)? + "\n";
-    files::write_atomically(&folder.join(TRAINING), |file| Ok(file.write_all(json.as_bytes())?))?;
+    files::write(&folder.join(TRAINING), &json)?;
     if done > 1 && !needed.contains(&(done - 1)) {
         let path = epoch_path(folder, done - 1);
         std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
@@ -326,8 +325,7 @@ fn epoch_path(folder: &Path, epoch: u16) -> PathBuf {
 }
 
 fn save(path: &Path, model: &Classifier) -> Result<()> {
-    let bytes = tensors::to_bytes(model)?;
-    files::write_atomically(path, |file| Ok(file.write_all(&bytes)?))
+    files::write(path, &tensors::to_bytes(model)?)
 }
 
 fn load(path: &Path, model: Classifier) -> Result<Classifier> {

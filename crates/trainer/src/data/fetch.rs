@@ -108,7 +108,7 @@ fn publish(data_dir: &Path, file: &DataFile, content: &[u8]) -> anyhow::Result<(
     let unpacked = packed::unpack(content.to_vec(), file.bytes.max(content.len()))?;
     file.verify(&unpacked).context("wrong content")?;
     let path = data_dir.join(format!("{}{ending}", file.name));
-    files::write_atomically(&path, |writer| Ok(std::io::Write::write_all(writer, content)?))
+    files::write(&path, content)
 }
 
 fn help(data_dir: &Path, set: &Published, failures: &[String]) -> String {

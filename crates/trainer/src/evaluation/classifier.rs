@@ -46,6 +46,63 @@ impl Classifier {
     /// A network with weights uniform in `+-sqrt(6 / inputs)` (He et al. 2015, arXiv 1502.01852)
     /// and biases of 0.
     pub fn new(rng: &mut impl Rng, device: &Device) -> Self {
+        let mut network = Self::zeros(device);
+        fill(&mut network.first.weight, 25, rng, device);
+        fill(&mut network.second.weight, CHANNELS[0] * 9, rng, device);
+        fill(&mut network.hidden.weight, FLAT, rng, device);
+        fill(&mut network.output.weight, FEATURES, rng, device);
+        network
+    }
+
+    fn zeros(device: &Device) -> Self {
+        let conv = |channels, size: usize| {
+            Conv2dConfig::new(channels, [size; 2])
+                .with_stride([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(size / 2, size / 2, size / 2, size / 2))
+                .with_initializer(Initializer::Zeros)
+                .init(device)
+        };
+        let linear = |from, to| {
+            LinearConfig::new(from, to).with_initializer(Initializer::Zeros).init(device)
+        };
+        Self {
+            first: conv([1, CHANNELS[0]], 5),
+            second: conv(CHANNELS, 3),
+            hidden: linear(FLAT, FEATURES),
+            output: linear(FEATURES, CLASSES.into()),
+        }
+    }
+
+    /// The penultimate layer of images `[batch, 1, 28, 28]` in `[0, 1]`: `[batch, 128]`, none
+    /// below 0.
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        let states = relu(self.first.forward(images));
+        let states = relu(self.second.forward(states));
+        relu(self.hidden.forward(states.flatten(1, 3)))
+    }
+
+    /// The logits of the classes, `[batch, 10]`.
+    pub fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        self.output.forward(self.features(images))
+    }
+
+    /// The weights in half precision, as they are stored.
+    ///
+    /// # Errors
+    ///
+    /// When the device cannot be read.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let half = self.clone().map(&mut ToType(DType::F16));
+        tensors::to_bytes(&half).context("collecting the classifier's weights")
+    }
+
+    /// A network from [`Self::to_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are damaged, lack a tensor, hold others or other shapes, or a number that is
+    /// not finite.
+    pub fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self> {
         let network = tensors::from_bytes(bytes, Self::zeros(device))
             .context("not the weights of a classifier")?;
         let network = network.map(&mut ToType(DType::F32));

@@ -1,7 +1,6 @@
 //! The numbers as text: tables on the screen, CSV and JSON in the folder.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
@@ -53,20 +52,16 @@ pub fn write(report: &Report, folder: &Path) -> Result<()> {
         ("minima.csv", minima(&report.sweep)),
         ("fixed-points.csv", fixed_points(&report.fixed_points)),
     ] {
-        save(&folder.join(name), &text)?;
+        files::write(&folder.join(name), &text)?;
     }
     if let Some(found) = &report.collapse {
-        save(&folder.join("collapse.csv"), &collapse(found))?;
+        files::write(&folder.join("collapse.csv"), &collapse(found))?;
     }
     let thresholds: Vec<&Measured> = report.thresholds.iter().chain(&report.table).collect();
     if !thresholds.is_empty() {
-        save(&folder.join("thresholds.csv"), &csv_thresholds(&thresholds))?;
+        files::write(&folder.join("thresholds.csv"), &csv_thresholds(&thresholds))?;
     }
     Ok(())
-}
-
-fn save(path: &Path, text: &str) -> Result<()> {
-    files::write_atomically(path, |file| Ok(file.write_all(text.as_bytes())?))
 }
 
 /// Lines joined below a head line.

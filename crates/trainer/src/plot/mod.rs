@@ -125,9 +125,7 @@ pub fn save(figure: &Figure, folder: &Path, stem: &str) -> Result<()> {
         let encoder = PngEncoder::new_with_quality(file, CompressionType::Best, Adaptive);
         Ok(picture.write_with_encoder(encoder)?)
     })?;
-    files::write_atomically(&folder.join(format!("{stem}.svg")), |file| {
-        Ok(std::io::Write::write_all(file, text.as_bytes())?)
-    })
+    files::write(&folder.join(format!("{stem}.svg")), &text)
 }
 
 /// `figure` as the text of an SVG picture.
