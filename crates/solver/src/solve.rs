@@ -262,7 +262,9 @@ impl Ledger {
     fn part(&mut self, remaining: &[usize], rows: &Tensor<1, Int>, image: &State) {
         let (best, smallest) = self.best.take().expect("a check keeps the best first");
         let mut stays = vec![false; self.rows.len()];
-        remaining.iter().for_each(|&row| stays[row] = true);
+        for &row in remaining {
+            stays[row] = true;
+        }
         let ended: Vec<usize> = (0..stays.len()).filter(|&row| !stays[row]).collect();
         let samples = ended.iter().map(|&row| self.rows[row]).collect();
         self.finished.push((samples, best.select(&indices(&ended, &best))));

@@ -57,7 +57,9 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     let each = runs.iter().zip(&summaries);
     let bases = each.map(|(run, summary)| Basis::of(run, &summary.config, global, device));
     let differences = protocol::differences(&bases.collect::<Result<Vec<_>>>()?)?;
-    differences.iter().for_each(|difference| report::warning(difference));
+    for difference in &differences {
+        report::warning(difference);
+    }
     // Scores are not kept piecemeal; the runs are.
     interrupt::end_at_once();
     let mut rows = Vec::new();

@@ -70,7 +70,9 @@ pub(super) mod tests {
     }
 
     pub(in crate::data) fn response(body: &[u8], announced: usize) -> Vec<u8> {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\n\r\n");
+        // Told that the connection ends, a client does not send its next request into it.
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n");
         [head.as_bytes(), body].concat()
     }
 

@@ -111,7 +111,7 @@ impl Update {
         m: Tensor<1>,
         largest: Tensor<1>,
     ) -> (Tensor<1>, Tensor<1>) {
-        let largest: f32 = largest.slice([0..1]).into_scalar();
+        let largest: f32 = largest.narrow(0, 0, 1).into_scalar();
         let (mut w, g, mut m) = (host(w), host(g), host(m));
         let small = self.rate * self.bound <= SMALL;
         let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK));
