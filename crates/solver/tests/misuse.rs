@@ -152,13 +152,15 @@ fn states_of_other_numbers_of_components_do_not_pair_up() {
     let _ = zeros(2, &[1, 2]).zip(zeros(2, &[1]), |a, _| a);
 }
 
+type Blocks = &'static [&'static [usize]];
+
 #[test]
 fn blocks_that_name_what_is_not_there_are_an_error() {
     let network = NetworkCase::pair();
     let no_such =
         |component| SolverError::NoSuchComponent { place: "blocks", component, components: 2 };
     let repeated = |component| SolverError::RepeatedComponent { place: "blocks", component };
-    let cases: [(&[&[usize]], SolverError); 4] = [
+    let cases: [(Blocks, SolverError); 4] = [
         (&[&[0], &[2]], no_such(2)),
         (&[&[7], &[0, 1]], no_such(7)),
         (&[&[0, 0], &[1]], repeated(0)),
@@ -181,7 +183,7 @@ fn blocks_that_name_what_is_not_there_are_an_error() {
 #[test]
 fn empty_blocks_change_nothing() {
     let network = NetworkCase::pair();
-    let cases: [(&[&[usize]], &[&[usize]]); 4] = [
+    let cases: [(Blocks, Blocks); 4] = [
         (&[&[0], &[]], &[&[0]]),
         (&[&[], &[0], &[], &[1]], &[&[0], &[1]]),
         (&[&[], &[]], &[]),
