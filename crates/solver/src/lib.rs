@@ -44,8 +44,8 @@
 //! rounded differently: by as much as if the batch had been smaller from the start, and no more.
 //!
 //! Where every bit has to be independent of the other samples' fate, let the batch keep its size:
-//! with [`StoppingRule::with_check_every`]`(max_steps)` the solver looks once, at the end, and nobody
-//! leaves before. Each row then goes through the same kernels whatever stands in the others.
+//! with [`StoppingRule::with_whole_batch`] those who have ended are masked and stay. Each row then goes
+//! through the same kernels whatever stands in the others; what has ended is computed in vain.
 //!
 //! # Example
 //!

@@ -63,7 +63,8 @@ impl StoppingRule {
     /// Samples that have ended are kept as they were by a mask on the device instead of leaving
     /// the batch. They cost what they did before, but no tensor changes its shape and nothing is
     /// sent to the device, which pays on a GPU: it compiles and times kernels for every new shape.
-    /// States and outcomes are the same up to rounding.
+    /// States and outcomes are the same up to rounding, and no bit of a sample depends on when, or how,
+    /// the others end.
     #[must_use]
     pub fn with_whole_batch(mut self) -> Self {
         self.whole = true;

@@ -164,10 +164,12 @@ fn a_batch_that_keeps_its_size_keeps_every_bit_in_products_of_any_size() {
     let network = NetworkCase::two();
     let (good, guess) = (network.map(), network.guess());
     let once = rule(0.0, 12).with_check_every(12).unwrap();
-    for component in [0, 1] {
-        let bad = good.poisoned(component, 1);
-        assert_contained(&Sweep(good.clone()), &Sweep(bad.clone()), &guess, 1, &once);
-        assert_contained(&Simultaneous(good.clone()), &Simultaneous(bad), &guess, 1, &once);
+    for rule in [once, rule(0.0, 12).with_whole_batch()] {
+        for component in [0, 1] {
+            let bad = good.poisoned(component, 1);
+            assert_contained(&Sweep(good.clone()), &Sweep(bad.clone()), &guess, 1, &rule);
+            assert_contained(&Simultaneous(good.clone()), &Simultaneous(bad), &guess, 1, &rule);
+        }
     }
 }
 
