@@ -542,7 +542,7 @@ fn a_quiet_step_is_the_same_step() {
                     kind,
                     likelihood,
                     sigma,
-                    ..config(Activation::Relu, Activation::Sigmoid)
+                    ..config(Activation::Tanh, Activation::Sigmoid)
                 };
                 compare_quiet(&config, unconverged);
             }
@@ -557,20 +557,12 @@ fn compare_quiet(config: &VaeConfig, unconverged: Unconverged) {
     for network in std::iter::once(&mut model.encoder).chain(&mut model.decoder) {
         fill_empty(network, 0.05, &mut seed);
     }
-    // Where nobody is dropped all samples take all sweeps, and differ by rounding alone: 6e-8, which a
-    // contrast divides by the nudge. Elsewhere one may stop a sweep earlier.
-    let (ep, most) = match unconverged {
-        Unconverged::Use => (converged(0.02, Nudging::Centred), 1e-4),
-        Unconverged::Drop => {
-            let ep = EpConfig {
-                tolerance: 1e-6,
-                nudged_tolerance: 1e-6,
-                unconverged,
-                ..converged(0.02, Nudging::Centred)
-            };
-            (ep, 1e-3)
-        }
-    };
+    // The order of sums differs, 6e-8, and where samples may leave, a sweep's worth of their last
+    // residual. A contrast divides both by the nudge.
+    let mut ep = EpConfig { unconverged, ..converged(0.02, Nudging::Centred) };
+    if unconverged == Unconverged::Drop {
+        (ep.tolerance, ep.nudged_tolerance) = (1e-6, 1e-6);
+    }
     let phases = Phases::new(&ep).unwrap();
     let run = |p: &Phases| model.training_step(images.clone(), noise.clone(), 1.0, p).unwrap();
     let (plain, quiet) = (run(&phases), run(&phases.clone().quiet()));
@@ -589,12 +581,13 @@ fn compare_quiet(config: &VaeConfig, unconverged: Unconverged) {
         };
         let (a, b) = (pick(&plain), pick(&quiet));
         let none = a.iter().chain(&b).all(|g| *g == 0.0);
-        assert!(none || distance(&b, &a) < most, "{case} {name}: {:e}", distance(&b, &a));
+        assert!(none || distance(&b, &a) < 1e-4, "{case} {name}: {:e}", distance(&b, &a));
     }
     let betas = [&plain, &quiet].map(|step| step.betas.clone());
     if let [Some(a), Some(b)] = betas {
         for (a, b) in a.iter().zip(&b) {
-            assert!((a.value() / b.value() - 1.0).abs() < 1e-6, "{case}");
+            let ratio = a.value() / b.value();
+            assert!((ratio - 1.0).abs() < 1e-5, "{case}: {ratio}");
         }
     }
 }

@@ -273,6 +273,8 @@ fn compare_split(kind: &str, more: &[&str]) {
     let device = Device::flex();
     let images = Images::load(&config.data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
     let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
+    // As small as this, a tied network that was drawn at random may have no equilibrium.
+    let model = model.limited();
     // Not a multiple of the number of workers, and in another order than the set's.
     let rows: Vec<usize> = (0..31).map(|i| (i * 7) % 64).collect();
     let binarise = config.data.binarise;
@@ -298,7 +300,7 @@ fn compare_split(kind: &str, more: &[&str]) {
         let found = flat(&model, &split.gradients);
         let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
         // With one beta per part, two parts are 1e-3 apart.
-        assert!(apart < 1e-4 * size, "{case}, {count} workers: {:.1e}", apart / size);
+        assert!(apart < 3e-5 * size, "{case}, {count} workers: {:.1e}", apart / size);
         let StepLosses::Known(found) = split.losses else { panic!("workers read their losses") };
         for (a, b) in losses.iter().zip(found) {
             assert!((a - b).abs() < 1e-5 * a.abs(), "{case}, {count} workers: {a} {b}");

@@ -24,6 +24,10 @@ struct Counts {
 }
 
 impl Trace {
+    #[cfg_attr(
+        not(any(feature = "wgpu", feature = "cuda")),
+        expect(clippy::unused_self, reason = "the CPU launches no kernels")
+    )]
     fn count(&self) -> Counts {
         #[cfg(any(feature = "wgpu", feature = "cuda"))]
         let launches = Some(self.launches.count());
