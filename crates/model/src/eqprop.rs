@@ -277,17 +277,17 @@ fn check(
     let rows = relaxation.batch();
     let size = |k: usize| network.layers[k].spec.size;
     let name = |k: usize| network.layers.get(k).map_or("?", |l| l.spec.name.as_str());
-    if free.outcomes.len() != rows {
-        let text =
-            format!("an equilibrium with {} outcomes for {rows} samples", free.outcomes.len());
-        return Err(ModelError::Network(text));
-    }
     for &k in relaxation.free_layers() {
         let state = free.states.get(k).and_then(Option::as_ref);
         let state = state.ok_or_else(|| {
             ModelError::Network(format!("the equilibrium has no state of layer {}", name(k)))
         })?;
         require_shape(format!("the equilibrium of layer {}", name(k)), state, [rows, size(k)])?;
+    }
+    if free.outcomes.len() != rows {
+        let text =
+            format!("an equilibrium with {} outcomes for {rows} samples", free.outcomes.len());
+        return Err(ModelError::Network(text));
     }
     match cost {
         Cost::Forces(forces) => {

@@ -14,21 +14,21 @@ pub(crate) struct Pull<'n> {
     network: &'n HopfieldNetwork,
     layer: usize,
     /// `c_k dl/da_k`, `[batch, n_k]`.
-    pull: Tensor<2>,
+    value: Tensor<2>,
 }
 
 impl<'n> Pull<'n> {
     /// That of the samples that are `kept`.
     pub(crate) fn new(network: &'n HopfieldNetwork, readout: &Readout, kept: &Kept) -> Self {
         let layer = readout.layer;
-        let pull = readout.error.clone().mul_scalar(network.layers[layer].spec.gain);
-        Self { network, layer, pull: kept.only(pull) }
+        let value = readout.error.clone().mul_scalar(network.layers[layer].spec.gain);
+        Self { network, layer, value: kept.only(value) }
     }
 
     /// The force on layer `l`, if the two are coupled.
     fn felt(&self, l: usize) -> Option<Tensor<2>> {
         let mut only = vec![None; self.network.layers.len()];
-        only[self.layer] = Some(self.pull.clone());
+        only[self.layer] = Some(self.value.clone());
         self.network.field(l, &only)
     }
 
@@ -47,10 +47,10 @@ impl<'n> Pull<'n> {
         free: &Equilibrium,
         kept: &Kept,
     ) -> EpGradient {
-        self.pull = kept.only(self.pull);
+        self.value = kept.only(self.value);
         let (network, k) = (self.network, self.layer);
-        let [rows, _] = self.pull.dims();
-        let mean = self.pull.clone().div_scalar(rows as f64);
+        let [rows, _] = self.value.dims();
+        let mean = self.value.clone().div_scalar(rows as f64);
         let outer = |l: usize| {
             let state = kept.only(free.states[l].clone()?);
             Some(state.transpose().matmul(mean.clone()))

@@ -10,7 +10,7 @@
 mod common;
 
 use burn::tensor::{Device, Int, Tensor};
-use common::{distance, host, rng, strengthen, uniform};
+use common::{distance, host, rng, uniform};
 use hvae_model::classifier::{Classifier, Form};
 use hvae_model::{
     Activation, EpConfig, EpGradient, Force, Kind, Likelihood, Nudge, Nudging, Phases, Readout,
@@ -26,13 +26,13 @@ const BAD: usize = 3;
 /// Not a number, and finite but beyond what squares in f32.
 const VALUES: [f32; 2] = [f32::NAN, 1e25];
 
-fn model(kind: Kind, likelihood: Likelihood) -> Vae {
+fn model(kind: Kind, likelihood: Likelihood, hidden: Activation) -> Vae {
     let config = VaeConfig {
         kind,
         likelihood,
         hidden: vec![10],
         latent: 3,
-        hidden_activation: Activation::Tanh.into(),
+        hidden_activation: hidden.into(),
         hidden_gain: 1.5,
         visible_gain: 2.0,
         latent_gain: 1.5,
@@ -41,9 +41,7 @@ fn model(kind: Kind, likelihood: Likelihood) -> Vae {
         latent_amplitude: 1.5,
         ..VaeConfig::default()
     };
-    let mut model = Vae::new(&config, PIXELS, &mut rng(7), &Device::flex()).unwrap();
-    strengthen(&mut model.encoder, 1.3);
-    model
+    Vae::new(&config, PIXELS, &mut rng(7), &Device::flex()).unwrap()
 }
 
 /// `tensor` with `value` all over the bad row.
@@ -85,7 +83,8 @@ fn nudge(strength: Strength) -> Nudge {
 fn dropped_samples_contribute_nothing() {
     let device = Device::flex();
     for kind in [Kind::ThVae, Kind::HVae] {
-        let model = model(kind, Likelihood::Bernoulli);
+        // Unbounded, so that what is huge stays so.
+        let model = model(kind, Likelihood::Bernoulli, Activation::Relu);
         let latents = uniform([BATCH, 3], -1.0, 1.0, 2, &device);
         let error = uniform([BATCH, PIXELS], -1.0, 1.0, 3, &device);
         let (network, image, latent) = match &model.decoder {
@@ -149,7 +148,7 @@ fn a_broken_image_leaves_no_trace_in_a_step() {
     let phases = Phases::new(&ep).unwrap();
     for kind in [Kind::HVae, Kind::ThVae, Kind::DhVae] {
         for likelihood in [Likelihood::Gaussian, Likelihood::Bernoulli] {
-            let model = model(kind, likelihood);
+            let model = model(kind, likelihood, Activation::Tanh);
             let step = |images: Tensor<2>, noise: Tensor<2>, phases: &Phases| -> TrainingStep {
                 model.training_step(images, noise, 0.7, phases).unwrap()
             };
@@ -182,7 +181,7 @@ fn a_batch_of_which_all_are_dropped_has_no_gradient() {
     let noise = uniform([BATCH, 3], -1.5, 1.5, 2, &device);
     let step = |unconverged| {
         let ep = EpConfig { tolerance: 0.0, free_sweeps: 1, unconverged, ..EpConfig::default() };
-        let model = model(Kind::HVae, Likelihood::Gaussian);
+        let model = model(Kind::HVae, Likelihood::Gaussian, Activation::Tanh);
         let phases = Phases::new(&ep).unwrap();
         let step = model.training_step(images.clone(), noise.clone(), 1.0, &phases).unwrap();
         let id = model.encoder.couplings[0].weight.id;
