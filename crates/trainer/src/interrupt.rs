@@ -32,7 +32,7 @@ impl std::fmt::Display for Stopped {
 impl std::error::Error for Stopped {}
 
 /// From now on Ctrl-C (or a termination signal) removes what is half-written and ends the process
-/// with [`EXIT_CODE`]. A signal that the process was told to ignore, as by `nohup`, stays ignored.
+/// with [`EXIT_CODE`]. Under `nohup` a terminal that is closed stays without effect.
 ///
 /// # Errors
 ///
@@ -93,10 +93,11 @@ fn listen(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
 
-    // Elsewhere than on Linux it is not known whether `nohup` is at work: then SIGHUP is left alone.
-    let ignored = ignored_signals().unwrap_or(1 << (SIGHUP - 1));
-    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored & (1 << (s - 1)) == 0);
-    let mut signals = Signals::new(heard)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    // Where it is not known whether `nohup` is at work SIGHUP is left alone.
+    if ignored_signals().is_some_and(|ignored| ignored & (1 << (SIGHUP - 1)) == 0) {
+        signals.add_signal(SIGHUP)?;
+    }
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever() {
             act();

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) if error.is::<interrupt::Stopped>() => {
-            report::line(&format!("{error:#}"));
+            report::line(&error.to_string());
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {

@@ -1,5 +1,7 @@
 //! Arrays in an `.npz` archive, as `numpy.load` reads and `numpy.savez` writes them.
 
+mod sink;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
@@ -11,6 +13,8 @@ use npyz::zip::{CompressionMethod, DateTime, write::FileOptions};
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 
 use crate::files;
+
+use sink::Sink;
 
 /// Arrays above this size need the large-file form of the archive.
 const LARGE_BYTES: usize = 1 << 31;
@@ -59,12 +63,15 @@ pub enum Array<'a> {
 pub fn save(path: &Path, arrays: &[(&str, Array<'_>)]) -> anyhow::Result<()> {
     check_names(arrays).with_context(|| format!("cannot write {}", path.display()))?;
     files::write_atomically(path, |file| {
-        let mut archive = NpzWriter::new(file);
+        let (sink, failure) = Sink::new(file);
+        let mut archive = NpzWriter::new(sink);
         for (name, array) in arrays {
             array.append(&mut archive, name).with_context(|| format!("the array `{name}`"))?;
+            failure.check()?;
         }
         archive.zip_writer().finish()?;
-        Ok(())
+        drop(archive);
+        Ok(failure.check()?)
     })
 }
 

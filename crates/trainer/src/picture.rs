@@ -5,6 +5,7 @@
 mod canvas;
 
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -133,7 +134,13 @@ pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> a
         let name = format!("{index:05}.png");
         let path = scratch.path().join(&name);
         let picture = paint(&[Some(cell)], layout)?;
-        picture.save(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        // In memory first: what a file does not take is told only by a write that is looked at.
+        let mut png = Cursor::new(Vec::new());
+        picture
+            .write_to(&mut png, ImageFormat::Png)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| Ok(fs::write(&path, png.into_inner())?))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         names.push(name);
     }
     if !exists {

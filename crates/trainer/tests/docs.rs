@@ -154,17 +154,21 @@ fn every_command_in_the_documents_is_understood() {
 
 #[test]
 fn every_example_of_the_help_is_understood() {
-    for command in Cli::command().get_subcommands() {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let examples: Vec<_> =
-            help.lines().filter(|line| line.starts_with("  hvae")).filter_map(words).collect();
-        assert!(!examples.is_empty(), "{} has no example", command.get_name());
-        for words in examples {
-            if let Err(error) = Cli::try_parse_from(&words) {
-                panic!("{}: {error}", words.join(" "));
-            }
+    assert_examples(&Cli::command());
+}
+
+/// Every command has examples, and they are understood; so have those under it.
+fn assert_examples(command: &clap::Command) {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let examples: Vec<_> =
+        help.lines().filter(|line| line.starts_with("  hvae")).filter_map(words).collect();
+    assert!(!examples.is_empty(), "{} has no example", command.get_name());
+    for words in examples {
+        if let Err(error) = Cli::try_parse_from(&words) {
+            panic!("{}: {error}", words.join(" "));
         }
     }
+    command.get_subcommands().for_each(assert_examples);
 }
 
 /// `arguments` without the `flags` and their values.

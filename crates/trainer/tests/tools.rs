@@ -288,4 +288,14 @@ fn completions_and_manual_pages_are_written() {
     folder.ok(&["man", "--out", "man"]);
     let page = String::from_utf8(read(&folder.path("man/hvae-train.1"))).unwrap();
     assert!(page.contains(".TH hvae-train 1") && page.contains("Examples:"), "{page}");
+    // Every page that another one points to is there.
+    for entry in std::fs::read_dir(folder.path("man")).unwrap() {
+        let page = String::from_utf8(read(&entry.unwrap().path())).unwrap().replace('\\', "");
+        for (at, _) in page.match_indices("(1)") {
+            let name = page[..at].rsplit(|c: char| !c.is_ascii_alphabetic() && c != '-').next();
+            let file = format!("man/{}.1", name.unwrap());
+            let is_ours = file.starts_with("man/hvae") && !file.ends_with("help.1");
+            assert!(!is_ours || folder.path(&file).is_file(), "{file}");
+        }
+    }
 }

@@ -17,11 +17,17 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<()> {
 pub(super) fn man(args: &ManArgs) -> Result<()> {
     let mut command = Cli::command();
     command.build();
-    page(&command, "hvae", args)?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        page(sub, &format!("hvae-{}", sub.get_name()), args)?;
-    }
+    pages(&command, "hvae", args)?;
     report::result(&args.out.display().to_string());
+    Ok(())
+}
+
+/// A page for the command, and for each of those under it.
+fn pages(command: &clap::Command, name: &str, args: &ManArgs) -> Result<()> {
+    page(command, name, args)?;
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        pages(sub, &format!("{name}-{}", sub.get_name()), args)?;
+    }
     Ok(())
 }
 

@@ -151,6 +151,9 @@ The file appears only once its length and SHA-256 are right.")]
         url: Option<String>,
     },
     /// Check a copy of the weights, and load it
+    #[command(after_help = "Examples:
+  hvae weights check
+  hvae weights check pt_inception-2015-12-05-6726825d.pth")]
     Check {
         /// The file [default: the one in the cache]
         path: Option<PathBuf>,
@@ -180,6 +183,9 @@ pub enum ClassifierCommand {
 Own images come with labels: a .npz with `images` and `labels`, or a folder with subfolders 0 to 9.")]
     Train(ClassifierTrainArgs),
     /// The accuracy of a classifier
+    #[command(after_help = "Examples:
+  hvae classifier test
+  hvae classifier test mine.safetensors --test-images test.npz")]
     Test {
         /// Its file [default: the one that comes with the program]
         path: Option<PathBuf>,
