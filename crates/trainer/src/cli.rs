@@ -272,9 +272,9 @@ A .npz holds `inputs` and `images`, float32 [N, height, width], `labels`, uint8 
 pub struct ReconstructArgs {
     /// A run's folder
     pub run: PathBuf,
-    /// Number of test images, from the first
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub count: u32,
+    /// Number of test images, from the first [default: 50, or all if they are fewer]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
     /// Where to: a .png or a .npz
     #[arg(long, value_name = "PATH", default_value = "reconstructions.png")]
     pub out: PathBuf,

@@ -172,19 +172,24 @@ impl RunConfig {
     }
 
     fn read(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let mut table = match file {
-            None => toml::Table::new(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("reading configuration {}", path.display()))?;
-                text.parse().with_context(|| format!("in configuration {}", path.display()))?
-            }
-        };
+        let Some(path) = file else { return Self::parse("", "configuration", overrides) };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("reading configuration {}", path.display()))?;
+        Self::parse(&text, &path.display().to_string(), overrides)
+    }
+
+    /// The configuration that `text`, TOML from `source`, says, with some keys changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resolve`]; the message names `source`.
+    pub fn parse(text: &str, source: &str, overrides: &[String]) -> Result<Self> {
+        let mut table: toml::Table =
+            text.parse().with_context(|| format!("in configuration {source}"))?;
         for text in overrides {
             set(&mut table, text)?;
         }
         let table = over_preset(table)?;
-        let source = file.map_or("configuration".to_owned(), |p| p.display().to_string());
         let config: Self = table.try_into().with_context(|| format!("in {source}"))?;
         config.check()?;
         Ok(config)

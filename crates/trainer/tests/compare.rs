@@ -30,7 +30,7 @@ fn runs_stand_side_by_side_with_what_they_were_scored_on() {
         assert_eq!(table.matches(part).count(), 1, "{part} is not in\n{table}");
     }
     assert!(!table.contains("checkpoints/") && !table.contains("Note:"), "{table}");
-    assert_eq!(table.lines().filter(|line| line.starts_with("| h-vae |")).count(), 2, "{table}");
+    assert_eq!(table.lines().filter(|line| line.starts_with("| h-vae (")).count(), 2, "{table}");
     let rows = json(&folder.path("same/compare.json"));
     assert_eq!(rows[0]["scores"]["elbo"], rows[1]["scores"]["elbo"], "they are the same model");
     assert_eq!(read(&folder.path("same/compare.csv")).split(|&byte| byte == b'\n').count(), 4);

@@ -95,6 +95,9 @@ fn fault(found: &Found) -> Option<String> {
                 next.map(|next| command = next).is_some()
             });
             // Placeholders become examples.
+            if words[1] == "serve" && !cfg!(feature = "remote") {
+                return None;
+            }
             let whole: Vec<&str> =
                 words.iter().map(|word| if *word == "KIND" { "h-vae" } else { word }).collect();
             let cut_short = whole.last().is_some_and(|last| last.starts_with("--"));
@@ -111,6 +114,9 @@ fn fault(found: &Found) -> Option<String> {
 }
 
 fn parse(words: &[&str]) -> Option<String> {
+    if words[1] == "serve" && !cfg!(feature = "remote") {
+        return None;
+    }
     Cli::try_parse_from(words).err().map(|error| error.to_string())
 }
 
@@ -268,7 +274,7 @@ fn prepare(folder: &Folder, found: &[Found]) {
         |name: &str| found.iter().any(|f| f.how == How::Line && f.words.iter().any(|w| w == name));
     let first = found.iter().find(|f| f.words.iter().any(|w| w.contains("h-vae-001")));
     let makes_its_own = found.iter().any(|f| f.words == ["hvae", "train"]);
-    if (first.is_some() && !makes_its_own) || names("samples/") {
+    if (first.is_some() && !makes_its_own) || names("samples/") || names("mnist-test") {
         folder.ok(&train("h-vae-001", "96", "1"));
         folder.ok(&["sample", "checkpoints/h-vae-001", "--count", "12", "--out", "samples/"]);
         folder.ok(&[

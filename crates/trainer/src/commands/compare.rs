@@ -41,9 +41,9 @@ const COLUMNS: [(&str, &str, usize); 12] = [
 ];
 
 pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Result<Ended> {
-    // Before hours of training, not after.
-    files::require_writable_folder(&args.out)?;
     let paths = if args.names.is_empty() {
+        // Before hours of training, not after.
+        files::require_writable_folder(&args.out)?;
         match train_all(args, global, device)? {
             Some(runs) => runs,
             None => return Ok(Ended::Interrupted),
@@ -60,6 +60,7 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     for difference in &differences {
         report::warning(difference);
     }
+    files::require_writable_folder(&args.out)?;
     // Scores are not kept piecemeal; the runs are.
     interrupt::end_at_once();
     let mut rows = Vec::new();
@@ -254,7 +255,7 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
     };
     let curves = Panel {
         title: "Evidence lower bound".to_owned(),
-        x: scale("epoch"),
+        x: Scale { whole: true, ..scale("epoch") },
         y: scale("test ELBO, nats"),
         series: elbo.collect(),
         legend: Legend::LowerRight,

@@ -1,6 +1,6 @@
 //! `hvae export` and `hvae import`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 
 use crate::checkpoint::{self, Checkpoint, TrainingState};
@@ -29,11 +29,7 @@ pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
     let config = match (&args.new.config, metadata) {
         (Some(file), _) => RunConfig::resolve(Some(file), &args.new.set)?,
         (None, Some(metadata)) => {
-            let mut file = tempfile::NamedTempFile::new().context("making a temporary file")?;
-            std::io::Write::write_all(&mut file, metadata.config.as_bytes())
-                .context("writing a temporary file")?;
-            RunConfig::resolve(Some(file.path()), &args.new.set)
-                .with_context(|| format!("the configuration in {shown}"))?
+            RunConfig::parse(&metadata.config, &shown.to_string(), &args.new.set)?
         }
         (None, None) => bail!(
             "{shown} says nothing about the model that its tensors belong to: name a configuration \

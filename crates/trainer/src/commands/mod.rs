@@ -158,7 +158,9 @@ fn output(path: &Path) -> Result<Output> {
         None => Ok(Output::Folder),
         Some(other) => {
             let shown = path.display();
-            bail!("--out {shown}: .{other} is no format that hvae writes; see --help")
+            bail!(
+                "--out {shown}: .{other} is none of .png, .gif, .npz and folders, and not all commands write all of these"
+            )
         }
     }
 }

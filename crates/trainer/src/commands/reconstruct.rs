@@ -16,6 +16,8 @@ use super::{Output, SIDE, cannot_write, load, output};
 
 /// Sweeps of a free phase at most, under a tolerance of one's own.
 const MOST_SWEEPS: usize = 1000;
+/// Images unless told otherwise.
+const COUNT: usize = 50;
 /// Images side by side in a picture.
 const COLUMNS: usize = 10;
 
@@ -28,11 +30,11 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
         let phases = device::phases(&ep, device);
         trained.phases = phases.with_context(|| format!("--tolerance {tolerance}"))?;
     }
-    let count = args.count as usize;
     let data_dir = environment::data_dir(global, &trained.run);
     let load =
         |data: &DataConfig| Images::load(data, Split::Test, &data_dir, global.verbosity(), device);
     let available = load(&trained.config.data)?.len();
+    let count = args.count.map_or(available.min(COUNT), |count| count as usize);
     ensure!(count <= available, "--count {count}: the run has {available} test images");
     let test = load(&DataConfig { test_images: Some(count), ..trained.config.data.clone() })?;
     let (mut inputs, mut outputs, mut error) = (Vec::new(), Vec::new(), 0.0);

@@ -30,11 +30,12 @@ pub fn residuals(curves: &[Curve]) -> Figure {
                     .collect();
                 Panel {
                     title: format!("{layers} layers, {form}"),
-                    x: Scale { name: "iteration", logarithmic: false, limits: None },
+                    x: Scale { name: "iteration", ..Scale::default() },
                     y: Scale {
                         name: "relative residual",
                         logarithmic: true,
                         limits: Some((FLOOR, 2.0)),
+                        whole: false,
                     },
                     series,
                     level: Some(TOLERANCE),

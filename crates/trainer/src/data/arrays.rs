@@ -150,6 +150,8 @@ fn shape(shape: &[usize]) -> Option<Shape> {
             (side * side == pixels).then(|| of(count, side, side, 1, false)).flatten()
         }
         [count, height, width] => of(count, height, width, 1, false),
+        // Rather grey images of 3 columns than coloured ones of a single row.
+        [count, 1, height, width] if width != 1 => of(count, height, width, 1, true),
         [count, height, width, channels @ (1 | 3 | 4)] => of(count, height, width, channels, false),
         [count, channels @ (1 | 3 | 4), height, width] => of(count, height, width, channels, true),
         _ => None,

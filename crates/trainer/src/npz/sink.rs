@@ -52,7 +52,10 @@ impl<W> Sink<W> {
 
 impl<W: Write> Write for Sink<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.unless_failed(bytes.len(), |inner| inner.write(bytes))?;
+        let written = self.unless_failed(bytes.len(), |inner| match inner.write(bytes)? {
+            0 if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
+            written => Ok(written),
+        })?;
         self.position += written as u64;
         Ok(written)
     }

@@ -104,7 +104,7 @@ fn panel(title: &str, y: &'static str, series: Vec<Series>) -> Panel {
     let legend = if series.len() > 1 { Legend::UpperRight } else { Legend::None };
     Panel {
         title: title.to_owned(),
-        x: Scale { name: "epoch", ..Scale::default() },
+        x: Scale { name: "epoch", whole: true, ..Scale::default() },
         y: Scale { name: y, ..Scale::default() },
         series,
         legend,
@@ -156,8 +156,13 @@ fn histogram(epochs: &[Value], (key, label, colour): &(&str, &str, RGBColor)) ->
     let bars = Series { name: String::new(), colour: *colour, mark: Mark::Bars, points };
     let series = if bars.points.is_empty() { Vec::new() } else { vec![bars] };
     Panel {
-        x: Scale { name: "sweeps", limits: Some((-0.5, last - 0.5)), logarithmic: false },
-        y: Scale { name: "samples", limits: Some((0.0, 1.05 * highest)), logarithmic: false },
+        x: Scale {
+            name: "sweeps",
+            limits: Some((-0.5, last - 0.5)),
+            whole: true,
+            ..Scale::default()
+        },
+        y: Scale { name: "samples", limits: Some((0.0, 1.05 * highest)), ..Scale::default() },
         ..panel(label, "samples", series)
     }
 }

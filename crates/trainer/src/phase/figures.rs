@@ -16,7 +16,7 @@ const BETA: &str = "β_eff = β D² / 2";
 const ORDER: &str = "distance to the mean / that of a pattern";
 
 fn beta(name: &'static str) -> Scale {
-    Scale { name, logarithmic: true, limits: None }
+    Scale { name, logarithmic: true, ..Scale::default() }
 }
 
 fn linear(name: &'static str) -> Scale {
@@ -66,7 +66,7 @@ pub fn minima(set: &PatternSet, points: &[Point]) -> Figure {
     };
     let nats = (set.count() as f64).ln().max(f64::MIN_POSITIVE);
     let first = Family::ALL.map(|family| Panel {
-        y: Scale { name: ORDER, logarithmic: false, limits: Some((-0.05, highest(set, points))) },
+        y: Scale { name: ORDER, limits: Some((-0.05, highest(set, points))), ..Scale::default() },
         series: vec![bubbles(points, family, 0.005, |m| set.order(m.to_mean))],
         ..panel(&format!("Minima reached from {}", origin(family)), linear(""), Legend::None)
     });
@@ -75,8 +75,8 @@ pub fn minima(set: &PatternSet, points: &[Point]) -> Figure {
     let reach = points.iter().flat_map(|p| &p.minima).map(|m| m.energy).fold(0.0, f64::max);
     let cut = points.iter().flat_map(|p| &p.families).map(|f| f.at_limit as f64 / f.starts as f64);
     let limits = Some((0.0, 1.05 * cut.fold(0.01, f64::max)));
-    let share = Scale { name: "share of starts", logarithmic: false, limits };
-    let logarithmic = |name| Scale { name, logarithmic: true, limits: None };
+    let share = Scale { name: "share of starts", limits, ..Scale::default() };
+    let logarithmic = |name| Scale { name, logarithmic: true, ..Scale::default() };
     let rest = [
         Panel {
             series: all(0.005 * reach, |m| m.energy),
@@ -254,7 +254,8 @@ pub fn stability(set: &PatternSet, checked: &[Checked]) -> Figure {
     });
     let shown = |all: [Series; 4]| all.into_iter().filter(|s| !s.points.is_empty()).collect();
     let largest = checked.iter().map(|c| c.eigenvalue).fold(1.5, f64::max) * 1.1;
-    let scale = |name| Scale { name, logarithmic: true, limits: Some((0.01, largest)) };
+    let scale =
+        |name| Scale { name, logarithmic: true, limits: Some((0.01, largest)), whole: false };
     let diagonal =
         series("growth = eigenvalue", GREY, Mark::Line, [[0.01; 2], [largest; 2]].into_iter());
     let mut both: Vec<Series> = shown(both);
@@ -299,7 +300,7 @@ pub fn table(rows: &[Measured]) -> Figure {
     let panel = Panel {
         title: "Thresholds of equidistant patterns".to_owned(),
         x: beta("number of patterns N"),
-        y: Scale { name: "β_eff = β D² / 2", logarithmic: true, limits: None },
+        y: Scale { name: "β_eff = β D² / 2", logarithmic: true, ..Scale::default() },
         series: all,
         legend: Legend::UpperLeft,
         ..Panel::default()

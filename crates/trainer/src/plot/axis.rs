@@ -25,9 +25,8 @@ impl Axis {
         let mut axis =
             Self { logarithmic: scale.logarithmic, limits: (0.0, 1.0), ticks: vec![], digits: 4 };
         let values = values.filter(|v| axis.position(*v).is_finite());
-        let (mut low, mut high, mut whole) = (f64::INFINITY, f64::NEG_INFINITY, true);
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {
-            whole &= value.fract() == 0.0;
             let position = axis.position(value);
             (low, high) = (low.min(position), high.max(position));
         }
@@ -39,7 +38,7 @@ impl Axis {
             0.04 * range
         } else if axis.logarithmic {
             0.5
-        } else if whole {
+        } else if scale.whole || high == 0.0 {
             1.0
         } else {
             0.05 * high.abs()
@@ -49,8 +48,7 @@ impl Axis {
             None => (low - room, high + room),
         };
         axis.ticks = axis.make_ticks();
-        if whole && !axis.logarithmic && range < f64::from(TICKS) {
-            // Of epochs and counts there are no parts.
+        if scale.whole {
             axis.ticks.retain(|tick| (tick - tick.round()).abs() < 1e-9);
         }
         axis.digits = axis.digits();
@@ -131,7 +129,7 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers_within_the_limits() {
-        let scale = |logarithmic| Scale { name: "", logarithmic, limits: None };
+        let scale = |logarithmic| Scale { logarithmic, ..Scale::default() };
         let axis = Axis::new(&scale(false), [0.0, 1.0].into_iter());
         let labels: Vec<_> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
         assert_eq!(labels, ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
@@ -146,7 +144,7 @@ mod tests {
 
     #[test]
     fn equal_values_and_small_ranges_have_ticks_that_differ() {
-        let scale = Scale { name: "", logarithmic: false, limits: None };
+        let scale = Scale::default();
         for values in [vec![1.0], vec![4e-5], vec![0.999_91, 0.999_94], vec![1.0, 3.0]] {
             let axis = Axis::new(&scale, values.iter().copied());
             let mut labels: Vec<_> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
@@ -154,7 +152,8 @@ mod tests {
             labels.dedup();
             assert!(count > 0 && labels.len() == count, "{values:?}: {labels:?}");
         }
-        let epochs = Axis::new(&scale, [1.0].into_iter());
+        let whole = Scale { whole: true, ..scale };
+        let epochs = Axis::new(&whole, [1.0].into_iter());
         let labels: Vec<_> = epochs.ticks.iter().map(|t| epochs.label(*t)).collect();
         assert_eq!(labels, ["0", "1", "2"]);
     }

@@ -52,12 +52,14 @@ pub(crate) struct Series {
     pub(crate) points: Vec<[f64; 3]>,
 }
 
-/// A scale: its name, whether it is logarithmic, and limits where the data should not choose.
+/// A scale: its name, whether it is logarithmic, limits where the data should not choose, and whether
+/// its values are whole numbers, which have no ticks between them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scale {
     pub(crate) name: &'static str,
     pub(crate) logarithmic: bool,
     pub(crate) limits: Option<(f64, f64)>,
+    pub(crate) whole: bool,
 }
 
 /// Where the legend goes.
