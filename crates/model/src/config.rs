@@ -172,8 +172,7 @@ impl VaeConfig {
         }
         if let HiddenActivation::Each(list) = &self.hidden_activation {
             let (given, layers) = (list.len(), self.hidden.len());
-            let reason =
-                format!("there are {layers} hidden layers: give one for all, or one for each");
+            let reason = format!("for {layers} hidden layer(s) give one for all, or one for each");
             require(given == layers, "hidden_activation", format!("a list of {given}"), &reason)?;
         }
         self.check_gains()?;
