@@ -128,7 +128,6 @@ pub enum Command {
   hvae train --devices cuda:0,cuda:1   each batch over two of them")]
     Devices,
     /// Let other machines compute on devices of this one
-    #[cfg(feature = "remote")]
     Serve(ServeArgs),
 }
 
@@ -207,7 +206,6 @@ pub struct TrainArgs {
 }
 
 /// Arguments of `hvae serve`.
-#[cfg(feature = "remote")]
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hvae serve --port 3000                              the CPU

@@ -172,10 +172,10 @@ impl RunConfig {
     }
 
     fn read(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let Some(path) = file else { return Self::parse("", "configuration", overrides) };
+        let Some(path) = file else { return Self::read_text("", "configuration", overrides) };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("reading configuration {}", path.display()))?;
-        Self::parse(&text, &path.display().to_string(), overrides)
+        Self::read_text(&text, &path.display().to_string(), overrides)
     }
 
     /// The configuration that `text`, TOML from `source`, says, with some keys changed.
@@ -184,6 +184,13 @@ impl RunConfig {
     ///
     /// As [`Self::resolve`]; the message names `source`.
     pub fn parse(text: &str, source: &str, overrides: &[String]) -> Result<Self> {
+        match Self::read_text(text, source, overrides) {
+            Err(error) if Self::read_text(text, source, &[]).is_ok() => Err(Usage(error).into()),
+            other => other,
+        }
+    }
+
+    fn read_text(text: &str, source: &str, overrides: &[String]) -> Result<Self> {
         let mut table: toml::Table =
             text.parse().with_context(|| format!("in configuration {source}"))?;
         for text in overrides {

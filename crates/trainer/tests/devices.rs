@@ -237,6 +237,14 @@ fn what_is_not_there_is_a_sentence() {
             assert!(text.contains(&command), "{text}");
         }
     }
+    if !cfg!(feature = "remote") {
+        let text = folder.fails(&["serve"]);
+        assert!(text.contains("cargo build --release --features remote"), "{text}");
+    }
+    // The second device is looked at before anything else is done.
+    let text = folder.fails(&train("h-vae", "run", &["--devices", "cpu,wgpu:99"]));
+    assert!(text.contains("wgpu"), "{text}");
+    assert!(!folder.path("checkpoints").exists());
 }
 
 fn flat(model: &Vae, gradients: &GradientsParams) -> Vec<f32> {

@@ -95,9 +95,6 @@ fn fault(found: &Found) -> Option<String> {
                 next.map(|next| command = next).is_some()
             });
             // Placeholders become examples.
-            if words[1] == "serve" && !cfg!(feature = "remote") {
-                return None;
-            }
             let whole: Vec<&str> =
                 words.iter().map(|word| if *word == "KIND" { "h-vae" } else { word }).collect();
             let cut_short = whole.last().is_some_and(|last| last.starts_with("--"));
@@ -114,9 +111,6 @@ fn fault(found: &Found) -> Option<String> {
 }
 
 fn parse(words: &[&str]) -> Option<String> {
-    if words[1] == "serve" && !cfg!(feature = "remote") {
-        return None;
-    }
     Cli::try_parse_from(words).err().map(|error| error.to_string())
 }
 

@@ -18,6 +18,7 @@ mod relax;
 mod report_page;
 mod runs;
 mod sample;
+mod serve;
 mod show;
 mod train;
 mod weights;
@@ -60,27 +61,12 @@ pub fn run(cli: Cli) -> Result<Ended> {
             .context("setting the number of threads")?;
     }
     interrupt::install()?;
-    let open = |name: &str| device::open(name, global.allow_software);
-    match &cli.command {
-        Command::Devices => {
-            report::result(&device::list());
-            return Ok(Ended::Done);
-        }
-        #[cfg(feature = "remote")]
-        Command::Serve(args) => {
-            let devices = args.devices.iter().map(|name| open(name)).collect::<Result<_>>()?;
-            let shown = args.devices.join(", ");
-            report::line(&format!("serving {shown} on port {}; Ctrl-C ends it", args.port));
-            return device::remote::serve(devices, args.port).map(|()| Ended::Done);
-        }
-        _ => {}
-    }
     // With several devices the first one stands for them all.
     let first = match &cli.command {
         Command::Train(args) => args.devices.first().unwrap_or(&global.device),
         _ => &global.device,
     };
-    let device = open(first)?;
+    let device = device::open(first, global.allow_software)?;
     let done = |()| Ended::Done;
     match cli.command {
         Command::Interpolate(args) => interpolate::run(&args, &global, &device).map(done),
@@ -107,10 +93,11 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
         }
-        // Done above, without a device of their own.
-        Command::Devices => Ok(Ended::Done),
-        #[cfg(feature = "remote")]
-        Command::Serve(_) => Ok(Ended::Done),
+        Command::Devices => {
+            report::result(&device::list());
+            Ok(Ended::Done)
+        }
+        Command::Serve(args) => serve::run(&args, &global).map(done),
     }
 }
 

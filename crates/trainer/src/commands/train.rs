@@ -31,6 +31,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         let config = RunConfig::resolve(args.new.config.as_deref(), &overrides(args, &device))?;
         (new_target(&args.new)?, config)
     };
+    let devices = all_devices(&device, args, global)?;
     let watcher = watcher(args)?;
     let data_dir = match &target {
         Target::Existing(run) => environment::data_dir(global, run),
@@ -65,11 +66,9 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         same_images(&run, &environment)?;
     }
     let toml = config.to_toml()?;
-    let mut trainer = Trainer::new(run.clone(), config, images, device.clone())?;
-    if let [_, others @ ..] = &args.devices[..]
-        && !others.is_empty()
-    {
-        trainer.split_over(with_others(device, others, global)?)?;
+    let mut trainer = Trainer::new(run.clone(), config, images, device)?;
+    if devices.len() > 1 {
+        trainer.split_over(devices)?;
     }
     if resume {
         trainer.restore()?;
@@ -101,10 +100,10 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     Ok(tell_end(finished, &trainer, (args, global), &shown))
 }
 
-/// The first device and `others`, by name.
-fn with_others(first: Device, others: &[String], global: &Global) -> Result<Vec<Device>> {
-    let others = others.iter().map(|name| open(name, global.allow_software));
-    std::iter::once(Ok(first)).chain(others).collect()
+/// `first`, and those of `--devices` after it.
+fn all_devices(first: &Device, args: &TrainArgs, global: &Global) -> Result<Vec<Device>> {
+    let others = args.devices.iter().skip(1).map(|name| open(name, global.allow_software));
+    std::iter::once(Ok(first.clone())).chain(others).collect()
 }
 
 /// Who shows the progress.
