@@ -28,8 +28,8 @@ export BURN_FUSION_MAX_EXPLORATIONS=${BURN_FUSION_MAX_EXPLORATIONS:-0}
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
 
 features=${FEATURES:-wgpu,ndarray}
-# Nothing is optimised but the matrix products of the CPU: what is compared does not depend on it,
-# and building takes a third of the time.
+# Nothing is optimised but the matrix products of the CPU, to build sooner: what is compared does not
+# depend on it.
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=${CARGO_PROFILE_RELEASE_OPT_LEVEL:-0}
 kernels=()
 for crate in gemm gemm-common gemm-f32 matrixmultiply; do
