@@ -108,12 +108,12 @@ impl Contrast {
         let (d, sum) = (&self.difference, &self.sum);
         let product = match (&d[k], &d[l]) {
             (Some(_), Some(_)) => {
-                let one = product(&d[k], &sum[l])?;
-                let other = product(&sum[k], &d[l])?;
+                let one = product(d[k].as_ref(), sum[l].as_ref())?;
+                let other = product(sum[k].as_ref(), d[l].as_ref())?;
                 (one + other).mul_scalar(0.5)
             }
-            (None, Some(_)) => product(&self.held[k], &d[l])?,
-            (Some(_), None) => product(&d[k], &self.held[l])?,
+            (None, Some(_)) => product(self.held[k].as_ref(), d[l].as_ref())?,
+            (Some(_), None) => product(d[k].as_ref(), self.held[l].as_ref())?,
             (None, None) => return None,
         };
         Some(self.share(product))
@@ -121,7 +121,7 @@ impl Contrast {
 
     /// `dC/dR_k` of the couplings within a layer, symmetric with zero diagonal.
     pub(crate) fn recurrent(&self, k: usize) -> Option<Tensor<2>> {
-        let product = product(&self.difference[k], &self.sum[k])?;
+        let product = product(self.difference[k].as_ref(), self.sum[k].as_ref())?;
         Some(self.share(symmetrise(product).mul_scalar(0.5)))
     }
 
@@ -144,6 +144,6 @@ impl Contrast {
 }
 
 /// `s' t`, summed over the batch.
-fn product(s: &Option<Tensor<2>>, t: &Option<Tensor<2>>) -> Option<Tensor<2>> {
-    Some(s.clone()?.transpose().matmul(t.clone()?))
+fn product(s: Option<&Tensor<2>>, t: Option<&Tensor<2>>) -> Option<Tensor<2>> {
+    Some(s?.clone().transpose().matmul(t?.clone()))
 }

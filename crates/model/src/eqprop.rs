@@ -246,7 +246,9 @@ pub(crate) fn estimate(
     let layers = relaxation.free_layers();
     let pairs = layers.iter().zip(a.into_components().into_iter().zip(b.into_components()));
     let mut held = free.states.clone();
-    layers.iter().for_each(|&k| held[k] = None);
+    for &k in layers {
+        held[k] = None;
+    }
     let pairs = pairs.map(|(&k, (a, b))| (k, a, b));
     let contrast = Contrast::new(held, pairs, &kept, (beta, signs[0] - signs[1]));
     let result = gradients(network, contrast, outcomes);

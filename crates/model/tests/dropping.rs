@@ -59,12 +59,12 @@ fn others(tensor: &Tensor<2>) -> Tensor<2> {
 }
 
 /// That of the others, who are seven of eight, at a rounding that a contrast divides by its nudge.
-fn assert_is_that_of_the_others(name: &str, whole: Vec<f64>, others: Vec<f64>) {
+fn assert_is_that_of_the_others(name: &str, whole: &[f64], others: &[f64]) {
     let expected: Vec<f64> = others.iter().map(|g| g * (BATCH - 1) as f64 / BATCH as f64).collect();
     if expected.iter().all(|g| *g == 0.0) {
         return assert!(whole.iter().all(|g| *g == 0.0), "{name}: not zero");
     }
-    let off = distance(&whole, &expected);
+    let off = distance(whole, &expected);
     assert!(off < 1e-3, "{name}: {off:e}");
 }
 
@@ -112,11 +112,11 @@ fn dropped_samples_contribute_nothing() {
                     let seven = run(others(&latents), others(&error), strength, readout);
                     for (i, (a, b)) in whole.weights.iter().zip(&seven.weights).enumerate() {
                         let name = format!("{case}: weight {i}");
-                        assert_is_that_of_the_others(&name, host(a.clone()), host(b.clone()));
+                        assert_is_that_of_the_others(&name, &host(a.clone()), &host(b.clone()));
                     }
                     for (a, b) in whole.biases.iter().zip(&seven.biases) {
                         let (Some(a), Some(b)) = (a.clone(), b.clone()) else { continue };
-                        assert_is_that_of_the_others(&format!("{case}: bias"), host(a), host(b));
+                        assert_is_that_of_the_others(&format!("{case}: bias"), &host(a), &host(b));
                     }
                     let down = whole.input(network, latent);
                     let of_bad = host(down.clone().slice([BAD..BAD + 1, 0..3]));
@@ -165,7 +165,7 @@ fn a_broken_image_leaves_no_trace_in_a_step() {
                     for c in &network.couplings {
                         let get =
                             |s: &TrainingStep| host(s.gradients.get::<2>(c.weight.id).unwrap());
-                        assert_is_that_of_the_others(&case, get(&whole), get(&seven));
+                        assert_is_that_of_the_others(&case, &get(&whole), &get(&seven));
                     }
                 }
             }
@@ -213,7 +213,7 @@ fn classifiers_drop_samples_too() {
         let whole = run(broken(&images, f32::NAN), targets.clone());
         let seven = run(others(&images), others(&targets));
         for (a, b) in whole.weights.into_iter().zip(seven.weights) {
-            assert_is_that_of_the_others(&format!("{form:?}"), host(a), host(b));
+            assert_is_that_of_the_others(&format!("{form:?}"), &host(a), &host(b));
         }
     }
 }

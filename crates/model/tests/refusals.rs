@@ -121,10 +121,11 @@ fn the_likelihood_is_that_of_the_configuration() {
         let config = VaeConfig { likelihood, precision: 4.0, ..VaeConfig::default() };
         config.log_likelihood(&decoding(logits), &images)
     };
-    let gaussian: f32 = of(Likelihood::Gaussian, with.clone()).unwrap().slice([0..1]).into_scalar();
+    let gaussian: f32 =
+        of(Likelihood::Gaussian, with.clone()).unwrap().narrow(0, 0, 1).into_scalar();
     let expected = 1.5 * (4.0 / std::f64::consts::TAU).ln() - 2.0 * 3.0 * 0.25;
     assert!((f64::from(gaussian) - expected).abs() < 1e-5, "{gaussian} is not {expected}");
-    let coin: f32 = of(Likelihood::Bernoulli, with).unwrap().slice([0..1]).into_scalar();
+    let coin: f32 = of(Likelihood::Bernoulli, with).unwrap().narrow(0, 0, 1).into_scalar();
     assert!((f64::from(coin) + 3.0 * 2.0_f64.ln()).abs() < 1e-5, "{coin}");
     let error = of(Likelihood::Bernoulli, without).unwrap_err().to_string();
     assert!(error.contains("logits"), "{error}");

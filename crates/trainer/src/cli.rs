@@ -51,8 +51,9 @@ pub const DEFAULT_DEVICE: &str = "cpu";
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Device to compute on: auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i] or
-    /// remote:<host>:<port>[/i]; `hvae devices` lists yours
+    /// Name of the device to compute on, see docs/devices.md.
+    #[arg(help = "Device to compute on: auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i] or \
+        remote:<host>:<port>[/i]; `hvae devices` lists yours")]
     #[arg(long, global = true, value_name = "DEVICE", default_value = DEFAULT_DEVICE)]
     pub device: String,
     /// Accept a GPU that is a program on the CPU, such as lavapipe: slow, for tests

@@ -79,7 +79,8 @@ impl Axis {
     fn digits(&self) -> usize {
         match self.ticks[..] {
             [first, second, ..] if !self.logarithmic => {
-                4.max(1 - (second - first).log10().floor() as i32) as usize
+                let power = 1 - (second - first).log10().floor() as i32;
+                usize::try_from(power).unwrap_or(0).max(4)
             }
             _ => 4,
         }
