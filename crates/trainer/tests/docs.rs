@@ -133,7 +133,9 @@ fn of_script(script: &str, arguments: &[&str]) -> Option<String> {
     let Ok(text) = std::fs::read_to_string(root().join(script)) else {
         return Some(format!("there is no {script}"));
     };
-    let mut flags = arguments.iter().filter(|word| word.starts_with("--"));
+    // What stands after `--` is handed on.
+    let own = arguments.iter().take_while(|word| **word != "--");
+    let mut flags = own.filter(|word| word.starts_with("--"));
     let unknown = flags.find(|flag| !text.contains(&format!("\"{flag}\"")))?;
     Some(format!("{script} does not know {unknown}"))
 }
