@@ -120,6 +120,22 @@ fn the_couplings_of_dense_and_tied_models_are_limited() {
     }
 }
 
+/// Otherwise the first batch of a tied model meets couplings under which nothing settles.
+#[test]
+fn a_new_tied_model_begins_within_its_limit() {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_tied()) {
+        let with = |coupling_limit| vae(&VaeConfig { coupling_limit, ..config(kind) });
+        let values = |model: &Vae| -> Vec<f64> {
+            model.encoder.couplings.iter().flat_map(|c| host(c.weight.val())).collect()
+        };
+        let (tight, loose) = (with(0.01), with(100.0));
+        assert!(values(&tight) != values(&loose), "{kind:?}: the limit is without effect");
+        let again = values(&tight.clone().limited());
+        let off = values(&tight).iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(off < 1e-6, "{kind:?}: off its limit by {off:e}");
+    }
+}
+
 /// One nonlinearity for each hidden layer, mirrored in the decoder, and with exact gradients.
 #[test]
 fn hidden_layers_can_have_a_nonlinearity_each() {
