@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains, samples and observes phases on every device that can be had here, and compares with the
-# CPU (crates/trainer/tests/devices.rs). Installs lavapipe with apt where no Vulkan driver is; where
-# that fails, says so and tests the rest.
+# Trains, samples, solves and extracts features on every device that can be had here, and compares
+# with the CPU (crates/trainer/tests/devices). Installs lavapipe with apt where no Vulkan driver is;
+# where that fails, says so and tests the rest.
 #
 #     bash scripts/check_devices.sh                      # wgpu and ndarray
 #     FEATURES=remote bash scripts/check_devices.sh      # others, such as devices served on loopback
@@ -28,13 +28,6 @@ export BURN_FUSION_MAX_EXPLORATIONS=${BURN_FUSION_MAX_EXPLORATIONS:-0}
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
 
 features=${FEATURES:-wgpu,ndarray}
-# Nothing is optimised but the matrix products of the CPU, to build sooner: what is compared does not
-# depend on it.
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=${CARGO_PROFILE_RELEASE_OPT_LEVEL:-0}
-kernels=()
-for crate in gemm gemm-common gemm-f32 matrixmultiply; do
-    kernels+=(--config "profile.release.package.$crate.opt-level=3")
-done
 # One at a time: they would share the processor that plays the GPU.
-cargo test --release --workspace --locked --features "$features" "${kernels[@]}" --test devices -- \
+cargo test --profile devices --workspace --locked --features "$features" --test devices -- \
     --test-threads 1 --nocapture

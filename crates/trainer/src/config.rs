@@ -138,6 +138,10 @@ pub struct DataConfig {
     /// Use only the first so many training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_images: Option<usize>,
+    /// Hold the last so many training images out: training is then watched on them, not on the test
+    /// images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_images: Option<usize>,
     /// Use only the first so many test images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_images: Option<usize>,
@@ -148,7 +152,13 @@ pub struct DataConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dataset: Dataset::Mnist, train_images: None, test_images: None, binarise: false }
+        Self {
+            dataset: Dataset::Mnist,
+            train_images: None,
+            validation_images: None,
+            test_images: None,
+            binarise: false,
+        }
     }
 }
 
@@ -292,7 +302,12 @@ impl RunConfig {
         if let Some(norm) = t.clip_norm {
             ensure!(positive(norm), "training.clip_norm = {norm}: must be a positive number");
         }
-        for (name, count) in [("train", self.data.train_images), ("test", self.data.test_images)] {
+        let data = &self.data;
+        for (name, count) in [
+            ("train", data.train_images),
+            ("validation", data.validation_images),
+            ("test", data.test_images),
+        ] {
             let fits = count.is_none_or(|c| (1..=LARGEST_COUNT).contains(&c));
             let shown = count.unwrap_or(0);
             ensure!(fits, "data.{name}_images = {shown}: must lie between 1 and {LARGEST_COUNT}");

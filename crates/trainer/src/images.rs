@@ -25,8 +25,8 @@ pub struct Images {
 }
 
 impl Images {
-    /// The part `split` of the images that `config` names. Their files are looked for in `data_dir`,
-    /// by default in the set's usual folder.
+    /// The part `split` of the images that `config` names, without those held out for validation.
+    /// Their files are looked for in `data_dir`, by default in the set's usual folder.
     ///
     /// # Errors
     ///
@@ -38,31 +38,50 @@ impl Images {
         verbosity: Verbosity,
         device: &Device,
     ) -> Result<Self> {
-        let (wanted, made) = match split {
-            Split::Train => (config.train_images, SYNTHETIC_COUNT.0),
-            Split::Test => (config.test_images, SYNTHETIC_COUNT.1),
+        let set = whole(config, split, data_dir.into(), verbosity)?;
+        let (wanted, held_out) = match split {
+            Split::Train => (config.train_images, config.validation_images.unwrap_or(0)),
+            Split::Test => (config.test_images, 0),
         };
-        let folder: &Path =
-            data_dir.into().map_or(config.dataset.default_folder(), PathBuf::as_path);
-        let shown = folder.display();
-        let set = match &config.dataset {
-            Dataset::Mnist => mnist::load(folder, split, verbosity)
-                .with_context(|| format!("loading MNIST from {shown}"))?,
-            Dataset::FashionMnist => fashion::load(folder, split, verbosity)
-                .with_context(|| format!("loading Fashion-MNIST from {shown}"))?,
-            Dataset::Synthetic => {
-                synthetic::synthetic(wanted.unwrap_or(made), SYNTHETIC_SEED, split)
-            }
-            Dataset::Path(path) => custom::load(path, split, SIDE, verbosity)?,
-        };
-        let count = wanted.unwrap_or(set.len());
-        ensure!(count <= set.len(), "{count} images asked for, but the set has {}", set.len());
-        let set = set.take(count);
-        let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
-        let tensor = hvae_solver::upload(values, [count, set.pixels()], device);
-        Ok(Self { set, tensor })
+        ensure!(
+            held_out < set.len(),
+            "data.validation_images = {held_out}: the set has {} training images, and some must be \
+             left to learn from",
+            set.len()
+        );
+        let rest = set.len() - held_out;
+        let count = wanted.unwrap_or(rest);
+        let kept = if held_out > 0 { " that are not held out" } else { "" };
+        ensure!(count <= rest, "{count} images asked for, but the set has {rest}{kept}");
+        Ok(Self::new(set.take(count), device))
     }
 
+    /// The images that training is watched on: those held out for it, the last
+    /// `data.validation_images` training images, or where none are the test images.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn load_watched<'a>(
+        config: &DataConfig,
+        data_dir: impl Into<Option<&'a PathBuf>>,
+        verbosity: Verbosity,
+        device: &Device,
+    ) -> Result<Self> {
+        let data_dir = data_dir.into();
+        let Some(held_out) = config.validation_images else {
+            return Self::load(config, Split::Test, data_dir, verbosity, device);
+        };
+        let set = whole(config, Split::Train, data_dir, verbosity)?;
+        let rest = set.len().saturating_sub(held_out);
+        Ok(Self::new(set.skip(rest), device))
+    }
+
+    fn new(set: ImageSet, device: &Device) -> Self {
+        let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
+        let tensor = hvae_solver::upload(values, [set.len(), set.pixels()], device);
+        Self { set, tensor }
+    }
     /// Number of images.
     pub fn len(&self) -> usize {
         self.set.len()
@@ -111,6 +130,32 @@ impl Images {
     }
 }
 
+/// All images of a part.
+fn whole(
+    config: &DataConfig,
+    split: Split,
+    data_dir: Option<&PathBuf>,
+    verbosity: Verbosity,
+) -> Result<ImageSet> {
+    let folder: &Path = data_dir.map_or(config.dataset.default_folder(), PathBuf::as_path);
+    let shown = folder.display();
+    Ok(match &config.dataset {
+        Dataset::Mnist => mnist::load(folder, split, verbosity)
+            .with_context(|| format!("loading MNIST from {shown}"))?,
+        Dataset::FashionMnist => fashion::load(folder, split, verbosity)
+            .with_context(|| format!("loading Fashion-MNIST from {shown}"))?,
+        Dataset::Synthetic => {
+            let held_out = config.validation_images.unwrap_or(0);
+            let count = match split {
+                Split::Train => config.train_images.map_or(SYNTHETIC_COUNT.0, |n| n + held_out),
+                Split::Test => config.test_images.unwrap_or(SYNTHETIC_COUNT.1),
+            };
+            synthetic::synthetic(count, SYNTHETIC_SEED, split)
+        }
+        Dataset::Path(path) => custom::load(path, split, SIDE, verbosity)?,
+    })
+}
+
 /// Every pixel drawn as a coin, 1 with the probability of its grey value (dynamic binarisation;
 /// Burda et al. 2016, arXiv 1509.00519), from the stream `(seed, stream, index)`.
 pub fn binarised(images: Tensor<2>, seed: u64, stream: Stream, index: u64) -> Tensor<2> {
@@ -138,4 +183,55 @@ pub fn upload(values: Vec<f32>, columns: usize, device: &Device) -> Tensor<2> {
 /// When the device cannot be read.
 pub fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     tensor.into_data().try_to_vec().map_err(|e| anyhow::anyhow!("reading from the device: {e:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
+
+    use super::*;
+
+    fn load(data: &DataConfig, part: Option<Split>) -> Result<ImageSet> {
+        let (verbosity, device) = (Verbosity::Quiet, Device::flex());
+        let images = match part {
+            Some(split) => Images::load(data, split, None, verbosity, &device),
+            None => Images::load_watched(data, None, verbosity, &device),
+        };
+        images.map(|images| images.set().clone())
+    }
+
+    /// What is held out is the end of the training images, is learnt from by none, and leaves the
+    /// test images alone.
+    #[test]
+    fn held_out_images_are_watched_and_not_learnt_from() {
+        let all = DataConfig { dataset: Dataset::Synthetic, ..DataConfig::default() };
+        let held = DataConfig { validation_images: Some(300), ..all.clone() };
+        let set = load(&all, Some(Split::Train)).unwrap();
+        let test = load(&all, Some(Split::Test)).unwrap();
+        assert_eq!(load(&all, None).unwrap(), test);
+        assert_eq!(load(&held, Some(Split::Train)).unwrap(), set.clone().take(set.len() - 300));
+        assert_eq!(load(&held, None).unwrap(), set.clone().skip(set.len() - 300));
+        assert_eq!(load(&held, Some(Split::Test)).unwrap(), test);
+    }
+
+    #[test]
+    fn holding_out_all_images_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        for index in 0..20 {
+            let shade = image::GrayImage::from_pixel(28, 28, image::Luma([10 * index]));
+            shade.save(root.path().join(format!("{index:02}.png"))).unwrap();
+        }
+        let data = |held_out| DataConfig {
+            dataset: Dataset::Path(root.path().to_owned()),
+            validation_images: Some(held_out),
+            ..DataConfig::default()
+        };
+        // Every tenth picture is for tests.
+        assert_eq!(load(&data(17), Some(Split::Train)).unwrap().len(), 1);
+        let error = load(&data(18), Some(Split::Train)).unwrap_err().to_string();
+        assert!(
+            error.contains("data.validation_images = 18") && error.contains("has 18"),
+            "{error}"
+        );
+    }
 }

@@ -163,22 +163,32 @@ fn burns_tensors_give_the_same_features_as_the_host() {
     }
 }
 
-/// A state dict as `torch.save` writes it: a zip with a pickle of names and shapes, and a file for
-/// the numbers of each tensor.
-fn torch_file(path: &Path, tensors: &BTreeMap<String, Vec<f32>>) {
+/// The two forms in which `torch.save` has written state dicts.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// Since PyTorch 1.6: a zip with a pickle of names and shapes, and a file for the numbers of
+    /// each tensor.
+    Zip,
+    /// Before, as the published file is: pickles one after another, then all numbers.
+    Stream,
+}
+
+fn text(pickle: &mut Vec<u8>, text: &str) {
+    pickle.push(b'X');
+    pickle.extend((text.len() as u32).to_le_bytes());
+    pickle.extend(text.as_bytes());
+}
+
+fn integer(pickle: &mut Vec<u8>, value: usize) {
+    pickle.push(b'J');
+    pickle.extend((value as i32).to_le_bytes());
+}
+
+/// The pickle of an ordered dictionary of tensors whose numbers lie elsewhere, under the keys 0, 1
+/// and so on.
+fn pickled(tensors: &BTreeMap<String, Vec<f32>>, form: Form) -> Vec<u8> {
     let shapes = weights::expected_tensors().unwrap();
-    let mut zip = ZipWriter::new(std::fs::File::create(path).unwrap());
-    let stored = FileOptions::default().compression_method(CompressionMethod::Stored);
-    let mut pickle = b"\x80\x02}(".to_vec();
-    let text = |pickle: &mut Vec<u8>, text: &str| {
-        pickle.push(b'X');
-        pickle.extend((text.len() as u32).to_le_bytes());
-        pickle.extend(text.as_bytes());
-    };
-    let integer = |pickle: &mut Vec<u8>, value: usize| {
-        pickle.push(b'J');
-        pickle.extend((value as i32).to_le_bytes());
-    };
+    let mut pickle = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
     for (key, (name, values)) in tensors.iter().enumerate() {
         text(&mut pickle, name);
         pickle.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
@@ -187,7 +197,8 @@ fn torch_file(path: &Path, tensors: &BTreeMap<String, Vec<f32>>) {
         text(&mut pickle, &key.to_string());
         text(&mut pickle, "cpu");
         integer(&mut pickle, values.len());
-        pickle.extend(b"tQK\x00(");
+        // The old form has one more entry, for views of another storage: none.
+        pickle.extend(if matches!(form, Form::Stream) { &b"NtQK\x00("[..] } else { b"tQK\x00(" });
         let shape = &shapes[name];
         for axis in shape {
             integer(&mut pickle, *axis);
@@ -199,23 +210,74 @@ fn torch_file(path: &Path, tensors: &BTreeMap<String, Vec<f32>>) {
         pickle.extend(b"t\x89ccollections\nOrderedDict\n)RtR");
     }
     pickle.extend(b"u.");
-    zip.start_file("archive/data.pkl", stored).unwrap();
-    zip.write_all(&pickle).unwrap();
-    for (key, values) in tensors.values().enumerate() {
-        zip.start_file(format!("archive/data/{key}"), stored).unwrap();
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        zip.write_all(&bytes).unwrap();
+    pickle
+}
+
+/// A state dict as `torch.save` writes it.
+fn torch_file(path: &Path, tensors: &BTreeMap<String, Vec<f32>>, form: Form) {
+    let mut file = std::fs::File::create(path).unwrap();
+    let pickle = pickled(tensors, form);
+    let bytes = |values: &Vec<f32>| -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    };
+    match form {
+        Form::Zip => {
+            let mut zip = ZipWriter::new(file);
+            let stored = FileOptions::default().compression_method(CompressionMethod::Stored);
+            zip.start_file("archive/data.pkl", stored).unwrap();
+            zip.write_all(&pickle).unwrap();
+            for (key, values) in tensors.values().enumerate() {
+                zip.start_file(format!("archive/data/{key}"), stored).unwrap();
+                zip.write_all(&bytes(values)).unwrap();
+            }
+            zip.start_file("archive/version", stored).unwrap();
+            zip.write_all(b"3\n").unwrap();
+            zip.finish().unwrap();
+        }
+        Form::Stream => {
+            let mut head = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec();
+            head.extend(b"\x80\x02M\xe9\x03.");
+            head.extend(b"\x80\x02}(");
+            text(&mut head, "protocol_version");
+            integer(&mut head, 1001);
+            text(&mut head, "little_endian");
+            head.extend(b"\x88");
+            text(&mut head, "type_sizes");
+            head.extend(b"}(");
+            for (name, size) in [("short", 2), ("int", 4), ("long", 4)] {
+                text(&mut head, name);
+                integer(&mut head, size);
+            }
+            head.extend(b"uu.");
+            head.extend(pickle);
+            head.extend(b"\x80\x02](");
+            for key in 0..tensors.len() {
+                text(&mut head, &key.to_string());
+            }
+            head.extend(b"e.");
+            file.write_all(&head).unwrap();
+            for values in tensors.values() {
+                file.write_all(&(values.len() as u64).to_le_bytes()).unwrap();
+                file.write_all(&bytes(values)).unwrap();
+            }
+        }
     }
-    zip.start_file("archive/version", stored).unwrap();
-    zip.write_all(b"3\n").unwrap();
-    zip.finish().unwrap();
 }
 
 #[test]
 fn a_whole_file_of_pytorch_loads_and_no_other() {
+    a_whole_file_loads_and_no_other(Form::Zip);
+}
+
+#[test]
+fn a_whole_file_of_old_pytorch_loads_and_no_other() {
+    a_whole_file_loads_and_no_other(Form::Stream);
+}
+
+fn a_whole_file_loads_and_no_other(form: Form) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("weights.pth");
-    torch_file(&path, &tensors());
+    torch_file(&path, &tensors(), form);
     let expected = RemoteFile {
         bytes: std::fs::metadata(&path).unwrap().len(),
         sha256: files::file_sha256(&path).unwrap().leak(),

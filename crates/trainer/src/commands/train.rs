@@ -37,13 +37,16 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         Target::Existing(run) => environment::data_dir(global, run),
         _ => global.data_dir.clone(),
     };
-    let load = |split| Images::load(&config.data, split, &data_dir, global.verbosity(), &device);
     let started = Instant::now();
-    let images = [load(Split::Train)?, load(Split::Test)?];
+    let images = [
+        Images::load(&config.data, Split::Train, &data_dir, global.verbosity(), &device)?,
+        Images::load_watched(&config.data, &data_dir, global.verbosity(), &device)?,
+    ];
     report::detail(&format!(
-        "{} training and {} test images of {}, read in {:.1} s",
+        "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),
         images[1].len(),
+        if config.data.validation_images.is_some() { "validation" } else { "test" },
         config.data.dataset,
         started.elapsed().as_secs_f64()
     ));

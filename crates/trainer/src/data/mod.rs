@@ -127,6 +127,15 @@ impl ImageSet {
         self.truncate(count);
         self
     }
+
+    /// The set without its first `count` images, or none if there are fewer.
+    #[must_use]
+    pub fn skip(mut self, count: usize) -> Self {
+        let count = count.min(self.len());
+        self.images.drain(..count * self.pixels());
+        self.labels.drain(..count);
+        self
+    }
 }
 
 /// An image with its label.

@@ -1,5 +1,7 @@
 //! The GPUs that this build can reach, and programs that stand in for one.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context, Result, bail, ensure};
 #[cfg(feature = "wgpu")]
 use burn::tensor::DeviceKind;
@@ -8,6 +10,9 @@ use burn::tensor::wgpu::{WgpuBackend, wgpu as graphics};
 use burn::tensor::{Device, Tensor};
 
 use super::fault;
+
+/// The devices that this process has started, by name.
+static OPEN: Mutex<Vec<(String, Device)>> = Mutex::new(Vec::new());
 
 /// A GPU, or a program that stands in for one.
 #[derive(Debug, Clone)]
@@ -40,10 +45,22 @@ impl Adapter {
         if self.software { "software" } else { "hardware" }
     }
 
-    /// The device, after a first sum on it.
+    /// The device, after a first sum on it; the same one each time, since a process can start it
+    /// only once.
     pub(super) fn open(&self) -> Result<Device> {
         let name = self.device();
         fault::in_use(&name);
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, device)) = open.iter().find(|(open, _)| *open == name) {
+            return Ok(device.clone());
+        }
+        let device = self.start()?;
+        open.push((name, device.clone()));
+        Ok(device)
+    }
+
+    fn start(&self) -> Result<Device> {
+        let name = self.device();
         let open = || {
             let device = match &self.how {
                 #[cfg(feature = "wgpu")]

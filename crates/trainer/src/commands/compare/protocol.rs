@@ -35,8 +35,11 @@ impl Basis {
     ) -> Result<Self> {
         let data_dir = environment::data_dir(global, run);
         let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
-        let images =
-            config.data.train_images.map_or("all".to_owned(), |n| format!("the first {n}"));
+        let images = match (config.data.train_images, config.data.validation_images) {
+            (Some(count), _) => format!("the first {count}"),
+            (None, Some(held_out)) => format!("all but the last {held_out}"),
+            (None, None) => "all".to_owned(),
+        };
         Ok(Self {
             run: run.path().display().to_string(),
             dataset: config.data.dataset.to_string(),

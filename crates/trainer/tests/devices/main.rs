@@ -1,0 +1,170 @@
+//! The same work on different devices, and on several of them, gives the same numbers.
+//!
+//! What a build has is tested, the rest is skipped: `cargo test --release --workspace --features
+//! wgpu,ndarray,remote --test devices` tests most. Where no adapter works, wgpu is skipped aloud.
+//!
+//! Tolerances. All devices compute in f32 and add up in another order, which moves a sum of n
+//! numbers by about `sqrt(n) 6e-8` of its size: 2e-6 here. Equilibria are sought to 1e-6, so that a
+//! sample which stops a sweep earlier or later moves by no more than that. The contrast of two
+//! equilibria divides such differences by the nudge, 0.02. Losses therefore agree to 1e-4 and
+//! pixels to 1e-3; both would be off by far more after a single wrong step. Inception's features pass
+//! through some 50 layers of such sums, 1e-6 to 1e-5 together: they agree to 1e-4 in norm.
+#![recursion_limit = "256"]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
+#![cfg_attr(
+    any(feature = "wgpu", feature = "ndarray", feature = "remote"),
+    allow(clippy::print_stderr, reason = "what is skipped must be told")
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use burn::tensor::{Device, Tensor};
+use hvae::config::RunConfig;
+use hvae::data::{Split, Verbosity};
+use hvae::images::Images;
+use hvae::rng::{self, Stream};
+use hvae_model::Kind;
+use tempfile::TempDir;
+
+#[cfg(any(feature = "wgpu", feature = "ndarray", feature = "remote"))]
+mod comparison;
+#[cfg(feature = "remote")]
+mod remote;
+mod split;
+#[cfg(feature = "wgpu")]
+mod wgpu;
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
+        command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
+        command
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what must fail with a sentence; gives it.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked") && !text.contains("stack backtrace"), "{text}");
+        text
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The settings of a tiny run. Batches are all of one size: a device compiles its kernels anew for
+/// every shape.
+fn tiny(kind: &str) -> Vec<String> {
+    let kind = format!("model.kind={kind}");
+    [
+        &kind,
+        "data.dataset=synthetic",
+        "data.train_images=96",
+        "data.test_images=32",
+        "training.epochs=1",
+        "training.batch_size=32",
+        "training.warmup_steps=2",
+        "model.hidden=[24]",
+        "model.latent=4",
+        "ep.tolerance=1e-6",
+        "ep.nudged_tolerance=1e-6",
+        "ep.check_every=5",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// A tiny run's command.
+fn train<'a>(tiny: &'a [String], name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["train", "--quiet", "--name", name];
+    arguments.extend(tiny.iter().flat_map(|setting| ["--set", setting]));
+    arguments.extend(more);
+    arguments
+}
+
+/// The last line of a run's metrics.
+fn metrics(run: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// Largest relative difference of the losses of two runs.
+fn losses_apart(a: &Path, b: &Path) -> f64 {
+    let (a, b) = (metrics(a), metrics(b));
+    let loss = |m: &serde_json::Value, part: &str, name: &str| m[part][name].as_f64().unwrap();
+    let mut apart = 0.0_f64;
+    for part in ["train", "test"] {
+        for name in ["reconstruction_error", "kl", "elbo"] {
+            let (a, b) = (loss(&a, part, name), loss(&b, part, name));
+            assert!(a.is_finite() && a.abs() > 0.0, "{part} {name}: {a}");
+            apart = apart.max((a - b).abs() / a.abs());
+        }
+    }
+    apart
+}
+
+#[test]
+fn what_is_not_there_is_a_sentence() {
+    let folder = Folder::new();
+    let list = folder.ok(&["devices"]);
+    for name in ["cpu", "ndarray", "wgpu", "vulkan", "cuda", "remote"] {
+        assert!(list.contains(name), "{list}");
+    }
+    let takes = list.lines().last().unwrap();
+    assert!(takes.contains("`--device auto` takes"), "{takes}");
+    let text = folder.fails(&["sample", "run", "--device", "tpu"]);
+    assert!(text.contains("wgpu[:i]"), "{text}");
+    for (name, built) in [
+        ("ndarray", cfg!(feature = "ndarray")),
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("vulkan", cfg!(feature = "vulkan")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("remote:localhost:1", cfg!(feature = "remote")),
+    ] {
+        if !built {
+            let text = folder.fails(&["sample", "run", "--device", name]);
+            let feature = name.split(':').next().unwrap();
+            let command = format!("cargo build --release --features {feature}");
+            assert!(text.contains(&command), "{text}");
+        }
+    }
+    if !cfg!(feature = "remote") {
+        let text = folder.fails(&["serve"]);
+        assert!(text.contains("cargo build --release --features remote"), "{text}");
+    }
+    // The second device is looked at before anything else is done.
+    let text = folder.fails(&train(&tiny("h-vae"), "run", &["--devices", "cpu,wgpu:99"]));
+    assert!(text.contains("wgpu"), "{text}");
+    assert!(!folder.path("checkpoints").exists());
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+fn ndarray_agrees_with_cpu() {
+    use comparison::{KINDS, compare_features, compare_with_cpu};
+    let folder = Folder::new();
+    compare_with_cpu(&folder, "ndarray", &KINDS, &|arguments| {
+        folder.ok(arguments);
+    });
+    compare_features(&hvae::device::open("ndarray", false).unwrap(), "ndarray");
+}

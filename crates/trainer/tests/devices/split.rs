@@ -1,0 +1,114 @@
+//! One batch over several devices.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use hvae::training::workers::{Drawn, Workers};
+use hvae_model::{Phases, StepLosses, Vae};
+
+use super::*;
+
+fn flat(model: &Vae, gradients: &GradientsParams) -> Vec<f32> {
+    struct Flat<'a>(&'a GradientsParams, Vec<f32>);
+    impl ModuleVisitor for Flat<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = self.0.get::<D>(param.id).unwrap();
+            self.1.extend(gradient.into_data().try_to_vec::<f32>().unwrap());
+        }
+    }
+    let mut flat = Flat(gradients, Vec::new());
+    model.visit(&mut flat);
+    flat.1
+}
+
+/// Splitting a batch changes the order of sums and nothing else: the workers agree on `beta`.
+#[test]
+fn gradients_of_a_split_batch_are_those_of_the_whole() {
+    for kind in Kind::ALL.map(Kind::name) {
+        compare_split(kind, &[]);
+    }
+    compare_split("h-vae", &["model.likelihood=bernoulli", "data.binarise=true"]);
+    compare_split("tdh-vae", &["model.likelihood=bernoulli", "model.sigma=0.3"]);
+}
+
+fn compare_split(kind: &str, more: &[&str]) {
+    let case = format!("{kind} {more:?}");
+    let kind = format!("model.kind={kind}");
+    let overrides =
+        [kind.as_str(), "model.hidden=[24]", "model.latent=4", "data.dataset=synthetic"];
+    let overrides = [&overrides[..], &["data.train_images=64", "ep.tolerance=1e-6"], more].concat();
+    let overrides: Vec<String> = overrides.into_iter().map(str::to_owned).collect();
+    let config = RunConfig::resolve(None, &overrides).unwrap();
+    let device = Device::flex();
+    let images = Images::load(&config.data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
+    let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
+    // As small as this, a tied network that was drawn at random may have no equilibrium.
+    let model = model.limited();
+    // Not a multiple of the number of workers, and in another order than the set's.
+    let rows: Vec<usize> = (0..31).map(|i| (i * 7) % 64).collect();
+    let binarise = config.data.binarise;
+    let drawn = Drawn {
+        noise: rng::normal(1, Stream::Noise, 0, rows.len() * model.latent()),
+        coins: binarise
+            .then(|| rng::uniform(1, Stream::Binarisation, 0, rows.len() * model.pixels())),
+    };
+    let phases = Phases::new(&config.ep).unwrap();
+    let on_device = hvae::images::upload(drawn.noise.clone(), model.latent(), &device);
+    let mut batch = images.gather(images.order(&rows));
+    if binarise {
+        batch = hvae::images::binarised(batch, 1, Stream::Binarisation, 0);
+    }
+    let whole = model.training_step(batch, on_device, 1.0, &phases).unwrap();
+    let expected = flat(&model, &whole.gradients);
+    let size = expected.iter().map(|g| g * g).sum::<f32>().sqrt();
+    assert!(size > 0.0, "{case}");
+    let StepLosses::Known(losses) = whole.losses else { panic!("a step on the CPU reads them") };
+    for count in [1, 2, 3, 40] {
+        let workers = Workers::new(vec![device.clone(); count], &images, &config.ep).unwrap();
+        let split = workers.step(&model, &rows, &drawn, 1.0).unwrap();
+        let found = flat(&model, &split.gradients);
+        let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+        // With one beta per part, two parts are 1e-3 apart.
+        assert!(apart < 3e-5 * size, "{case}, {count} workers: {:.1e}", apart / size);
+        let StepLosses::Known(found) = split.losses else { panic!("workers read their losses") };
+        for (a, b) in losses.iter().zip(found) {
+            assert!((a - b).abs() < 1e-5 * a.abs(), "{case}, {count} workers: {a} {b}");
+        }
+        if kind != "model.kind=f-vae" {
+            assert_eq!(split.outcomes.encoder_free.len(), rows.len());
+            assert_eq!(split.outcomes.decoder_nudged.len(), 2 * rows.len());
+        }
+    }
+}
+
+/// One worker's failure ends the step for all of them, as an error.
+#[test]
+fn a_failed_worker_is_an_error_and_not_a_wait() {
+    let overrides = ["model.hidden=[24]", "model.latent=4", "data.dataset=synthetic"];
+    let overrides: Vec<String> = overrides.into_iter().map(str::to_owned).collect();
+    let config = RunConfig::resolve(None, &overrides).unwrap();
+    let device = Device::flex();
+    let images = Images::load(&config.data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
+    let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
+    let rows: Vec<usize> = (0..8).collect();
+    let mut noise = rng::normal(1, Stream::Noise, 0, rows.len() * model.latent());
+    // The second worker alone meets a number that is not one.
+    let last = noise.len() - 1;
+    noise[last] = f32::NAN;
+    let workers = Workers::new(vec![device.clone(), device], &images, &config.ep).unwrap();
+    let drawn = Drawn { noise, coins: None };
+    let error = workers.step(&model, &rows, &drawn, 1.0).unwrap_err();
+    assert!(format!("{error:#}").contains("not a finite number"), "{error:#}");
+}
+
+#[test]
+fn a_run_on_two_devices_is_that_on_one() {
+    let folder = Folder::new();
+    for kind in Kind::ALL.map(Kind::name) {
+        let (one, two) = (format!("{kind}-one"), format!("{kind}-two"));
+        folder.ok(&train(&tiny(kind), &one, &[]));
+        folder.ok(&train(&tiny(kind), &two, &["--devices", "cpu,cpu"]));
+        let run = |name: &str| folder.path("checkpoints").join(name);
+        let apart = losses_apart(&run(&one), &run(&two));
+        assert!(apart < 1e-4, "{kind}: {apart:.1e}");
+    }
+}
