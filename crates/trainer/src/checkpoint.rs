@@ -128,7 +128,7 @@ impl Checkpoint {
     pub(crate) fn read(folder: &Path, like: &Vae, moments: usize) -> Result<Self> {
         let state = read_state(folder)?;
         let load = |file| load_module(folder, file, &state, like.clone());
-        let averaged = state.config.training.ema_decay.is_some();
+        let averaged = state.config.training.averages();
         Ok(Self {
             model: load(MODEL)?,
             average: averaged.then(|| load(AVERAGE)).transpose()?,
@@ -142,7 +142,7 @@ impl Checkpoint {
 /// and where training stood.
 pub(crate) fn read_model(folder: &Path, model: Vae) -> Result<(Vae, TrainingState)> {
     let state = read_state(folder)?;
-    let averaged = state.config.training.ema_decay.is_some();
+    let averaged = state.config.training.averages();
     let file = if averaged { AVERAGE } else { MODEL };
     Ok((load_module(folder, file, &state, model)?, state))
 }

@@ -32,7 +32,7 @@ pub struct RunConfig {
 /// | `batch_size` | 128 | images per step | >= 1 |
 /// | `optimizer` | `adam` | what moves the weights | `adam`, `sgd` |
 /// | `momentum` | 0.9 | of `sgd` | in [0, 1) |
-/// | `learning_rate` | 2e-3 | at its highest | > 0 |
+/// | `learning_rate` | 4e-3 | at its highest | > 0 |
 /// | `visible_rate` | 3 | factor on the rate of the decoder's image layer, after division by its gain | > 0 |
 /// | `warmup_steps` | 200 | steps over which the learning rate rises linearly from 0 | >= 0 |
 /// | `schedule` | `cosine` | how the learning rate falls then | `cosine`, `linear`, `constant` |
@@ -41,7 +41,7 @@ pub struct RunConfig {
 /// | `kl_weight` | 1 | weight of the KL divergence | >= 0 |
 /// | `kl_warmup_steps` | 0 | steps over which that weight rises linearly from 0 | >= 0 |
 /// | `clip_norm` | none | largest Euclidean norm of a step's gradient | > 0 |
-/// | `ema_decay` | none | decay per step of averaged weights, which then are the model; shorter at first | in (0, 1) |
+/// | `ema_decay` | 0.999 | decay per step of averaged weights, which then are the model; shorter at first; 0: no averages | in [0, 1) |
 /// | `seed` | 1 | of weights, batch order and noise | |
 /// | `evaluate_every` | 1 | epochs between two evaluations on the test images; the last epoch always has one | >= 1 |
 /// | `patience` | none | evaluations without a lower test loss after which training ends | >= 1 |
@@ -79,9 +79,8 @@ pub struct TrainingConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
     /// Decay per step of averaged weights, which are evaluated, sampled and exported in place of
-    /// the last ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ema_decay: Option<f64>,
+    /// the last ones; 0 for none.
+    pub ema_decay: f64,
     /// Seed of weights, batch order and noise.
     pub seed: u64,
     /// Epochs between two evaluations.
@@ -98,6 +97,13 @@ pub struct TrainingConfig {
     pub keep_best: usize,
 }
 
+impl TrainingConfig {
+    /// Whether averaged weights are kept.
+    pub fn averages(&self) -> bool {
+        self.ema_decay > 0.0
+    }
+}
+
 impl Default for TrainingConfig {
     fn default() -> Self {
         Self {
@@ -105,7 +111,7 @@ impl Default for TrainingConfig {
             batch_size: 128,
             optimizer: OptimizerKind::Adam,
             momentum: 0.9,
-            learning_rate: 2e-3,
+            learning_rate: 4e-3,
             visible_rate: 3.0,
             warmup_steps: 200,
             schedule: Schedule::Cosine,
@@ -114,7 +120,7 @@ impl Default for TrainingConfig {
             kl_weight: 1.0,
             kl_warmup_steps: 0,
             clip_norm: None,
-            ema_decay: None,
+            ema_decay: 0.999,
             seed: 1,
             evaluate_every: 1,
             patience: None,
@@ -290,13 +296,11 @@ impl RunConfig {
             (0.0..1.0).contains(&momentum),
             "training.momentum = {momentum}: must lie in [0, 1)"
         );
-        if let Some(decay) = t.ema_decay {
-            let inside = decay > 0.0 && decay < 1.0;
-            ensure!(
-                inside,
-                "training.ema_decay = {decay}: must lie between 0 and 1, such as 0.999"
-            );
-        }
+        let decay = t.ema_decay;
+        ensure!(
+            (0.0..1.0).contains(&decay),
+            "training.ema_decay = {decay}: must lie in [0, 1), such as 0.999, or 0 for no averages"
+        );
         let kl = t.kl_weight;
         ensure!(kl.is_finite() && kl >= 0.0, "training.kl_weight = {kl}: must be 0 or more");
         if let Some(norm) = t.clip_norm {

@@ -104,7 +104,7 @@ impl Trainer {
             quiet: !device::is_host(&device),
             optimizer: Optimizer::new(training.optimizer.rule(training.momentum), scales),
             state: TrainingState::new(config.clone()),
-            average: training.ema_decay.map(|_| model.clone()),
+            average: training.averages().then(|| model.clone()),
             run,
             config,
             device,
@@ -318,8 +318,8 @@ impl Trainer {
         let (model, clip, quiet) = (self.model.clone(), training.clip_norm, self.quiet);
         let (model, norm) = self.optimizer.step(model, &result.gradients, rate, clip, quiet)?;
         self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
-        if let (Some(decay), Some(average)) = (training.ema_decay, self.average.take()) {
-            let decay = schedule::ema_decay(decay, step);
+        if let Some(average) = self.average.take() {
+            let decay = schedule::ema_decay(training.ema_decay, step);
             self.average = Some(average::advance(average, &self.model, decay));
         }
         let Together { losses, samples, outcomes, .. } = result;

@@ -8,9 +8,16 @@ use crate::images::SIDE;
 /// Gain of a hidden layer over that of the one before it, from before it was a setting.
 const HIDDEN_GAIN: f64 = 1.0;
 
-/// Format 1 of a `state.json`: it had the best checkpoint alone, or null; no sum of likelihoods, which
-/// were Gaussian; and no `hidden_gain`.
+/// Decay of averaged weights, from before they were usual.
+const EMA_DECAY: f64 = 0.0;
+
+/// A `state.json` without `ema_decay` is of a run without averaged weights. Format 1 had the best
+/// checkpoint alone, or null; no sum of likelihoods, which were Gaussian; and no `hidden_gain`.
 pub(super) fn upgrade_state(state: &mut Value) {
+    let training = state.pointer_mut("/config/training").and_then(Value::as_object_mut);
+    if let Some(training) = training {
+        training.entry("ema_decay").or_insert(json!(EMA_DECAY));
+    }
     if state["format"] != 1 {
         return;
     }
@@ -39,10 +46,18 @@ pub(super) fn upgrade_state(state: &mut Value) {
 
 /// What must be set besides what the `config.toml` of a run says. Each holds all settings of its time.
 pub(crate) fn settings_before(config: &Table) -> Vec<String> {
-    let model = config.get("model").and_then(toml::Value::as_table);
-    let lacks =
-        model.is_some_and(|m| m.contains_key("latent_gain") && !m.contains_key("hidden_gain"));
-    if lacks { vec![format!("model.hidden_gain={HIDDEN_GAIN}")] } else { Vec::new() }
+    let lacks = |section: &str, key| {
+        let section = config.get(section).and_then(toml::Value::as_table);
+        section.is_some_and(|section| !section.contains_key(key))
+    };
+    let mut settings = Vec::new();
+    if lacks("model", "hidden_gain") {
+        settings.push(format!("model.hidden_gain={HIDDEN_GAIN}"));
+    }
+    if lacks("training", "ema_decay") {
+        settings.push(format!("training.ema_decay={EMA_DECAY}"));
+    }
+    settings
 }
 
 #[cfg(test)]
@@ -56,11 +71,12 @@ mod tests {
             "format": 1,
             "best": [-3.5, 7],
             "sums": {"images": 2, "reconstruction_error": 30.0},
-            "config": {"model": {"precision": 10.0}},
+            "config": {"model": {"precision": 10.0}, "training": {"epochs": 3}},
         });
         upgrade_state(&mut state);
         assert_eq!(state["best"], json!([[-3.5, 7]]));
         assert_eq!(state["config"]["model"]["hidden_gain"], 1.0);
+        assert_eq!(state["config"]["training"]["ema_decay"], 0.0);
         let found = state["sums"]["log_likelihood"].as_f64().unwrap();
         let expected = 2.0 * 392.0 * (10.0 / std::f64::consts::TAU).ln() - 5.0 * 30.0;
         assert!((found - expected).abs() < 1e-9, "{found} {expected}");
@@ -74,10 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_without_hidden_gains_had_none() {
+    fn a_configuration_had_none_of_what_it_lacks() {
         let settings = |text: &str| settings_before(&text.parse().unwrap());
         assert_eq!(settings("[model]\nlatent_gain = 30.0\n"), ["model.hidden_gain=1"]);
         assert!(settings("[model]\nlatent_gain = 30.0\nhidden_gain = 30.0\n").is_empty());
-        assert!(settings("[training]\nepochs = 1\n").is_empty());
+        assert_eq!(settings("[training]\nepochs = 3\n"), ["training.ema_decay=0"]);
+        assert!(settings("[training]\nema_decay = 0.9\n").is_empty());
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
 
     let parameters = count.total;
     let memory = config.training.optimizer.rule(config.training.momentum).memory();
-    let average = usize::from(config.training.ema_decay.is_some());
+    let average = usize::from(config.training.averages());
     let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
     let floats = |count: usize| mega(4 * count);
     let pixels = train.set().pixels();

@@ -42,7 +42,7 @@ pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
     let training = &config.training;
     let optimizer = Optimizer::new(training.optimizer.rule(training.momentum), Vec::new());
     let (moments, _) = optimizer.state(&model);
-    let average = training.ema_decay.map(|_| model.clone());
+    let average = training.averages().then(|| model.clone());
     let state = TrainingState::new(config.clone());
     let saved =
         run.save(Checkpoint { model, average, moments, state }, config.training.keep_checkpoints);
