@@ -307,6 +307,13 @@ impl RunConfig {
 #[derive(Debug)]
 pub struct Usage(pub anyhow::Error);
 
+impl Usage {
+    /// One that this sentence tells.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(anyhow::Error::msg(text.into()))
+    }
+}
+
 impl std::fmt::Display for Usage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // With its causes: an outer error prints this one alone.

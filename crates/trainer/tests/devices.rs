@@ -16,8 +16,19 @@
     allow(clippy::print_stderr, reason = "what is skipped must be told")
 )]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
+#[cfg(feature = "remote")]
+#[path = "devices/remote.rs"]
+mod remote;
+#[cfg(feature = "wgpu")]
+#[path = "devices/wgpu.rs"]
+mod wgpu;
+
+use std::path::Path;
+
+use common::Folder;
+#[cfg(any(feature = "wgpu", feature = "remote"))]
+use common::stderr;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -36,48 +47,10 @@ use hvae::images::Images;
 use hvae::rng::{self, Stream};
 use hvae::training::workers::{Drawn, Workers};
 use hvae_model::{Kind, Phases, StepLosses, Vae};
-use tempfile::TempDir;
 
 /// One member of the family of every sort: two networks, none that relaxes, one dense network.
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 const KINDS: [&str; 3] = ["h-vae", "f-vae", "tdh-vae"];
-
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
-        command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
-        command
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs what must fail with a sentence; gives it.
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
-        assert!(!text.contains("panicked") && !text.contains("stack backtrace"), "{text}");
-        text
-    }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 /// A tiny run. Batches are all of one size: a device times its kernels anew for every shape.
 fn train<'a>(kind: &'a str, name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -221,7 +194,7 @@ fn what_is_not_there_is_a_sentence() {
     }
     let takes = list.lines().last().unwrap();
     assert!(takes.contains("`--device auto` takes"), "{takes}");
-    let text = folder.fails(&["sample", "run", "--device", "tpu"]);
+    let text = folder.fails(2, &["sample", "run", "--device", "tpu"]);
     assert!(text.contains("wgpu[:i]"), "{text}");
     for (name, built) in [
         ("ndarray", cfg!(feature = "ndarray")),
@@ -231,18 +204,18 @@ fn what_is_not_there_is_a_sentence() {
         ("remote:localhost:1", cfg!(feature = "remote")),
     ] {
         if !built {
-            let text = folder.fails(&["sample", "run", "--device", name]);
+            let text = folder.fails(1, &["sample", "run", "--device", name]);
             let feature = name.split(':').next().unwrap();
             let command = format!("cargo build --release --features {feature}");
             assert!(text.contains(&command), "{text}");
         }
     }
     if !cfg!(feature = "remote") {
-        let text = folder.fails(&["serve"]);
+        let text = folder.fails(1, &["serve"]);
         assert!(text.contains("cargo build --release --features remote"), "{text}");
     }
     // The second device is looked at before anything else is done.
-    let text = folder.fails(&train("h-vae", "run", &["--devices", "cpu,wgpu:99"]));
+    let text = folder.fails(1, &train("h-vae", "run", &["--devices", "cpu,wgpu:99"]));
     assert!(text.contains("wgpu"), "{text}");
     assert!(!folder.path("checkpoints").exists());
 }
@@ -358,197 +331,4 @@ fn a_run_on_two_devices_is_that_on_one() {
 fn ndarray_agrees_with_cpu() {
     compare_with_cpu(&Folder::new(), "ndarray", &KINDS);
     compare_features(&hvae::device::open("ndarray", false).unwrap(), "ndarray");
-}
-
-#[cfg(feature = "wgpu")]
-mod wgpu {
-    use super::*;
-
-    /// Whether there is an adapter, hardware or not.
-    fn adapter(folder: &Folder) -> bool {
-        let list = folder.ok(&["devices"]);
-        let found = list.lines().any(|l| l.starts_with("wgpu:0"));
-        if !found {
-            eprintln!(
-                "\n*** NOT TESTED: no adapter for wgpu on this machine. `apt install \
-                 mesa-vulkan-drivers libvulkan1` brings one that is a program. ***\n{list}\n"
-            );
-        }
-        found
-    }
-
-    #[test]
-    fn wgpu_agrees_with_cpu() {
-        let folder = Folder::new();
-        if adapter(&folder) {
-            compare_with_cpu(&folder, "wgpu", &KINDS);
-            compare_features(&hvae::device::open("wgpu", true).unwrap(), "wgpu");
-        }
-    }
-
-    /// A step reads the device at convergence checks, not otherwise.
-    #[test]
-    fn the_hot_loop_is_quiet() {
-        let folder = Folder::new();
-        if !adapter(&folder) {
-            return;
-        }
-        // Four phases of at most 6 (free) and 3 (nudged) checks.
-        assert!(traced(&folder, "h-vae") <= 18.0);
-        traced(&folder, "tdh-vae");
-    }
-
-    /// Trains, and gives the reads per step. Noise is all that is uploaded.
-    fn traced(folder: &Folder, kind: &str) -> f64 {
-        let mut arguments = train(kind, kind, &["--trace-device", "--allow-software"]);
-        arguments.retain(|a| *a != "--quiet");
-        arguments.extend(["--device", "wgpu"]);
-        let output = folder.command(&arguments).output().unwrap();
-        let text = stderr(&output);
-        assert!(output.status.success(), "{text}");
-        let line = text.lines().find(|l| l.contains("reads of the device")).unwrap();
-        let number = |before: &str| -> f64 {
-            let words: Vec<&str> = line.split([' ', ',']).filter(|w| !w.is_empty()).collect();
-            let at = words.iter().position(|w| *w == before).unwrap();
-            words[at - 1].parse().unwrap()
-        };
-        eprintln!("{line}");
-        assert!(number("uploads") <= 1.0, "{line}");
-        assert!(number("kernel") > 0.0, "{line}");
-        number("reads")
-    }
-
-    #[test]
-    fn what_a_gpu_cannot_do_is_a_sentence() {
-        let folder = Folder::new();
-        let text = folder.fails(&["sample", "run", "--device", "wgpu:99"]);
-        assert!(text.contains("wgpu:99") || text.contains("no adapter"), "{text}");
-        let list = folder.ok(&["devices"]);
-        if list.contains("software") && !list.contains("hardware") {
-            let text = folder.fails(&["sample", "run", "--device", "wgpu"]);
-            assert!(text.contains("--allow-software"), "{text}");
-            assert!(list.contains("`--device auto` takes cpu"), "{list}");
-        }
-        // No driver at all.
-        let mut command = folder.command(&["sample", "run", "--device", "wgpu"]);
-        for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
-            command.env(variable, "/nonexistent");
-        }
-        let output = command.output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-        assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
-    }
-}
-
-#[cfg(feature = "remote")]
-mod remote {
-    use std::net::{TcpListener, TcpStream};
-    use std::process::{Child, Stdio};
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    /// `hvae serve`, ended with the test.
-    struct Server(Child, u16);
-
-    impl Server {
-        fn start(folder: &Folder, devices: &str, token: Option<&str>) -> Self {
-            // Free now, and most likely still free in a moment.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let port_text = port.to_string();
-            let mut command =
-                folder.command(&["serve", "--port", &port_text, "--devices", devices]);
-            if let Some(token) = token {
-                command.env("HVAE_TOKEN", token);
-            }
-            let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            let server = Self(child, port);
-            let started = Instant::now();
-            while TcpStream::connect(("127.0.0.1", port)).is_err() {
-                assert!(started.elapsed() < Duration::from_secs(30), "the server does not answer");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            server
-        }
-
-        fn device(&self, index: usize) -> String {
-            format!("remote:127.0.0.1:{}/{index}", self.1)
-        }
-    }
-
-    impl Drop for Server {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    #[test]
-    fn a_remote_device_agrees_with_cpu() {
-        let folder = Folder::new();
-        let server = Server::start(&folder, "cpu", None);
-        compare_with_cpu(&folder, &server.device(0), &["h-vae"]);
-    }
-
-    #[test]
-    fn a_run_on_two_remote_devices_is_that_on_one() {
-        let folder = Folder::new();
-        let servers = [Server::start(&folder, "cpu", None), Server::start(&folder, "cpu", None)];
-        let devices = format!("{},{}", servers[0].device(0), servers[1].device(0));
-        folder.ok(&train("h-vae", "one", &[]));
-        folder.ok(&train("h-vae", "two", &["--devices", &devices]));
-        let run = |name: &str| folder.path("checkpoints").join(name);
-        let apart = losses_apart(&run("one"), &run("two"));
-        assert!(apart < 1e-4, "{apart:.1e}");
-    }
-
-    #[test]
-    fn who_cannot_be_reached_or_refuses_is_a_sentence() {
-        let folder = Folder::new();
-        let server = Server::start(&folder, "cpu", Some("a password"));
-        let text = folder.fails(&["sample", "run", "--device", &server.device(0)]);
-        assert!(text.contains("HVAE_TOKEN"), "{text}");
-    }
-
-    /// The checkpoint before the loss is good, and the run goes on from it elsewhere.
-    #[test]
-    fn a_lost_worker_is_an_error_that_leaves_the_checkpoint_good() {
-        let folder = Folder::new();
-        let mut server = Server::start(&folder, "cpu", None);
-        let devices = format!("cpu,{}", server.device(0));
-        let mut arguments = train("h-vae", "run", &["--devices", &devices]);
-        let long = arguments.iter().position(|a| *a == "1").unwrap();
-        arguments[long] = "1000";
-        let mut child = folder
-            .command(&arguments)
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let run = folder.path("checkpoints").join("run");
-        let started = Instant::now();
-        while !run.join("metrics.jsonl").exists() {
-            assert!(started.elapsed() < Duration::from_secs(120), "no epoch came to an end");
-            assert!(child.try_wait().unwrap().is_none(), "training has ended by itself");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        server.0.kill().unwrap();
-        server.0.wait().unwrap();
-        let killed = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            assert!(killed.elapsed() < Duration::from_secs(180), "the loss is not noticed");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let output = child.wait_with_output().unwrap();
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains("checkpoint is still good") || text.contains("is good"), "{text}");
-        assert!(!text.contains("panicked"), "{text}");
-        eprintln!("{text}");
-        let done = metrics(&run)["epoch"].as_u64().unwrap();
-        let epochs = (done + 1).to_string();
-        let run = run.to_str().unwrap().to_owned();
-        folder.ok(&["train", "--quiet", "--resume", &run, "--epochs", &epochs]);
-        assert_eq!(metrics(Path::new(&run))["epoch"].as_u64().unwrap(), done + 1);
-    }
 }

@@ -12,6 +12,7 @@ use hvae_solver::{Anderson, Picard, Safeguard};
 
 use super::Ended;
 use crate::cli::Global;
+use crate::config::Usage;
 use crate::converge::args::ConvergeArgs;
 use crate::converge::count::{Counted, count, curves};
 use crate::converge::output::{self, Curve, Measured, Report, Sample};
@@ -36,7 +37,7 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
     files::require_writable_folder(&args.out)?;
     interrupt::ask_first()?;
     let started = Instant::now();
-    let plan = Plan::new(args)?;
+    let plan = Plan::new(args).map_err(Usage)?;
     let load =
         |split| Images::load(&plan.data, split, &global.data_dir, global.verbosity(), device);
     let (images, test) = (load(Split::Train)?, load(Split::Test)?);

@@ -14,7 +14,7 @@ use super::{Output, Trained, cannot_write, decoded, load, output, test_images};
 const PACE: u32 = 80;
 
 pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> Result<()> {
-    let output = output(&args.out)?;
+    let output = output(&args.out);
     ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".png or .gif"));
     let trained = load(&args.run, args.checkpoint, device)?;
     let asks_for_images = args.points.iter().any(|p| matches!(p, Endpoint::Image(_)));

@@ -1,0 +1,106 @@
+//! Devices of other machines, for which processes of this one stand.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// `hvae serve`, ended with the test.
+struct Server(Child, u16);
+
+impl Server {
+    fn start(folder: &Folder, devices: &str, token: Option<&str>) -> Self {
+        // Free now, and most likely still free in a moment.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port_text = port.to_string();
+        let mut command = folder.command(&["serve", "--port", &port_text, "--devices", devices]);
+        if let Some(token) = token {
+            command.env("HVAE_TOKEN", token);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let server = Self(child, port);
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(30), "the server does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
+    fn device(&self, index: usize) -> String {
+        format!("remote:127.0.0.1:{}/{index}", self.1)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_remote_device_agrees_with_cpu() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, "cpu", None);
+    compare_with_cpu(&folder, &server.device(0), &["h-vae"]);
+}
+
+#[test]
+fn a_run_on_two_remote_devices_is_that_on_one() {
+    let folder = Folder::new();
+    let servers = [Server::start(&folder, "cpu", None), Server::start(&folder, "cpu", None)];
+    let devices = format!("{},{}", servers[0].device(0), servers[1].device(0));
+    folder.ok(&train("h-vae", "one", &[]));
+    folder.ok(&train("h-vae", "two", &["--devices", &devices]));
+    let run = |name: &str| folder.path("checkpoints").join(name);
+    let apart = losses_apart(&run("one"), &run("two"));
+    assert!(apart < 1e-4, "{apart:.1e}");
+}
+
+#[test]
+fn who_cannot_be_reached_or_refuses_is_a_sentence() {
+    let folder = Folder::new();
+    let server = Server::start(&folder, "cpu", Some("a password"));
+    let text = folder.fails(1, &["sample", "run", "--device", &server.device(0)]);
+    assert!(text.contains("HVAE_TOKEN"), "{text}");
+}
+
+/// The checkpoint before the loss is good, and the run goes on from it elsewhere.
+#[test]
+fn a_lost_worker_is_an_error_that_leaves_the_checkpoint_good() {
+    let folder = Folder::new();
+    let mut server = Server::start(&folder, "cpu", None);
+    let devices = format!("cpu,{}", server.device(0));
+    let mut arguments = train("h-vae", "run", &["--devices", &devices]);
+    let long = arguments.iter().position(|a| *a == "1").unwrap();
+    arguments[long] = "1000";
+    let mut child =
+        folder.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let run = folder.path("checkpoints").join("run");
+    let started = Instant::now();
+    while !run.join("metrics.jsonl").exists() {
+        assert!(started.elapsed() < Duration::from_secs(120), "no epoch came to an end");
+        assert!(child.try_wait().unwrap().is_none(), "training has ended by itself");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    let killed = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(killed.elapsed() < Duration::from_secs(180), "the loss is not noticed");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("checkpoint is still good") || text.contains("is good"), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    eprintln!("{text}");
+    let done = metrics(&run)["epoch"].as_u64().unwrap();
+    let epochs = (done + 1).to_string();
+    let run = run.to_str().unwrap().to_owned();
+    folder.ok(&["train", "--quiet", "--resume", &run, "--epochs", &epochs]);
+    assert_eq!(metrics(Path::new(&run))["epoch"].as_u64().unwrap(), done + 1);
+}
