@@ -143,7 +143,7 @@ fn pairs(value: &Value) -> Vec<Vec<String>> {
 }
 
 /// A number with the digits that matter.
-fn shown(value: f64) -> String {
+pub(crate) fn shown(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 {
         format!("{value}")

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, json, read, stderr};
+use common::{Folder, json, read};
 use serde_json::Value;
 
 fn ok(folder: &Folder, arguments: &[&str]) -> String {

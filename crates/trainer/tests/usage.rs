@@ -51,7 +51,7 @@ const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("import w.safetensors --name a/b", "--name", "plain name"),
     ("fid a b --count 1", "--count", "2..=10000000"),
     ("fid a b --save-stats s.txt", "--save-stats", ".npz"),
-    ("fid a b --features vgg", "--features", "inception-2048, or"),
+    ("fid a b --features vgg", "--features", "inception-768, or"),
     ("eval run --nll-samples 0", "--nll-samples", "1..=1000000"),
     ("weights fetch --url ftp://x", "--url", "https://"),
     ("classifier train --out o.npz", "--out", ".safetensors"),

@@ -198,7 +198,7 @@ fn distance_rows(distances: &Distances) -> Vec<String> {
     let named = |name: &str, value: String| row(&format!("{name}, {latents}"), &value);
     vec![
         named("FID", format!("{fid:.4}")),
-        named("KID", format!("{:.6} +- {:.6}", kernel.mean, kernel.deviation)),
+        named("KID", kernel.to_string()),
         named("precision, recall", format!("{:.4}, {:.4}", overlap.precision, overlap.recall)),
         named("density, coverage", format!("{:.4}, {:.4}", overlap.density, overlap.coverage)),
     ]

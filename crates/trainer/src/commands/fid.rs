@@ -209,12 +209,10 @@ impl More {
     pub(super) fn lines(&self) -> String {
         let Self { kernel, overlap } = self;
         format!(
-            "KID {:.6} +- {:.6} ({} subsets of {}, cubic polynomial kernel, unbiased)\n\
+            "KID {kernel} (subsets of {} images: {}; cubic polynomial kernel, unbiased)\n\
              precision {:.4}  recall {:.4}  density {:.4}  coverage {:.4} ({} nearest neighbours, {} real images, {} samples)",
-            kernel.mean,
-            kernel.deviation,
-            kernel.subsets,
             kernel.size,
+            kernel.subsets,
             overlap.precision,
             overlap.recall,
             overlap.density,

@@ -33,14 +33,14 @@ pub fn scalars(path: &Path) -> Vec<Scalar> {
     }
     let head = events.remove(0);
     assert_eq!(head.iter().find(|(n, _)| *n == 3).unwrap().1, b"brain.Event:2");
-    events.into_iter().flat_map(scalars_of).collect()
+    events.iter().flat_map(|event| scalars_of(event)).collect()
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
-fn scalars_of(event: Vec<(u64, &[u8])>) -> Vec<Scalar> {
+fn scalars_of(event: &[(u64, &[u8])]) -> Vec<Scalar> {
     let field = |number| event.iter().find(|(n, _)| *n == number).map(|(_, data)| *data);
     let time = f64::from_le_bytes(field(1).unwrap().try_into().unwrap());
     let step = field(2).map_or(0, |mut step| varint(&mut step));
