@@ -81,7 +81,7 @@ fn a_lost_worker_is_an_error_that_leaves_the_checkpoint_good() {
     let run = folder.path("checkpoints").join("run");
     let started = Instant::now();
     while !run.join("metrics.jsonl").exists() {
-        assert!(started.elapsed() < Duration::from_secs(120), "no epoch came to an end");
+        assert!(started.elapsed() < Duration::from_mins(2), "no epoch came to an end");
         assert!(child.try_wait().unwrap().is_none(), "training has ended by itself");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -89,7 +89,7 @@ fn a_lost_worker_is_an_error_that_leaves_the_checkpoint_good() {
     server.0.wait().unwrap();
     let killed = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(killed.elapsed() < Duration::from_secs(180), "the loss is not noticed");
+        assert!(killed.elapsed() < Duration::from_mins(3), "the loss is not noticed");
         std::thread::sleep(Duration::from_millis(100));
     }
     let output = child.wait_with_output().unwrap();
