@@ -136,7 +136,8 @@ fn nested(epochs: &[Value], what: &str) -> Vec<Series> {
     names.dedup();
     let lines = names.iter().zip(CLASSES.iter().cycle()).map(|(name, colour)| {
         let label = name.rsplit('.').next().unwrap_or(name);
-        line(epochs, label, &format!("/{}", name.replace('.', "/")), *colour)
+        let label = label.replace('_', " ");
+        line(epochs, &label, &format!("/{}", name.replace('.', "/")), *colour)
     });
     lines.flatten().collect()
 }

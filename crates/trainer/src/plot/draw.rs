@@ -269,7 +269,11 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             let joined = matches!(series.mark, Mark::Line | Mark::Dashes);
             if joined { place::line(&points) } else { points }
         });
-        series.collect()
+        let level =
+            self.panel.level.map(|l| self.y.position(l)).filter(|l| within(*l, self.y.limits));
+        let level = level.map(|l| bottom - along((bottom - top).into(), l, self.y.limits));
+        let level = level.map_or(Vec::new(), |y| place::line(&[(left, y), (right, y)]));
+        series.chain(level).collect()
     }
 
     /// What a series looks like, in the legend.
