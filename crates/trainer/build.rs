@@ -1,20 +1,54 @@
-//! Records the commit that the program is built from, for checkpoints and reports.
+//! Records the commit that the program is built from and the features that are built in, for
+//! `--version`, checkpoints and reports.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo::rustc-env=HVAE_COMMIT={commit}");
     println!("cargo::rerun-if-changed=build.rs");
-    // `HEAD` names the branch, `logs/HEAD` gains a line with every commit.
-    for file in ["HEAD", "logs/HEAD"] {
-        if let Some(path) = git(&["rev-parse", "--git-path", file]) {
+    let commit = commit();
+    let mut remarks: Vec<String> = commit.iter().map(|commit| format!("commit {commit}")).collect();
+    let features = features();
+    if !features.is_empty() {
+        remarks.push(format!("features {}", features.join(", ")));
+    }
+    let mut version = env!("CARGO_PKG_VERSION").to_owned();
+    if !remarks.is_empty() {
+        version = format!("{version} ({})", remarks.join("; "));
+    }
+    println!("cargo::rustc-env=HVAE_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    println!("cargo::rustc-env=HVAE_VERSION={version}");
+}
+
+/// The commit of the repository that holds this file, if there is one: not of another one around it.
+fn commit() -> Option<String> {
+    git(&["ls-files", "--error-unmatch", "build.rs"])?;
+    // `HEAD` names the branch; `logs/HEAD` gains a line with every commit, or else the branch's own
+    // file changes. What is not there is not watched: Cargo would build anew every time.
+    let branch = git(&["symbolic-ref", "HEAD"]);
+    let files = [Some("HEAD"), Some("logs/HEAD"), branch.as_deref(), Some("packed-refs")];
+    for path in
+        files.into_iter().flatten().filter_map(|name| git(&["rev-parse", "--git-path", name]))
+    {
+        if Path::new(&path).exists() {
             println!("cargo::rerun-if-changed={path}");
         }
     }
+    git(&["rev-parse", "--short=12", "HEAD"])
+}
+
+/// What git says, if it says anything.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}
+
+/// The cargo features of this build, in the order of their names.
+fn features() -> Vec<String> {
+    let names = std::env::vars()
+        .filter_map(|(name, _)| Some(name.strip_prefix("CARGO_FEATURE_")?.to_lowercase()));
+    let mut names: Vec<String> = names.filter(|name| name != "default").collect();
+    names.sort();
+    names
 }

@@ -2,6 +2,7 @@
 
 pub mod pictures;
 pub mod runs;
+pub(crate) mod values;
 
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ use runs::{
 /// Encoder and decoder are symmetric Hopfield networks; they are trained by equilibrium
 /// propagation, that is, from differences between two equilibria, without a backward pass.
 #[derive(Debug, Parser)]
-#[command(name = "hvae", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "hvae", version = crate::VERSION, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Examples:
   hvae train                                    train on MNIST with the defaults
   hvae train --resume checkpoints/h-vae-001     go on where that run stopped
@@ -54,7 +55,7 @@ pub struct Global {
     /// Name of the device to compute on, see docs/devices.md.
     #[arg(help = "Device to compute on: auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i] or \
         remote:<host>:<port>[/i]; `hvae devices` lists yours")]
-    #[arg(long, global = true, value_name = "DEVICE", default_value = DEFAULT_DEVICE)]
+    #[arg(long, global = true, value_name = "DEVICE", default_value = DEFAULT_DEVICE, value_parser = values::device)]
     pub device: String,
     /// Accept a GPU that is a program on the CPU, such as lavapipe: slow, for tests
     #[arg(long, global = true)]
@@ -161,7 +162,7 @@ pub struct TrainArgs {
     pub model: Option<String>,
     /// Split each batch over these devices instead, such as cuda:0,cuda:1; the first one also
     /// holds the weights
-    #[arg(long, value_delimiter = ',', value_name = "DEVICE,...", conflicts_with = "device")]
+    #[arg(long, value_delimiter = ',', value_name = "DEVICE,...", conflicts_with = "device", value_parser = values::device)]
     pub devices: Vec<String>,
     /// Print how often the device was read and written, at the end of each epoch
     #[arg(long)]
@@ -179,7 +180,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub batch_size: Option<u32>,
     /// Learning rate at its highest [default: 0.002, or 0.004 for th-, dh- and tdh-vae]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = values::number(values::POSITIVE))]
     pub learning_rate: Option<f64>,
     /// Seed of weights, batch order and noise [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -218,10 +219,10 @@ Traffic is not encrypted: serve on a network you trust, or through a tunnel. Wit
 both sides, only clients that know it are let in. Ctrl-C ends the service.")]
 pub struct ServeArgs {
     /// Port to listen on, on every address of this machine
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
     /// Devices to serve, all of one kind; clients number them from 0 in this order
-    #[arg(long, value_delimiter = ',', value_name = "DEVICE,...", default_value = "cpu")]
+    #[arg(long, value_delimiter = ',', value_name = "DEVICE,...", default_value = "cpu", value_parser = values::device)]
     pub devices: Vec<String>,
 }
 
@@ -252,7 +253,7 @@ pub struct SampleArgs {
     pub grid: (usize, usize),
     /// Where to: a .png for a grid, a .npz for float32 [N, height, width] named `images`, or else a
     /// folder for one picture each
-    #[arg(long, value_name = "PATH", default_value = "samples.png")]
+    #[arg(long, value_name = "PATH", default_value = "samples.png", value_parser = values::file_or_folder(&["png", "npz"]))]
     pub out: PathBuf,
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]
@@ -275,10 +276,10 @@ pub struct ReconstructArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub count: Option<u32>,
     /// Where to: a .png or a .npz
-    #[arg(long, value_name = "PATH", default_value = "reconstructions.png")]
+    #[arg(long, value_name = "PATH", default_value = "reconstructions.png", value_parser = values::file(&["png", "npz"]))]
     pub out: PathBuf,
     /// Relative residual at which an equilibrium is reached [default: the run's ep.tolerance]
-    #[arg(long, allow_negative_numbers = true, value_name = "X")]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = values::number(values::NOT_NEGATIVE))]
     pub tolerance: Option<f64>,
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]
@@ -299,7 +300,7 @@ pub struct GradcheckArgs {
     /// A run's folder; without it, a new model
     pub run: Option<PathBuf>,
     /// Sizes of the nudge to try [default: that of the configuration]
-    #[arg(long, value_delimiter = ',', value_name = "SIZE,...", allow_negative_numbers = true)]
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,...", allow_negative_numbers = true, value_parser = values::number(values::POSITIVE))]
     pub nudge: Vec<f64>,
     /// Change one key of the configuration; may be given many times
     #[arg(long, value_name = "SECTION.KEY=VALUE")]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use hvae_model::{EpConfig, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
@@ -213,7 +213,11 @@ impl RunConfig {
             set(&mut table, text)?;
         }
         let table = over_preset(table)?;
-        let config: Self = table.try_into().with_context(|| format!("in {source}"))?;
+        // The parser's sentence has lines of its own.
+        let in_a_line = |error: toml::de::Error| error.to_string().trim().replace('\n', ", ");
+        let config: Result<Self, _> = table.try_into();
+        let config = config.map_err(in_a_line).map_err(Error::msg);
+        let config = config.with_context(|| format!("in {source}"))?;
         config.check()?;
         Ok(config)
     }
@@ -325,6 +329,13 @@ impl RunConfig {
 /// A mistake on the command line, beyond what the grammar of the flags can tell.
 #[derive(Debug)]
 pub struct Usage(pub anyhow::Error);
+
+impl Usage {
+    /// One that this sentence tells.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(anyhow::Error::msg(text.into()))
+    }
+}
 
 impl std::fmt::Display for Usage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -479,6 +490,7 @@ mod tests {
             ("epochs", "section.key=value"),
         ] {
             let message = error(&[override_]);
+            assert_eq!(message.lines().count(), 1, "{override_}: {message}");
             assert!(message.contains(expected), "{override_}: {message}");
         }
     }

@@ -40,3 +40,6 @@ pub mod tui;
 
 /// The commit that this program was built from, or `unknown`.
 pub const COMMIT: &str = env!("HVAE_COMMIT");
+
+/// What `hvae --version` says behind the name: version, commit, cargo features.
+pub const VERSION: &str = env!("HVAE_VERSION");

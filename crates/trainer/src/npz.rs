@@ -8,9 +8,10 @@ use std::io::{BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use half::f16;
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::zip::{CompressionMethod, DateTime, write::FileOptions};
-use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
+use npyz::{DType, Endianness, NpyFile, Order, TypeChar, WriterBuilder};
 
 use crate::files;
 
@@ -143,10 +144,12 @@ pub struct Loaded {
     pub values: Values,
 }
 
-/// The values of an array, in the type that the file has them in.
+/// The values of an array, in the type that the file has them in, but for `float16`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
-    /// `float32`.
+    /// `bool`.
+    Bool(Vec<bool>),
+    /// `float32`, or `float16`, which it holds exactly.
     F32(Vec<f32>),
     /// `float64`.
     F64(Vec<f64>),
@@ -217,13 +220,30 @@ fn parse<R: Read>(array: NpyFile<R>, limit: u64) -> anyhow::Result<Loaded> {
     let ordered = array.order() == Order::C || shape.iter().filter(|axis| **axis > 1).count() < 2;
     ensure!(ordered, "it is in Fortran order; save it with numpy.ascontiguousarray");
     let values = match (kind.type_char(), kind.size_field()) {
+        (TypeChar::Bool, _) => Values::Bool(array.into_vec()?),
+        (TypeChar::Float, 2) => Values::F32(halves(array, kind.endianness())?),
         (TypeChar::Float, 4) => Values::F32(array.into_vec()?),
         (TypeChar::Float, 8) => Values::F64(array.into_vec()?),
         (TypeChar::Uint, 1) => Values::U8(array.into_vec()?),
         (TypeChar::Int, 8) => Values::I64(array.into_vec()?),
-        _ => bail!("its type {kind} is none of float32, float64, uint8 and int64"),
+        _ => bail!(
+            "its type {kind} is none of bool, uint8, int64, float16, float32 and float64; convert it \
+             with numpy's `astype`"
+        ),
     };
     Ok(Loaded { shape, values })
+}
+
+/// Half-precision numbers, exactly, in single precision.
+fn halves<R: Read>(array: NpyFile<R>, order: Endianness) -> anyhow::Result<Vec<f32>> {
+    let count = usize::try_from(array.len())?;
+    let mut bytes = vec![0; 2 * count];
+    array.into_inner().read_exact(&mut bytes)?;
+    let number = |bytes: &[u8]| {
+        let pair = [bytes[0], bytes[1]];
+        if order == Endianness::Big { f16::from_be_bytes(pair) } else { f16::from_le_bytes(pair) }
+    };
+    Ok(bytes.chunks_exact(2).map(|bytes| number(bytes).to_f32()).collect())
 }
 
 #[cfg(test)]

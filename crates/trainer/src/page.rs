@@ -142,13 +142,15 @@ fn pairs(value: &Value) -> Vec<Vec<String>> {
     fields.map(|(key, value)| vec![key.clone(), text(value)]).collect()
 }
 
-/// A number with the digits that matter.
-fn shown(value: f64) -> String {
+/// A number with seven digits, which tells a cosine from 1.
+pub(crate) fn shown(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 {
         format!("{value}")
     } else if (1e-3..1e6).contains(&size) {
-        format!("{value:.4}")
+        let before = size.log10().floor() as i32;
+        let after = usize::try_from(6 - before).unwrap_or(0);
+        format!("{value:.after$}")
     } else {
         format!("{value:.3e}")
     }
@@ -160,6 +162,19 @@ mod tests {
     use super::*;
     use crate::config::RunConfig;
     use crate::run::RunDir;
+
+    #[test]
+    fn numbers_have_seven_digits() {
+        for (value, expected) in [
+            (0.999_999_7, "0.9999997"),
+            (-1_918.129_145_9, "-1918.129"),
+            (3.0, "3"),
+            (0.001_234_567_89, "0.001234568"),
+            (1.5e-5, "1.500e-5"),
+        ] {
+            assert_eq!(shown(value), expected);
+        }
+    }
 
     #[test]
     fn what_comes_from_files_is_escaped_and_nothing_is_fetched() {

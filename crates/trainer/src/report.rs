@@ -60,6 +60,13 @@ pub fn detail(text: &str) {
     }
 }
 
+/// What is done now, where no bar shows it: without a terminal.
+pub fn stage(text: &str) {
+    if !std::io::stderr().is_terminal() || LINES.load(Ordering::Relaxed) {
+        line(text);
+    }
+}
+
 /// A message to stderr, above the progress bar if there is one.
 pub fn line(text: &str) {
     if !QUIET.load(Ordering::Relaxed) {

@@ -2,8 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::store::{ModuleStore, SafetensorsStore};
+use burn::store::{ApplyError, ApplyResult, ModuleStore, SafetensorsStore};
 use burn::tensor::Tensor;
+use safetensors::SafeTensors;
+
+/// Faults of a file that are told one by one.
+const SHOWN: usize = 3;
 
 /// The tensors of `module` under their names; equal ones give equal bytes.
 ///
@@ -23,13 +27,43 @@ pub fn to_bytes<M: Module>(module: &M) -> Result<Vec<u8>> {
 ///
 /// When the bytes are no such file, or lack a tensor, hold others or other shapes.
 pub fn from_bytes<M: Module>(bytes: Vec<u8>, mut module: M) -> Result<M> {
-    let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(false);
-    let result = store.apply_to(&mut module)?;
-    ensure!(
-        result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty(),
-        "{result}"
-    );
+    let whole = SafeTensors::deserialize(&bytes).is_ok();
+    ensure!(whole, "it is not a safetensors file, or it is damaged");
+    // What does not fit is told below, in our words.
+    let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(true).validate(false);
+    let result = store.apply_to(&mut module).context("reading its tensors")?;
+    let faults = faults(&result);
+    ensure!(faults.is_empty(), "{}", in_short(&faults));
     Ok(module)
+}
+
+/// What is wrong with the tensors of a file, tensor by tensor.
+fn faults(result: &ApplyResult) -> Vec<String> {
+    let errors = result.errors.iter().map(|error| match error {
+        ApplyError::ShapeMismatch { path, expected, found } => {
+            let [found, expected] =
+                [found, expected].map(|shape| shape.iter().copied().collect::<Vec<_>>());
+            format!("`{path}` has the shape {found:?}, but {expected:?} is needed")
+        }
+        ApplyError::DTypeMismatch { path, expected, found } => {
+            format!("`{path}` holds {}, but {} is needed", found.name(), expected.name())
+        }
+        ApplyError::AdapterError { path, .. } | ApplyError::LoadError { path, .. } => {
+            format!("`{path}` cannot be read")
+        }
+    });
+    let missing = result.missing.iter().map(|(path, _)| format!("`{path}` is missing"));
+    let unused = result.unused.iter().map(|path| format!("`{path}` has no place in the model"));
+    errors.chain(missing).chain(unused).collect()
+}
+
+/// The first of them, and how many more there are.
+fn in_short(faults: &[String]) -> String {
+    let shown = faults.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    match faults.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
 }
 
 /// Whether every number of `module` is finite.

@@ -28,7 +28,7 @@ pub enum Ui {
     Bar,
     /// A line per epoch, and now and then one within it.
     Lines,
-    /// Plots, numbers and progress on the whole terminal; `q` stops.
+    /// Plots, numbers and progress on the whole terminal; `q` and then `s` stops.
     Tui,
 }
 

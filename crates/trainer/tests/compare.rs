@@ -18,8 +18,11 @@ fn runs_stand_side_by_side_with_what_they_were_scored_on() {
     folder.ok(&train("a", "128", "1"));
     folder.ok(&train("b", "128", "1"));
     let output = folder.run(&compare(&["checkpoints/a", "checkpoints/b"], "same"));
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert!(!stderr(&output).contains("do not compare"), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(output.status.success() && !said.contains("do not compare"), "{said}");
+    for part in ["scoring checkpoints/b (2 of 2)", "samples of the prior: features of 40 images"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     let table = String::from_utf8(read(&folder.path("same/compare.md"))).unwrap();
     // One protocol for both, of the images and not of one of the runs.
     for part in [

@@ -108,10 +108,10 @@ fn equilibrium_propagation_learns_both_forms() {
 fn impossible_requests_are_refused_with_advice() {
     let folder = Folder::new();
     for (arguments, advice) in [
-        (&["--networks", "4"][..], "3, 5 and 7"),
+        (&["--networks", "4"][..], "3, 5 or 7"),
         (&["--networks", "5", "--hidden", "10"], "has 3 hidden layers"),
         (&["--hidden", "10"], "one network"),
-        (&["--networks", "5", "--forms", "chn"], "no such rows"),
+        (&["--networks", "5", "--forms", "chn"], "3-layer network alone"),
     ] {
         let output = folder.run(&[&["converge"][..], arguments].concat());
         let errors = stderr(&output);

@@ -10,7 +10,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser};
-use common::{Folder, train};
+use common::{Folder, quick, train};
 use hvae::cli::Cli;
 
 /// Commands that are only parsed, and why.
@@ -111,7 +111,8 @@ fn fault(found: &Found) -> Option<String> {
 }
 
 fn parse(words: &[&str]) -> Option<String> {
-    Cli::try_parse_from(words).err().map(|error| error.to_string())
+    // What is asked for, such as the version, comes as an error, too.
+    Cli::try_parse_from(words).err().filter(clap::Error::use_stderr).map(|error| error.to_string())
 }
 
 /// Tests and benchmarks that are named must be there.
@@ -187,67 +188,23 @@ fn without(arguments: &[&str], flags: &[&str]) -> Vec<String> {
     kept
 }
 
-/// What a model is trained on, in place of MNIST for hours.
-const LITTLE: [&str; 14] = [
-    "--set",
-    "data.dataset=\"synthetic\"",
-    "--set",
-    "data.train_images=96",
-    "--set",
-    "data.test_images=32",
-    "--set",
-    "model.hidden=[16]",
-    "--set",
-    "model.latent=4",
-    "--set",
-    "training.batch_size=16",
-    "--epochs",
-    "1",
-];
-
 /// The same command in a few seconds and offline: other numbers and other images, no other work.
 fn small(arguments: &[&str]) -> Vec<String> {
     let has = |flag: &str| arguments.contains(&flag);
-    let replaced: &[&str] = match arguments[0] {
-        "train" if has("--resume") => &[],
-        "train" if has("--dataset") => &["--set", "model.hidden=[16]", "--epochs", "1"],
-        "train" => &LITTLE,
-        "compare" => {
-            return [
-                without(arguments, &["--count"]),
-                LITTLE.map(str::to_owned).to_vec(),
-                ["--count", "20", "--nll-images", "4", "--nll-samples", "3"]
-                    .map(str::to_owned)
-                    .to_vec(),
-            ]
-            .concat();
-        }
-        "sample" if has("--count") => &["--count", "20"],
-        "gradcheck" => &["--images", "8"],
-        "denoise" => &["--steps", "5"],
-        "eval" => &["--count", "20", "--nll-images", "4", "--nll-samples", "3"],
-        "fid" => &["--count", "12"],
-        "phase" if has("--patterns") => {
-            &["--patterns", "synthetic", "--count", "4", "--starts", "9", "--betas", "8"]
-        }
-        "phase" => &["--table", "2,3", "--count", "4", "--starts", "9", "--betas", "8"],
-        "converge" => &[
-            "--networks",
-            "3",
-            "--hidden",
-            "8",
-            "--epochs",
-            "1",
-            "--seeds",
-            "1",
-            "--train-images",
-            "64",
-            "--test-images",
-            "8",
-            "--dataset",
-            "synthetic",
-        ],
-        _ => &[],
+    let replaced: Vec<&str> = match arguments[0] {
+        "train" if has("--resume") => vec![],
+        "train" if has("--dataset") => vec!["--set", "model.hidden=[16]", "--epochs", "1"],
+        "train" => quick::MODEL.to_vec(),
+        "compare" => [&quick::MODEL[..], &quick::SCORES].concat(),
+        "sample" if has("--count") => vec!["--count", "20"],
+        "gradcheck" => vec!["--images", "8"],
+        "denoise" => vec!["--steps", "5"],
+        "eval" => quick::SCORES.to_vec(),
+        "fid" => vec!["--count", "12"],
+        "phase" if has("--patterns") => [&["--patterns", "synthetic"][..], &quick::PHASE].concat(),
+        "phase" => [&["--table", "2,3"][..], &quick::PHASE].concat(),
+        "converge" => quick::CONVERGE.to_vec(),
+        _ => vec![],
     };
     let flags: Vec<&str> = replaced
         .iter()

@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Folder, json, train};
+use common::{Folder, json, stderr, train};
 use hvae::data::{Split, synthetic};
 use hvae::npz::{self, Array};
 use hvae::picture;
@@ -88,16 +88,21 @@ fn a_run_is_scored_from_its_samples() {
     assert!((fid(&mixture) - fid(&output)).abs() > 1e-6 * fid(&output));
     folder.ok(&["sample", "checkpoints/h", "--from", "mixture", "--out", "mixture.png"]);
 
-    let table = folder.ok(&[
-        "eval",
-        "checkpoints/h",
-        "--count",
-        "200",
-        "--nll-images",
-        "20",
-        "--nll-samples",
-        "16",
-    ]);
+    let how = ["--count", "200", "--nll-images", "20", "--nll-samples", "16"];
+    let output = folder.run(&[&["eval", "checkpoints/h"][..], &how].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    for stage in [
+        "reconstructing 100 test images",
+        "likelihood of 20 test images, 16 latents each",
+        "test images: features of 100 images",
+        "samples of the prior: features of 200 images",
+        "encoding 640 training images",
+        "mixture of 10 Gaussians to 640 latents",
+        "recall of 200 samples and 100 images",
+    ] {
+        assert!(stderr(&output).contains(stage), "{stage} is not in {}", stderr(&output));
+    }
+    let table = String::from_utf8(output.stdout).unwrap();
     for part in [
         "NLL",
         "FID, prior",
@@ -108,7 +113,8 @@ fn a_run_is_scored_from_its_samples() {
     ] {
         assert!(table.contains(part), "{part} is not in {table}");
     }
-    let scores = json(&folder.path("checkpoints/h/evaluation.json"));
+    // Not under the name of what the usual flags give.
+    let scores = json(&folder.path("checkpoints/h/evaluation-count200-nll20x16.json"));
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let likelihood = &scores["likelihood"];
     // Up to the noise of few latents.
@@ -162,6 +168,54 @@ fn bad_input_is_named() {
     error("stats.npz", &["stats.npz", "of 3 features", "gives 128"]);
     let text = folder.fails(1, &["fid", "stats.npz", "good.npz", "--more"]);
     assert!(text.contains("needs images on both sides"), "{text}");
+}
+
+/// Statistics know their features; pytorch-fid's do not, and are taken with a warning.
+#[test]
+fn statistics_of_other_features_are_refused() {
+    let folder = Folder::new();
+    images(&folder, "a.npz", 160, Split::Train);
+    images(&folder, "b.npz", 150, Split::Test);
+    folder.ok(&["fid", "a.npz", "b.npz", "--save-stats", "stats.npz"]);
+    let output = folder.run(&["fid", "stats.npz", "b.npz"]);
+    assert!(output.status.success() && !stderr(&output).contains("warning"), "{}", stderr(&output));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("A = statistics stats.npz of a.npz (160 images)"), "{shown}");
+
+    let load = |name| npz::load(&folder.path("stats.npz"), name).unwrap();
+    let (mu, sigma) = (load("mu"), load("sigma"));
+    let (npz::Values::F64(mean), npz::Values::F64(covariance)) = (mu.values, sigma.values) else {
+        panic!("statistics are float64")
+    };
+    let mean = Array::F64 { shape: mu.shape, values: &mean };
+    let covariance = Array::F64 { shape: sigma.shape, values: &covariance };
+    let both = [("mu", mean), ("sigma", covariance)];
+    npz::save(&folder.path("plain.npz"), &both).unwrap();
+    let output = folder.run(&["fid", "plain.npz", "b.npz", "--save-stats", "still-plain.npz"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("do not say in which features"), "{}", stderr(&output));
+    let names = npz::names(&folder.path("still-plain.npz")).unwrap();
+    assert_eq!(names, ["mu", "sigma"], "what is not known is not made up");
+
+    let own = ["classifier", "train", "--epochs", "1", "--out", "own.safetensors"];
+    let data = ["--images", "a.npz", "--test-images", "b.npz"];
+    folder.ok(&[&own[..], &data].concat());
+    let text = folder.fails(1, &["fid", "stats.npz", "b.npz", "--features", "own.safetensors"]);
+    for part in ["stats.npz", "mnist-classifier (128 features", "gives classifier own.safetensors"]
+    {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    // The same weights under another name are the same features.
+    folder.ok(&["fid", "a.npz", "b.npz", "--features", "own.safetensors", "--save-stats", "o.npz"]);
+    std::fs::rename(folder.path("own.safetensors"), folder.path("mine.safetensors")).unwrap();
+    folder.ok(&["fid", "o.npz", "b.npz", "--features", "mine.safetensors"]);
+
+    let later = br#"{"format":2}"#;
+    let entry = Array::U8 { shape: vec![later.len()], values: later };
+    let three = [both[0].clone(), both[1].clone(), ("protocol", entry)];
+    npz::save(&folder.path("later.npz"), &three).unwrap();
+    let text = folder.fails(1, &["fid", "later.npz", "b.npz"]);
+    assert!(text.contains("`protocol` of later.npz") && text.contains("format 2"), "{text}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, json, read, stderr};
+use common::{Folder, json, read};
 use serde_json::Value;
 
 fn ok(folder: &Folder, arguments: &[&str]) -> String {
@@ -102,24 +102,13 @@ fn bad_requests_are_refused_in_words() {
     let folder = Folder::new();
     for (arguments, reason) in [
         (vec!["--patterns", "equidistant"], "--cosine"),
-        (vec!["--cosine", "0.5"], "--cosine"),
-        (vec!["--patterns", "equidistant", "--cosine", "-0.9"], "cosine"),
-        (vec!["--count", "5", "--dimension", "3"], "dimension"),
-        (vec!["--norm", "0"], "norm"),
-        (vec!["--norm", "nan"], "norm"),
-        (vec!["--from", "5", "--to", "2"], "--from"),
-        (vec!["--from", "0"], "--from"),
-        (vec!["--tolerance", "-1"], "rtol"),
-        (vec!["--same", "-1"], "--same"),
-        (vec!["--patterns", "synthetic", "--dimension", "3"], "--dimension"),
-        (vec!["--count", "0"], "count"),
-        (vec!["--table", "1"], "table"),
-        (vec!["--starts", "2"], "starts"),
+        (vec!["--norm", "nan"], "--norm"),
+        (vec!["--count", "0"], "--count"),
+        (vec!["--table", "1"], "--table"),
+        (vec!["--starts", "2"], "--starts"),
     ] {
-        let output = folder.run(&[&["phase"][..], &arguments].concat());
-        let text = stderr(&output);
-        assert!(!output.status.success() && text.contains(reason), "{arguments:?}: {text}");
-        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+        let text = folder.fails(2, &[&["phase"][..], &arguments].concat());
+        assert!(text.contains(reason), "{arguments:?}: {text}");
     }
     assert!(!folder.path("phase").exists(), "a refused request leaves no folder");
 }

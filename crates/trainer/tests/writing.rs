@@ -15,60 +15,32 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Folder, metrics, stderr, train};
+use common::{Folder, metrics, quick, stderr, train};
 
 const RUN: &str = "checkpoints/run";
 
 /// Every command that writes, with `OUT/` for the folder it writes into.
-const WRITERS: [&[&str]; 17] = [
-    &[
-        "train",
-        "--dataset",
-        "synthetic",
-        "--train-images",
-        "64",
-        "--test-images",
-        "32",
-        "--runs",
-        "OUT/runs",
-        "--set",
-        "model.hidden=[16]",
-    ],
-    &["sample", RUN, "--out", "OUT/s.png"],
-    &["sample", RUN, "--count", "30", "--out", "OUT/s.npz"],
-    &["sample", RUN, "--count", "30", "--out", "OUT/s/"],
-    &["reconstruct", RUN, "--count", "20", "--out", "OUT/r.png"],
-    &["reconstruct", RUN, "--count", "20", "--out", "OUT/r.npz"],
-    &["interpolate", RUN, "0", "1", "--out", "OUT/i.gif"],
-    &["manifold", RUN, "--side", "4", "--out", "OUT/m.png"],
-    &["denoise", RUN, "--steps", "3", "--out", "OUT/d.png"],
-    &["relax", RUN, "--grid", "2x3", "--frames", "4", "--out", "OUT/x.gif"],
-    &["report", RUN, "--out", "OUT/report.html"],
-    &["export", RUN, "--out", "OUT/e.safetensors"],
-    &["import", "e.safetensors", "--runs", "OUT/runs"],
-    &["man", "--out", "OUT/man"],
-    &["compare", RUN, "--count", "20", "--nll-images", "4", "--nll-samples", "2", "--out", "OUT/c"],
-    &["phase", "--count", "3", "--starts", "3", "--betas", "4", "--out", "OUT/p"],
-    &[
-        "converge",
-        "--dataset",
-        "synthetic",
-        "--networks",
-        "3",
-        "--hidden",
-        "8",
-        "--epochs",
-        "1",
-        "--seeds",
-        "1",
-        "--train-images",
-        "64",
-        "--test-images",
-        "8",
-        "--out",
-        "OUT/v",
-    ],
-];
+fn writers() -> Vec<Vec<&'static str>> {
+    vec![
+        [&["train"][..], &quick::MODEL, &["--runs", "OUT/runs"]].concat(),
+        vec!["sample", RUN, "--out", "OUT/s.png"],
+        vec!["sample", RUN, "--count", "30", "--out", "OUT/s.npz"],
+        vec!["sample", RUN, "--count", "30", "--out", "OUT/s/"],
+        vec!["reconstruct", RUN, "--count", "20", "--out", "OUT/r.png"],
+        vec!["reconstruct", RUN, "--count", "20", "--out", "OUT/r.npz"],
+        vec!["interpolate", RUN, "0", "1", "--out", "OUT/i.gif"],
+        vec!["manifold", RUN, "--side", "4", "--out", "OUT/m.png"],
+        vec!["denoise", RUN, "--steps", "3", "--out", "OUT/d.png"],
+        vec!["relax", RUN, "--grid", "2x3", "--frames", "4", "--out", "OUT/x.gif"],
+        vec!["report", RUN, "--out", "OUT/report.html"],
+        vec!["export", RUN, "--out", "OUT/e.safetensors"],
+        vec!["import", "e.safetensors", "--runs", "OUT/runs"],
+        vec!["man", "--out", "OUT/man"],
+        [&["compare", RUN][..], &quick::SCORES, &["--out", "OUT/c"]].concat(),
+        [&["phase"][..], &quick::PHASE, &["--out", "OUT/p"]].concat(),
+        [&["converge"][..], &quick::CONVERGE, &["--out", "OUT/v"]].concat(),
+    ]
+}
 
 fn trained() -> Folder {
     let folder = Folder::new();
@@ -113,8 +85,8 @@ fn assert_refused(arguments: &[String], output: &Output, reason: &str) {
 fn no_room_is_an_error_and_leaves_nothing_half_written() {
     let folder = trained();
     std::fs::create_dir(folder.path("full")).unwrap();
-    for writer in WRITERS {
-        let arguments = into(writer, "full");
+    for writer in writers() {
+        let arguments = into(&writer, "full");
         let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_hvae")]).args(&arguments);
@@ -130,8 +102,8 @@ fn a_read_only_folder_is_named() {
     let closed = folder.path("closed");
     std::fs::create_dir(&closed).unwrap();
     mode(&closed, 0o555);
-    for writer in WRITERS {
-        let arguments = into(writer, "closed");
+    for writer in writers() {
+        let arguments = into(&writer, "closed");
         let Some(output) = without_rights(&folder, &arguments) else { return };
         assert_refused(&arguments, &output, "closed");
         assert!(stderr(&output).contains("ermission denied"), "{}", stderr(&output));

@@ -6,6 +6,8 @@ use clap::Args;
 
 use crate::run::Which;
 
+use super::values::{DAMPING, NOT_NEGATIVE, POSITIVE, SHARE, file, number, plane};
+
 /// Where an interpolation begins or ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Endpoint {
@@ -56,7 +58,7 @@ pub struct InterpolateArgs {
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u16).range(2..=100))]
     pub steps: u16,
     /// Where to: a .png or a .gif
-    #[arg(long, value_name = "PATH", default_value = "interpolation.png")]
+    #[arg(long, value_name = "PATH", default_value = "interpolation.png", value_parser = file(&["png", "gif"]))]
     pub out: PathBuf,
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]
@@ -79,13 +81,13 @@ pub struct ManifoldArgs {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=100))]
     pub side: u16,
     /// How far the plane reaches from 0 in every direction
-    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 2.5)]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 2.5, value_parser = number(POSITIVE))]
     pub range: f64,
     /// Two coordinates of the latent, counted from 0, in place of principal directions
-    #[arg(long, value_name = "I,J", value_delimiter = ',')]
-    pub dimensions: Option<Vec<usize>>,
+    #[arg(long, value_name = "I,J", value_parser = plane)]
+    pub dimensions: Option<[usize; 2]>,
     /// Where to: a .png
-    #[arg(long, value_name = "PATH", default_value = "manifold.png")]
+    #[arg(long, value_name = "PATH", default_value = "manifold.png", value_parser = file(&["png"]))]
     pub out: PathBuf,
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]
@@ -151,10 +153,10 @@ pub struct DenoiseArgs {
     #[arg(long, value_enum, default_value_t = Hide::Lower)]
     pub hide: Hide,
     /// Share of the pixels that `--hide random` hides
-    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.5, value_parser = number(SHARE))]
     pub share: f64,
     /// Standard deviation of noise added to the known pixels
-    #[arg(long, allow_negative_numbers = true, value_name = "SIGMA", default_value_t = 0.0)]
+    #[arg(long, allow_negative_numbers = true, value_name = "SIGMA", default_value_t = 0.0, value_parser = number(NOT_NEGATIVE))]
     pub noise: f64,
     /// How what is hidden is found
     #[arg(long, value_enum, default_value_t = Way::Latent)]
@@ -163,19 +165,19 @@ pub struct DenoiseArgs {
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub steps: u32,
     /// How strongly noisy pixels hold on to their values, with --by passes
-    #[arg(long, allow_negative_numbers = true, value_name = "WEIGHT", default_value_t = 0.5)]
+    #[arg(long, allow_negative_numbers = true, value_name = "WEIGHT", default_value_t = 0.5, value_parser = number(SHARE))]
     pub anchor: f64,
     /// Passes at most, with --by passes
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub passes: u32,
     /// Relative change of an image at which it is done, with --by passes
-    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 1e-3)]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 1e-3, value_parser = number(NOT_NEGATIVE))]
     pub tolerance: f64,
     /// Seed of noise and of random pixels
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Where to: a .png, a .gif, or a .npz with `inputs`, `known` and `images`
-    #[arg(long, value_name = "PATH", default_value = "denoised.png")]
+    #[arg(long, value_name = "PATH", default_value = "denoised.png", value_parser = file(&["png", "gif", "npz"]))]
     pub out: PathBuf,
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]
@@ -201,7 +203,7 @@ pub struct RelaxArgs {
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub frames: u16,
     /// Damping of every sweep, so that there is something to see: share of the old state that stays
-    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 0.8)]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 0.8, value_parser = number(DAMPING))]
     pub damping: f64,
     /// Milliseconds a frame
     #[arg(long, value_name = "MS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(20..=10_000))]
@@ -210,7 +212,7 @@ pub struct RelaxArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Where to: a .gif or a .png
-    #[arg(long, value_name = "PATH", default_value = "relaxation.gif")]
+    #[arg(long, value_name = "PATH", default_value = "relaxation.gif", value_parser = file(&["gif", "png"]))]
     pub out: PathBuf,
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]

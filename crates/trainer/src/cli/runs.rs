@@ -7,6 +7,8 @@ use clap::Args;
 use crate::evaluation::args::ScoreArgs;
 use crate::run::Which;
 
+use super::values::run_name;
+
 /// Arguments of `hvae runs`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -46,7 +48,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "DIR", default_value = "checkpoints", conflicts_with = "names")]
     pub runs: PathBuf,
     /// Epochs of the runs that are trained [default: as in their presets]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "names")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with = "names")]
     pub epochs: Option<u32>,
     /// Change one key of the configuration of all runs that are trained
     #[arg(long, value_name = "SECTION.KEY=VALUE", conflicts_with = "names")]
@@ -118,7 +120,7 @@ pub struct NewRunArgs {
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub runs: PathBuf,
     /// Name of the run's folder [default: the kind and the next free number, such as h-vae-001]
-    #[arg(long)]
+    #[arg(long, value_parser = run_name)]
     pub name: Option<String>,
     /// Configuration to start from, such as another run's config.toml
     #[arg(long, value_name = "FILE")]

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 
 use crate::cli::Global;
 use crate::config::{DataConfig, Dataset};
 use crate::data::{ImageSet, Split};
 use crate::evaluation::args::{ClassifierArgs, ClassifierCommand, ClassifierTrainArgs};
-use crate::evaluation::classifier::{self, ENDING};
+use crate::evaluation::classifier;
 use crate::evaluation::classifier_training::{self, Schedule};
 use crate::evaluation::source::Source;
 use crate::images::Images;
@@ -36,10 +36,6 @@ pub(super) fn run(args: &ClassifierArgs, global: &Global, device: &Device) -> Re
 
 fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result<Ended> {
     let shown = args.out.display();
-    let ending = args.out.extension().is_some_and(|e| e == ENDING);
-    ensure!(ending, "--out {shown}: the name must end in .{ENDING}");
-    let rate = args.learning_rate;
-    ensure!(rate.is_finite() && rate > 0.0, "--learning-rate {rate}: must be a positive number");
     let training =
         load(args.images.as_deref(), args.dataset.clone(), Split::Train, global, device)?;
     let test =
@@ -47,7 +43,7 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
     let schedule = Schedule {
         epochs: args.epochs as usize,
         batch_size: args.batch_size as usize,
-        learning_rate: rate,
+        learning_rate: args.learning_rate,
         seed: args.seed,
     };
     interrupt::ask_first()?;

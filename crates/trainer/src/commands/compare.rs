@@ -64,8 +64,8 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     // Scores are not kept piecemeal; the runs are.
     interrupt::end_at_once();
     let mut rows = Vec::new();
-    for (path, summary) in paths.iter().zip(&summaries) {
-        report::line(&format!("scoring {}", path.display()));
+    for (number, (path, summary)) in paths.iter().zip(&summaries).enumerate() {
+        report::line(&format!("scoring {} ({} of {})", path.display(), number + 1, paths.len()));
         rows.push(row(args, path, summary, &summaries, global, device)?);
     }
     let table = markdown(&rows, &differences);

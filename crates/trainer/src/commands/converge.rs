@@ -12,6 +12,7 @@ use hvae_solver::{Anderson, Picard, Safeguard};
 
 use super::Ended;
 use crate::cli::Global;
+use crate::config::Usage;
 use crate::converge::args::ConvergeArgs;
 use crate::converge::count::{Counted, count, curves};
 use crate::converge::output::{self, Curve, Measured, Report, Sample};
@@ -33,10 +34,10 @@ const DRAWN: usize = 256;
 const REACH: f64 = 2.0;
 
 pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Result<Ended> {
+    let plan = Plan::new(args).map_err(Usage)?;
     files::require_writable_folder(&args.out)?;
     interrupt::ask_first()?;
     let started = Instant::now();
-    let plan = Plan::new(args)?;
     let load =
         |split| Images::load(&plan.data, split, &global.data_dir, global.verbosity(), device);
     let (images, test) = (load(Split::Train)?, load(Split::Test)?);

@@ -1,6 +1,6 @@
 //! `hvae denoise`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use hvae_model::Kind;
 use hvae_solver::{FixedPointMap, Outcome, State, StoppingRule, Termination};
@@ -9,6 +9,7 @@ use rand::RngExt;
 use crate::cli::Global;
 use crate::cli::pictures::{DenoiseArgs, Hide, Way};
 use crate::completion::{Completion, complete, explain};
+use crate::config::Usage;
 use crate::images::{SIDE, download, upload};
 use crate::rng::{self, Stream};
 use crate::{npz, picture, report, training};
@@ -25,8 +26,8 @@ const PACE: u32 = 100;
 const FRAMES: usize = 3;
 
 pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Result<()> {
-    let output = output(&args.out)?;
     check(args)?;
+    let output = output(&args.out);
     let trained = load(&args.run, args.checkpoint, device)?;
     ensure!(
         args.by == Way::Passes || trained.model.kind() != Kind::FVae,
@@ -80,8 +81,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
 
 /// The images on the way, or the last of them alone.
 fn film(map: Completion<'_>, args: &DenoiseArgs, all: bool) -> Result<Vec<Vec<f32>>> {
-    let rule = StoppingRule::new(args.tolerance, args.passes as usize)
-        .with_context(|| format!("--tolerance {}", args.tolerance))?;
+    let rule = StoppingRule::new(args.tolerance, args.passes as usize)?;
     match args.by {
         Way::Latent => {
             let film = explain(&map, args.steps as usize)?;
@@ -101,14 +101,9 @@ fn film(map: Completion<'_>, args: &DenoiseArgs, all: bool) -> Result<Vec<Vec<f3
 }
 
 fn check(args: &DenoiseArgs) -> Result<()> {
-    let (share, noise, anchor) = (args.share, args.noise, args.anchor);
-    ensure!((0.0..=1.0).contains(&share), "--share {share}: must lie in [0, 1]");
-    ensure!(noise.is_finite() && noise >= 0.0, "--noise {noise}: must be 0 or more");
-    ensure!((0.0..=1.0).contains(&anchor), "--anchor {anchor}: must lie in [0, 1]");
-    ensure!(
-        args.hide != Hide::None || noise > 0.0,
-        "--hide none leaves nothing to do without --noise SIGMA"
-    );
+    if args.hide == Hide::None && args.noise <= 0.0 {
+        bail!(Usage::new("--hide none leaves nothing to do without --noise SIGMA, above 0"));
+    }
     Ok(())
 }
 

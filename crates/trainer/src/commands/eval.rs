@@ -5,9 +5,9 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::evaluation::args::{EvalArgs, LatentSource, ScoreArgs};
+use crate::evaluation::args::{COUNT, EvalArgs, LatentSource, NLL_IMAGES, NLL_SAMPLES, ScoreArgs};
 use crate::evaluation::distance::frechet;
-use crate::evaluation::extractor::Extractor;
+use crate::evaluation::extractor::{Extractor, FeatureChoice};
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
 use crate::images::Images;
@@ -21,10 +21,31 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
     let trained = load(&args.run, args.checkpoint, device)?;
     let scores = score(&trained, &args.scores, args.seed, global, device)?;
     report::result(&scores.lines.join("\n"));
-    let path = args.json.clone().unwrap_or_else(|| args.run.join("evaluation.json"));
+    let path = args.json.clone().unwrap_or_else(|| args.run.join(file_name(args)));
     write_json(&path, &scores.value)?;
     report::line(&format!("written to {}", path.display()));
     Ok(())
+}
+
+/// The name of the file that scores go to: it tells how they differ from the usual ones, so that a
+/// quick look does not take the place of a thorough one.
+fn file_name(args: &EvalArgs) -> String {
+    let scores = &args.scores;
+    let mut name = "evaluation".to_owned();
+    let mut add = |usual: bool, part: String| {
+        if !usual {
+            name += "-";
+            name += &part;
+        }
+    };
+    add(args.checkpoint == Which::Latest, "best".to_owned());
+    let features = &scores.features.features;
+    add(*features == FeatureChoice::MnistClassifier, features.name());
+    add(scores.count == COUNT, format!("count{}", scores.count));
+    let usual = (scores.nll_images, scores.nll_samples) == (NLL_IMAGES, NLL_SAMPLES);
+    add(usual, format!("nll{}x{}", scores.nll_images, scores.nll_samples));
+    add(args.seed == 0, format!("seed{}", args.seed));
+    name + ".json"
 }
 
 /// All scores of a run.
@@ -47,9 +68,16 @@ pub(super) fn score(
     let test = super::test_images(trained, global, device)?;
     let real_count = test.len().min(args.count as usize);
 
-    let losses = training::evaluate(model, &test, config, phases)?;
+    let losses = {
+        report::stage(&format!("reconstructing {} test images", test.len()));
+        let _working = report::Progress::start("reconstructing", 1, 0);
+        training::evaluate(model, &test, config, phases)?
+    };
     let nll_images = test.len().min(args.nll_images as usize);
     let samples_per_image = args.nll_samples as usize;
+    report::stage(&format!(
+        "likelihood of {nll_images} test images, {samples_per_image} latents each"
+    ));
     let bounds = likelihoods(
         model,
         phases,
@@ -170,7 +198,7 @@ fn distance_rows(distances: &Distances) -> Vec<String> {
     let named = |name: &str, value: String| row(&format!("{name}, {latents}"), &value);
     vec![
         named("FID", format!("{fid:.4}")),
-        named("KID", format!("{:.6} +- {:.6}", kernel.mean, kernel.deviation)),
+        named("KID", kernel.to_string()),
         named("precision, recall", format!("{:.4}, {:.4}", overlap.precision, overlap.recall)),
         named("density, coverage", format!("{:.4}, {:.4}", overlap.density, overlap.coverage)),
     ]

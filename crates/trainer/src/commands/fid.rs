@@ -14,6 +14,7 @@ use crate::evaluation::extractor::Extractor;
 use crate::evaluation::kid::{KernelDistance, kernel_distance};
 use crate::evaluation::manifold::{Overlap, overlap};
 use crate::evaluation::mixture::COMPONENTS;
+use crate::evaluation::origin::Origin;
 use crate::evaluation::sampler::{Samples, fit_mixture, prior_latents};
 use crate::evaluation::scoring::{Seen, look};
 use crate::evaluation::source::Source;
@@ -39,7 +40,7 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
     let [a_seen, b_seen] =
         [side(&a, args, &extractor, global, device)?, side(&b, args, &extractor, global, device)?];
     if let Some(path) = &args.save_stats {
-        a_seen.seen.statistics.save(path)?;
+        a_seen.seen.statistics.save(path, a_seen.origin.as_ref())?;
     }
     let distance = {
         let _working = report::Progress::start("distance", 1, 0);
@@ -85,6 +86,15 @@ pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
 struct Side {
     seen: Seen,
     shown: String,
+    /// Where its statistics are from, if that is known.
+    origin: Option<Origin>,
+}
+
+impl Side {
+    fn new(extractor: &Extractor, seen: Seen, shown: String) -> Self {
+        let images = seen.statistics.count.unwrap_or_default();
+        Self { origin: Some(Origin::here(extractor, &shown, images)), seen, shown }
+    }
 }
 
 fn side(
@@ -108,7 +118,18 @@ fn side(
                     extractor.dims()
                 );
             }
-            Ok(Side { seen: Seen { statistics, features: None }, shown: name })
+            let origin = Origin::of(path)?;
+            let shown = if let Some(origin) = &origin {
+                origin.check(extractor).with_context(|| format!("cannot use the {name}"))?;
+                format!("{name} of {}", origin.source)
+            } else {
+                report::warning(&format!(
+                    "{name} do not say in which features they were taken: taken for those of {}",
+                    extractor.protocol()
+                ));
+                name
+            };
+            Ok(Side { seen: Seen { statistics, features: None }, shown, origin })
         }
         Source::Run(path) => {
             let trained = load(path, args.checkpoint, device)?;
@@ -118,12 +139,12 @@ fn side(
             let seen = look(extractor, &name, &samples, None, batch, args.more)?;
             let from = latent_name(args.from);
             let drawn = format!("{count} samples from the {from}, seed {}", args.seed);
-            Ok(Side { seen, shown: format!("{name} ({drawn})") })
+            Ok(Side::new(extractor, seen, format!("{name} ({drawn})")))
         }
         _ => {
             let set = source.images(global.data_dir.as_deref(), global.verbosity())?;
             let seen = look(extractor, &name, &set, count, batch, args.more)?;
-            Ok(Side { shown: shown(count.unwrap_or(set.len())), seen })
+            Ok(Side::new(extractor, seen, shown(count.unwrap_or(set.len()))))
         }
     }
 }
@@ -172,6 +193,11 @@ pub(super) struct More {
 
 /// All of them, at the usual settings.
 pub(super) fn more(real: &FeatureSet, samples: &FeatureSet, seed: u64) -> Result<More> {
+    report::stage(&format!(
+        "kernel distance, precision and recall of {} samples and {} images",
+        samples.len(),
+        real.len()
+    ));
     let _working = report::Progress::start("kernel distance, precision, recall", 1, 0);
     Ok(More {
         kernel: kernel_distance(samples, real, kid::SUBSETS, kid::SUBSET_SIZE, seed)?,
@@ -183,12 +209,10 @@ impl More {
     pub(super) fn lines(&self) -> String {
         let Self { kernel, overlap } = self;
         format!(
-            "KID {:.6} +- {:.6} ({} subsets of {}, cubic polynomial kernel, unbiased)\n\
+            "KID {kernel} (subsets of {} images: {}; cubic polynomial kernel, unbiased)\n\
              precision {:.4}  recall {:.4}  density {:.4}  coverage {:.4} ({} nearest neighbours, {} real images, {} samples)",
-            kernel.mean,
-            kernel.deviation,
-            kernel.subsets,
             kernel.size,
+            kernel.subsets,
             overlap.precision,
             overlap.recall,
             overlap.density,

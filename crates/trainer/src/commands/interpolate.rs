@@ -14,7 +14,7 @@ use super::{Output, Trained, cannot_write, decoded, load, output, test_images};
 const PACE: u32 = 80;
 
 pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> Result<()> {
-    let output = output(&args.out)?;
+    let output = output(&args.out);
     ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".png or .gif"));
     let trained = load(&args.run, args.checkpoint, device)?;
     let asks_for_images = args.points.iter().any(|p| matches!(p, Endpoint::Image(_)));
@@ -50,7 +50,11 @@ fn latent(point: &Endpoint, trained: &Trained, images: Option<&Images>) -> Resul
     match point {
         Endpoint::Latent(values) => {
             let (found, size) = (values.len(), trained.model.latent());
-            ensure!(found == size, "a latent of {found} numbers, but the run's have {size}");
+            ensure!(
+                found == size,
+                "{}: a latent of {found} numbers, but the run's have {size}",
+                shown(values)
+            );
             Ok(values.clone())
         }
         Endpoint::Image(index) => {
@@ -61,6 +65,13 @@ fn latent(point: &Endpoint, trained: &Trained, images: Option<&Images>) -> Resul
             download(trained.model.encode(image, &trained.phases)?.0.mean)
         }
     }
+}
+
+/// A latent as it is written on the command line, cut short.
+fn shown(values: &[f32]) -> String {
+    const SHOWN: usize = 4;
+    let first: Vec<String> = values.iter().take(SHOWN).map(ToString::to_string).collect();
+    format!("z={}{}", first.join(","), if values.len() > SHOWN { ",..." } else { "" })
 }
 
 /// `steps` latents on the straight line from each of `latents` to the next, both included.

@@ -15,15 +15,14 @@ use super::{Output, cannot_write, decoded, load, means, output, test_images};
 const IMAGES: usize = 5000;
 
 pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Result<()> {
-    ensure!(matches!(output(&args.out)?, Output::Png), cannot_write(&args.out, ".png"));
+    ensure!(matches!(output(&args.out), Output::Png), cannot_write(&args.out, ".png"));
     let range = args.range;
-    ensure!(range.is_finite() && range > 0.0, "--range {range}: must be a positive number");
     let trained = load(&args.run, args.checkpoint, device)?;
     let latent = trained.model.latent();
-    let chosen = match args.dimensions.as_deref() {
-        Some(&[i, j]) if i != j && i.max(j) < latent => Some([i, j]),
-        Some(wrong) => bail!(
-            "--dimensions {wrong:?}: give two different coordinates between 0 and {}",
+    let chosen = match args.dimensions {
+        Some([i, j]) if i.max(j) < latent => Some([i, j]),
+        Some([i, j]) => bail!(
+            "--dimensions {i},{j}: the run's latent has the coordinates 0 to {}",
             latent.saturating_sub(1)
         ),
         None if latent == 1 => bail!("a latent of one dimension has no plane"),

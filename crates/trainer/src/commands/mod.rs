@@ -25,7 +25,7 @@ mod weights;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use hvae_model::{Phases, Vae};
 
@@ -133,28 +133,23 @@ enum Output {
     Folder,
 }
 
-fn output(path: &Path) -> Result<Output> {
+fn output(path: &Path) -> Output {
     if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        return Ok(Output::Folder);
+        return Output::Folder;
     }
     let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
     match ending.as_deref() {
-        Some("png") => Ok(Output::Png),
-        Some("npz") => Ok(Output::Npz),
-        Some("gif") => Ok(Output::Gif),
-        None => Ok(Output::Folder),
-        Some(other) => {
-            let shown = path.display();
-            bail!(
-                "--out {shown}: .{other} is none of .png, .gif, .npz and folders, and not all commands write all of these"
-            )
-        }
+        Some("png") => Output::Png,
+        Some("npz") => Output::Npz,
+        Some("gif") => Output::Gif,
+        // The flags take no other ending.
+        _ => Output::Folder,
     }
 }
 
-/// What is said of a path whose ending asks for what a command does not write.
+/// What is said of a folder in the place of a file.
 fn cannot_write(path: &Path, endings: &str) -> anyhow::Error {
-    anyhow::anyhow!("--out {}: this command writes {endings}", path.display())
+    anyhow::anyhow!("--out {}: this command writes a {endings}, no folder", path.display())
 }
 
 /// The run's test images.

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use hvae_model::modern::Thresholds;
 use hvae_solver::StoppingRule;
 
 use crate::cli::Global;
+use crate::config::Usage;
 use crate::phase::args::PhaseArgs;
 use crate::phase::collapse::{Collapse, collapse};
 use crate::phase::figures;
@@ -25,10 +26,9 @@ use crate::{COMMIT, files, plot, report};
 const FOLLOWED: usize = 120;
 
 pub(super) fn run(args: &PhaseArgs, global: &Global, device: &Device) -> Result<()> {
-    let set = PatternSet::new(args, global, device).context("the patterns")?;
+    let set = PatternSet::new(args, global, device)?;
     let [from, to] = range(args, &set)?;
     let rule = StoppingRule::new(args.tolerance, args.max_steps as usize)?;
-    ensure!(args.same.is_finite() && args.same >= 0.0, "--same {}: must be >= 0", args.same);
     files::require_writable_folder(&args.out)?;
     let d = &set.description;
     report::line(&format!(
@@ -92,8 +92,9 @@ pub(super) fn run(args: &PhaseArgs, global: &Global, device: &Device) -> Result<
 fn range(args: &PhaseArgs, set: &PatternSet) -> Result<[f64; 2]> {
     let usual = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
     let (from, to) = (args.from.unwrap_or(usual.b1 / 2.0), args.to.unwrap_or(usual.b3 * 2.0));
-    let ok = from.is_finite() && to.is_finite() && 0.0 < from && from < to;
-    ensure!(ok, "--from {from} --to {to}: both must be above 0, and the second the larger");
+    if from >= to {
+        bail!(Usage::new(format!("--from {from} --to {to}: the second must be the larger")));
+    }
     Ok([from, to])
 }
 

@@ -1,6 +1,6 @@
 //! `hvae reconstruct`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use hvae_model::EpConfig;
 
@@ -22,13 +22,12 @@ const COUNT: usize = 50;
 const COLUMNS: usize = 10;
 
 pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> Result<()> {
-    let output = output(&args.out)?;
+    let output = output(&args.out);
     let mut trained = load(&args.run, args.checkpoint, device)?;
     if let Some(tolerance) = args.tolerance {
         let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);
         let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
-        let phases = device::phases(&ep, device);
-        trained.phases = phases.with_context(|| format!("--tolerance {tolerance}"))?;
+        trained.phases = device::phases(&ep, device)?;
     }
     let data_dir = environment::data_dir(global, &trained.run);
     let load =

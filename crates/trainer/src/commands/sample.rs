@@ -1,24 +1,26 @@
 //! `hvae sample`.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 
 use crate::cli::{Global, SampleArgs};
+use crate::config::Usage;
 use crate::{npz, picture, report, training};
 
 use super::fid::latents;
 use super::{Output, SIDE, cannot_write, decoded, load, output};
 
 pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
-    let output = output(&args.out)?;
-    ensure!(!matches!(output, Output::Gif), cannot_write(&args.out, ".png, .npz or a folder"));
+    let output = output(&args.out);
     let (rows, columns) = args.grid;
     let count = args.count.map_or(rows * columns, |c| c as usize);
     let columns = columns.min(count);
     if matches!(output, Output::Png) && count > rows * args.grid.1 {
-        bail!(
-            "{count} samples do not fit a grid of {rows}x{columns}; enlarge --grid, or write a .npz or a folder"
-        );
+        bail!(Usage::new(format!(
+            "--count {count} samples do not fit a --grid of {rows}x{}: enlarge it, or write a .npz \
+             or a folder with --out",
+            args.grid.1
+        )));
     }
     let trained = load(&args.run, args.checkpoint, device)?;
     let latents = latents(&trained, args.from, count, args.seed, global, device)?;

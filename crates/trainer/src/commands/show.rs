@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use crate::cli::runs::ShowArgs;
 use crate::environment::Environment;
-use crate::report;
 use crate::run::RunDir;
 use crate::summary::Summary;
 use crate::training::flat;
+use crate::{page, report};
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     let run = RunDir::open(&args.run)?;
@@ -40,7 +40,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     if let Some(last) = summary.epochs.last() {
         say("\n# last epoch");
         for (name, value) in flat(last) {
-            say(&format!("{name} = {value}"));
+            say(&format!("{name} = {}", page::shown(value)));
         }
     }
     say("\n# config.toml");

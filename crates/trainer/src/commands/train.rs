@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use crate::cli::runs::NewRunArgs;
 use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
-use crate::config::{RunConfig, Usage};
+use crate::config::RunConfig;
 use crate::data::Split;
 use crate::device::{self, open};
 use crate::environment::{self, Environment};
@@ -225,10 +225,6 @@ fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
 /// Where a new run goes.
 pub(super) fn new_target(args: &NewRunArgs) -> Result<Target> {
     let Some(name) = &args.name else { return Ok(Target::Numbered(args.runs.clone())) };
-    let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
-    if !plain {
-        bail!(Usage(anyhow::anyhow!("--name {name}: must be a plain folder name")));
-    }
     let path = args.runs.join(name);
     RunDir::require_new(&path)?;
     Ok(Target::New(path))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::values;
 use crate::config::Dataset;
 
 /// How much is computed.
@@ -49,7 +50,7 @@ the trained weights under weights/. Weights that were trained with the same sett
 and a training that was interrupted goes on after its last whole epoch; --fresh trains anew.")]
 pub struct ConvergeArgs {
     /// Which networks, by their number of layers: 3, 5, 7
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "3,5,7", value_parser = clap::value_parser!(u8))]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "3,5,7", value_parser = values::layers)]
     pub networks: Vec<u8>,
     /// Which rows of the table
     #[arg(long, value_enum, default_value_t = Forms::Both)]

@@ -1,6 +1,6 @@
 //! What is trained and counted, from the arguments.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use hvae_model::classifier::Form;
 use serde::{Deserialize, Serialize};
 
@@ -75,13 +75,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// For a network that the paper does not have, or arguments that contradict each other.
+    /// For arguments that contradict each other.
     pub fn new(args: &ConvergeArgs) -> Result<Self> {
-        for &network in &args.networks {
-            if paper::hidden(network).is_none() {
-                bail!("--networks {network}: the paper has networks of 3, 5 and 7 layers");
-            }
-        }
         if let (false, [network]) = (args.hidden.is_empty(), args.networks.as_slice()) {
             let needed = usize::from(*network) - 2;
             let given = args.hidden.len();
@@ -116,7 +111,7 @@ impl Plan {
         let rows: Vec<Row> = TABLE.iter().filter(wanted).copied().collect();
         ensure!(
             !rows.is_empty(),
-            "the table has no such rows: only the 3-layer network has CHN rows"
+            "--forms chn: the table has such rows for the 3-layer network alone"
         );
         Ok(Self {
             rows,

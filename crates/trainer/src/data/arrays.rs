@@ -40,7 +40,8 @@ impl Stored {
 ///
 /// A `.npz` holds them in the array `images`, or in its only one beside `labels`. Shapes: `[N, height,
 /// width]`, `[N, height, width, 1]`, `[N, 1, height, width]`, or `[N, side^2]` for square images.
-/// `uint8` runs from 0 to 255; floats from 0 to 1, rounded to that as pictures are. `labels`, whole
+/// `uint8` runs from 0 to 255; floats from 0 to 1, rounded to that as pictures are; `bool` is black or
+/// white. `labels`, whole
 /// numbers from 0 to 9, are optional; without them every label is 0.
 ///
 /// # Errors
@@ -171,9 +172,12 @@ fn bytes(values: Values, shape: Shape) -> anyhow::Result<Vec<u8>> {
     };
     match values {
         Values::U8(bytes) => Ok(bytes),
+        Values::Bool(values) => Ok(values.into_iter().map(|v| if v { 255 } else { 0 }).collect()),
         Values::F32(values) => values.into_iter().map(f64::from).enumerate().map(byte).collect(),
         Values::F64(values) => values.into_iter().enumerate().map(byte).collect(),
-        Values::I64(_) => bail!("its numbers are int64; save images as uint8 or float32"),
+        Values::I64(_) => bail!(
+            "its numbers are int64: save images as uint8 from 0 to 255, as floats from 0 to 1, or as bool"
+        ),
     }
 }
 
@@ -231,6 +235,37 @@ mod tests {
             (set.bytes(), set.labels(), set.height()),
             ([0, 51, 128, 255].as_slice(), [7].as_slice(), 2)
         );
+    }
+
+    /// A `.npy` file of one 2x2 image: head, then `data`.
+    fn npy(path: &Path, kind: &str, data: &[u8]) {
+        let head = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (1, 2, 2)}}\n");
+        let length = u16::try_from(head.len()).unwrap().to_le_bytes();
+        let bytes = [b"\x93NUMPY\x01\x00", length.as_slice(), head.as_bytes(), data].concat();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn half_precision_and_truth_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("set.npy");
+        // 0, 1, 1/2 and 1/5 as IEEE 754 binary16.
+        let halves = [0x0000_u16, 0x3c00, 0x3800, 0x3266];
+        npy(&path, "<f2", &halves.map(u16::to_le_bytes).concat());
+        assert_eq!(read(&path).unwrap().bytes(), [0, 255, 128, 51]);
+        npy(&path, ">f2", &halves.map(u16::to_be_bytes).concat());
+        assert_eq!(read(&path).unwrap().bytes(), [0, 255, 128, 51]);
+        npy(&path, "|b1", &[0, 1, 1, 0]);
+        assert_eq!(read(&path).unwrap().bytes(), [0, 255, 255, 0]);
+        for (kind, data, part) in [
+            ("<f2", &[0, 0x7c, 0, 0, 0, 0, 0, 0][..], "row 0, column 0 is not a number"),
+            ("<f2", &[0; 7], "set.npy"),
+            ("<u2", &[0; 8], "`astype`"),
+        ] {
+            npy(&path, kind, data);
+            let message = format!("{:#}", read(&path).unwrap_err());
+            assert!(message.contains(part), "{part}: {message}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A person's own images as a data set: a folder of pictures, or arrays in a `.npz` or `.npy` file,
 //! made grey and of one size.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -23,8 +25,9 @@ const SPLIT_ARRAYS: [[&str; 4]; 2] = [
 
 /// Loads one part of the images at `path`, `side` pixels high and wide.
 ///
-/// - A folder holds pictures, or a subfolder for each of at most ten classes. Two subfolders `train`
-///   and `test`, each such a folder, are the two parts.
+/// - A folder holds pictures, or a subfolder for each of at most ten classes, which are numbered in
+///   the order of their names. Two subfolders `train` and `test`, each such a folder, are the two
+///   parts; a class has one number in both.
 /// - A folder with the files of MNIST, of other content, is read as MNIST is: `train-images-idx3-ubyte`,
 ///   `t10k-images-idx3-ubyte` and labels, plain or gzipped.
 /// - A `.npz` file holds arrays `x_train` and `x_test` (with `y_train`, `y_test`), or `train_images`
@@ -117,9 +120,11 @@ fn from_folder(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageS
     let parts = ["train", "test"].map(|part| path.join(part));
     let mut changes = Changes::default();
     let found = if parts.iter().all(|part| part.is_dir()) {
-        pictures(&parts[split as usize], &mut changes)?
+        // Counted over both, so that a class has one number in both, even if one lacks it.
+        let classes = classes(&parts)?;
+        pictures(&parts[split as usize], &classes, &mut changes)?
     } else {
-        let all = pictures(path, &mut changes)?;
+        let all = pictures(path, &classes(&[path.to_owned()])?, &mut changes)?;
         held_out(all.len(), split).map(|index| all[index].clone()).collect()
     };
     ensure!(!found.is_empty(), "{}", none(path, split));
@@ -146,9 +151,24 @@ fn none(path: &Path, split: Split) -> String {
     format!("{} holds too few pictures ({}){few}", path.display(), folder::ENDINGS.join(", "))
 }
 
-/// The pictures of a folder with their labels: the number of the subfolder if there are at most ten.
-fn pictures(path: &Path, changes: &mut Changes) -> anyhow::Result<Vec<(PathBuf, u8)>> {
-    let (mut found, mut classes) = (Vec::new(), Vec::new());
+/// The names of all subfolders of `folders`, each once, sorted.
+fn classes(folders: &[PathBuf]) -> anyhow::Result<Vec<OsString>> {
+    let mut names = BTreeSet::new();
+    for folder in folders {
+        let inside = folder::sorted(folder)?.into_iter().filter(|path| path.is_dir());
+        names.extend(inside.filter_map(|path| Some(path.file_name()?.to_owned())));
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// The pictures of a folder with their labels: the place of their subfolder among `classes` if these
+/// are at most ten, else 0.
+fn pictures(
+    path: &Path,
+    classes: &[OsString],
+    changes: &mut Changes,
+) -> anyhow::Result<Vec<(PathBuf, u8)>> {
+    let (mut found, mut folders) = (Vec::new(), Vec::new());
     let mut take = |path: PathBuf, label: u8| {
         let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         if ending.is_some_and(|ending| folder::ENDINGS.contains(&ending.as_str())) {
@@ -158,13 +178,17 @@ fn pictures(path: &Path, changes: &mut Changes) -> anyhow::Result<Vec<(PathBuf, 
         }
     };
     for path in folder::sorted(path)? {
-        if path.is_dir() { classes.push(path) } else { take(path, 0) }
+        if path.is_dir() { folders.push(path) } else { take(path, 0) }
     }
-    let many = classes.len() > usize::from(CLASSES);
-    for (class, label) in classes.iter().zip(0_u8..=u8::MAX) {
-        for path in folder::sorted(class)? {
+    let number = |class: &Path| {
+        let place = classes.iter().position(|name| Some(name.as_os_str()) == class.file_name())?;
+        u8::try_from(place).ok().filter(|_| classes.len() <= usize::from(CLASSES))
+    };
+    for class in folders {
+        let label = number(&class).unwrap_or(0);
+        for path in folder::sorted(&class)? {
             ensure!(!path.is_dir(), "{} lies too deep for a folder of a class", path.display());
-            take(path, if many { 0 } else { label });
+            take(path, label);
         }
     }
     Ok(found)
@@ -238,14 +262,22 @@ mod tests {
     #[test]
     fn parts_and_classes_of_a_folder_are_found() {
         let root = tempfile::tempdir().unwrap();
-        for (place, shade) in [("train/cat", 1), ("train/dog", 2), ("test/dog", 3)] {
+        // Each part lacks a class of the other, so that numbers of its own would be others.
+        for (place, shade) in [("train/cat", 1), ("train/dog", 2), ("test/ape", 4), ("test/dog", 3)]
+        {
             fs::create_dir_all(root.path().join(place)).unwrap();
             grey(&root.path().join(place).join("a.png"), 28, 28, shade);
         }
         let (train, _) = from_folder(root.path(), Split::Train, 28).unwrap();
-        assert_eq!((train.labels(), train.image(1)[0]), ([0, 1].as_slice(), 2));
+        assert_eq!((train.labels(), train.image(1)[0]), ([1, 2].as_slice(), 2));
         let (test, _) = from_folder(root.path(), Split::Test, 28).unwrap();
-        assert_eq!((test.len(), test.image(0)[0]), (1, 3));
+        assert_eq!((test.labels(), test.image(1)[0]), ([0, 2].as_slice(), 3));
+        // More than ten classes, counted over both, are not told apart.
+        for class in 0..8 {
+            fs::create_dir(root.path().join(format!("test/{class}"))).unwrap();
+        }
+        let (train, _) = from_folder(root.path(), Split::Train, 28).unwrap();
+        assert_eq!(train.labels(), [0, 0]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::extractor::FeatureChoice;
+use crate::cli::values::{POSITIVE, file, number, url};
 use crate::config::Dataset;
 use crate::run::Which;
 
@@ -71,12 +72,19 @@ pub struct FidArgs {
     #[arg(long)]
     pub more: bool,
     /// Save the statistics of A as .npz with `mu` and `sigma`, for later comparisons
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file(&["npz"]))]
     pub save_stats: Option<PathBuf>,
     /// Write all scores as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
+
+/// Samples for each distance unless the user says otherwise.
+pub const COUNT: u32 = 10_000;
+/// Test images whose likelihood is estimated.
+pub const NLL_IMAGES: u32 = 500;
+/// Latents for each of them.
+pub const NLL_SAMPLES: u32 = 200;
 
 /// What a run is scored by.
 #[derive(Debug, Args)]
@@ -85,13 +93,13 @@ pub struct ScoreArgs {
     #[command(flatten)]
     pub features: FeatureArgs,
     /// Samples to draw for each distance, and real images at most
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = COUNT, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub count: u32,
     /// Test images whose likelihood is estimated, from the first
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = NLL_IMAGES, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub nll_images: u32,
     /// Latents per image of that estimate (K)
-    #[arg(long, value_name = "K", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "K", default_value_t = NLL_SAMPLES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub nll_samples: u32,
 }
 
@@ -103,7 +111,8 @@ pub struct ScoreArgs {
   hvae eval checkpoints/h-vae-001 --nll-images 10000 --nll-samples 1000 --json scores.json
   hvae eval checkpoints/h-vae-001 --count 500 --nll-images 20      (a quick look)
 
-A table goes to the terminal, everything to RUN/evaluation.json. The real images are the run's own
+A table goes to the terminal, everything to RUN/evaluation.json, or, with other flags than the usual
+ones, to a file whose name tells them, such as RUN/evaluation-count500-nll20x200.json. The real images are the run's own
 test set; the mixture is fitted to its training images.")]
 pub struct EvalArgs {
     /// A run's folder
@@ -117,7 +126,7 @@ pub struct EvalArgs {
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Which::Latest)]
     pub checkpoint: Which,
-    /// Where to write the scores [default: evaluation.json in the run]
+    /// Where to write the scores [default: in the run, under a name that tells what is not as usual]
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -147,7 +156,7 @@ The file appears only once its length and SHA-256 are right.")]
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
         /// Where to get it [default: the pytorch-fid project's release]
-        #[arg(long)]
+        #[arg(long, value_parser = url)]
         url: Option<String>,
     },
     /// Check a copy of the weights, and load it
@@ -202,7 +211,7 @@ Own images come with labels: a .npz with `images` and `labels`, or a folder with
 #[derive(Debug, Args)]
 pub struct ClassifierTrainArgs {
     /// Where to put the weights, a .safetensors file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file(&["safetensors"]))]
     pub out: PathBuf,
     /// Images to learn from and to test on
     #[arg(long, value_enum, default_value = "mnist")]
@@ -220,7 +229,7 @@ pub struct ClassifierTrainArgs {
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(BATCHES))]
     pub batch_size: u32,
     /// Adam's learning rate at its highest
-    #[arg(long, value_name = "RATE", default_value_t = 2e-3)]
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 2e-3, value_parser = number(POSITIVE))]
     pub learning_rate: f64,
     /// Seed of weights, order and shifts
     #[arg(long, default_value_t = 1)]

@@ -210,6 +210,8 @@ mod tests {
         std::fs::write(&path, tensors::to_bytes(&network().hidden).unwrap()).unwrap();
         let message = format!("{:#}", load(&path, &Device::flex()).unwrap_err());
         assert!(message.contains("not the weights of a classifier"), "{message}");
+        assert!(message.contains("`first.weight` is missing"), "{message}");
+        assert!(message.contains("more") && message.lines().count() == 1, "{message}");
     }
 
     #[test]

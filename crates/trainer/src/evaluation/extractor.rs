@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 use super::classifier::{self, Classifier};
 use super::inception::{self, Depth, Inception};
@@ -19,6 +20,19 @@ pub enum FeatureChoice {
     Inception(Depth),
     /// A classifier that `hvae classifier train` has made.
     File(PathBuf),
+}
+
+impl FeatureChoice {
+    /// What it is called in the name of a file.
+    pub fn name(&self) -> String {
+        match self {
+            Self::MnistClassifier => "mnist-classifier".to_owned(),
+            Self::Inception(depth) => format!("inception-{}", depth.dims()),
+            Self::File(path) => {
+                path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+            }
+        }
+    }
 }
 
 impl FromStr for FeatureChoice {
@@ -68,12 +82,26 @@ impl Pictures<'_> {
     }
 }
 
+/// Which features some numbers belong to; only those of equal ones compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Features {
+    /// `classifier` or `inception`.
+    pub network: String,
+    /// Numbers per image.
+    pub dims: usize,
+    /// SHA-256 of the network's weights.
+    pub sha256: String,
+    /// How images reach the network.
+    pub preprocessing: String,
+}
+
 /// A network with its weights, ready to turn images into features.
 #[derive(Debug)]
 pub struct Extractor {
     network: Network,
     device: Device,
     protocol: String,
+    given: Features,
 }
 
 #[derive(Debug)]
@@ -97,6 +125,12 @@ impl Extractor {
             network: Network::Classifier(Box::new(network)),
             device: device.clone(),
             protocol: format!("{name} ({} features, sha256 {})", classifier::FEATURES, &hash[..12]),
+            given: Features {
+                network: "classifier".to_owned(),
+                dims: classifier::FEATURES,
+                sha256: hash,
+                preprocessing: "28x28 grey in [0, 1]".to_owned(),
+            },
         };
         Ok(match choice {
             FeatureChoice::MnistClassifier => {
@@ -115,15 +149,23 @@ impl Extractor {
 
     /// With an Inception network that is loaded already; `hash` is that of its weights.
     pub fn inception(network: Inception, depth: Depth, hash: &str, device: &Device) -> Self {
+        let preprocessing = "grey to RGB, bilinear 299x299";
         let protocol = format!(
-            "inception-{} (FID Inception v3, sha256 {}), grey to RGB, bilinear 299x299",
+            "inception-{} (FID Inception v3, sha256 {}), {preprocessing}",
             depth.dims(),
             &hash[..12]
         );
+        let given = Features {
+            network: "inception".to_owned(),
+            dims: depth.dims(),
+            sha256: hash.to_owned(),
+            preprocessing: preprocessing.to_owned(),
+        };
         Self {
             network: Network::Inception(Box::new(network), depth),
             device: device.clone(),
             protocol,
+            given,
         }
     }
 
@@ -146,6 +188,11 @@ impl Extractor {
     /// Which features these are: network, hash of its weights, and how images reach it.
     pub fn protocol(&self) -> &str {
         &self.protocol
+    }
+
+    /// The same for a program.
+    pub fn given(&self) -> &Features {
+        &self.given
     }
 
     /// The features of `pictures`, image after image.

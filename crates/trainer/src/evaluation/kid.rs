@@ -26,6 +26,14 @@ pub struct KernelDistance {
     pub size: usize,
 }
 
+impl std::fmt::Display for KernelDistance {
+    /// The mean, with the deviation if there is one.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.6}", self.mean)?;
+        if self.subsets > 1 { write!(f, " +- {:.6}", self.deviation) } else { Ok(()) }
+    }
+}
+
 /// The unbiased estimate with the kernel `(x.y / d + 1)^3` (KID: Binkowski et al. 2018, arXiv
 /// 1801.01401), over `subsets` random subsets of at most `size` images, drawn from `seed`.
 ///
@@ -42,6 +50,8 @@ pub fn kernel_distance(
     ensure!(a.dims == b.dims, "{} features against {}", a.dims, b.dims);
     let size = size.min(a.len()).min(b.len());
     ensure!(size >= 2 && subsets >= 1, "a kernel distance needs at least two images of each set");
+    // Subsets that are all of both sets are one and the same.
+    let subsets = if size == a.len() && size == b.len() { 1 } else { subsets };
     let mut values = Vec::with_capacity(subsets);
     for subset in 0..subsets {
         let mut rng = rng::generator(seed, Stream::Subsets, subset as u64);

@@ -11,6 +11,7 @@ pub mod kid;
 pub mod likelihood;
 pub mod manifold;
 pub mod mixture;
+pub mod origin;
 pub mod sampler;
 pub mod scoring;
 pub mod source;

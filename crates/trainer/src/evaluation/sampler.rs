@@ -69,6 +69,7 @@ impl ImageStream for Samples<'_> {
 /// When the fit fails or the device cannot be read.
 pub fn fit_mixture(model: &Vae, phases: &Phases, images: &Images, seed: u64) -> Result<Mixture> {
     let mut latents = Vec::with_capacity(images.len() * model.latent());
+    report::stage(&format!("encoding {} training images", images.len()));
     let mut progress = Progress::start("encoding", images.len(), 0);
     for (index, batch) in images.batches(EVALUATION_BATCH).enumerate() {
         let [rows, _] = batch.dims();
@@ -79,6 +80,10 @@ pub fn fit_mixture(model: &Vae, phases: &Phases, images: &Images, seed: u64) -> 
         progress.update(latents.len() / model.latent(), String::new);
     }
     drop(progress);
-    report::line("fitting the mixture");
+    report::line(&format!(
+        "fitting a mixture of {} Gaussians to {} latents",
+        mixture::COMPONENTS,
+        images.len()
+    ));
     mixture::fit(&latents, model.latent(), mixture::COMPONENTS, seed)
 }

@@ -45,6 +45,7 @@ pub fn look(
         let room = kept.try_reserve_exact(count * dims);
         room.with_context(|| format!("the features of {count} images do not fit into memory"))?;
     }
+    report::stage(&format!("{name}: features of {count} images"));
     let mut progress = Progress::start(name, count, 0);
     let mut done = 0;
     images.stream(count, batch, &mut |pictures| {

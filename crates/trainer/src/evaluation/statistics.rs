@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use faer::{Mat, MatRef};
 use hvae_linear::add_product;
 
+use super::origin::{self, Origin};
 use crate::npz::{self, Array, Loaded, Values};
 
 /// Rows that are gathered before they enter the covariance as one matrix product.
@@ -28,22 +29,26 @@ impl Statistics {
         self.mean.len()
     }
 
-    /// Saves `mu` and `sigma`, as pytorch-fid does.
+    /// Saves `mu` and `sigma`, as pytorch-fid does, and where they are from, which it passes over.
     ///
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub fn save(&self, path: &Path, origin: Option<&Origin>) -> Result<()> {
         let dims = self.dims();
         let sigma: Vec<f64> =
             (0..dims).flat_map(|i| (0..dims).map(move |j| self.covariance[(i, j)])).collect();
-        npz::save(
-            path,
-            &[
-                ("mu", Array::F64 { shape: vec![dims], values: &self.mean }),
-                ("sigma", Array::F64 { shape: vec![dims, dims], values: &sigma }),
-            ],
-        )
+        let origin = origin.map(Origin::to_bytes).transpose()?;
+        let mut arrays = vec![
+            ("mu", Array::F64 { shape: vec![dims], values: &self.mean }),
+            ("sigma", Array::F64 { shape: vec![dims, dims], values: &sigma }),
+        ];
+        arrays.extend(
+            origin.iter().map(|bytes| {
+                (origin::ENTRY, Array::U8 { shape: vec![bytes.len()], values: bytes })
+            }),
+        );
+        npz::save(path, &arrays)
     }
 
     /// Whether the `.npz` file `path` holds statistics rather than images.
@@ -266,7 +271,7 @@ pub(super) mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("statistics.npz");
         let (_, statistics) = random(50, 4, 5, 0.0);
-        statistics.save(&path).unwrap();
+        statistics.save(&path, None).unwrap();
         assert!(Statistics::is_in(&path).unwrap());
         let loaded = Statistics::load(&path).unwrap();
         assert_eq!((loaded.mean, loaded.count), (statistics.mean, None));

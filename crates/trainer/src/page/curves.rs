@@ -101,7 +101,7 @@ pub(super) fn all(epochs: &[Value]) -> Vec<(String, Figure)> {
 }
 
 fn panel(title: &str, y: &'static str, series: Vec<Series>) -> Panel {
-    let legend = if series.len() > 1 { Legend::UpperRight } else { Legend::None };
+    let legend = if series.len() > 1 { Legend::Free } else { Legend::None };
     Panel {
         title: title.to_owned(),
         x: Scale { name: "epoch", whole: true, ..Scale::default() },
@@ -136,7 +136,8 @@ fn nested(epochs: &[Value], what: &str) -> Vec<Series> {
     names.dedup();
     let lines = names.iter().zip(CLASSES.iter().cycle()).map(|(name, colour)| {
         let label = name.rsplit('.').next().unwrap_or(name);
-        line(epochs, label, &format!("/{}", name.replace('.', "/")), *colour)
+        let label = label.replace('_', " ");
+        line(epochs, &label, &format!("/{}", name.replace('.', "/")), *colour)
     });
     lines.flatten().collect()
 }
@@ -184,7 +185,7 @@ pub fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
         x: scale(axes[0]),
         y: scale(axes[1]),
         series: series.collect(),
-        legend: Legend::UpperRight,
+        legend: Legend::Free,
         ..Panel::default()
     };
     Figure { title: String::new(), columns: 1, panels: vec![panel] }

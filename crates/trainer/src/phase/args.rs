@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::values::{COSINE, NOT_NEGATIVE, POSITIVE, number};
+
 /// What the patterns are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
@@ -46,19 +48,19 @@ pub struct PhaseArgs {
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub dimension: Option<u32>,
     /// Norm of each pattern; images keep their own
-    #[arg(long, allow_negative_numbers = true, value_name = "M", default_value_t = 1.0)]
+    #[arg(long, allow_negative_numbers = true, value_name = "M", default_value_t = 1.0, value_parser = number(POSITIVE))]
     pub norm: f64,
     /// Cosine between any two patterns, from -1/(N-1) to 1
-    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    #[arg(long, value_name = "C", allow_negative_numbers = true, value_parser = number(COSINE))]
     pub cosine: Option<f64>,
     /// Number of values of beta, spaced evenly in its logarithm
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     pub betas: u32,
     /// Smallest `beta_eff` [default: half of b1]
-    #[arg(long, allow_negative_numbers = true, value_name = "BETA")]
+    #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
     pub from: Option<f64>,
     /// Largest `beta_eff` [default: twice b3]
-    #[arg(long, allow_negative_numbers = true, value_name = "BETA")]
+    #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
     pub to: Option<f64>,
     /// Starts for each beta, shared by the families: at patterns, near the mean, at random
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
@@ -67,10 +69,10 @@ pub struct PhaseArgs {
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_steps: u32,
     /// A start has converged when an update changes its weights by less than this, relatively
-    #[arg(long, allow_negative_numbers = true, value_name = "TOLERANCE", default_value_t = 1e-5)]
+    #[arg(long, allow_negative_numbers = true, value_name = "TOLERANCE", default_value_t = 1e-5, value_parser = number(NOT_NEGATIVE))]
     pub tolerance: f64,
     /// States closer than this share of the distance between patterns are one minimum
-    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.02)]
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.02, value_parser = number(NOT_NEGATIVE))]
     pub same: f64,
     /// Measure the thresholds of these numbers of patterns too
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..=5_000))]

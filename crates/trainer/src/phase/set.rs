@@ -1,13 +1,14 @@
 //! The patterns that the user asked for, as a network.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
+use hvae_model::ModelError;
 use hvae_model::modern::{Equidistant, ModernHopfield, Thresholds, beta_eff, equidistant, random};
 use serde::Serialize;
 
 use super::args::{Kind, PhaseArgs};
 use crate::cli::Global;
-use crate::config::{DataConfig, Dataset};
+use crate::config::{DataConfig, Dataset, Usage};
 use crate::data::Split;
 use crate::images::{Images, download};
 use crate::rng::{self, Stream};
@@ -55,9 +56,11 @@ impl PatternSet {
         let count = args.count as usize;
         let images = matches!(args.patterns, Kind::Mnist | Kind::Synthetic);
         if args.cosine.is_some() != (args.patterns == Kind::Equidistant) {
-            bail!("--cosine goes with --patterns equidistant, and only with it");
+            bail!(Usage::new("--cosine goes with --patterns equidistant, and only with it"));
         }
-        ensure!(!(images && args.dimension.is_some()), "--dimension: images have their own");
+        if images && args.dimension.is_some() {
+            bail!(Usage::new("--dimension: images have their own"));
+        }
         let dimension = args.dimension.map_or(count, |d| d as usize);
         let mut rng = rng::generator(args.seed, Stream::Patterns, 0);
         let equal = |cosine| Equidistant { count, dimension, norm: args.norm, cosine };
@@ -69,12 +72,13 @@ impl PatternSet {
         };
         if let Some(set) = set {
             let kind = format!("norm {}, cosine {}", set.norm, round(set.cosine));
-            return Self::of(equidistant(&set, &mut rng, device)?, kind, true);
+            let patterns = equidistant(&set, &mut rng, device).map_err(by_flag)?;
+            return Self::of(patterns, kind, true);
         }
         let patterns = match args.patterns {
             Kind::Mnist => load(Dataset::Mnist, count, global, device)?,
             Kind::Synthetic => load(Dataset::Synthetic, count, global, device)?,
-            _ => random(count, dimension, args.norm, &mut rng, device)?,
+            _ => random(count, dimension, args.norm, &mut rng, device).map_err(by_flag)?,
         };
         let kind = match args.patterns {
             Kind::Mnist => "images of MNIST".to_owned(),
@@ -132,6 +136,16 @@ impl PatternSet {
     /// the patterns' mean distance.
     pub fn order(&self, distance: f64) -> f64 {
         if self.description.radius > 0.0 { distance / self.description.radius } else { 0.0 }
+    }
+}
+
+/// A setting that cannot be, by the flag that gave it.
+fn by_flag(error: ModelError) -> anyhow::Error {
+    match error {
+        ModelError::Setting { name, value, reason } => {
+            Usage::new(format!("--{name} {value}: {reason}")).into()
+        }
+        other => other.into(),
     }
 }
 

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::Axis;
-use super::{Figure, Legend, Mark, Panel, Series, TITLE, colour};
+use super::{Figure, Legend, Mark, Panel, Series, TITLE, colour, place};
 
 type Outcome<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 type Area<B> = DrawingArea<B, Shift>;
@@ -226,6 +226,18 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             Legend::UpperRight => (far, high),
             Legend::LowerRight => (far, low),
             Legend::LowerLeft => (near, low),
+            Legend::Free => {
+                let middle = i32::midpoint(top, bottom) - height / 2;
+                let places = [
+                    (far, high),
+                    (near, high),
+                    (far, low),
+                    (near, low),
+                    (far, middle),
+                    (near, middle),
+                ];
+                place::freest(&places, (width, height), &self.drawn()).unwrap_or((far, high))
+            }
             Legend::UpperLeft | Legend::None => (near, high),
         };
         let corners = [(x, y), (x + width, y + height)];
@@ -238,6 +250,30 @@ impl<'a, B: DrawingBackend> Drawing<'a, B> {
             self.text(series.name.clone(), at, 13, HPos::Left, VPos::Center)?;
         }
         Ok(())
+    }
+
+    /// Where something is drawn, in pixels of the area.
+    fn drawn(&self) -> Vec<(i32, i32)> {
+        let [left, right, top, bottom] = self.frame;
+        let within = |p: f64, limits: (f64, f64)| (limits.0..=limits.1).contains(&p);
+        let pixel = |p: &[f64; 3]| {
+            let (x, y) = (self.x.position(p[0]), self.y.position(p[1]));
+            let inside = within(x, self.x.limits) && within(y, self.y.limits);
+            inside.then(|| {
+                let across = left + along((right - left).into(), x, self.x.limits);
+                (across, bottom - along((bottom - top).into(), y, self.y.limits))
+            })
+        };
+        let series = self.panel.series.iter().flat_map(|series| {
+            let points: Vec<_> = series.points.iter().filter_map(pixel).collect();
+            let joined = matches!(series.mark, Mark::Line | Mark::Dashes);
+            if joined { place::line(&points) } else { points }
+        });
+        let level =
+            self.panel.level.map(|l| self.y.position(l)).filter(|l| within(*l, self.y.limits));
+        let level = level.map(|l| bottom - along((bottom - top).into(), l, self.y.limits));
+        let level = level.map_or(Vec::new(), |y| place::line(&[(left, y), (right, y)]));
+        series.chain(level).collect()
     }
 
     /// What a series looks like, in the legend.

@@ -2,6 +2,7 @@
 
 mod axis;
 mod draw;
+mod place;
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -72,6 +73,8 @@ pub(crate) enum Legend {
     Right,
     LowerRight,
     LowerLeft,
+    /// Where it covers least.
+    Free,
     None,
 }
 

@@ -7,6 +7,9 @@
     reason = "a test may stop, and not every test needs everything"
 )]
 
+pub mod events;
+pub mod quick;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

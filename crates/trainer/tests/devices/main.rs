@@ -16,8 +16,7 @@
     allow(clippy::print_stderr, reason = "what is skipped must be told")
 )]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use hvae::config::RunConfig;
@@ -25,8 +24,9 @@ use hvae::data::{Split, Verbosity};
 use hvae::images::Images;
 use hvae::rng::{self, Stream};
 use hvae_model::Kind;
-use tempfile::TempDir;
 
+#[path = "../common/mod.rs"]
+mod common;
 #[cfg(any(feature = "wgpu", feature = "ndarray", feature = "remote"))]
 mod comparison;
 #[cfg(feature = "remote")]
@@ -35,42 +35,9 @@ mod split;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hvae"));
-        command.current_dir(self.0.path()).args(arguments).env("HVAE_MNIST_MIRRORS", "");
-        command
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs what must fail with a sentence; gives it.
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
-        assert!(!text.contains("panicked") && !text.contains("stack backtrace"), "{text}");
-        text
-    }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use common::Folder;
+#[cfg(any(feature = "wgpu", feature = "remote"))]
+use common::stderr;
 
 /// The settings of a tiny run. Batches are all of one size: a device compiles its kernels anew for
 /// every shape.
@@ -132,7 +99,7 @@ fn what_is_not_there_is_a_sentence() {
     }
     let takes = list.lines().last().unwrap();
     assert!(takes.contains("`--device auto` takes"), "{takes}");
-    let text = folder.fails(&["sample", "run", "--device", "tpu"]);
+    let text = folder.fails(2, &["sample", "run", "--device", "tpu"]);
     assert!(text.contains("wgpu[:i]"), "{text}");
     for (name, built) in [
         ("ndarray", cfg!(feature = "ndarray")),
@@ -142,18 +109,18 @@ fn what_is_not_there_is_a_sentence() {
         ("remote:localhost:1", cfg!(feature = "remote")),
     ] {
         if !built {
-            let text = folder.fails(&["sample", "run", "--device", name]);
+            let text = folder.fails(1, &["sample", "run", "--device", name]);
             let feature = name.split(':').next().unwrap();
             let command = format!("cargo build --release --features {feature}");
             assert!(text.contains(&command), "{text}");
         }
     }
     if !cfg!(feature = "remote") {
-        let text = folder.fails(&["serve"]);
+        let text = folder.fails(1, &["serve"]);
         assert!(text.contains("cargo build --release --features remote"), "{text}");
     }
     // The second device is looked at before anything else is done.
-    let text = folder.fails(&train(&tiny("h-vae"), "run", &["--devices", "cpu,wgpu:99"]));
+    let text = folder.fails(1, &train(&tiny("h-vae"), "run", &["--devices", "cpu,wgpu:99"]));
     assert!(text.contains("wgpu"), "{text}");
     assert!(!folder.path("checkpoints").exists());
 }

@@ -67,7 +67,7 @@ fn a_run_on_two_remote_devices_is_that_on_one() {
 fn who_cannot_be_reached_or_refuses_is_a_sentence() {
     let folder = Folder::new();
     let server = Server::start(&folder, "cpu", Some("a password"));
-    let text = folder.fails(&["sample", "run", "--device", &server.device(0)]);
+    let text = folder.fails(1, &["sample", "run", "--device", &server.device(0)]);
     assert!(text.contains("HVAE_TOKEN"), "{text}");
 }
 

@@ -30,7 +30,7 @@ fn adapter(folder: &Folder) -> bool {
 
 /// In this process, not in one for each command: a GPU's kernels are compiled once for all.
 fn inside(folder: &Folder, arguments: &[&str]) {
-    std::env::set_current_dir(folder.0.path()).unwrap();
+    std::env::set_current_dir(folder.path(".")).unwrap();
     let cli = Cli::try_parse_from(["hvae"].iter().chain(arguments)).unwrap();
     fault::guard(|| commands::run(cli)).unwrap();
 }
@@ -99,11 +99,11 @@ fn the_hot_loop_is_quiet() {
 #[test]
 fn what_a_gpu_cannot_do_is_a_sentence() {
     let folder = Folder::new();
-    let text = folder.fails(&["sample", "run", "--device", "wgpu:99"]);
+    let text = folder.fails(1, &["sample", "run", "--device", "wgpu:99"]);
     assert!(text.contains("wgpu:99") || text.contains("no adapter"), "{text}");
     let list = folder.ok(&["devices"]);
     if list.contains("software") && !list.contains("hardware") {
-        let text = folder.fails(&["sample", "run", "--device", "wgpu"]);
+        let text = folder.fails(1, &["sample", "run", "--device", "wgpu"]);
         assert!(text.contains("--allow-software"), "{text}");
         assert!(list.contains("`--device auto` takes cpu"), "{list}");
     }

@@ -1,0 +1,187 @@
+//! What cannot work is told before any work, with the flag and with what is allowed.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
+
+mod common;
+
+use std::any::TypeId;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use common::Folder;
+use hvae::cli::Cli;
+
+/// Flags with values that are impossible whatever the run is, and what must be said of each.
+#[rustfmt::skip]
+const IMPOSSIBLE: &[(&str, &str, &str)] = &[
+    ("train --device gpu", "--device", "auto, cpu"),
+    ("train --device cpu:1", "--device", "takes no number"),
+    ("train --devices cpu,gpu", "--devices", "auto, cpu"),
+    ("train --threads 0", "--threads", "1.."),
+    ("train --learning-rate -1", "--learning-rate", "above 0"),
+    ("train --batch-size 0", "--batch-size", "1..=10000000"),
+    ("train --name ../up", "--name", "plain name"),
+    ("train --dataset imagenet", "--dataset", "fashion-mnist"),
+    ("train --model vae", "--model", "tdh-vae"),
+    ("train --set ep.damping=1", "damping", "[0, 1)"),
+    ("serve --port 0", "--port", "1..=65535"),
+    ("serve --devices gpu", "--devices", "auto, cpu"),
+    ("sample run --grid 0x10", "--grid", "from 1 to 100"),
+    ("sample run --out o.gif", "--out", ".png or .npz, or name a folder"),
+    ("sample run --count 200", "--count", "--grid"),
+    ("reconstruct run --tolerance nan", "--tolerance", "of 0 or more"),
+    ("reconstruct run --out o.gif", "--out", ".png or .npz"),
+    ("gradcheck run --nudge 0.1,0", "--nudge", "above 0"),
+    ("gradcheck run --images 0", "--images", "1.."),
+    ("interpolate run 0", "POINT", "2 values required"),
+    ("interpolate run 0 x", "POINT", "z=-1,0.5,2"),
+    ("interpolate run 0 1 --out o.jpg", "--out", ".png or .gif"),
+    ("manifold run --range -1", "--range", "above 0"),
+    ("manifold run --dimensions 3", "--dimensions", "two different coordinates"),
+    ("manifold run --dimensions 3,3", "--dimensions", "two different coordinates"),
+    ("manifold run --out plane", "--out", ".png"),
+    ("denoise run --noise=-1", "--noise", "of 0 or more"),
+    ("denoise run --share 1.5", "--share", "in [0, 1]"),
+    ("denoise run --anchor 2", "--anchor", "in [0, 1]"),
+    ("denoise run --tolerance -1", "--tolerance", "of 0 or more"),
+    ("denoise run --hide none", "--hide", "--noise SIGMA, above 0"),
+    ("denoise run --out o.jpg", "--out", ".png, .gif or .npz"),
+    ("relax run --damping 1", "--damping", "in [0, 1)"),
+    ("relax run --out o.npz", "--out", ".gif or .png"),
+    ("compare --epochs 0", "--epochs", "1..=10000000"),
+    ("import w.safetensors --name a/b", "--name", "plain name"),
+    ("fid a b --count 1", "--count", "2..=10000000"),
+    ("fid a b --save-stats s.txt", "--save-stats", ".npz"),
+    ("fid a b --features vgg", "--features", "inception-768, or"),
+    ("eval run --nll-samples 0", "--nll-samples", "1..=1000000"),
+    ("weights fetch --url ftp://x", "--url", "https://"),
+    ("classifier train --out o.npz", "--out", ".safetensors"),
+    ("classifier train --out o.safetensors --learning-rate -1", "--learning-rate", "above 0"),
+    ("converge --networks 4", "--networks", "3, 5 or 7"),
+    ("converge --networks 3 --hidden 8,8", "--hidden", "1 hidden layer"),
+    ("converge --networks 3,5 --hidden 8", "--hidden", "one network"),
+    ("converge --networks 5 --forms chn", "--forms", "3-layer"),
+    ("phase --from 0", "--from", "above 0"),
+    ("phase --to -1", "--to", "above 0"),
+    ("phase --from 5 --to 2", "--from", "the larger"),
+    ("phase --norm 0", "--norm", "above 0"),
+    ("phase --tolerance -1", "--tolerance", "of 0 or more"),
+    ("phase --same -1", "--same", "of 0 or more"),
+    ("phase --cosine 2", "--cosine", "in [-1, 1]"),
+    ("phase --cosine 0.5", "--cosine", "--patterns equidistant"),
+    ("phase --patterns equidistant --cosine -0.9", "--cosine", "lies in ["),
+    ("phase --count 5 --dimension 3", "--dimension", "at least 5"),
+    ("phase --patterns synthetic --dimension 3", "--dimension", "images have their own"),
+];
+
+#[test]
+fn impossible_values_are_wrong_usage_and_say_what_is_possible() {
+    let folder = Folder::new();
+    for (line, flag, allowed) in IMPOSSIBLE {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        let text = folder.fails(2, &arguments);
+        assert!(text.contains(flag) && text.contains(allowed), "{line}: {text}");
+        assert!(text.starts_with("error: "), "{line}: {text}");
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path(".")).unwrap().collect();
+    assert!(left.is_empty(), "refused before anything is written: {left:?}");
+}
+
+/// No flag that takes a number takes what is not one.
+#[test]
+fn every_number_has_a_range() {
+    let mut flags = 0;
+    let mut command = Cli::command();
+    command.build();
+    number_flags(&command, &mut |command, flag| {
+        for wrong in ["nan", "inf", "-inf"] {
+            let line = ["hvae".to_owned(), format!("--{flag}={wrong}")];
+            let error = command.clone().try_get_matches_from(line).unwrap_err();
+            let name = command.get_name();
+            assert_eq!(
+                error.kind(),
+                ErrorKind::ValueValidation,
+                "{name} --{flag} {wrong}: {error}"
+            );
+        }
+        flags += 1;
+    });
+    assert!(flags >= 15, "only {flags} flags found");
+}
+
+fn number_flags(command: &clap::Command, found: &mut impl FnMut(&clap::Command, &str)) {
+    for argument in command.get_arguments() {
+        if argument.get_value_parser().type_id() == TypeId::of::<f64>() {
+            found(command, argument.get_long().unwrap());
+        }
+    }
+    command.get_subcommands().for_each(|inner| number_flags(inner, found));
+}
+
+#[test]
+fn wrong_usage_is_told_and_exits_with_2() {
+    let folder = Folder::new();
+    folder.fails(2, &[]);
+    let text = folder.fails(2, &["train", "--epoch", "3"]);
+    assert!(text.contains("--epochs"), "{text}");
+    folder.fails(2, &["sample"]);
+    folder.fails(2, &["sample", "run", "--grid", "0x10"]);
+    folder.fails(2, &["train", "--resume", "run", "--seed", "2"]);
+    folder.fails(2, &["train", "--epochs", "0"]);
+    folder.fails(2, &["train", "--quiet", "--verbose"]);
+    for (arguments, expected) in [
+        (vec!["train", "--set", "training.learnign_rate=1"], "learnign_rate"),
+        (vec!["train", "--set", "model.latent=0"], "latent"),
+        (vec!["train", "--set", "training.learning_rate=-1"], "training.learning_rate = -1"),
+        (vec!["train", "--dataset", "imagenet"], "./imagenet"),
+        (vec!["train", "--name", "../up", "--dataset", "synthetic"], "--name"),
+    ] {
+        let text = folder.fails(2, &arguments);
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
+    assert!(!folder.path("checkpoints").exists());
+    // A mistake in a file is no wrong usage.
+    std::fs::write(folder.path("wrong.toml"), "[training]\nepochs = 0\n").unwrap();
+    let text = folder.fails(1, &["train", "--config", "wrong.toml"]);
+    assert!(text.contains("training.epochs = 0"), "{text}");
+}
+
+#[test]
+fn help_teaches() {
+    let folder = Folder::new();
+    assert!(folder.ok(&["--help"]).contains("equilibrium"));
+    for command in [
+        "train",
+        "sample",
+        "reconstruct",
+        "interpolate",
+        "manifold",
+        "denoise",
+        "relax",
+        "runs",
+        "show",
+        "report",
+        "export",
+        "import",
+        "gradcheck",
+        "phase",
+        "completions",
+        "man",
+    ] {
+        let help = folder.ok(&[command, "--help"]);
+        assert!(help.contains("Examples:"), "{command}: {help}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_and_leaves_nothing() {
+    let folder = Folder::new();
+    for (arguments, expected) in [
+        (vec!["train", "--config", "none.toml"], "none.toml"),
+        (vec!["train", "--resume", "nowhere"], "nowhere"),
+        (vec!["sample", "nowhere"], "nowhere"),
+    ] {
+        let text = folder.fails(1, &arguments);
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
+    assert!(!folder.path("checkpoints").exists());
+}
