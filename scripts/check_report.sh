@@ -5,10 +5,10 @@
 #     bash scripts/check_report.sh                          # target/release/hvae
 #     bash scripts/check_report.sh path/to/hvae page.png    # another program; keeps a screenshot
 #
-# Builds nothing. Takes Debian's `chromium` where there is none and apt can bring it; without any it
+# Builds nothing; needs python3. Takes Debian's `chromium` where there is none and apt can bring it; without any it
 # says that nothing was checked, and succeeds.
 set -euo pipefail
-hvae=$(realpath "${1:-target/release/hvae}")
+hvae=$(realpath -m "${1:-${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/release/hvae}")
 screenshot=${2:+$(realpath "$2")}
 [ -x "$hvae" ] || { echo "there is no program $hvae: cargo build --release" >&2; exit 1; }
 

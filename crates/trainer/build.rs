@@ -23,16 +23,17 @@ fn main() {
 /// The commit of the repository that holds this file, if there is one: not of another one around it.
 fn commit() -> Option<String> {
     git(&["ls-files", "--error-unmatch", "build.rs"])?;
-    // `HEAD` names the branch; `logs/HEAD` gains a line with every commit, or else the branch's own
-    // file changes. What is not there is not watched: Cargo would build anew every time.
-    let branch = git(&["symbolic-ref", "HEAD"]);
-    let files = [Some("HEAD"), Some("logs/HEAD"), branch.as_deref(), Some("packed-refs")];
-    for path in
-        files.into_iter().flatten().filter_map(|name| git(&["rev-parse", "--git-path", name]))
-    {
-        if Path::new(&path).exists() {
-            println!("cargo::rerun-if-changed={path}");
-        }
+    // `HEAD` names the branch; `logs/HEAD` gains a line with every commit. Where no log is kept, the
+    // folders in which branches stand are watched. What is not there is not: Cargo would build anew
+    // every time.
+    let there = |name: &&str| {
+        git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists())
+    };
+    let log = there(&"logs/HEAD");
+    let others = ["refs/heads", "packed-refs", "reftable"];
+    let branches = others.iter().filter(|_| log.is_none()).filter_map(there);
+    for path in there(&"HEAD").into_iter().chain(log.clone()).chain(branches) {
+        println!("cargo::rerun-if-changed={path}");
     }
     git(&["rev-parse", "--short=12", "HEAD"])
 }
@@ -46,8 +47,9 @@ fn git(arguments: &[&str]) -> Option<String> {
 
 /// The cargo features of this build, in the order of their names.
 fn features() -> Vec<String> {
-    let names = std::env::vars()
-        .filter_map(|(name, _)| Some(name.strip_prefix("CARGO_FEATURE_")?.to_lowercase()));
+    let names = std::env::vars_os().filter_map(|(name, _)| {
+        Some(name.to_str()?.strip_prefix("CARGO_FEATURE_")?.to_lowercase())
+    });
     let mut names: Vec<String> = names.filter(|name| name != "default").collect();
     names.sort();
     names

@@ -143,7 +143,7 @@ pub enum Command {
   hvae train --dataset ./photos --epochs 50
   hvae train --resume checkpoints/h-vae-001 --epochs 20
   hvae train --dry-run --batch-size 256
-  hvae train --patience 3 --epochs 100 --set training.ema_decay=0.999 --ui tui
+  hvae train --patience 3 --epochs 100 --ui tui
 
 Every key of a run's config.toml can be set with --set section.key=value; docs/settings.md lists
 them. Ctrl-C finishes the step, saves, and says how to go on.")]
@@ -179,7 +179,7 @@ pub struct TrainArgs {
     /// Images per step [default: 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub batch_size: Option<u32>,
-    /// Learning rate at its highest [default: 0.002, or 0.004 for th-, dh- and tdh-vae]
+    /// Learning rate at its highest [default: 0.008]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = values::number(values::POSITIVE))]
     pub learning_rate: Option<f64>,
     /// Seed of weights, batch order and noise [default: 1]

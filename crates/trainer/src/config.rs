@@ -6,6 +6,7 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use hvae_model::{EpConfig, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::older;
 pub use crate::dataset::Dataset;
 use crate::optimizer::OptimizerKind;
 use crate::training::Schedule;
@@ -32,7 +33,7 @@ pub struct RunConfig {
 /// | `batch_size` | 128 | images per step | >= 1 |
 /// | `optimizer` | `adam` | what moves the weights | `adam`, `sgd` |
 /// | `momentum` | 0.9 | of `sgd` | in [0, 1) |
-/// | `learning_rate` | 4e-3 | at its highest | > 0 |
+/// | `learning_rate` | 8e-3 | at its highest | > 0 |
 /// | `visible_rate` | 3 | factor on the rate of the decoder's image layer, after division by its gain | > 0 |
 /// | `warmup_steps` | 200 | steps over which the learning rate rises linearly from 0 | >= 0 |
 /// | `schedule` | `cosine` | how the learning rate falls then | `cosine`, `linear`, `constant` |
@@ -111,7 +112,7 @@ impl Default for TrainingConfig {
             batch_size: 128,
             optimizer: OptimizerKind::Adam,
             momentum: 0.9,
-            learning_rate: 4e-3,
+            learning_rate: 8e-3,
             visible_rate: 3.0,
             warmup_steps: 200,
             schedule: Schedule::Cosine,
@@ -209,7 +210,7 @@ impl RunConfig {
     fn read_text(text: &str, source: &str, overrides: &[String]) -> Result<Self> {
         let mut table: toml::Table =
             text.parse().with_context(|| format!("in configuration {source}"))?;
-        for text in overrides {
+        for text in older::settings_before(&table).iter().chain(overrides) {
             set(&mut table, text)?;
         }
         let table = over_preset(table)?;

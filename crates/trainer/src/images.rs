@@ -39,42 +39,35 @@ impl Images {
         device: &Device,
     ) -> Result<Self> {
         let set = whole(config, split, data_dir.into(), verbosity)?;
-        let (wanted, held_out) = match split {
-            Split::Train => (config.train_images, config.validation_images.unwrap_or(0)),
-            Split::Test => (config.test_images, 0),
+        let set = match split {
+            Split::Train => {
+                let [set, _held_out] = divided(config, set)?;
+                set
+            }
+            Split::Test => first(set, config.test_images, "")?,
         };
-        ensure!(
-            held_out < set.len(),
-            "data.validation_images = {held_out}: the set has {} training images, and some must be \
-             left to learn from",
-            set.len()
-        );
-        let rest = set.len() - held_out;
-        let count = wanted.unwrap_or(rest);
-        let kept = if held_out > 0 { " that are not held out" } else { "" };
-        ensure!(count <= rest, "{count} images asked for, but the set has {rest}{kept}");
-        Ok(Self::new(set.take(count), device))
+        Ok(Self::new(set, device))
     }
 
-    /// The images that training is watched on: those held out for it, the last
+    /// The images to learn from, and those to watch training on: the ones held out, the last
     /// `data.validation_images` training images, or where none are the test images.
     ///
     /// # Errors
     ///
     /// As [`Self::load`].
-    pub fn load_watched<'a>(
+    pub fn load_for_training<'a>(
         config: &DataConfig,
         data_dir: impl Into<Option<&'a PathBuf>>,
         verbosity: Verbosity,
         device: &Device,
-    ) -> Result<Self> {
+    ) -> Result<[Self; 2]> {
         let data_dir = data_dir.into();
-        let Some(held_out) = config.validation_images else {
-            return Self::load(config, Split::Test, data_dir, verbosity, device);
-        };
-        let set = whole(config, Split::Train, data_dir, verbosity)?;
-        let rest = set.len().saturating_sub(held_out);
-        Ok(Self::new(set.skip(rest), device))
+        if config.validation_images.is_none() {
+            let load = |split| Self::load(config, split, data_dir, verbosity, device);
+            return Ok([load(Split::Train)?, load(Split::Test)?]);
+        }
+        let parts = divided(config, whole(config, Split::Train, data_dir, verbosity)?)?;
+        Ok(parts.map(|set| Self::new(set, device)))
     }
 
     fn new(set: ImageSet, device: &Device) -> Self {
@@ -82,6 +75,7 @@ impl Images {
         let tensor = hvae_solver::upload(values, [set.len(), set.pixels()], device);
         Self { set, tensor }
     }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.set.len()
@@ -128,6 +122,27 @@ impl Images {
             .step_by(batch)
             .map(move |from| self.tensor.clone().narrow(0, from, batch.min(self.len() - from)))
     }
+}
+
+/// The training images that are learnt from, and those that are held out.
+fn divided(config: &DataConfig, mut set: ImageSet) -> Result<[ImageSet; 2]> {
+    let held_out = config.validation_images.unwrap_or(0);
+    ensure!(
+        held_out < set.len(),
+        "data.validation_images = {held_out}: the set has {} training images, and some must be \
+         left to learn from",
+        set.len()
+    );
+    let held = set.split_off(set.len() - held_out);
+    let kept = if held_out > 0 { " that are not held out" } else { "" };
+    Ok([first(set, config.train_images, kept)?, held])
+}
+
+/// The first `wanted` images of `set`, or all.
+fn first(set: ImageSet, wanted: Option<usize>, kept: &str) -> Result<ImageSet> {
+    let (count, all) = (wanted.unwrap_or(set.len()), set.len());
+    ensure!(count <= all, "{count} images asked for, but the set has {all}{kept}");
+    Ok(set.take(count))
 }
 
 /// All images of a part.
@@ -194,10 +209,14 @@ mod tests {
     fn load(data: &DataConfig, part: Option<Split>) -> Result<ImageSet> {
         let (verbosity, device) = (Verbosity::Quiet, Device::flex());
         let images = match part {
-            Some(split) => Images::load(data, split, None, verbosity, &device),
-            None => Images::load_watched(data, None, verbosity, &device),
+            Some(split) => Images::load(data, split, None, verbosity, &device)?,
+            None => {
+                let [learnt, watched] = Images::load_for_training(data, None, verbosity, &device)?;
+                assert_eq!(*learnt.set(), load(data, Some(Split::Train))?);
+                watched
+            }
         };
-        images.map(|images| images.set().clone())
+        Ok(images.set().clone())
     }
 
     /// What is held out is the end of the training images, is learnt from by none, and leaves the
@@ -210,7 +229,8 @@ mod tests {
         let test = load(&all, Some(Split::Test)).unwrap();
         assert_eq!(load(&all, None).unwrap(), test);
         assert_eq!(load(&held, Some(Split::Train)).unwrap(), set.clone().take(set.len() - 300));
-        assert_eq!(load(&held, None).unwrap(), set.clone().skip(set.len() - 300));
+        let last = set.clone().split_off(set.len() - 300);
+        assert_eq!(load(&held, None).unwrap(), last);
         assert_eq!(load(&held, Some(Split::Test)).unwrap(), test);
     }
 

@@ -142,7 +142,7 @@ fn pairs(value: &Value) -> Vec<Vec<String>> {
     fields.map(|(key, value)| vec![key.clone(), text(value)]).collect()
 }
 
-/// A number with seven digits, which tells a cosine from 1.
+/// A number with seven digits, which tells a cosine from 1; very small and large ones with four.
 pub(crate) fn shown(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 {

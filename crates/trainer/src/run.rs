@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use hvae_model::Vae;
 
-use crate::checkpoint::{self, Checkpoint, TrainingState, older};
+use crate::checkpoint::{self, Checkpoint, TrainingState};
 use crate::config::RunConfig;
 use crate::files;
 
@@ -136,11 +136,7 @@ impl RunDir {
     ///
     /// When it cannot be read or is not valid.
     pub fn config(&self) -> Result<RunConfig> {
-        let path = self.config_path();
-        // What is wrong with the file is told below.
-        let table = std::fs::read_to_string(&path).ok().and_then(|text| text.parse().ok());
-        let before = table.map(|table| older::settings_before(&table)).unwrap_or_default();
-        RunConfig::resolve(Some(&path), &before)
+        RunConfig::resolve(Some(&self.config_path()), &[])
     }
 
     /// Writes `text` to the file `name` of the run, whole or not at all.

@@ -193,7 +193,8 @@ fn damaged_checkpoints_are_named_and_never_used() {
     folder.ok(&train("run", "256", "1"));
     let run = folder.path("checkpoints/run");
     let checkpoint = newest(&run);
-    let model = checkpoint.join("model.safetensors");
+    // What is sampled from are the averaged weights.
+    let model = checkpoint.join("ema.safetensors");
     let whole = read(&model);
     let sample = ["sample", "checkpoints/run"];
     let mut flipped = whole.clone();
@@ -201,7 +202,7 @@ fn damaged_checkpoints_are_named_and_never_used() {
     for bytes in [flipped, whole[..whole.len() / 2].to_vec(), Vec::new(), b"<html>".to_vec()] {
         std::fs::write(&model, bytes).unwrap();
         let text = folder.fails(1, &sample);
-        assert!(text.contains("model.safetensors"), "{text}");
+        assert!(text.contains("ema.safetensors"), "{text}");
     }
     std::fs::write(&model, &whole).unwrap();
     folder.ok(&sample);
@@ -223,6 +224,31 @@ fn damaged_checkpoints_are_named_and_never_used() {
     std::fs::remove_file(run.join("latest")).unwrap();
     let text = folder.fails(1, &["train", "--resume", "checkpoints/run"]);
     assert!(text.contains("no checkpoint"), "{text}");
+}
+
+/// Held-out images change what training is watched on, and nothing that is learnt.
+#[test]
+fn training_is_watched_on_held_out_images() {
+    let folder = Folder::new();
+    let held = ["--set", "data.validation_images=100", "--trace-device"];
+    folder.ok(&train("plain", "256", "1"));
+    let output = folder.run(&[&train("held", "256", "1")[..], &held].concat());
+    let told = common::stderr(&output);
+    assert!(output.status.success(), "{told}");
+    let traced = told.lines().find(|line| line.contains("per step after the first")).unwrap();
+    assert!(traced.contains("reads of the device") && traced.contains("uploads"), "{traced}");
+    let run = |name: &str| folder.path("checkpoints").join(name);
+    let weights = |name: &str| read(&newest(&run(name)).join("model.safetensors"));
+    assert_eq!(weights("plain"), weights("held"));
+    let losses = |name: &str| {
+        let line = String::from_utf8(read(&run(name).join("metrics.jsonl"))).unwrap();
+        let metrics: serde_json::Value = serde_json::from_str(&line).unwrap();
+        ["train", "test"].map(|part| metrics[part]["elbo"].as_f64().unwrap())
+    };
+    let (plain, held) = (losses("plain"), losses("held"));
+    assert!((plain[0] - held[0]).abs() < 1e-9);
+    assert!((plain[1] - held[1]).abs() > 1e-3, "{plain:?} {held:?}");
+    folder.ok(&["train", "--resume", "checkpoints/held", "--epochs", "2"]);
 }
 
 /// At the default sizes and threads, where products are split among threads.

@@ -63,6 +63,11 @@ fn a_run_of_format_1_is_sampled_and_goes_on_as_it_would_have_then() {
     assert!(furthest < 1e-4, "{furthest}");
     folder.ok(&["sample", "run", "--checkpoint", "best", "--grid", "1x2"]);
     assert!(folder.ok(&["show", "run"]).contains("epochs 1/3"));
+    // Its configuration means what it meant then, in a new run too.
+    let resolved = folder.ok(&["train", "--config", "run/config.toml", "--dry-run"]);
+    for setting in ["ema_decay = 0.0", "hidden_gain = 1.0"] {
+        assert!(resolved.lines().any(|line| line == setting), "{setting} in {resolved}");
+    }
     folder.ok(&["train", "--resume", "run", "--epochs", "2", "--threads", "1"]);
     let (then, now) =
         (lines(&folder.path("continued.jsonl")), lines(&folder.path("run/metrics.jsonl")));

@@ -44,20 +44,17 @@ pub(super) fn upgrade_state(state: &mut Value) {
     }
 }
 
-/// What must be set besides what the `config.toml` of a run says. Each holds all settings of its time.
+/// What must be set besides what a configuration says that the program wrote in full, as it does for
+/// every run, before it knew these settings. Files that say little mean the defaults of today.
 pub(crate) fn settings_before(config: &Table) -> Vec<String> {
-    let lacks = |section: &str, key| {
-        let section = config.get(section).and_then(toml::Value::as_table);
-        section.is_some_and(|section| !section.contains_key(key))
+    let has = |section: &str, key| {
+        config.get(section).and_then(toml::Value::as_table).is_some_and(|s| s.contains_key(key))
     };
-    let mut settings = Vec::new();
-    if lacks("model", "hidden_gain") {
-        settings.push(format!("model.hidden_gain={HIDDEN_GAIN}"));
-    }
-    if lacks("training", "ema_decay") {
-        settings.push(format!("training.ema_decay={EMA_DECAY}"));
-    }
-    settings
+    let in_full =
+        has("model", "latent_gain") && has("training", "batch_size") && has("ep", "tolerance");
+    let lacked = [("model", "hidden_gain", HIDDEN_GAIN), ("training", "ema_decay", EMA_DECAY)];
+    let lacked = lacked.into_iter().filter(|(section, key, _)| in_full && !has(section, key));
+    lacked.map(|(section, key, value)| format!("{section}.{key}={value}")).collect()
 }
 
 #[cfg(test)]
@@ -90,11 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_had_none_of_what_it_lacks() {
+    fn a_whole_configuration_had_none_of_what_it_lacks() {
         let settings = |text: &str| settings_before(&text.parse().unwrap());
-        assert_eq!(settings("[model]\nlatent_gain = 30.0\n"), ["model.hidden_gain=1"]);
-        assert!(settings("[model]\nlatent_gain = 30.0\nhidden_gain = 30.0\n").is_empty());
-        assert_eq!(settings("[training]\nepochs = 3\n"), ["training.ema_decay=0"]);
-        assert!(settings("[training]\nema_decay = 0.9\n").is_empty());
+        let whole =
+            "[training]\nbatch_size = 128\n[ep]\ntolerance = 1e-3\n[model]\nlatent_gain = 30.0\n";
+        assert_eq!(settings(whole), ["model.hidden_gain=1", "training.ema_decay=0"]);
+        assert_eq!(settings(&format!("{whole}hidden_gain = 30.0\n")), ["training.ema_decay=0"]);
+        assert!(settings("[training]\nbatch_size = 128\n[model]\nlatent_gain = 30.0\n").is_empty());
     }
 }

@@ -39,8 +39,8 @@ fn in_words(range: Range) -> String {
             let open = if matches!(low, Included(_)) { '[' } else { '(' };
             let close = if matches!(high, Included(_)) { ']' } else { ')' };
             let shown = |bound| match bound {
-                Included(x) | Excluded(x) => x,
-                Unbounded => f64::INFINITY,
+                Included(x) | Excluded(x) => f64::to_string(&x),
+                Unbounded => "...".to_owned(),
             };
             format!("in {open}{}, {}{close}", shown(low), shown(high))
         }

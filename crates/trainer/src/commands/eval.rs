@@ -40,7 +40,7 @@ fn file_name(args: &EvalArgs) -> String {
     };
     add(args.checkpoint == Which::Latest, "best".to_owned());
     let features = &scores.features.features;
-    add(*features == FeatureChoice::MnistClassifier, features.name());
+    add(*features == FeatureChoice::MnistClassifier, format!("features-{}", features.name()));
     add(scores.count == COUNT, format!("count{}", scores.count));
     let usual = (scores.nll_images, scores.nll_samples) == (NLL_IMAGES, NLL_SAMPLES);
     add(usual, format!("nll{}x{}", scores.nll_images, scores.nll_samples));

@@ -9,7 +9,6 @@ use burn::tensor::Device;
 use crate::cli::runs::NewRunArgs;
 use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::RunConfig;
-use crate::data::Split;
 use crate::device::{self, open};
 use crate::environment::{self, Environment};
 use crate::images::Images;
@@ -38,10 +37,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         _ => global.data_dir.clone(),
     };
     let started = Instant::now();
-    let images = [
-        Images::load(&config.data, Split::Train, &data_dir, global.verbosity(), &device)?,
-        Images::load_watched(&config.data, &data_dir, global.verbosity(), &device)?,
-    ];
+    let images = Images::load_for_training(&config.data, &data_dir, global.verbosity(), &device)?;
     report::detail(&format!(
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),

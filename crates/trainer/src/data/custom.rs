@@ -151,14 +151,23 @@ fn none(path: &Path, split: Split) -> String {
     format!("{} holds too few pictures ({}){few}", path.display(), folder::ENDINGS.join(", "))
 }
 
-/// The names of all subfolders of `folders`, each once, sorted.
+/// The names of all subfolders of `folders` that hold pictures, each once, sorted.
 fn classes(folders: &[PathBuf]) -> anyhow::Result<Vec<OsString>> {
     let mut names = BTreeSet::new();
     for folder in folders {
-        let inside = folder::sorted(folder)?.into_iter().filter(|path| path.is_dir());
-        names.extend(inside.filter_map(|path| Some(path.file_name()?.to_owned())));
+        for inside in folder::sorted(folder)?.into_iter().filter(|path| path.is_dir()) {
+            if folder::sorted(&inside)?.iter().any(|path| is_picture(path)) {
+                names.extend(inside.file_name().map(ToOwned::to_owned));
+            }
+        }
     }
     Ok(names.into_iter().collect())
+}
+
+/// By its name's ending.
+fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| folder::ENDINGS.contains(&ending.as_str()))
 }
 
 /// The pictures of a folder with their labels: the place of their subfolder among `classes` if these
@@ -170,8 +179,7 @@ fn pictures(
 ) -> anyhow::Result<Vec<(PathBuf, u8)>> {
     let (mut found, mut folders) = (Vec::new(), Vec::new());
     let mut take = |path: PathBuf, label: u8| {
-        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        if ending.is_some_and(|ending| folder::ENDINGS.contains(&ending.as_str())) {
+        if is_picture(&path) {
             found.push((path, label));
         } else {
             changes.skipped += 1;
@@ -272,10 +280,12 @@ mod tests {
         assert_eq!((train.labels(), train.image(1)[0]), ([1, 2].as_slice(), 2));
         let (test, _) = from_folder(root.path(), Split::Test, 28).unwrap();
         assert_eq!((test.labels(), test.image(1)[0]), ([0, 2].as_slice(), 3));
-        // More than ten classes, counted over both, are not told apart.
-        for class in 0..8 {
-            fs::create_dir(root.path().join(format!("test/{class}"))).unwrap();
-        }
+        // A folder without pictures is no class; more than ten classes over both are not told apart.
+        let folders = (0..8).map(|class| root.path().join(format!("test/{class}")));
+        folders.clone().for_each(|folder| fs::create_dir(folder).unwrap());
+        let (train, _) = from_folder(root.path(), Split::Train, 28).unwrap();
+        assert_eq!(train.labels(), [1, 2]);
+        folders.for_each(|folder| grey(&folder.join("a.png"), 28, 28, 5));
         let (train, _) = from_folder(root.path(), Split::Train, 28).unwrap();
         assert_eq!(train.labels(), [0, 0]);
     }

@@ -128,13 +128,15 @@ impl ImageSet {
         self
     }
 
-    /// The set without its first `count` images, or none if there are fewer.
+    /// Takes the images from number `at` on away, as a set of their own.
     #[must_use]
-    pub fn skip(mut self, count: usize) -> Self {
-        let count = count.min(self.len());
-        self.images.drain(..count * self.pixels());
-        self.labels.drain(..count);
-        self
+    pub fn split_off(&mut self, at: usize) -> Self {
+        let at = at.min(self.len());
+        Self {
+            images: self.images.split_off(at * self.pixels()),
+            labels: self.labels.split_off(at),
+            ..*self
+        }
     }
 }
 

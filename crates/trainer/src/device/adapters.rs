@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::fault;
 
-/// The devices that this process has started, by name.
+/// The devices that this process has started, by how Burn finds them: one may have two names.
 static OPEN: Mutex<Vec<(String, Device)>> = Mutex::new(Vec::new());
 
 /// A GPU, or a program that stands in for one.
@@ -32,7 +32,7 @@ enum How {
     #[cfg(feature = "wgpu")]
     Wgpu(WgpuBackend, DeviceKind),
     #[cfg(feature = "cuda")]
-    Cuda,
+    Cuda(usize),
 }
 
 impl Adapter {
@@ -51,11 +51,12 @@ impl Adapter {
         let name = self.device();
         fault::in_use(&name);
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, device)) = open.iter().find(|(open, _)| *open == name) {
+        let how = format!("{:?}", self.how);
+        if let Some((_, device)) = open.iter().find(|(open, _)| *open == how) {
             return Ok(device.clone());
         }
         let device = self.start()?;
-        open.push((name, device.clone()));
+        open.push((how, device.clone()));
         Ok(device)
     }
 
@@ -70,7 +71,7 @@ impl Adapter {
                     .init()
                     .map_err(anyhow::Error::new)?,
                 #[cfg(feature = "cuda")]
-                How::Cuda => Device::cuda(self.number),
+                How::Cuda(number) => Device::cuda(*number),
             };
             let ones = Tensor::<2>::ones([8, 8], &device);
             let sum = ones.sum().try_into_data().map_err(|e| anyhow::anyhow!("{e}"))?;
@@ -232,7 +233,7 @@ pub(super) fn cuda() -> Result<Vec<Adapter>> {
         let name = fault::guard(|| Ok(Device::cuda(number).identity().map(|i| i.name)));
         let name = name.ok().flatten().unwrap_or_else(|| "NVIDIA GPU".to_owned());
         let (family, driver) = ("cuda", "CUDA".to_owned());
-        Adapter { family, number, name, driver, software: false, how: How::Cuda }
+        Adapter { family, number, name, driver, software: false, how: How::Cuda(number) }
     };
     Ok((0..count).map(adapter).collect())
 }

@@ -18,11 +18,11 @@ pub const SUBSET_SIZE: usize = 1000;
 pub struct KernelDistance {
     /// Mean over the subsets. Unbiased, so that it may fall below 0.
     pub mean: f64,
-    /// Standard deviation over the subsets; 0 for one.
-    pub deviation: f64,
+    /// Standard deviation over the subsets, if there are several.
+    pub deviation: Option<f64>,
     /// How many subsets.
     pub subsets: usize,
-    /// Images of each set in a subset.
+    /// Images of each set in a subset, or fewer of a set that has fewer.
     pub size: usize,
 }
 
@@ -30,7 +30,7 @@ impl std::fmt::Display for KernelDistance {
     /// The mean, with the deviation if there is one.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.6}", self.mean)?;
-        if self.subsets > 1 { write!(f, " +- {:.6}", self.deviation) } else { Ok(()) }
+        self.deviation.map_or(Ok(()), |deviation| write!(f, " +- {deviation:.6}"))
     }
 }
 
@@ -48,16 +48,18 @@ pub fn kernel_distance(
     seed: u64,
 ) -> Result<KernelDistance> {
     ensure!(a.dims == b.dims, "{} features against {}", a.dims, b.dims);
-    let size = size.min(a.len()).min(b.len());
-    ensure!(size >= 2 && subsets >= 1, "a kernel distance needs at least two images of each set");
-    // Subsets that are all of both sets are one and the same.
-    let subsets = if size == a.len() && size == b.len() { 1 } else { subsets };
+    let fewest = a.len().min(b.len());
+    ensure!(fewest >= 2 && subsets >= 1, "a kernel distance needs at least two images of each set");
+    // Small sets are taken whole: subsets of all images are one and the same.
+    let whole = a.len() <= size && b.len() <= size;
+    let (subsets, size) =
+        if whole { (1, a.len().max(b.len())) } else { (subsets, size.min(fewest)) };
     let mut values = Vec::with_capacity(subsets);
     for subset in 0..subsets {
         let mut rng = rng::generator(seed, Stream::Subsets, subset as u64);
         let mut draw = |set: &FeatureSet| {
-            let rows = sample(&mut rng, set.len(), size).into_vec();
-            Mat::from_fn(size, set.dims, |i, j| f64::from(set.row(rows[i])[j]))
+            let rows = sample(&mut rng, set.len(), size.min(set.len())).into_vec();
+            Mat::from_fn(rows.len(), set.dims, |i, j| f64::from(set.row(rows[i])[j]))
         };
         let (x, y) = (draw(a), draw(b));
         values.push(discrepancy(x.as_ref(), y.as_ref()));
@@ -65,7 +67,8 @@ pub fn kernel_distance(
     let n = subsets as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
-    Ok(KernelDistance { mean, deviation: variance.sqrt(), subsets, size })
+    let deviation = (subsets > 1).then(|| variance.sqrt());
+    Ok(KernelDistance { mean, deviation, subsets, size })
 }
 
 /// `mean k(x, x') + mean k(y, y') - 2 mean k(x, y)`, without pairs of an image with itself.
@@ -109,7 +112,20 @@ mod tests {
         let found = kernel_distance(&a, &b, 1, 10, 0).unwrap();
         let expected = 64.0 + 1.0 - 2.0 * (1.0 + 27.0 + 1.0 + 343.0) / 4.0;
         assert!((found.mean - expected).abs() < 1e-9, "{found:?}");
-        assert_eq!((found.size, found.subsets), (2, 1));
+        assert_eq!((found.size, found.subsets, found.deviation), (2, 1, None));
+    }
+
+    /// Whatever their numbers, sets that fit into a subset are compared once, whole.
+    #[test]
+    fn small_sets_are_taken_whole() {
+        let (a, b) = (set(&[1.0, 3.0], 1), set(&[0.0, 2.0, 1.0], 1));
+        let found = kernel_distance(&a, &b, 100, 10, 0).unwrap();
+        // k(0,2)=1, k(0,1)=1, k(2,1)=27; between: 1, 27, 8 and 1, 343, 64.
+        let expected = 64.0 + 29.0 / 3.0 - 2.0 * (1.0 + 27.0 + 8.0 + 1.0 + 343.0 + 64.0) / 6.0;
+        assert!((found.mean - expected).abs() < 1e-9, "{found:?}");
+        assert_eq!((found.subsets, found.deviation), (1, None));
+        let drawn = kernel_distance(&a, &b, 100, 2, 0).unwrap();
+        assert!(drawn.subsets == 100 && drawn.deviation.unwrap() > 0.0, "{drawn:?}");
     }
 
     /// A fixture of `scripts/evaluation_fixtures.py`, which computes it in plain numpy.
@@ -131,7 +147,8 @@ mod tests {
         let same = kernel_distance(&draw(1), &draw(2), 20, 100, 1).unwrap();
         let other = kernel_distance(&draw(1), &shifted, 20, 100, 1).unwrap();
         // Five standard errors of the mean over the subsets.
-        assert!(same.mean.abs() < 5.0 * same.deviation / 20.0_f64.sqrt() + 0.02, "{same:?}");
+        let deviation = same.deviation.unwrap();
+        assert!(same.mean.abs() < 5.0 * deviation / 20.0_f64.sqrt() + 0.02, "{same:?}");
         assert!(other.mean > 0.5, "{other:?}");
         assert_eq!(same, kernel_distance(&draw(1), &draw(2), 20, 100, 1).unwrap());
         assert!(kernel_distance(&set(&[1.0], 1), &draw(1), 1, 10, 0).is_err());

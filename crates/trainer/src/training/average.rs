@@ -6,11 +6,12 @@ use hvae_model::Vae;
 use crate::optimizer::{flat_parameters, with_parameters};
 
 /// `decay * average + (1 - decay) * model`, parameter by parameter (an exponential moving average;
-/// Polyak & Juditsky 1992).
+/// Polyak & Juditsky 1992), in the form `average + (1 - decay) (model - average)`, which leaves an
+/// average alone that equals the model.
 pub fn advance(average: Vae, model: &Vae, decay: f64) -> Vae {
     let values = flat_parameters(model);
     with_parameters(average, |id, old: Tensor<1>| {
         let value = values[&id].clone();
-        old.mul_scalar(decay) + value.mul_scalar(1.0 - decay)
+        old.clone() + (value - old).mul_scalar(1.0 - decay)
     })
 }

@@ -1,7 +1,9 @@
 //! The same work on different devices, and on several of them, gives the same numbers.
 //!
 //! What a build has is tested, the rest is skipped: `cargo test --release --workspace --features
-//! wgpu,ndarray,remote --test devices` tests most. Where no adapter works, wgpu is skipped aloud.
+//! wgpu,ndarray,remote --test devices -- --test-threads 1` tests most; one at a time, since those of
+//! wgpu run in this process and count what it reads and sends. Where no adapter works, wgpu is
+//! skipped aloud.
 //!
 //! Tolerances. All devices compute in f32 and add up in another order, which moves a sum of n
 //! numbers by about `sqrt(n) 6e-8` of its size: 2e-6 here. Equilibria are sought to 1e-6, so that a
