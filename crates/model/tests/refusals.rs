@@ -4,7 +4,9 @@
 
 mod common;
 
-use burn::tensor::{Device, Tensor};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use common::vae::{self, PIXELS, data, model, parameters};
 use common::{layer, rng, uniform};
 use hvae_model::classifier::{Classifier, Form, Learning, Order};
 use hvae_model::{
@@ -189,4 +191,57 @@ fn impossible_networks_are_refused() {
     let network = made(of_gain(2.0)).unwrap();
     let roles = vec![Role::Clamped(zeros(2, 3)), Role::Clamped(zeros(2, 2))];
     assert!(Relaxation::new(&network, roles).is_err());
+}
+
+#[test]
+fn infinite_and_missing_numbers_are_errors() {
+    let device = Device::flex();
+    let (images, noise) = data();
+    let config = vae::config(Activation::Relu, Activation::Sigmoid);
+    let phases = Phases::new(&EpConfig::default()).unwrap();
+    for bad in [f32::NAN, f32::INFINITY] {
+        let pixel = Tensor::<2>::full([1, 1], bad, &device);
+        let images = images.clone().slice_assign([2..3, 4..5], pixel);
+        let result = model(&config, &device).training_step(images, noise.clone(), 1.0, &phases);
+        assert!(matches!(result, Err(ModelError::NotFinite { .. })), "pixel {bad}: {result:?}");
+    }
+    let sound = model(&config, &device);
+    for (name, broken_id, ..) in parameters(&sound) {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let broken = sound.clone().map(&mut Break { id: broken_id, bad });
+            let result = broken.training_step(images.clone(), noise.clone(), 1.0, &phases);
+            assert!(
+                matches!(result, Err(ModelError::NotFinite { .. })),
+                "{name} {bad}: {result:?}"
+            );
+        }
+    }
+}
+
+/// Sets the first value of one parameter.
+struct Break {
+    id: ParamId,
+    bad: f32,
+}
+
+impl ModuleMapper for Break {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let dims = tensor.dims();
+        let mut values: Vec<f32> = tensor.into_data().try_into_vec().unwrap();
+        if id == self.id {
+            values[0] = self.bad;
+        }
+        let data = TensorData::new(values, dims);
+        Param::from_mapped_value(id, Tensor::from_data(data, &Device::flex()), mapper)
+    }
+}
+
+#[test]
+fn an_image_of_another_size_is_refused() {
+    let device = Device::flex();
+    let model = model(&vae::config(Activation::Relu, Activation::Sigmoid), &device);
+    let phases = Phases::new(&EpConfig::default()).unwrap();
+    let wrong = Tensor::<2>::zeros([2, PIXELS + 1], &device);
+    assert!(matches!(model.encode(wrong, &phases), Err(ModelError::Shape { .. })));
 }

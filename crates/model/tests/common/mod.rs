@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod vae;
+
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use hvae_model::{Activation, HopfieldNetwork, LayerSpec};

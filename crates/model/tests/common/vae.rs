@@ -1,0 +1,101 @@
+//! A small VAE, whose equilibria are reached to rounding.
+
+use burn::module::{Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use hvae_model::{Activation, EpConfig, HopfieldNetwork, Kind, Nudging, Vae, VaeConfig};
+
+use super::{host, rng, strengthen, uniform};
+
+pub(crate) const PIXELS: usize = 12;
+pub(crate) const BATCH: usize = 8;
+
+pub(crate) fn config(hidden: Activation, visible: Activation) -> VaeConfig {
+    VaeConfig {
+        kind: Kind::HVae,
+        hidden: vec![10],
+        latent: 3,
+        hidden_activation: hidden.into(),
+        visible_activation: visible,
+        hidden_gain: 1.5,
+        visible_gain: 2.0,
+        latent_gain: 1.5,
+        precision: 2.0,
+        initial_log_variance: -1.0,
+        image_amplitude: 2.0,
+        latent_amplitude: 1.5,
+        ..VaeConfig::default()
+    }
+}
+
+/// Phases long enough for f32 to be the only limit.
+pub(crate) fn converged(nudge: f64, nudging: Nudging) -> EpConfig {
+    EpConfig {
+        nudging,
+        nudge,
+        tolerance: 0.0,
+        nudged_tolerance: 0.0,
+        free_sweeps: 150,
+        nudged_sweeps: 150,
+        ..EpConfig::default()
+    }
+}
+
+pub(crate) fn model(config: &VaeConfig, device: &Device) -> Vae {
+    let mut model = Vae::new(config, PIXELS, &mut rng(7), device).unwrap();
+    strengthen(&mut model.encoder, 1.3);
+    if let Some(decoder) = &mut model.decoder {
+        strengthen(decoder, 1.3);
+    }
+    model
+}
+
+/// The parameters by name, in an order that both sides share.
+pub(crate) fn parameters(
+    model: &Vae,
+) -> Vec<(String, ParamId, Option<Tensor<2>>, Option<Tensor<1>>)> {
+    let mut all = Vec::new();
+    for (side, network) in model.networks() {
+        for (i, c) in network.couplings.iter().enumerate() {
+            all.push((format!("{side} weight {i}"), c.weight.id, Some(c.weight.val()), None));
+        }
+        for (i, l) in network.layers.iter().enumerate() {
+            if let Some(bias) = &l.bias {
+                all.push((format!("{side} bias {i}"), bias.id, None, Some(bias.val())));
+            }
+        }
+    }
+    all
+}
+
+pub(crate) fn data() -> (Tensor<2>, Tensor<2>) {
+    let device = Device::flex();
+    (uniform([BATCH, PIXELS], 0.0, 1.0, 1, &device), uniform([BATCH, 3], -1.5, 1.5, 2, &device))
+}
+
+/// Gives couplings that are zero small weights, symmetric within a layer.
+pub(crate) fn fill_empty(network: &mut HopfieldNetwork, size: f32, seed: &mut u64) {
+    for c in &mut network.couplings {
+        let [rows, columns] = c.weight.dims();
+        if host(c.weight.val()).iter().all(|w| *w == 0.0) {
+            *seed += 1;
+            let w = uniform([rows, columns], -size, size, *seed, &Device::flex());
+            let w = if c.is_recurrent() {
+                let off = Tensor::<2>::eye(rows, &Device::flex()).neg().add_scalar(1.0);
+                (w.clone() + w.transpose()) * off
+            } else {
+                w
+            };
+            c.weight = Param::from_tensor(w);
+        }
+    }
+}
+
+/// The gradient of a parameter that [`parameters`] names, a weight or a bias.
+pub(crate) fn gradient_of(gradients: &GradientsParams, id: ParamId, is_weight: bool) -> Vec<f64> {
+    if is_weight {
+        host(gradients.get::<2>(id).unwrap())
+    } else {
+        host(gradients.get::<1>(id).unwrap())
+    }
+}
