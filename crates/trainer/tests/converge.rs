@@ -13,9 +13,9 @@ const SMALL: [&str; 12] = [
     "--hidden",
     "32",
     "--epochs",
-    "4",
+    "7",
     "--train-images",
-    "960",
+    "1920",
     "--test-images",
     "128",
 ];
@@ -32,7 +32,7 @@ fn ok(folder: &Folder, arguments: &[&str]) -> (String, String) {
 fn the_table_is_measured_drawn_and_written() {
     let folder = Folder::new();
     let (text, _) = ok(&folder, &[&SMALL[..], &["--seeds", "2"]].concat());
-    assert!(text.contains("Smaller than in the paper") && text.contains("4 epochs"), "{text}");
+    assert!(text.contains("Smaller than in the paper") && text.contains("7 epochs"), "{text}");
     let out = folder.path("converge");
     let picture = image::open(out.join("convergence.png")).unwrap().into_rgb8();
     assert!(picture.pixels().filter(|p| p.0 != [255; 3]).count() > 5_000);
@@ -81,10 +81,10 @@ fn weights_are_used_again_and_give_the_same_numbers() {
     let folder = Folder::new();
     let arguments = [&SMALL[..], &["--forms", "ham"]].concat();
     let (first, _) = ok(&folder, &arguments);
-    let path = folder.path("converge/weights/3l-ham-seed1/epoch-04.safetensors");
+    let path = folder.path("converge/weights/3l-ham-seed1/epoch-07.safetensors");
     let weights = read(&path);
     let (second, messages) = ok(&folder, &arguments);
-    assert!(messages.contains("4 epochs were done before"), "{messages}");
+    assert!(messages.contains("7 epochs were done before"), "{messages}");
     assert_eq!(first, second);
     let (third, messages) = ok(&folder, &[&arguments[..], &["--fresh"]].concat());
     assert!(!messages.contains("done before"), "{messages}");

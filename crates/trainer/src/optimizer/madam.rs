@@ -35,13 +35,15 @@ impl Default for MadamSettings {
 /// and the running mean square `m` of its gradients,
 ///
 /// ```text
-/// m <- decay m + (1 - decay) g^2                                 (from m = 0, not corrected for it)
-/// w <- w exp( -rate sign(w) clamp(g / sqrt(m), +-bound) )
+/// m <- decay m + (1 - decay) g^2                                 (from m = 0)
+/// w <- w exp( -rate sign(w) clamp(g / sqrt(m / (1 - decay^step)), +-bound) )
 /// w <- clamp(w, +-scale r),      r = root mean square of the tensor's weights before the first step
 /// ```
 ///
-/// Weights keep their signs, and a weight of 0 stays 0: what is to be learnt must not begin there.
-/// Where `m` is 0 the weight does not move.
+/// The algorithm in the paper does not correct `m` for its beginning at 0; published programs do, and
+/// without it every step of the first `1 / (1 - decay)` is far too long. Weights keep their signs, and
+/// a weight of 0 stays 0: what is to be learnt must not begin there. Where `m` is 0 the weight does
+/// not move.
 ///
 /// Its memory: the mean squares `m`, and the largest weight `scale r` everywhere.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +83,13 @@ impl Rule for MadamRule {
             let square: f32 = value.clone().square().mean().into_scalar();
             largest = largest.zeros_like().add_scalar(square.sqrt() * scale as f32);
         }
-        let update = Update { decay: decay as f32, bound: bound as f32, rate: rate as f32 };
+        let mature = 1.0 - decay.powf(step as f64);
+        let update = Update {
+            decay: decay as f32,
+            bound: bound as f32,
+            rate: rate as f32,
+            mature: mature as f32,
+        };
         let plain = !value.device().is_autodiff() && value.device() == Device::flex();
         let form = if plain { Update::fused } else { Update::composed };
         let (value, mean_square) = form(update, value, gradient, mean_square, largest.clone());
@@ -95,6 +103,8 @@ struct Update {
     decay: f32,
     bound: f32,
     rate: f32,
+    /// By how much the mean square falls short of one that did not begin at 0.
+    mature: f32,
 }
 
 /// Values that one thread works on at a time.
@@ -141,7 +151,7 @@ impl Update {
         for ((w, &g), m) in w.iter_mut().zip(g).zip(m) {
             *m = self.decay * *m + (1.0 - self.decay) * g * g;
             // 0 where m is 0; a gradient that is not a number stays one and is noticed.
-            let normal = g / m.sqrt().max(f32::MIN_POSITIVE);
+            let normal = g / (*m / self.mature).sqrt().max(f32::MIN_POSITIVE);
             let step = self.rate * normal.clamp(-self.bound, self.bound);
             let exponent = if *w < 0.0 { step } else { -step };
             *w = (*w * exp(exponent)).clamp(-largest, largest);
@@ -157,7 +167,7 @@ impl Update {
         largest: Tensor<1>,
     ) -> (Tensor<1>, Tensor<1>) {
         let m = m.mul_scalar(self.decay) + g.clone().square().mul_scalar(1.0 - self.decay);
-        let normal = g / m.clone().sqrt().clamp_min(f32::MIN_POSITIVE);
+        let normal = g / m.clone().div_scalar(self.mature).sqrt().clamp_min(f32::MIN_POSITIVE);
         let step = normal.clamp(-self.bound, self.bound).mul_scalar(self.rate);
         let w = w.clone() * (-(w.sign() * step)).exp();
         let w = w.clone().mask_where(w.greater(largest.clone()), largest.clone());
@@ -209,29 +219,34 @@ mod tests {
         }
     }
 
-    /// Two steps by hand. decay 0.75: m1 = g^2/4, so g/sqrt(m1) = +-2; with g2 = g1/2:
-    /// m2 = 3/4 * g^2/4 + 1/4 * g^2/4 = g^2/4, so g2/sqrt(m2) = +-1.
+    /// Two steps by hand. decay 0.75: m1 = g^2/4, corrected by 1/4: g/sqrt(g^2) = +-1. With g2 = 3 g1:
+    /// m2 = 3/4 * g^2/4 + 1/4 * 9 g^2 = 39/16 g^2, corrected by 7/16: g2/sqrt(39/7 g^2) = 3/sqrt(39/7).
     #[test]
     fn two_steps_are_those_computed_by_hand() {
-        let mut madam = madam(0.75, 1.5, 100.0);
+        let mut madam = madam(0.75, 1.25, 100.0);
         let start = model(&[1.0, -2.0, 0.5, 0.0]);
         let one = step(&mut madam, start, &[0.1, 0.1, -3.0, 1.0], 0.01);
-        // The normalised gradients +-2 are clamped to +-1.5.
-        let (down, up) = ((-0.015_f64).exp(), 0.015_f64.exp());
+        let (down, up) = ((-0.01_f64).exp(), 0.01_f64.exp());
         assert_close(&values(&one), &[down, -2.0 * up, 0.5 * up, 0.0]);
-        let two = step(&mut madam, one, &[0.05, 0.05, -1.5, 0.5], 0.01);
-        let (d2, u2) = (down * (-0.01_f64).exp(), up * 0.01_f64.exp());
+        // 3/sqrt(39/7) = 1.27 is clamped to 1.25.
+        let two = step(&mut madam, one, &[0.3, 0.3, -9.0, 0.5], 0.01);
+        let (d2, u2) = (down * (-0.0125_f64).exp(), up * 0.0125_f64.exp());
         assert_close(&values(&two), &[d2, -2.0 * u2, 0.5 * u2, 0.0]);
+        // m3 = 3/4 m2 + g^2/4 = (117 + 16) / 64 g^2, corrected by 37/64: g/sqrt(133/37 g^2).
+        let three = step(&mut madam, two, &[0.1, 0.1, -3.0, 0.5], 0.01);
+        let factor = 0.01 * (37.0_f64 / 133.0).sqrt();
+        let (d3, u3) = (d2 * (-factor).exp(), u2 * factor.exp());
+        assert_close(&values(&three), &[d3, -2.0 * u3, 0.5 * u3, 0.0]);
     }
 
     #[test]
     fn weights_are_bounded_by_their_initial_scale_and_large_rates_use_the_exponential() {
         let mut madam = madam(0.75, 10.0, 2.0);
-        // Root mean square 5: weights stay within +-10. g/sqrt(m) = 2, so factors are exp(-+1).
-        let one = step(&mut madam, model(&[7.0, -1.0]), &[-1.0, -1.0], 0.5);
+        // Root mean square 5: weights stay within +-10. g/sqrt(m) = -1, so factors are exp(+-1).
+        let one = step(&mut madam, model(&[7.0, -1.0]), &[-1.0, -1.0], 1.0);
         assert_close(&values(&one), &[10.0, -1.0 / std::f64::consts::E]);
         // The bound stays that of the first weights: the next step ends at it again.
-        let two = step(&mut madam, one, &[-1.0, -1.0], 0.5);
+        let two = step(&mut madam, one, &[-1.0, -1.0], 1.0);
         assert_close(&values(&two)[..1], &[10.0]);
     }
 
@@ -247,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_tensor_form_is_the_same_function() {
-        let update = Update { decay: 0.9, bound: 3.0, rate: 0.01 };
+        let update = Update { decay: 0.9, bound: 3.0, rate: 0.01, mature: 0.19 };
         let tensor = |values: [f32; 4]| Tensor::<1>::from_data(values, &Device::flex());
         let arguments =
             [[1.0, -2.0, 0.3, 0.0], [0.3, -0.1, 0.0, 1.0], [0.1, 0.0, 0.0, 2.0], [1.2; 4]];
