@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use hvae_model::classifier::{Classifier, Dynamics, Form, Order};
-use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve};
+use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve_in_parts};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -88,9 +88,9 @@ impl Problem {
         let map = map.damped(0.5).unwrap();
         let rule = StoppingRule::new(1e-4, 240).unwrap();
         let solution = if case.anderson {
-            solve(map.clone(), map.start(), &Anderson::new(4).unwrap(), &rule)
+            solve_in_parts(map.clone(), map.start(), &Anderson::new(4).unwrap(), &rule, map.part())
         } else {
-            solve(map.clone(), map.start(), &Picard, &rule)
+            solve_in_parts(map.clone(), map.start(), &Picard, &rule, map.part())
         };
         let solution = solution.unwrap();
         let outputs = map.layers(&solution.state).pop().unwrap();

@@ -18,6 +18,10 @@
 //! | [`Damped`] | undamped iteration oscillates; `damping = 1 - dt` of forward Euler |
 //! | [`Anderson`] on either | contraction is slow and an evaluation is dear |
 //!
+//! [`solve`] takes the batch as one; [`solve_in_parts`] cuts it into parts and gives each to one thread, from its
+//! first step to its last, which on a CPU is up to three times as fast where much else than large matrix
+//! products is to be done.
+//!
 //! # Residual and tolerance
 //!
 //! With Euclidean norms over one sample's *carried* components (see [`FixedPointMap::carried`]),
@@ -84,6 +88,7 @@ mod error;
 mod map;
 mod method;
 mod methods;
+mod parts;
 mod solution;
 mod solve;
 mod state;
@@ -97,6 +102,7 @@ pub use map::FixedPointMap;
 pub use method::{Memory, Method};
 pub use methods::anderson::{Anderson, AndersonMemory, Safeguard};
 pub use methods::picard::{Damped, DampedMemory, Picard};
+pub use parts::solve_in_parts;
 pub use solution::{Outcome, Solution, Termination};
 pub use solve::solve;
 pub use state::State;

@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{FixedPointMap, State};
 
+use super::couplings::Couplings;
 use super::dynamics::Dynamics;
 use super::network::{Classifier, Form, STEEPNESS, slope};
 
@@ -15,6 +16,7 @@ use super::network::{Classifier, Form, STEEPNESS, slope};
 #[derive(Debug, Clone)]
 pub(super) struct Adjoint<'n> {
     network: &'n Classifier,
+    couplings: Couplings,
     /// `d`, per layer.
     slopes: Vec<Tensor<2>>,
     /// `rho''(s) a(s)` per layer of a CHN; empty for a HAM.
@@ -39,7 +41,7 @@ impl<'n> Adjoint<'n> {
                 each.collect()
             }
         };
-        Self { network, slopes, curvature, error }
+        Self { network, couplings: dynamics.couplings().clone(), slopes, curvature, error }
     }
 
     /// Where to start: `e` and zeros.
@@ -79,7 +81,7 @@ impl<'n> Adjoint<'n> {
         let depth = self.network.depth();
         let mut layers = vec![None; depth];
         for k in (first..depth).step_by(2) {
-            let field = self.network.field(k, lambda).expect("every layer has a neighbour");
+            let field = self.couplings.field(k, lambda).expect("every layer has a neighbour");
             layers[k] = Some(self.driven(k, field * self.slopes[k].clone()));
         }
         layers
@@ -103,7 +105,7 @@ impl FixedPointMap for Adjoint<'_> {
                 .map(|(l, d)| Some(l.clone() * d.clone()))
                 .collect();
             let each = state.components().iter().enumerate().map(|(k, l)| {
-                let field = self.network.field(k, &sloped).expect("every layer has a neighbour");
+                let field = self.couplings.field(k, &sloped).expect("every layer has a neighbour");
                 let own = l.clone() * self.curvature[k].clone();
                 self.driven(k, field * self.slopes[k].clone() + own)
             });
@@ -116,6 +118,7 @@ impl FixedPointMap for Adjoint<'_> {
         let pick = |t: &Tensor<2>| t.clone().select(0, rows.clone());
         Self {
             network: self.network,
+            couplings: self.couplings.clone(),
             slopes: self.slopes.iter().map(pick).collect(),
             curvature: self.curvature.iter().map(pick).collect(),
             error: pick(&self.error),

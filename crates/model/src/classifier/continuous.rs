@@ -1,7 +1,7 @@
 //! Equilibrium propagation in a CHN.
 
 use burn::tensor::Tensor;
-use hvae_solver::{Picard, StoppingRule, solve};
+use hvae_solver::{Picard, StoppingRule, solve_in_parts};
 
 use super::dynamics::{Dynamics, Order};
 use super::learning::Gradient;
@@ -22,7 +22,8 @@ pub(super) fn propagate(
 ) -> Result<Gradient, ModelError> {
     let dynamics =
         Dynamics::new(network, images.clone(), Order::Synchronous)?.damped(nudge.damping)?;
-    let free = solve(dynamics.clone(), dynamics.start(), &Picard, rule)?;
+    let part = dynamics.part();
+    let free = solve_in_parts(dynamics.clone(), dynamics.start(), &Picard, rule, part)?;
     let outputs = free.state.component(network.depth() - 1).clone();
     let device = outputs.device();
     let settled = Kept::new(&counts(nudge.unconverged, &[&free.outcomes]), &device);
@@ -33,7 +34,9 @@ pub(super) fn propagate(
     let signs = nudge.nudging.signs();
     let pushes = signs.map(|sign| beta.times(delta.clone(), sign)).to_vec();
     let both = dynamics.nudged(Tensor::cat(pushes, 0));
-    let nudged = solve(both, eqprop::twice(&free.state), &Picard, &nudge.rule)?;
+    let start = eqprop::twice(&free.state);
+    let part = both.part();
+    let nudged = solve_in_parts(both, start, &Picard, &nudge.rule, part)?;
     let second = nudged.outcomes;
     let kept = Kept::new(&counts(nudge.unconverged, &[&free.outcomes, &second]), &device);
     let [a, b] = eqprop::halves(&nudged.state);

@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{FixedPointMap, State};
 
+use super::couplings::Couplings;
 use super::network::{Classifier, Form};
 use super::pointwise::{Continuous, Fire, Sum, finish, fire};
 use crate::ModelError;
@@ -34,6 +35,7 @@ pub enum Order {
 #[derive(Debug, Clone)]
 pub struct Dynamics<'n> {
     network: &'n Classifier,
+    couplings: Couplings,
     order: Order,
     damping: f64,
     drive: Vec<Drive>,
@@ -63,7 +65,15 @@ impl<'n> Dynamics<'n> {
             let bias = bias.val().unsqueeze::<2>();
             Drive::Tensor(if k == 0 { pixels.clone() + bias } else { bias }).prepare()
         });
-        Ok(Self { network, order, damping: 0.0, drive: drive.collect(), push: None, batch })
+        Ok(Self {
+            network,
+            couplings: Couplings::new(network),
+            order,
+            damping: 0.0,
+            drive: drive.collect(),
+            push: None,
+            batch,
+        })
     }
 
     /// The same with a damping in `[0, 1)`; without effect on a HAM.
@@ -93,6 +103,20 @@ impl<'n> Dynamics<'n> {
     /// The network.
     pub fn network(&self) -> &'n Classifier {
         self.network
+    }
+
+    /// What its sweeps multiply with.
+    pub(super) fn couplings(&self) -> &Couplings {
+        &self.couplings
+    }
+
+    /// Of the batch, how many samples one thread takes from the beginning of a phase to its end, for
+    /// [`solve_in_parts`](hvae_solver::solve_in_parts): a quarter, but at least 32 and at most 64. Products
+    /// of fewer rows are slower, and the states of more leave the cache. 0, the whole batch, on
+    /// devices other than the CPU.
+    pub fn part(&self) -> usize {
+        let on_host = self.drive.iter().all(|d| matches!(d, Drive::Host { .. }));
+        if on_host { self.batch.div_ceil(4).clamp(32, 64) } else { 0 }
     }
 
     /// All states 0, where the paper starts.
@@ -135,7 +159,7 @@ impl<'n> Dynamics<'n> {
     }
 
     fn field(&self, k: usize, r: &[Option<Tensor<2>>]) -> Tensor<2> {
-        self.network.field(k, r).expect("every layer has a neighbour in the other block")
+        self.couplings.field(k, r).expect("every layer has a neighbour in the other block")
     }
 
     /// The input `a_k` of layer `k`, `[batch, n_k]`, from `rho` of its neighbours.

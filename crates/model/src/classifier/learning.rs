@@ -1,9 +1,10 @@
 //! Gradients of the loss `|s_L - y|^2 / 2`: recurrent backpropagation and equilibrium propagation.
 
 use burn::tensor::Tensor;
-use hvae_solver::{Damped, Outcome, Picard, StoppingRule, solve};
+use hvae_solver::{Damped, Outcome, Picard, StoppingRule, solve_in_parts};
 
 use super::adjoint::Adjoint;
+use super::couplings::Couplings;
 use super::dynamics::{Dynamics, Order};
 use super::network::{Classifier, Form, STEEPNESS, rho, slope};
 use super::pointwise::fire;
@@ -65,14 +66,17 @@ impl Classifier {
         self.require_targets(&images, &targets)?;
         let dynamics =
             Dynamics::new(self, images.clone(), learning.order)?.damped(learning.damping)?;
-        let free = solve(dynamics.clone(), dynamics.start(), &Picard, &learning.free)?;
+        let part = dynamics.part();
+        let start = dynamics.start();
+        let free = solve_in_parts(dynamics.clone(), start, &Picard, &learning.free, part)?;
         let layers = dynamics.layers(&free.state);
         let outputs = layers[layers.len() - 1].clone();
         let activities: Vec<Tensor<2>> = layers.into_iter().map(fire).collect();
         let adjoint = Adjoint::new(&dynamics, &activities, outputs.clone() - targets);
         let damping = if self.form() == Form::Chn { learning.damping } else { 0.0 };
         let start = adjoint.start();
-        let solution = solve(adjoint.clone(), start, &Damped::new(damping)?, &learning.adjoint)?;
+        let damped = Damped::new(damping)?;
+        let solution = solve_in_parts(adjoint.clone(), start, &damped, &learning.adjoint, part)?;
         let share = 1.0 / outputs.dims()[0] as f64;
         let q: Vec<Tensor<2>> = adjoint
             .layers(&solution.state)
@@ -141,7 +145,7 @@ impl Classifier {
         let equilibrium = relaxation.free_equilibrium(0.0, free)?;
         let last = self.depth();
         let below: Vec<_> = (1..=last).map(|k| Some(equilibrium.state(k))).collect();
-        let field = self.field(last - 1, &below).expect("there is a hidden layer");
+        let field = Couplings::new(self).field(last - 1, &below).expect("there is a hidden layer");
         let outputs = field + self.biases[last - 1].val().unsqueeze::<2>();
         // Of the gained input 4 (s_L - 1/2).
         let error = (outputs.clone() - targets).div_scalar(STEEPNESS);

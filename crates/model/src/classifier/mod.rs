@@ -39,6 +39,7 @@
 
 mod adjoint;
 mod continuous;
+mod couplings;
 mod dynamics;
 mod learning;
 mod network;

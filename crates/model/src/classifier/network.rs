@@ -102,19 +102,6 @@ impl Classifier {
         std::iter::once(first).chain(self.weights.iter().map(|w| w.dims()[1])).collect()
     }
 
-    /// `sum_l W_kl r_l` over the neighbours of layer `k` (from 0, without the pixels) for which there
-    /// is an `r_l`, `[batch, n_k]`; `None` where there is none.
-    pub(super) fn field(&self, k: usize, r: &[Option<Tensor<2>>]) -> Option<Tensor<2>> {
-        let below = (k > 0).then(|| r[k - 1].clone()).flatten();
-        let above = r.get(k + 1).cloned().flatten();
-        let below = below.map(|r| r.matmul(self.weights[k].val()));
-        let above = above.map(|r| r.matmul(self.weights[k + 1].val().transpose()));
-        match (below, above) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        }
-    }
-
     /// `E(s)` of every sample, `[batch]`, given pixels `[batch, n_0]` and the states of all layers.
     pub fn energy(&self, images: Tensor<2>, states: &[Tensor<2>]) -> Tensor<1> {
         let r: Vec<Tensor<2>> =

@@ -200,7 +200,8 @@ impl Timed {
                 mean_steps: solution.mean_steps(),
                 limit,
                 check_every: timing::check_every(row),
-                products: timing::products(network, &images, &solution) / seconds,
+                products: timing::products(network, &images, &solution, of(images.clone())?.part())
+                    / seconds,
                 weights: weights.display().to_string(),
             });
             found.push(outputs);

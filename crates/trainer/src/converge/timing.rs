@@ -11,7 +11,8 @@ use std::time::Instant;
 use anyhow::Result;
 use burn::tensor::Tensor;
 use hvae_model::classifier::{Classifier, Dynamics};
-use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve};
+use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve_in_parts};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::paper::{self, Row};
@@ -76,10 +77,10 @@ pub fn time<'n>(
 ) -> Result<(f64, Solution, Vec<f32>)> {
     let once = || {
         let dynamics = dynamics(images.clone())?;
-        let start = dynamics.start();
+        let (start, part) = (dynamics.start(), dynamics.part());
         let solution = match anderson {
-            Some(anderson) => solve(dynamics.clone(), start, &anderson, rule)?,
-            None => solve(dynamics.clone(), start, &Picard, rule)?,
+            Some(anderson) => solve_in_parts(dynamics.clone(), start, &anderson, rule, part)?,
+            None => solve_in_parts(dynamics.clone(), start, &Picard, rule, part)?,
         };
         let outputs = dynamics.layers(&solution.state).pop().expect("a network has layers");
         Ok::<_, anyhow::Error>((solution, download(outputs)?))
@@ -95,24 +96,27 @@ pub fn time<'n>(
     Ok((seconds[seconds.len() / 2], solution, outputs))
 }
 
-/// Seconds of the matrix products of that solve: of the pixels once, and of every coupling in both
-/// directions for the samples that were still in the batch.
-pub fn products(network: &Classifier, images: &Tensor<2>, solution: &Solution) -> f64 {
+/// Seconds of the matrix products of that solve, in the same parts of `part` samples: of the pixels
+/// once, and of every coupling in both directions for the samples that were still in their part.
+pub fn products(network: &Classifier, images: &Tensor<2>, solution: &Solution, part: usize) -> f64 {
+    let up: Vec<Tensor<2>> = network.weights[1..].iter().map(|w| w.val()).collect();
+    let down = up.iter().map(|w| Tensor::from_data(w.clone().transpose().into_data(), &w.device()));
+    let pairs: Vec<_> = up.iter().cloned().zip(down).collect();
+    let size = if part == 0 { solution.outcomes.len() } else { part };
     let started = Instant::now();
     let _ = images.clone().matmul(network.weights[0].val());
-    let device = images.device();
-    let largest = images.dims()[0];
-    let layers: Vec<Tensor<2>> =
-        network.biases.iter().map(|b| Tensor::ones([largest, b.dims()[0]], &device)).collect();
-    for step in 1..=solution.steps {
-        let active = solution.outcomes.iter().filter(|o| o.steps >= step).count();
-        for k in 1..network.depth() {
-            let weight = network.weights[k].val();
-            let rows = |k: usize| layers[k].clone().narrow(0, 0, active);
-            let _ = rows(k - 1).matmul(weight.clone());
-            let _ = rows(k).matmul(weight.transpose());
+    solution.outcomes.par_chunks(size.max(1)).for_each(|outcomes| {
+        let last = outcomes.iter().map(|o| o.steps).max().unwrap_or(0);
+        for step in 1..=last {
+            let active = outcomes.iter().filter(|o| o.steps >= step).count();
+            for (up, down) in &pairs {
+                let [below, above] = up.dims();
+                let rows = |units: usize| Tensor::<2>::ones([active, units], &up.device());
+                let _ = rows(below).matmul(up.clone());
+                let _ = rows(above).matmul(down.clone());
+            }
         }
-    }
+    });
     started.elapsed().as_secs_f64()
 }
 
