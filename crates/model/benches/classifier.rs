@@ -17,6 +17,7 @@ use hvae_model::classifier::{Classifier, Dynamics, Form, Order};
 use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve_in_parts};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 const NETWORKS: [&[usize]; 2] = [&[784, 1990, 10], &[784, 1024, 512, 256, 128, 70, 10]];
 const BATCHES: [usize; 2] = [64, 1024];
@@ -104,24 +105,31 @@ fn to_1e_4(bencher: Bencher<'_, '_>, case: &Case) {
     bencher.counter(ItemsCount::new(case.batch)).bench_local(|| problem.solve(*case));
 }
 
-/// The products of the same solve, for the samples that are still in the batch at each step.
+/// The products of the same solve, in the same parts, for the samples that are still in theirs.
 #[divan::bench(args = cases(), sample_count = 5, sample_size = 1)]
 fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
     let problem = Problem::new(*case);
     let (solution, _) = problem.solve(*case);
+    let size = case.batch.div_ceil(4).clamp(32, 64);
     let layers: Vec<Tensor<2>> =
-        case.sizes[1..].iter().map(|&n| Tensor::ones([case.batch, n], &Device::flex())).collect();
+        case.sizes[1..].iter().map(|&n| Tensor::ones([size, n], &Device::flex())).collect();
+    let weights: Vec<Tensor<2>> = problem.network.weights.iter().map(|w| w.val()).collect();
+    let transposed =
+        |w: &Tensor<2>| Tensor::<2>::from_data(w.clone().transpose().into_data(), &Device::flex());
+    let transposed: Vec<Tensor<2>> = weights[1..].iter().map(transposed).collect();
     bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
-        let weights = &problem.network.weights;
-        let mut last = problem.images.clone().matmul(weights[0].val());
-        for step in 1..=solution.steps {
-            let active = solution.outcomes.iter().filter(|o| o.steps >= step).count();
-            for (pair, weight) in layers.windows(2).zip(&weights[1..]) {
-                let rows = |k: usize| pair[k].clone().narrow(0, 0, active);
-                last = rows(0).matmul(weight.val());
-                last = rows(1).matmul(weight.val().transpose());
+        let drive = problem.images.clone().matmul(weights[0].clone());
+        solution.outcomes.par_chunks(size).for_each(|outcomes| {
+            let last = outcomes.iter().map(|o| o.steps).max().unwrap();
+            for step in 1..=last {
+                let active = outcomes.iter().filter(|o| o.steps >= step).count();
+                for (k, pair) in layers.windows(2).enumerate() {
+                    let rows = |k: usize| pair[k].clone().narrow(0, 0, active);
+                    divan::black_box(rows(0).matmul(weights[k + 1].clone()));
+                    divan::black_box(rows(1).matmul(transposed[k].clone()));
+                }
             }
-        }
-        last
+        });
+        drive
     });
 }

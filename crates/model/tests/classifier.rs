@@ -288,6 +288,53 @@ fn equilibrium_propagation_agrees_with_both_gradients() {
     }
 }
 
+/// A batch that is solved in parts has the gradient of its small batches together, and every sample
+/// the outputs and outcomes that it has there.
+#[test]
+fn a_batch_in_parts_learns_what_small_batches_learn() {
+    let device = Device::flex();
+    let free = StoppingRule::new(1e-6, 500).unwrap();
+    let nudge = Nudge {
+        strength: Strength::Beta(0.0125),
+        nudging: Nudging::Centred,
+        damping: 0.5,
+        rule: free,
+        unconverged: Unconverged::Use,
+    };
+    let images = uniform([70, 20], 0.0, 1.0, 8, &device);
+    let targets = uniform([70, 6], 0.0, 1.0, 9, &device);
+    type Learn<'a> = &'a dyn Fn(Tensor<2>, Tensor<2>) -> Gradient;
+    let ham = network(&[20, 24, 18, 12, 6], Form::Ham, 0.7, &device);
+    let chn = network(&[20, 30, 6], Form::Chn, 0.7, &device);
+    assert!(dynamics(&chn, images.clone(), EVEN_ODD).part() < 70, "it should be cut");
+    let cases: [(&str, Learn<'_>); 4] = [
+        ("HAM", &|x, y| ham.backpropagate(x, y, &learning(Order::Synchronous)).unwrap()),
+        ("HAM, even-odd", &|x, y| ham.backpropagate(x, y, &learning(EVEN_ODD)).unwrap()),
+        ("CHN", &|x, y| chn.backpropagate(x, y, &learning(EVEN_ODD)).unwrap()),
+        ("CHN by equilibrium propagation", &|x, y| chn.propagate(x, y, &free, &nudge).unwrap()),
+    ];
+    for (name, learn) in cases {
+        let whole = learn(images.clone(), targets.clone());
+        let mut sum: Vec<Vec<f64>> = Vec::new();
+        for from in (0..70).step_by(10) {
+            let rows = |t: &Tensor<2>| t.clone().narrow(0, from, 10);
+            let part = learn(rows(&images), rows(&targets));
+            let off = largest(&part.outputs, &rows(&whole.outputs));
+            assert!(off < 1e-4, "{name}, outputs from {from}: {off}");
+            for (a, b) in part.free.iter().zip(&whole.free[from..]) {
+                assert!(a.steps.abs_diff(b.steps) <= 2, "{name}, from {from}: {a:?} {b:?}");
+            }
+            let part = flat(part);
+            sum.resize_with(part.len(), Vec::new);
+            for (sum, part) in sum.iter_mut().zip(part) {
+                sum.resize(part.len(), 0.0);
+                sum.iter_mut().zip(part).for_each(|(s, p)| *s += p / 7.0);
+            }
+        }
+        assert_aligned(name, &flat(whole), &sum, 1e-3);
+    }
+}
+
 /// Where the outputs lie far beyond what `rho` resolves the loss is as steep as anywhere.
 #[test]
 fn equilibrium_propagation_bears_saturated_outputs() {

@@ -18,9 +18,8 @@
 //! | [`Damped`] | undamped iteration oscillates; `damping = 1 - dt` of forward Euler |
 //! | [`Anderson`] on either | contraction is slow and an evaluation is dear |
 //!
-//! [`solve`] takes the batch as one; [`solve_in_parts`] cuts it into parts and gives each to one thread, from its
-//! first step to its last, which on a CPU is up to three times as fast where much else than large matrix
-//! products is to be done.
+//! [`solve`] takes the batch as one; [`solve_in_parts`] cuts it into parts that are solved side by side,
+//! which on a CPU is faster where much else than large matrix products is to be done.
 //!
 //! # Residual and tolerance
 //!

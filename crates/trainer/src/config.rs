@@ -157,6 +157,13 @@ pub struct DataConfig {
     pub binarise: bool,
 }
 
+impl DataConfig {
+    /// What a training is watched on: the `test` images, or those held out for `validation`.
+    pub fn watched(&self) -> &'static str {
+        if self.validation_images.is_some() { "validation" } else { "test" }
+    }
+}
+
 impl Default for DataConfig {
     fn default() -> Self {
         Self {

@@ -288,8 +288,8 @@ impl EpochMetrics {
         })
     }
 
-    /// The line that a person reads.
-    pub fn summary(&self, epochs: usize) -> String {
+    /// The line that a person reads; `watched` says what [`Self::test`] was measured on.
+    pub fn summary(&self, epochs: usize, watched: &str) -> String {
         let phase = |p: &Option<PhaseMeans>| {
             let shown = |p: &PhaseMeans| format!("{:.1} ({}%)", p.sweeps, percent(p.converged));
             p.as_ref().map_or("-".to_owned(), shown)
@@ -309,8 +309,9 @@ impl EpochMetrics {
         let cosine = self
             .gradient_check
             .map_or(String::new(), |c| format!("gradient cosine {:.4}  ", c.cosine));
-        let test =
-            self.test.map_or(String::new(), |t| format!(" {:.2} test", t.reconstruction_error));
+        let test = self
+            .test
+            .map_or(String::new(), |t| format!(" {:.2} {watched}", t.reconstruction_error));
         let losses = self.test.unwrap_or(self.train);
         format!(
             "epoch {:>2}/{epochs}  reconstruction {:.2} train{test}  KL {:.2}  ELBO {:.1}  \

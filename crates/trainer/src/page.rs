@@ -73,7 +73,7 @@ pub fn render(
     environment: Option<&Environment>,
     extras: &Extras,
 ) -> Result<String> {
-    let mut figures = curves::all(&summary.epochs);
+    let mut figures = curves::all(&summary.epochs, summary.config.data.watched());
     figures.extend(extras.figures.iter().map(|(title, figure)| (title.clone(), figure.clone())));
     let figures = figures
         .iter()

@@ -182,6 +182,11 @@ impl Trainer {
         self.average.as_ref().unwrap_or(&self.model)
     }
 
+    /// What training is watched on, see [`DataConfig::watched`](crate::config::DataConfig::watched).
+    pub fn watched(&self) -> &'static str {
+        self.config.data.watched()
+    }
+
     /// Where training stands.
     pub fn state(&self) -> &TrainingState {
         &self.state
@@ -203,6 +208,7 @@ impl Trainer {
             epochs: self.config.training.epochs,
             steps_per_epoch: self.steps_per_epoch(),
             images: self.train.len(),
+            watched: self.config.data.watched(),
         };
         let warmup = self.config.training.warmup_steps;
         let steps = begin.epochs * begin.steps_per_epoch;

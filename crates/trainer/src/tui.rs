@@ -50,6 +50,7 @@ pub struct Tui {
     keyboard: Option<Keyboard>,
     interrupter: Interrupter,
     epochs: usize,
+    watched: &'static str,
     steps: usize,
 }
 
@@ -69,7 +70,7 @@ impl Tui {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         ensure!(terminal, "--ui tui needs a terminal on stdout; use --ui lines");
         let interrupter = Interrupter::new();
-        Ok(Self { renderer: None, keyboard: None, interrupter, epochs: 0, steps: 0 })
+        Ok(Self { renderer: None, keyboard: None, interrupter, epochs: 0, watched: "", steps: 0 })
     }
 
     /// Does `work` with the renderer, which ends a program by a panic when the user asks it to.
@@ -100,6 +101,7 @@ fn state(name: &str, value: f64, shown: String) -> MetricState {
 impl Watch for Tui {
     fn begin(&mut self, begin: &Begin) -> Result<()> {
         (self.epochs, self.steps) = (begin.epochs, begin.steps_per_epoch);
+        self.watched = begin.watched;
         report::hold();
         let keyboard = Keyboard::remember();
         let interrupter = self.interrupter.clone();
@@ -163,7 +165,7 @@ impl Watch for Tui {
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
-        report::line(&metrics.summary(self.epochs));
+        report::line(&metrics.summary(self.epochs, self.watched));
         let test = metrics.test;
         let steps = self.steps;
         self.with(|renderer| {

@@ -248,6 +248,16 @@ fn training_is_watched_on_held_out_images() {
     let (plain, held) = (losses("plain"), losses("held"));
     assert!((plain[0] - held[0]).abs() < 1e-9);
     assert!((plain[1] - held[1]).abs() > 1e-3, "{plain:?} {held:?}");
+    assert!(told.contains(" validation  KL"), "{told}");
+    let listed = folder.ok(&["runs", "--runs", "checkpoints"]);
+    let line = |name: &str| listed.lines().find(|l| l.contains(name)).unwrap().to_owned();
+    assert!(line("held").contains("(validation)") && !line("plain").contains('('), "{listed}");
+    folder.ok(&["report", "checkpoints/held", "--out", "held.html"]);
+    let page = String::from_utf8(read(&folder.path("held.html"))).unwrap();
+    assert!(
+        page.contains("row of validation images") && page.contains("\nvalidation\n"),
+        "no legend"
+    );
     folder.ok(&["train", "--resume", "checkpoints/held", "--epochs", "2"]);
 }
 

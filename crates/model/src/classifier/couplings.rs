@@ -17,8 +17,9 @@ pub(super) struct Couplings {
 impl Couplings {
     /// Those of `network`.
     pub(super) fn new(network: &Classifier) -> Self {
-        let up: Vec<Tensor<2>> = network.weights[1..].iter().map(|w| w.val()).collect();
-        let down = up.iter().map(|w| transposed(w.clone())).collect();
+        let weights = || network.weights[1..].iter().map(|w| w.val());
+        let up = weights().map(spread).collect();
+        let down = weights().map(|w| spread(w.transpose())).collect();
         Self { up, down }
     }
 
@@ -36,13 +37,19 @@ impl Couplings {
     }
 }
 
-/// `w'`; on the CPU in memory of its own, because products of a few rows with a transposed view read
-/// it column by column and are up to four times as slow.
-fn transposed(w: Tensor<2>) -> Tensor<2> {
+/// `w` as products of a few dozen rows read it fastest; on the CPU that is a copy in memory of its own.
+///
+/// A transposed view would be read column by column, which makes such products up to four times as slow.
+/// And rows whose distance in memory is a power of two share few places of the cache: they are laid a
+/// little further apart, which made products with 512 x 1024 weights up to 1.6 times as fast.
+fn spread(w: Tensor<2>) -> Tensor<2> {
     if !is_plain_cpu(&w) {
-        return w.transpose();
+        return w;
     }
-    let [rows, columns] = w.dims();
-    let values = host(w.transpose());
-    Tensor::from_data(TensorData::new(values, [columns, rows]), &Device::flex())
+    let ([rows, columns], device) = (w.dims(), Device::flex());
+    let w = Tensor::from_data(TensorData::new(host(w), [rows, columns]), &device);
+    if !columns.is_multiple_of(256) {
+        return w;
+    }
+    Tensor::cat(vec![w, Tensor::zeros([rows, 16], &device)], 1).narrow(1, 0, columns)
 }

@@ -110,10 +110,9 @@ impl<'n> Dynamics<'n> {
         &self.couplings
     }
 
-    /// Of the batch, how many samples one thread takes from the beginning of a phase to its end, for
-    /// [`solve_in_parts`](hvae_solver::solve_in_parts): a quarter, but at least 32 and at most 64. Products
-    /// of fewer rows are slower, and the states of more leave the cache. 0, the whole batch, on
-    /// devices other than the CPU.
+    /// Samples of a part at most, for [`solve_in_parts`](hvae_solver::solve_in_parts): on the CPU a quarter
+    /// of the batch, but at least 32 and at most 64. Products of fewer rows are slower, and the states of
+    /// more leave the cache. 0, the whole batch, on other devices.
     pub fn part(&self) -> usize {
         let on_host = self.drive.iter().all(|d| matches!(d, Drive::Host { .. }));
         if on_host { self.batch.div_ceil(4).clamp(32, 64) } else { 0 }

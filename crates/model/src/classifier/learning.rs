@@ -4,7 +4,6 @@ use burn::tensor::Tensor;
 use hvae_solver::{Damped, Outcome, Picard, StoppingRule, solve_in_parts};
 
 use super::adjoint::Adjoint;
-use super::couplings::Couplings;
 use super::dynamics::{Dynamics, Order};
 use super::network::{Classifier, Form, STEEPNESS, rho, slope};
 use super::pointwise::fire;
@@ -144,8 +143,7 @@ impl Classifier {
         let relaxation = Relaxation::new(&network, roles)?;
         let equilibrium = relaxation.free_equilibrium(0.0, free)?;
         let last = self.depth();
-        let below: Vec<_> = (1..=last).map(|k| Some(equilibrium.state(k))).collect();
-        let field = Couplings::new(self).field(last - 1, &below).expect("there is a hidden layer");
+        let field = equilibrium.state(last - 1).matmul(self.weights[last - 1].val());
         let outputs = field + self.biases[last - 1].val().unsqueeze::<2>();
         // Of the gained input 4 (s_L - 1/2).
         let error = (outputs.clone() - targets).div_scalar(STEEPNESS);

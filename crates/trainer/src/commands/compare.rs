@@ -256,7 +256,7 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
     let curves = Panel {
         title: "Evidence lower bound".to_owned(),
         x: Scale { whole: true, ..scale("epoch") },
-        y: scale("test ELBO, nats"),
+        y: scale("ELBO after each epoch, nats"),
         series: elbo.collect(),
         legend: Legend::LowerRight,
         ..Panel::default()

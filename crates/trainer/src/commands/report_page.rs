@@ -28,7 +28,7 @@ pub(super) fn run(args: &ReportArgs, global: &Global, device: &Device) -> Result
     let run = RunDir::open(&args.run)?;
     let summary = Summary::of(&run)?;
     let mut extras = Extras::default();
-    grids(&run, &mut extras)?;
+    grids(&run, summary.config.data.watched(), &mut extras)?;
     match load(&args.run, args.checkpoint, device) {
         Ok(trained) => match test_images(&trained, global, device) {
             Ok(images) => latents(&trained, &images, device, &mut extras)?,
@@ -49,14 +49,11 @@ pub(super) fn run(args: &ReportArgs, global: &Global, device: &Device) -> Result
 }
 
 /// The run's own grids: the first and the last.
-fn grids(run: &RunDir, extras: &mut Extras) -> Result<()> {
+fn grids(run: &RunDir, watched: &str, extras: &mut Extras) -> Result<()> {
+    let reconstructions = format!("Each row of {watched} images above its reconstructions.");
     for (folder, title, caption) in [
         ("samples", "Samples", "Decoded from the same latents, drawn from the prior."),
-        (
-            "reconstructions",
-            "Reconstructions",
-            "Each row of test images above its reconstructions.",
-        ),
+        ("reconstructions", "Reconstructions", reconstructions.as_str()),
     ] {
         let path = run.path().join(folder);
         let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();

@@ -39,12 +39,15 @@ fn row(run: &Summary) -> Vec<String> {
     let number = |pointer: &str, digits: usize| {
         run.last(pointer).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
     };
+    // Said where it is not what the column says.
+    let watched = run.config.data.watched();
+    let told = |loss: String| if watched == "test" { loss } else { format!("{loss} ({watched})") };
     vec![
         run.path.clone(),
         run.config.data.dataset.to_string(),
         format!("{}/{}", run.done(), run.config.training.epochs),
         number("/train/reconstruction_error", 2),
-        number("/test/reconstruction_error", 2),
+        told(number("/test/reconstruction_error", 2)),
         number("/test/kl", 2),
         number("/test/elbo", 1),
         format!("{:.0}", run.seconds()),

@@ -42,7 +42,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),
         images[1].len(),
-        if config.data.validation_images.is_some() { "validation" } else { "test" },
+        config.data.watched(),
         config.data.dataset,
         started.elapsed().as_secs_f64()
     ));
@@ -144,9 +144,11 @@ fn complete(trainer: &Trainer, run: &str) -> String {
     let state = trainer.state();
     if trainer.is_out_of_patience() {
         format!(
-            "{run} has ended after {} epochs: the test loss has not fallen for {} evaluations; a \
+            "{run} has ended after {} epochs: the {} loss has not fallen for {} evaluations; a \
              larger --patience N goes on",
-            state.epoch, state.stale
+            state.epoch,
+            trainer.watched(),
+            state.stale
         )
     } else {
         format!("{run} has all its {} epochs; --epochs N goes on", state.epoch)

@@ -102,18 +102,20 @@ pub fn products(network: &Classifier, images: &Tensor<2>, solution: &Solution, p
     let up: Vec<Tensor<2>> = network.weights[1..].iter().map(|w| w.val()).collect();
     let down = up.iter().map(|w| Tensor::from_data(w.clone().transpose().into_data(), &w.device()));
     let pairs: Vec<_> = up.iter().cloned().zip(down).collect();
-    let size = if part == 0 { solution.outcomes.len() } else { part };
+    let samples = solution.outcomes.len();
+    let size = if part == 0 { samples } else { samples.div_ceil(samples.div_ceil(part)) };
+    let ones = |units: usize| Tensor::<2>::ones([size, units], &images.device());
+    let layers: Vec<Tensor<2>> = network.biases.iter().map(|b| ones(b.dims()[0])).collect();
     let started = Instant::now();
     let _ = images.clone().matmul(network.weights[0].val());
     solution.outcomes.par_chunks(size.max(1)).for_each(|outcomes| {
         let last = outcomes.iter().map(|o| o.steps).max().unwrap_or(0);
         for step in 1..=last {
             let active = outcomes.iter().filter(|o| o.steps >= step).count();
-            for (up, down) in &pairs {
-                let [below, above] = up.dims();
-                let rows = |units: usize| Tensor::<2>::ones([active, units], &up.device());
-                let _ = rows(below).matmul(up.clone());
-                let _ = rows(above).matmul(down.clone());
+            for ((up, down), layers) in pairs.iter().zip(layers.windows(2)) {
+                let rows = |k: usize| layers[k].clone().narrow(0, 0, active);
+                let _ = rows(0).matmul(up.clone());
+                let _ = rows(1).matmul(down.clone());
             }
         }
     });

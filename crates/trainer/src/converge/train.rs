@@ -296,6 +296,12 @@ fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Option<Training> {
     let found: Training = serde_json::from_slice(&text).ok()?;
     let done = found.epochs.len() as u16;
     let there = needed.iter().filter(|&&e| e <= done).all(|&e| epoch_path(folder, e).is_file());
+    if found.format != FORMAT {
+        let shown = folder.display();
+        report::line(&format!(
+            "{shown} is from an older version, which trained in another way: anew"
+        ));
+    }
     (found.format == FORMAT && found.recipe == *recipe && there).then_some(found)
 }
 

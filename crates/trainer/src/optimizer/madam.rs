@@ -150,8 +150,8 @@ impl Update {
     ) {
         for ((w, &g), m) in w.iter_mut().zip(g).zip(m) {
             *m = self.decay * *m + (1.0 - self.decay) * g * g;
-            // 0 where m is 0; a gradient that is not a number stays one and is noticed.
-            let normal = g / (*m / self.mature).sqrt().max(f32::MIN_POSITIVE);
+            // 0 where m is 0, be it that g is so small; what is not a number stays so and is noticed.
+            let normal = if *m == 0.0 { 0.0 } else { g / (*m / self.mature).sqrt() };
             let step = self.rate * normal.clamp(-self.bound, self.bound);
             let exponent = if *w < 0.0 { step } else { -step };
             *w = (*w * exp(exponent)).clamp(-largest, largest);
@@ -167,7 +167,8 @@ impl Update {
         largest: Tensor<1>,
     ) -> (Tensor<1>, Tensor<1>) {
         let m = m.mul_scalar(self.decay) + g.clone().square().mul_scalar(1.0 - self.decay);
-        let normal = g / m.clone().div_scalar(self.mature).sqrt().clamp_min(f32::MIN_POSITIVE);
+        let normal = g / m.clone().div_scalar(self.mature).sqrt();
+        let normal = normal.mask_fill(m.clone().equal_elem(0.0), 0.0);
         let step = normal.clamp(-self.bound, self.bound).mul_scalar(self.rate);
         let w = w.clone() * (-(w.sign() * step)).exp();
         let w = w.clone().mask_where(w.greater(largest.clone()), largest.clone());
@@ -219,10 +220,10 @@ mod tests {
         }
     }
 
-    /// Two steps by hand. decay 0.75: m1 = g^2/4, corrected by 1/4: g/sqrt(g^2) = +-1. With g2 = 3 g1:
+    /// Three steps by hand. decay 0.75: m1 = g^2/4, corrected by 1/4: g/sqrt(g^2) = +-1. With g2 = 3 g1:
     /// m2 = 3/4 * g^2/4 + 1/4 * 9 g^2 = 39/16 g^2, corrected by 7/16: g2/sqrt(39/7 g^2) = 3/sqrt(39/7).
     #[test]
-    fn two_steps_are_those_computed_by_hand() {
+    fn steps_are_those_computed_by_hand() {
         let mut madam = madam(0.75, 1.25, 100.0);
         let start = model(&[1.0, -2.0, 0.5, 0.0]);
         let one = step(&mut madam, start, &[0.1, 0.1, -3.0, 1.0], 0.01);
@@ -251,13 +252,21 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_of_zero_moves_nothing_and_nan_is_noticed() {
+    fn a_gradient_of_next_to_nothing_moves_nothing_and_nan_is_noticed() {
         let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &Device::flex());
         let rule = MadamRule::new(MadamSettings::default()).unwrap();
         let memory = vec![tensor([0.0; 2]); 2];
-        let (w, _) = rule.step(1, 0.01, tensor([1.0, -2.0]), tensor([0.0, f32::NAN]), memory);
-        let found = host(w);
-        assert!((found[0] - 1.0).abs() < 1e-7 && found[1].is_nan(), "{found:?}");
+        for small in [0.0, 1e-30] {
+            let gradient = tensor([small, f32::NAN]);
+            let (w, _) = rule.step(1, 0.01, tensor([1.0, -2.0]), gradient.clone(), memory.clone());
+            let found = host(w);
+            assert!((found[0] - 1.0).abs() < 1e-7 && found[1].is_nan(), "{small}: {found:?}");
+            let update = Update { decay: 0.999, bound: 3.0, rate: 0.01, mature: 0.001 };
+            let largest = tensor([9.0; 2]);
+            let w = update.composed(tensor([1.0, -2.0]), gradient, tensor([0.0; 2]), largest).0;
+            let found = host(w);
+            assert!((found[0] - 1.0).abs() < 1e-7 && found[1].is_nan(), "{small}: {found:?}");
+        }
     }
 
     #[test]

@@ -28,8 +28,9 @@ const CLASSES: [RGBColor; 10] = [
     RGBColor(150, 180, 30),
 ];
 
-/// Figures of everything that the epochs tell; none of what no epoch has.
-pub(super) fn all(epochs: &[Value]) -> Vec<(String, Figure)> {
+/// Figures of everything that the epochs tell; none of what no epoch has. `watched` says what the part
+/// `test` of an epoch was measured on.
+pub(super) fn all(epochs: &[Value], watched: &str) -> Vec<(String, Figure)> {
     let mut figures = Vec::new();
     let mut add = |title: &str, columns: usize, panels: Vec<Panel>| {
         let panels: Vec<Panel> = panels.into_iter().filter(|p| !p.series.is_empty()).collect();
@@ -39,9 +40,9 @@ pub(super) fn all(epochs: &[Value]) -> Vec<(String, Figure)> {
         }
     };
     let both = |name: &str| {
-        let lines = [("train", BLUE), ("test", VERMILION)];
-        let lines =
-            lines.map(|(part, colour)| line(epochs, part, &format!("/{part}/{name}"), colour));
+        let lines = [("train", "train", BLUE), ("test", watched, VERMILION)];
+        let lines = lines
+            .map(|(part, label, colour)| line(epochs, label, &format!("/{part}/{name}"), colour));
         lines.into_iter().flatten().collect::<Vec<_>>()
     };
     add(
@@ -206,7 +207,7 @@ mod tests {
                 "gradient_cosines": {"decoder": 0.99, "encoder": 1.0},
             })
         };
-        let figures = all(&[epoch(1), epoch(2)]);
+        let figures = all(&[epoch(1), epoch(2)], "test");
         let titles: Vec<&str> = figures.iter().map(|(title, _)| title.as_str()).collect();
         assert_eq!(titles.len(), 5, "{titles:?}");
         let cosines = &figures[3].1.panels[0].series;
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(cosines[0].points, [[1.0, 0.99, 1.0], [2.0, 0.99, 1.0]]);
         let bars = &figures[4].1.panels[0].series[0];
         assert_eq!((bars.mark, bars.points.len(), bars.points[3][1]), (Mark::Bars, 4, 6.0));
-        assert!(all(&[]).is_empty());
+        assert!(all(&[], "test").is_empty());
         for (_, figure) in &figures {
             assert!(crate::plot::svg(figure).unwrap().contains("<svg"));
         }

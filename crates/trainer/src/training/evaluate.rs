@@ -55,7 +55,8 @@ pub fn evaluate(
     };
     ensure!(
         losses.elbo.is_finite() && losses.reconstruction_error.is_finite(),
-        "the test loss is not a finite number; lower training.learning_rate"
+        "the loss on the images that training is watched on is not a finite number; lower \
+         training.learning_rate"
     );
     Ok(losses)
 }

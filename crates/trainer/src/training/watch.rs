@@ -14,6 +14,8 @@ pub struct Begin {
     pub steps_per_epoch: usize,
     /// Training images.
     pub images: usize,
+    /// What losses are measured on after an epoch, see [`DataConfig::watched`](crate::config::DataConfig::watched).
+    pub watched: &'static str,
 }
 
 /// What is known after a step.
@@ -73,6 +75,7 @@ pub trait Watch: std::fmt::Debug {
 #[derive(Debug, Default)]
 pub struct Bar {
     epochs: usize,
+    watched: &'static str,
     steps: usize,
     images_per_step: f64,
     progress: Option<Progress>,
@@ -80,7 +83,7 @@ pub struct Bar {
 
 impl Watch for Bar {
     fn begin(&mut self, begin: &Begin) -> Result<()> {
-        self.epochs = begin.epochs;
+        (self.epochs, self.watched) = (begin.epochs, begin.watched);
         self.steps = begin.steps_per_epoch;
         self.images_per_step = begin.images as f64 / begin.steps_per_epoch.max(1) as f64;
         Ok(())
@@ -108,7 +111,7 @@ impl Watch for Bar {
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
         self.progress = None;
-        report::line(&metrics.summary(self.epochs));
+        report::line(&metrics.summary(self.epochs, self.watched));
         Ok(())
     }
 
