@@ -113,7 +113,7 @@ fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
     let size = case.batch.div_ceil(4).clamp(32, 64);
     let layers: Vec<Tensor<2>> =
         case.sizes[1..].iter().map(|&n| Tensor::ones([size, n], &Device::flex())).collect();
-    let weights: Vec<Tensor<2>> = problem.network.weights.iter().map(|w| w.val()).collect();
+    let weights: Vec<Tensor<2>> = problem.network.weights.iter().map(Param::val).collect();
     let transposed =
         |w: &Tensor<2>| Tensor::<2>::from_data(w.clone().transpose().into_data(), &Device::flex());
     let transposed: Vec<Tensor<2>> = weights[1..].iter().map(transposed).collect();

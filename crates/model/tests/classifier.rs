@@ -288,6 +288,9 @@ fn equilibrium_propagation_agrees_with_both_gradients() {
     }
 }
 
+/// Images and targets to a gradient.
+type Learn<'a> = &'a dyn Fn(Tensor<2>, Tensor<2>) -> Gradient;
+
 /// A batch that is solved in parts has the gradient of its small batches together, and every sample
 /// the outputs and outcomes that it has there.
 #[test]
@@ -303,7 +306,6 @@ fn a_batch_in_parts_learns_what_small_batches_learn() {
     };
     let images = uniform([70, 20], 0.0, 1.0, 8, &device);
     let targets = uniform([70, 6], 0.0, 1.0, 9, &device);
-    type Learn<'a> = &'a dyn Fn(Tensor<2>, Tensor<2>) -> Gradient;
     let ham = network(&[20, 24, 18, 12, 6], Form::Ham, 0.7, &device);
     let chn = network(&[20, 30, 6], Form::Chn, 0.7, &device);
     assert!(dynamics(&chn, images.clone(), EVEN_ODD).part() < 70, "it should be cut");

@@ -1,5 +1,6 @@
 //! The couplings among the layers, in the form in which sweeps read them fastest.
 
+use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::network::Classifier;
@@ -17,7 +18,7 @@ pub(super) struct Couplings {
 impl Couplings {
     /// Those of `network`.
     pub(super) fn new(network: &Classifier) -> Self {
-        let weights = || network.weights[1..].iter().map(|w| w.val());
+        let weights = || network.weights[1..].iter().map(Param::val);
         let up = weights().map(spread).collect();
         let down = weights().map(|w| spread(w.transpose())).collect();
         Self { up, down }

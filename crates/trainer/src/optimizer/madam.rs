@@ -41,7 +41,7 @@ impl Default for MadamSettings {
 /// ```
 ///
 /// The algorithm in the paper does not correct `m` for its beginning at 0; published programs do, and
-/// without it every step of the first `1 / (1 - decay)` is far too long. Weights keep their signs, and
+/// without it steps are too long, by `1 / sqrt(1 - decay^step)`. Weights keep their signs, and
 /// a weight of 0 stays 0: what is to be learnt must not begin there. Where `m` is 0 the weight does
 /// not move.
 ///
