@@ -83,10 +83,13 @@ impl Problem {
         Self { network, images: Tensor::from_data(images, &device) }
     }
 
-    fn solve(&self, case: Case) -> (Solution, Tensor<2>) {
+    fn map(&self, case: Case) -> Dynamics<'_> {
         let order = if case.even_odd { Order::EvenOdd { inner: 10 } } else { Order::Synchronous };
-        let map = Dynamics::new(&self.network, self.images.clone(), order).unwrap();
-        let map = map.damped(0.5).unwrap();
+        Dynamics::new(&self.network, self.images.clone(), order).unwrap().damped(0.5).unwrap()
+    }
+
+    fn solve(&self, case: Case) -> (Solution, Tensor<2>) {
+        let map = self.map(case);
         let rule = StoppingRule::new(1e-4, 240).unwrap();
         let solution = if case.anderson {
             solve_in_parts(map.clone(), map.start(), &Anderson::new(4).unwrap(), &rule, map.part())
@@ -110,7 +113,7 @@ fn to_1e_4(bencher: Bencher<'_, '_>, case: &Case) {
 fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
     let problem = Problem::new(*case);
     let (solution, _) = problem.solve(*case);
-    let size = case.batch.div_ceil(4).clamp(32, 64);
+    let size = problem.map(*case).part();
     let layers: Vec<Tensor<2>> =
         case.sizes[1..].iter().map(|&n| Tensor::ones([size, n], &Device::flex())).collect();
     let weights: Vec<Tensor<2>> = problem.network.weights.iter().map(Param::val).collect();

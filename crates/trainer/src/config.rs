@@ -1,8 +1,10 @@
 //! The configuration of a run: a TOML file, overridden key by key, then checked.
 
+mod overrides;
+
 use std::path::Path;
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use hvae_model::{EpConfig, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
@@ -218,9 +220,9 @@ impl RunConfig {
         let mut table: toml::Table =
             text.parse().with_context(|| format!("in configuration {source}"))?;
         for text in older::settings_before(&table).iter().chain(overrides) {
-            set(&mut table, text)?;
+            overrides::set(&mut table, text)?;
         }
-        let table = over_preset(table)?;
+        let table = overrides::over_preset(table)?;
         // The parser's sentence has lines of its own.
         let in_a_line = |error: toml::de::Error| error.to_string().trim().replace('\n', ", ");
         let config: Result<Self, _> = table.try_into();
@@ -353,67 +355,6 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
-
-/// What a model of each kind is trained with unless a file or an override says otherwise, where
-/// that is not the default of all.
-fn preset(kind: &str) -> &'static str {
-    match kind {
-        "f-vae" => include_str!("../../../configs/f-vae.toml"),
-        "th-vae" => include_str!("../../../configs/th-vae.toml"),
-        "dh-vae" => include_str!("../../../configs/dh-vae.toml"),
-        "tdh-vae" => include_str!("../../../configs/tdh-vae.toml"),
-        _ => include_str!("../../../configs/h-vae.toml"),
-    }
-}
-
-/// `table` laid over the preset of the kind of model it names.
-fn over_preset(table: toml::Table) -> Result<toml::Table> {
-    let kind = table.get("model").and_then(|m| m.get("kind")).and_then(toml::Value::as_str);
-    let mut base: toml::Table =
-        preset(kind.unwrap_or_default()).parse().context("in a built-in preset")?;
-    for (section, values) in table {
-        match (base.get_mut(&section), values) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(values)) => base.extend(values),
-            (_, values) => {
-                base.insert(section, values);
-            }
-        }
-    }
-    Ok(base)
-}
-
-/// Sets `section.key=value` in `table`.
-fn set(table: &mut toml::Table, text: &str) -> Result<()> {
-    let Some((path, value)) = text.split_once('=') else {
-        bail!("--set {text}: expected section.key=value, such as training.learning_rate=0.002");
-    };
-    let value = value.trim();
-    let parsed = format!("value = {value}").parse::<toml::Table>().ok();
-    let value = parsed
-        .and_then(|mut t| t.remove("value"))
-        .or_else(|| list_of_words(value))
-        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let (sections, key) = match path.trim().rsplit_once('.') {
-        Some((sections, key)) => (sections.split('.').collect(), key),
-        None => (Vec::new(), path.trim()),
-    };
-    let mut table = table;
-    for section in sections {
-        let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let Some(inner) = entry.as_table_mut() else {
-            bail!("--set {text}: {section} is a value, not a section");
-        };
-        table = inner;
-    }
-    table.insert(key.to_owned(), value);
-    Ok(())
-}
-
-/// `[one, another]` without the quotes that a shell would take for its own.
-fn list_of_words(text: &str) -> Option<toml::Value> {
-    let words = text.strip_prefix('[')?.strip_suffix(']')?.split(',');
-    Some(words.map(|word| toml::Value::String(word.trim().to_owned())).collect::<Vec<_>>().into())
-}
 
 #[cfg(test)]
 mod tests {

@@ -54,3 +54,27 @@ fn spread(w: Tensor<2>) -> Tensor<2> {
     }
     Tensor::cat(vec![w, Tensor::zeros([rows, 16], &device)], 1).narrow(1, 0, columns)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Laid apart or not, a view or not: the same matrix, and the same products.
+    #[test]
+    fn spread_weights_are_the_same_weights() {
+        let device = Device::flex();
+        for (rows, columns) in [(3, 40), (40, 256), (256, 512)] {
+            let values = (0..rows * columns).map(|i| (i as f32 * 0.37).sin()).collect();
+            let w = TensorData::new::<f32, _>(values, [rows, columns]);
+            let w = Tensor::<2>::from_data(w, &device);
+            for w in [w.clone(), w.transpose()] {
+                let apart = spread(w.clone());
+                let [inputs, _] = w.dims();
+                let x = Tensor::<2>::ones([5, inputs], &device);
+                assert_eq!(apart.clone().into_data(), w.clone().into_data());
+                let off: f32 = (x.clone().matmul(apart) - x.matmul(w)).abs().max().into_scalar();
+                assert!(off < 1e-4, "{rows} x {columns}: {off}");
+            }
+        }
+    }
+}

@@ -412,6 +412,14 @@ mod tests {
             let moved = one.iter().zip(&three).all(|(one, three)| one != three);
             assert!(moved, "something has not learnt");
             assert!(three == run(straight.path(), &[1, 3]), "{form:?}");
+            // What an older version trained in another way is not taken up.
+            let folder = straight.path().join("weights").join(recipe.name());
+            assert!(resume(&folder, &recipe, &[1, 3]).is_some());
+            let (path, now) = (folder.join(TRAINING), format!("\"format\": {FORMAT}"));
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(&now), "{text}");
+            std::fs::write(&path, text.replace(&now, "\"format\": 1")).unwrap();
+            assert!(resume(&folder, &recipe, &[1, 3]).is_none());
         }
     }
 }
