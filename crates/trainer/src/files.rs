@@ -15,6 +15,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use destination::{Destination, destination};
 
@@ -103,8 +104,9 @@ fn write_beside(
 ) -> anyhow::Result<()> {
     let folder = parent_of(path);
     fs::create_dir_all(folder)?;
-    let (file, scratch) = scratch::builder(0o666).tempfile_in(folder)?.into_parts();
-    let _live = scratch::Live::new(&scratch);
+    let create = || scratch::builder(0o666).tempfile_in(folder);
+    let (file, _live) = scratch::Live::create(create, NamedTempFile::path)?;
+    let (file, scratch) = file.into_parts();
     // Where the file system has no locks the file is still written, only never tidied away.
     let _ = file.try_lock();
     let mut writer = BufWriter::new(file);

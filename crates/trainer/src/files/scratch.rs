@@ -47,12 +47,11 @@ impl ScratchDir {
 pub fn scratch_dir_in(parent: &Path) -> anyhow::Result<ScratchDir> {
     let create = || {
         fs::create_dir_all(parent)?;
-        builder(0o777).tempdir_in(parent)
+        Live::create(|| builder(0o777).tempdir_in(parent), TempDir::path)
     };
-    let folder =
+    let (folder, live) =
         create().with_context(|| format!("cannot create a folder in {}", parent.display()))?;
     let lock = File::open(folder.path()).ok().filter(|handle| handle.try_lock().is_ok());
-    let live = Live::new(folder.path());
     Ok(ScratchDir { folder, _live: live, _lock: lock })
 }
 
@@ -61,9 +60,16 @@ pub fn scratch_dir_in(parent: &Path) -> anyhow::Result<ScratchDir> {
 pub(super) struct Live(PathBuf);
 
 impl Live {
-    pub(super) fn new(path: &Path) -> Self {
-        LIVE.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
-        Self(path.to_owned())
+    /// Creates something at a path. It is registered at once: a signal finds either both or none.
+    pub(super) fn create<T>(
+        create: impl FnOnce() -> io::Result<T>,
+        path: impl FnOnce(&T) -> &Path,
+    ) -> io::Result<(T, Self)> {
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        let created = create()?;
+        let path = path(&created).to_owned();
+        live.push(path.clone());
+        Ok((created, Self(path)))
     }
 }
 
