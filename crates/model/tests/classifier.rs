@@ -8,10 +8,12 @@ use std::fmt::Write as _;
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{compare, host, rng, uniform};
+use common::{compare, distance, host, rng, uniform};
 use hvae_model::classifier::{Classifier, Dynamics, Form, Gradient, Learning, Order, rho};
 use hvae_model::{ModelError, Nudge, Nudging, Relaxation, Role, Strength, Unconverged};
-use hvae_solver::{Anderson, FixedPointMap, Picard, Safeguard, Solution, StoppingRule, solve};
+use hvae_solver::{
+    Anderson, FixedPointMap, Picard, Safeguard, Solution, State, StoppingRule, solve,
+};
 use serde_json::Value;
 
 const EVEN_ODD: Order = Order::EvenOdd { inner: 10 };
@@ -252,6 +254,49 @@ fn recurrent_backpropagation_is_the_gradient_through_the_relaxation() {
         let gradient =
             network.backpropagate(images, targets, &learning(Order::Synchronous)).unwrap();
         assert_aligned(&format!("{form:?} {sizes:?}"), &flat(gradient), &exact, 1e-3);
+    }
+}
+
+/// Far from equilibrium a CHN's gradient is that through its last iterations, in both orders.
+#[test]
+fn a_gradient_goes_back_through_the_iterations_of_a_chn() {
+    const FREE: usize = 3;
+    const BACK: usize = 4;
+    for (sizes, order) in [
+        (&[20, 30, 6][..], Order::Synchronous),
+        (&[20, 24, 12, 6], Order::Synchronous),
+        (&[20, 30, 6], Order::EvenOdd { inner: 2 }),
+        (&[20, 24, 12, 6], Order::EvenOdd { inner: 3 }),
+    ] {
+        let traced = Device::flex().autodiff();
+        let network = self::network(sizes, Form::Chn, 1.5, &traced);
+        let (images, targets) = batch(20, 6, &traced);
+        let dynamics = dynamics(&network, images, order);
+        let iterate = |from: State, count: usize| (0..count).fold(from, |s, _| dynamics.apply(&s));
+        let reached = iterate(dynamics.start(), FREE).into_components();
+        let reached = reached.into_iter().map(|s| Tensor::from_data(s.into_data(), &traced));
+        let state = iterate(State::new(reached.collect()).unwrap(), BACK);
+        let off = largest(&dynamics.apply(&state).components()[0], &state.components()[0]);
+        assert!(off > 1e-3, "{sizes:?} {order:?}: already at equilibrium, {off}");
+        let outputs = state.into_components().pop().unwrap();
+        let gradients = (outputs - targets).square().sum().mul_scalar(0.5 / 6.0).backward();
+        let weights = network.weights.iter().map(|w| host(w.val().grad(&gradients).unwrap()));
+        let biases = network.biases.iter().map(|b| host(b.val().grad(&gradients).unwrap()));
+        let exact: Vec<_> = weights.chain(biases).collect();
+
+        let device = Device::flex();
+        let learning = Learning {
+            free: StoppingRule::new(0.0, FREE).unwrap(),
+            adjoint: StoppingRule::new(0.0, BACK).unwrap(),
+            ..learning(order)
+        };
+        let network = self::network(sizes, Form::Chn, 1.5, &device);
+        let (images, targets) = batch(20, 6, &device);
+        let found = flat(network.backpropagate(images, targets, &learning).unwrap());
+        for (i, (found, exact)) in found.iter().zip(&exact).enumerate() {
+            let off = distance(found, exact);
+            assert!(off < 1e-5, "{sizes:?} {order:?}, parameter {i}: {off:e}");
+        }
     }
 }
 

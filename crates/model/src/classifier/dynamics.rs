@@ -44,6 +44,15 @@ pub struct Dynamics<'n> {
     batch: usize,
 }
 
+/// An update of some layers of a CHN.
+#[derive(Debug)]
+pub(super) struct Update {
+    /// All states before it.
+    pub(super) states: Vec<Tensor<2>>,
+    /// `a_k` of the layers that were updated.
+    pub(super) inputs: Vec<Option<Tensor<2>>>,
+}
+
 impl<'n> Dynamics<'n> {
     /// The dynamics of `network` below `images`, `[batch, n_0]`, undamped.
     ///
@@ -166,20 +175,10 @@ impl<'n> Dynamics<'n> {
         finish(self.field(k, r), &self.drive[k], None, Sum)
     }
 
-    fn synchronous(&self, state: &State) -> State {
+    fn synchronous_ham(&self, state: &State) -> State {
         let r: Vec<_> = state.components().iter().map(|s| Some(fire(s.clone()))).collect();
-        let images = state.components().iter().enumerate().map(|(k, s)| {
-            let (field, drive) = (self.field(k, &r), &self.drive[k]);
-            match self.network.form() {
-                Form::Ham => finish(field, drive, None, Sum),
-                Form::Chn => finish(field, drive, Some(s), self.continuous(1)),
-            }
-        });
-        let mut images: Vec<Tensor<2>> = images.collect();
-        if let (Some(push), Some(last)) = (&self.push, images.last_mut()) {
-            *last = last.clone() - push.clone().mul_scalar(1.0 - self.damping);
-        }
-        State::new(images).expect("updates keep the batch")
+        let images = (0..self.network.depth()).map(|k| self.input(k, &r));
+        State::new(images.collect()).expect("updates keep the batch")
     }
 
     fn even_odd_ham(&self, state: &State) -> State {
@@ -195,24 +194,47 @@ impl<'n> Dynamics<'n> {
         State::new(even.collect()).expect("updates keep the batch")
     }
 
-    fn even_odd_chn(&self, state: &State, inner: usize) -> State {
+    /// One iteration of a CHN: all layers at once, or the odd and then the even ones. `record` gets
+    /// what going back through it needs.
+    fn iterate_chn(&self, state: &State, mut record: Option<&mut Vec<Update>>) -> State {
         let mut layers = state.components().to_vec();
         let depth = layers.len();
-        for first in [0, 1] {
-            let r: Vec<_> = layers
-                .iter()
-                .enumerate()
-                .map(|(k, s)| (k % 2 != first).then(|| fire(s.clone())))
-                .collect();
-            for k in (first..depth).step_by(2) {
+        let synchronous = self.order == Order::Synchronous;
+        let (blocks, step): (&[usize], _) = if synchronous { (&[0], 1) } else { (&[0, 1], 2) };
+        for &first in blocks {
+            let drives = |k: usize| synchronous || k % 2 != first;
+            let each = layers.iter().enumerate();
+            let r: Vec<_> = each.map(|(k, s)| drives(k).then(|| fire(s.clone()))).collect();
+            let mut inputs = vec![None; depth];
+            let states = layers.clone();
+            for k in (first..depth).step_by(step) {
                 let field = self.field(k, &r);
-                layers[k] = finish(field, &self.drive[k], Some(&layers[k]), self.continuous(inner));
+                if record.is_some() {
+                    inputs[k] = Some(finish(field.clone(), &self.drive[k], None, Sum));
+                }
+                layers[k] = finish(field, &self.drive[k], Some(&states[k]), self.continuous());
             }
+            if let Some(record) = &mut record {
+                record.push(Update { states, inputs });
+            }
+        }
+        if let Some(push) = &self.push {
+            let last = &mut layers[depth - 1];
+            *last = last.clone() - push.clone().mul_scalar(1.0 - self.damping);
         }
         State::new(layers).expect("updates keep the batch")
     }
 
-    fn continuous(&self, inner: usize) -> Continuous {
+    /// `count` more iterations of a CHN, with what going back through them needs.
+    pub(super) fn record(&self, state: State, count: usize) -> (State, Vec<Update>) {
+        let mut updates = Vec::new();
+        let end = (0..count).fold(state, |s, _| self.iterate_chn(&s, Some(&mut updates)));
+        (end, updates)
+    }
+
+    /// How a layer of a CHN is updated.
+    pub(super) fn continuous(&self) -> Continuous {
+        let inner = if let Order::EvenOdd { inner } = self.order { inner } else { 1 };
         Continuous { damping: self.damping as f32, inner }
     }
 }
@@ -220,9 +242,9 @@ impl<'n> Dynamics<'n> {
 impl FixedPointMap for Dynamics<'_> {
     fn apply(&self, state: &State) -> State {
         match (self.network.form(), self.order) {
-            (_, Order::Synchronous) => self.synchronous(state),
+            (Form::Ham, Order::Synchronous) => self.synchronous_ham(state),
             (Form::Ham, Order::EvenOdd { .. }) => self.even_odd_ham(state),
-            (Form::Chn, Order::EvenOdd { inner }) => self.even_odd_chn(state, inner),
+            (Form::Chn, _) => self.iterate_chn(state, None),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Gradients of the loss `|s_L - y|^2 / 2`: recurrent backpropagation and equilibrium propagation.
 
 use burn::tensor::Tensor;
-use hvae_solver::{Damped, Outcome, Picard, StoppingRule, solve_in_parts};
+use hvae_solver::{Outcome, Picard, StoppingRule, solve_in_parts};
 
 use super::adjoint::Adjoint;
 use super::dynamics::{Dynamics, Order};
-use super::network::{Classifier, Form, STEEPNESS, rho, slope};
+use super::network::{Classifier, Form, STEEPNESS, rho};
 use super::pointwise::fire;
+use super::unrolled::go_back;
 use crate::eqprop::{Nudge, Readout, readout_gradient};
 use crate::error::require_shape;
 use crate::{ModelError, Relaxation, Role};
@@ -16,11 +17,12 @@ use crate::{ModelError, Relaxation, Role};
 pub struct Learning {
     /// Order of the updates.
     pub order: Order,
-    /// Damping of a CHN, in `[0, 1)`, in both phases; without effect on a HAM.
+    /// Damping of a CHN, in `[0, 1)`; without effect on a HAM.
     pub damping: f64,
     /// When the free phase ends.
     pub free: StoppingRule,
-    /// When the adjoint phase ends.
+    /// When the adjoint phase of a HAM ends; for a CHN the number of iterations, whatever the tolerance,
+    /// through which the gradient goes back.
     pub adjoint: StoppingRule,
 }
 
@@ -35,27 +37,34 @@ pub struct Gradient {
     pub outputs: Tensor<2>,
     /// How the free phase ended, for each sample.
     pub free: Vec<Outcome>,
-    /// How the adjoint phase, or each nudged phase, ended.
+    /// How the adjoint phase, or each nudged phase, ended; empty where the gradient goes back through
+    /// iterations.
     pub second: Vec<Outcome>,
 }
 
 impl Classifier {
     /// The gradient of the mean of `|s_L - y|^2 / 2` over a batch by recurrent backpropagation.
     ///
-    /// At the equilibrium `s = f(s)` of [`Dynamics`], `lambda = dC/ds + J' lambda` is iterated from
-    /// `dC/ds`; then, with `q_k = lambda_k` for a HAM and `rho'(s_k) lambda_k` for a CHN,
+    /// **HAM.** At the equilibrium `s = f(s)` of [`Dynamics`], `lambda = dC/ds + J' lambda` is iterated from
+    /// `dC/ds`. Then, with `q = lambda`,
     ///
     /// ```text
     /// dC/dW_k = rho(s_(k-1))' q_k + q_(k-1)' rho(s_k)        (k = 1: rho(x)' q_1)
     /// dC/db_k = q_k summed over the batch                    (both divided by its size)
     /// ```
     ///
+    /// **CHN.** After the free phase come as many iterations as [`Learning::adjoint`] allows, and the
+    /// gradient is that through them. `q` is the gradient in the input `a` of each update, and the sums go
+    /// over the updates too. At an equilibrium that is the same iteration of `lambda`; away from one,
+    /// where a damped CHN often is, it is still the gradient of what the network computes. Their states are kept
+    /// meanwhile.
+    ///
     /// `images` are `[batch, n_0]`, `targets` `[batch, n_L]`.
     ///
     /// # Errors
     ///
     /// As [`Dynamics::new`] and [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of another
-    /// shape, [`ModelError::Solver`] for a damping out of range.
+    /// shape.
     pub fn backpropagate(
         &self,
         images: Tensor<2>,
@@ -68,33 +77,36 @@ impl Classifier {
         let part = dynamics.part();
         let start = dynamics.start();
         let free = solve_in_parts(dynamics.clone(), start, &Picard, &learning.free, part)?;
-        let layers = dynamics.layers(&free.state);
-        let outputs = layers[layers.len() - 1].clone();
-        let activities: Vec<Tensor<2>> = layers.into_iter().map(fire).collect();
-        let adjoint = Adjoint::new(&dynamics, &activities, outputs.clone() - targets);
-        let damping = if self.form() == Form::Chn { learning.damping } else { 0.0 };
-        let start = adjoint.start();
-        let damped = Damped::new(damping)?;
-        let solution = solve_in_parts(adjoint.clone(), start, &damped, &learning.adjoint, part)?;
-        let share = 1.0 / outputs.dims()[0] as f64;
-        let q: Vec<Tensor<2>> = adjoint
-            .layers(&solution.state)
-            .into_iter()
-            .map(|l| l.mul_scalar(share))
-            .zip(&activities)
-            .map(|(l, r)| match self.form() {
-                Form::Ham => l,
-                Form::Chn => l * slope(r),
-            })
-            .collect();
+        let share = 1.0 / images.dims()[0] as f64;
+        let last = self.depth() - 1;
+        let (outputs, above, q, second) = match self.form() {
+            Form::Ham => {
+                let layers = dynamics.layers(&free.state);
+                let outputs = layers[last].clone();
+                let r: Vec<Tensor<2>> = layers.into_iter().map(fire).collect();
+                let error = (outputs.clone() - targets).mul_scalar(share);
+                let adjoint = Adjoint::new(&dynamics, &r, error);
+                let (map, start) = (adjoint.clone(), adjoint.start());
+                let solution = solve_in_parts(map, start, &Picard, &learning.adjoint, part)?;
+                let q = adjoint.layers(&solution.state);
+                let above = (0..last).map(|k| {
+                    let up = r[k].clone().transpose().matmul(q[k + 1].clone());
+                    up + q[k].clone().transpose().matmul(r[k + 1].clone())
+                });
+                (outputs, above.collect(), q, solution.outcomes)
+            }
+            Form::Chn => {
+                let (end, updates) = dynamics.record(free.state, learning.adjoint.max_steps());
+                let outputs = end.component(last).clone();
+                let error = (outputs.clone() - targets).mul_scalar(share);
+                let back = go_back(&dynamics, updates, &end, error);
+                (outputs, back.weights, back.inputs, Vec::new())
+            }
+        };
         let mut weights = vec![fire(images).transpose().matmul(q[0].clone())];
-        for k in 1..self.depth() {
-            let up = activities[k - 1].clone().transpose().matmul(q[k].clone());
-            weights.push(up + q[k - 1].clone().transpose().matmul(activities[k].clone()));
-        }
+        weights.extend(above);
         let biases = q.into_iter().map(|q| q.sum_dim(0).squeeze_dim::<1>(0)).collect();
-        let (free, second) = (free.outcomes, solution.outcomes);
-        Ok(Gradient { weights, biases, outputs, free, second })
+        Ok(Gradient { weights, biases, outputs, free: free.outcomes, second })
     }
 
     /// The same gradient by equilibrium propagation, see [`crate::gradient`].

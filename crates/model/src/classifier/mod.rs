@@ -44,6 +44,7 @@ mod dynamics;
 mod learning;
 mod network;
 mod pointwise;
+mod unrolled;
 
 pub use dynamics::{Dynamics, Order};
 pub use learning::{Gradient, Learning};

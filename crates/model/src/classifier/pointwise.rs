@@ -5,7 +5,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::network::{STEEPNESS, THRESHOLD, rho};
+use super::network::{STEEPNESS, THRESHOLD, rho, slope};
 use crate::drive::{Drive, host, is_plain_cpu, sigmoid};
 
 /// Values that one thread works on at a time.
@@ -97,6 +97,34 @@ impl Pointwise for Continuous {
     const READS_STATE: bool = true;
 }
 
+impl Continuous {
+    /// See [`retreat`].
+    fn retreat_tensors(
+        self,
+        input: Tensor<2>,
+        state: Tensor<2>,
+        gradient: Tensor<2>,
+    ) -> (Tensor<2>, Tensor<2>) {
+        let damping = f64::from(self.damping);
+        let input = input.mul_scalar(1.0 - damping);
+        let mut way = Vec::with_capacity(self.inner);
+        let mut s = state;
+        for _ in 0..self.inner {
+            let r = rho(s.clone());
+            let d = slope(&r);
+            s = s.mul_scalar(damping) + d.clone() * input.clone();
+            way.push((r, d));
+        }
+        let (mut g, mut q) = (gradient, input.zeros_like());
+        for (r, d) in way.into_iter().rev() {
+            q = q + d.clone() * g.clone();
+            let bend = r.mul_scalar(-2.0).add_scalar(1.0).mul_scalar(STEEPNESS) * d;
+            g = g * (bend * input.clone()).add_scalar(damping);
+        }
+        (g, q.mul_scalar(1.0 - damping))
+    }
+}
+
 #[inline(always)]
 fn scalar_rho(s: f32) -> f32 {
     sigmoid(STEEPNESS as f32 * s - (STEEPNESS * THRESHOLD) as f32)
@@ -178,6 +206,74 @@ impl<P: Pointwise> pulp::NullaryFnOnce for Kernel<'_, P> {
     }
 }
 
+/// Back through the updates of [`Continuous`], which led from `state` with the input `a`: from the
+/// gradient in the state that they ended in to those in the one where they began and in `a`.
+pub(super) fn retreat(
+    input: Tensor<2>,
+    state: Tensor<2>,
+    gradient: Tensor<2>,
+    end: Continuous,
+) -> (Tensor<2>, Tensor<2>) {
+    if !is_plain_cpu(&state) {
+        return end.retreat_tensors(input, state, gradient);
+    }
+    let dims = state.dims();
+    let (mut input, state, mut gradient) = (host(input), host(state), host(gradient));
+    let arch = pulp::Arch::new();
+    let chunks = input.par_chunks_mut(CHUNK).zip(state.par_chunks(CHUNK));
+    chunks.zip(gradient.par_chunks_mut(CHUNK)).for_each(|((input, state), gradient)| {
+        arch.dispatch(Retreat { input, state, gradient, end });
+    });
+    let tensor = |values| Tensor::from_data(TensorData::new(values, dims), &Device::flex());
+    (tensor(gradient), tensor(input))
+}
+
+/// One chunk; `gradient` and `input` are replaced by the results.
+struct Retreat<'a> {
+    input: &'a mut [f32],
+    state: &'a [f32],
+    gradient: &'a mut [f32],
+    end: Continuous,
+}
+
+impl pulp::NullaryFnOnce for Retreat<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn call(self) {
+        let Self { input, state, gradient, end: Continuous { damping, inner } } = self;
+        let steepness = STEEPNESS as f32;
+        // `rho` along the way.
+        let mut way = vec![[0.0_f32; RUN]; inner];
+        let runs = input.chunks_mut(RUN).zip(state.chunks(RUN)).zip(gradient.chunks_mut(RUN));
+        for ((input, state), gradient) in runs {
+            let (mut a, mut s, mut g) = ([0.0; RUN], [0.0; RUN], [0.0; RUN]);
+            for (a, input) in a.iter_mut().zip(&*input) {
+                *a = steepness * (1.0 - damping) * *input;
+            }
+            s[..state.len()].copy_from_slice(state);
+            g[..state.len()].copy_from_slice(gradient);
+            for way in &mut way {
+                for ((s, a), r) in s.iter_mut().zip(&a).zip(way) {
+                    *r = scalar_rho(*s);
+                    *s = damping * *s + *r * (1.0 - *r) * *a;
+                }
+            }
+            let mut q = [0.0; RUN];
+            for way in way.iter().rev() {
+                for (((g, q), a), r) in g.iter_mut().zip(&mut q).zip(&a).zip(way) {
+                    let bell = *r * (1.0 - *r);
+                    *q += bell * *g;
+                    *g *= damping + steepness * bell * (1.0 - 2.0 * *r) * *a;
+                }
+            }
+            gradient.copy_from_slice(&g[..state.len()]);
+            for (input, q) in input.iter_mut().zip(&q) {
+                *input = steepness * (1.0 - damping) * *q;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +313,12 @@ mod tests {
         compare("fire", Fire);
         compare("continuous", Continuous { damping: 0.5, inner: 1 });
         compare("continuous, inner updates", Continuous { damping: 0.3, inner: 4 });
+        let end = Continuous { damping: 0.3, inner: 4 };
+        let [input, state, gradient] = [0.0, 1.0, 2.0].map(|phase| wave(ROWS, phase));
+        let fast = retreat(input.clone(), state.clone(), gradient.clone(), end);
+        let slow = end.retreat_tensors(input, state, gradient);
+        assert_same("back, state", fast.0, slow.0);
+        assert_same("back, input", fast.1, slow.1);
         assert_same("rho", fire(wave(ROWS, 0.0)), rho(wave(ROWS, 0.0)));
     }
 }

@@ -35,7 +35,12 @@ const TRAINING: &str = "training.json";
 /// What Madam remembers.
 const MEMORY: [&str; 2] = ["squares", "largest"];
 /// Version of the folder's layout and of the training: what another version trained is trained anew.
-const FORMAT: u32 = 2;
+const fn format(form: Form) -> u32 {
+    match form {
+        Form::Ham => 2,
+        Form::Chn => 3,
+    }
+}
 /// Relative residual at which the free and the adjoint phase of a training step end before their
 /// limits, to which the paper always runs. Deep networks contract slowly, and their adjoint is small in
 /// the layers far from the output: at 1e-3 and 1e-2 those learn from a wrong direction.
@@ -98,7 +103,7 @@ pub fn train(
     let rule = MadamRule::new(MadamSettings::default())?;
     let mut madam = Optimizer::new(Box::new(rule), Vec::new());
     let mut training = Training {
-        format: FORMAT,
+        format: format(recipe.form),
         commit: COMMIT.to_owned(),
         recipe: recipe.clone(),
         epochs: Vec::new(),
@@ -146,16 +151,11 @@ fn learning(recipe: &Recipe) -> Result<Learning> {
     let order =
         if recipe.even_odd { Order::EvenOdd { inner: paper::INNER } } else { Order::Synchronous };
     let (layers, form) = (recipe.layers, recipe.form);
-    // The adjoint of a CHN is iterated synchronously, damped, however its equilibrium was found.
-    let adjoint = match form {
-        Form::Chn => paper::Solver::Picard,
-        Form::Ham => solver,
-    };
     Ok(Learning {
         order,
         damping: paper::DAMPING,
         free: StoppingRule::new(TOLERANCE, paper::limit(layers, form, solver))?,
-        adjoint: StoppingRule::new(TOLERANCE, paper::adjoint_limit(layers, form, adjoint))?,
+        adjoint: StoppingRule::new(TOLERANCE, paper::adjoint_limit(layers, form, solver))?,
     })
 }
 
@@ -193,13 +193,13 @@ fn one_epoch(
         let converged = gradient.free.iter().filter(converged).count();
         let total = |o: &[Outcome]| o.iter().map(|o| o.steps).sum::<usize>() as f64;
         let phases = gradient.second.len() as f64 / rows.len() as f64;
-        let values = [
-            loss,
-            right as f64,
-            total(&gradient.free),
-            total(&gradient.second) / phases,
-            converged as f64,
-        ];
+        // A gradient that goes back through iterations takes all of them.
+        let second = if gradient.second.is_empty() {
+            (learning.adjoint.max_steps() * rows.len()) as f64
+        } else {
+            total(&gradient.second) / phases
+        };
+        let values = [loss, right as f64, total(&gradient.free), second, converged as f64];
         for (sum, value) in sums.iter_mut().zip(values) {
             *sum += value;
         }
@@ -296,13 +296,14 @@ fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Option<Training> {
     let found: Training = serde_json::from_slice(&text).ok()?;
     let done = found.epochs.len() as u16;
     let there = needed.iter().filter(|&&e| e <= done).all(|&e| epoch_path(folder, e).is_file());
-    if found.format != FORMAT {
+    let current = found.format == format(recipe.form);
+    if !current {
         let shown = folder.display();
         report::line(&format!(
             "{shown} is from an older version, which trained in another way: anew"
         ));
     }
-    (found.format == FORMAT && found.recipe == *recipe && there).then_some(found)
+    (current && found.recipe == *recipe && there).then_some(found)
 }
 
 fn save_epoch(
@@ -415,7 +416,7 @@ mod tests {
             // What an older version trained in another way is not taken up.
             let folder = straight.path().join("weights").join(recipe.name());
             assert!(resume(&folder, &recipe, &[1, 3]).is_some());
-            let (path, now) = (folder.join(TRAINING), format!("\"format\": {FORMAT}"));
+            let (path, now) = (folder.join(TRAINING), format!("\"format\": {}", format(form)));
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.contains(&now), "{text}");
             std::fs::write(&path, text.replace(&now, "\"format\": 1")).unwrap();
