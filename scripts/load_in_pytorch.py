@@ -130,7 +130,7 @@ class Vae:
     def __init__(self, tensors, description):
         if "encode" not in description:
             raise SystemExit("the file was written by an older hvae, which did not say how its networks are used: export it again")
-        self.description = description
+        self.description, self.tensors = description, tensors
         self.networks = {
             name: Network(layout, tensors, name) for name, layout in description["networks"].items()
         }
@@ -147,6 +147,8 @@ class Vae:
         network = self.networks[use["network"]]
         if self.description["feed_forward"]:
             return network.forward(value)
+        if "scale" in use:
+            value = self.tensors[use["scale"]] * value
         return network.relax(use["input"], use["amplitude"] * value, use["absent"])
 
     def encode(self, images):

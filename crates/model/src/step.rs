@@ -1,5 +1,6 @@
 //! One training step: four phases, two contrasts, no backward pass.
 
+use burn::module::ParamId;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
@@ -61,7 +62,8 @@ impl Vae {
 
         let decoding = self.decoding();
         let layer = decoding.output;
-        let decoder_phase = self.decoder_phase(posterior.sample(noise.clone()))?;
+        let latents = posterior.sample(noise.clone());
+        let decoder_phase = decoding.phase(latents.clone())?;
         let decoder_free = phases.free(&decoder_phase)?;
         let decoded = self.decoded(&decoder_free.states);
         let log_likelihood = self.config.log_likelihood(&decoded, &images)?;
@@ -79,6 +81,8 @@ impl Vae {
         };
 
         let cost = decoding.input_gradient(&decoder);
+        let amplitudes =
+            self.amplitudes.as_ref().map(|a| (a.id, decoding.scale_gradient(&decoder, latents)));
         let (mean, log_variance) = posterior.gradient(&cost, noise, kl_weight);
         let layer = self.mean_layer();
         let mut forces = vec![Force { layer, force: mean }];
@@ -108,13 +112,21 @@ impl Vae {
                 decoder_nudged: decoder.outcomes.clone(),
                 encoder_nudged: encoder.outcomes.clone(),
             },
-            gradients: self.register(encoder, decoder),
+            gradients: self.register(encoder, decoder, amplitudes),
         })
     }
 
     /// Both gradients under the parameters' ids; added where one network served twice.
-    fn register(&self, encoder: EpGradient, decoder: EpGradient) -> GradientsParams {
+    fn register(
+        &self,
+        encoder: EpGradient,
+        decoder: EpGradient,
+        amplitudes: Option<(ParamId, Tensor<1>)>,
+    ) -> GradientsParams {
         let mut gradients = GradientsParams::new();
+        if let Some((id, gradient)) = amplitudes {
+            gradients.register(id, gradient);
+        }
         let mut add = |network: &HopfieldNetwork, gradient: &EpGradient| {
             gradient.register(network, &mut gradients);
         };

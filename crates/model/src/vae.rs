@@ -29,26 +29,34 @@ pub struct Vae {
     pub encoder: HopfieldNetwork,
     /// Layers `latent`, `hidden1..`, `image`; none when the encoder is used both ways.
     pub decoder: Option<HopfieldNetwork>,
+    /// By what the amplitude is multiplied at which a tied network's latents are held, `[latent]`; `None`
+    /// unless they are learned.
+    ///
+    /// A mean and the drive of its latent come through the same weights. How wide the means spread and how
+    /// strongly their latent acts on the image are two things, which these numbers tell apart: without
+    /// them the latents' spread over all images differs more from the prior.
+    pub amplitudes: Option<Param<Tensor<1>>>,
     /// What it is.
     #[module(skip)]
     pub config: VaeConfig,
 }
 
 /// A network in one of its uses: what is clamped and what is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Use<'v> {
     pub(crate) network: &'v HopfieldNetwork,
     input: usize,
     pub(crate) output: usize,
     /// The clamped layer is held at so many times its value.
     amplitude: f64,
+    /// Each of its units at so many times that, `[1, n]`.
+    scale: Option<Tensor<2>>,
     absent: Option<usize>,
 }
 
 impl<'v> Use<'v> {
-    fn phase(&self, input: Tensor<2>) -> Result<Relaxation<'v>, ModelError> {
-        let is_one = (self.amplitude - 1.0).abs() < f64::EPSILON;
-        let input = if is_one { input } else { input.mul_scalar(self.amplitude) };
+    pub(crate) fn phase(&self, input: Tensor<2>) -> Result<Relaxation<'v>, ModelError> {
+        let input = self.scaled(input);
         let mut roles = vec![Role::Free; self.network.layers.len()];
         roles[self.input] = Role::Clamped(input);
         if let Some(layer) = self.absent {
@@ -57,9 +65,25 @@ impl<'v> Use<'v> {
         Relaxation::new(self.network, roles)
     }
 
+    /// What the layer is held at; also from `dC/d(that)` to `dC/d(input)`.
+    fn scaled(&self, input: Tensor<2>) -> Tensor<2> {
+        let input = match &self.scale {
+            Some(scale) => input * scale.clone(),
+            None => input,
+        };
+        let is_one = (self.amplitude - 1.0).abs() < f64::EPSILON;
+        if is_one { input } else { input.mul_scalar(self.amplitude) }
+    }
+
     /// `dC/d(input)` of every sample.
     pub(crate) fn input_gradient(&self, gradient: &EpGradient) -> Tensor<2> {
-        gradient.input(self.network, self.input).mul_scalar(self.amplitude)
+        self.scaled(gradient.input(self.network, self.input))
+    }
+
+    /// `dC/d(scale)` of the batch's mean cost with the input `input`, `[n]`, if there is a scale.
+    pub(crate) fn scale_gradient(&self, gradient: &EpGradient, input: Tensor<2>) -> Tensor<1> {
+        let held = gradient.input(self.network, self.input).mul_scalar(self.amplitude);
+        (held * input).mean_dim(0).squeeze_dim(0)
     }
 }
 
@@ -120,7 +144,9 @@ impl Vae {
             let start = config.initial_log_variance / layer.spec.gain;
             layer.bias = Some(Param::from_tensor(Tensor::full([config.latent], start, device)));
         }
-        Ok(Self { encoder, decoder, config: config.clone() }.limited())
+        let ones = || Param::from_tensor(Tensor::ones([config.latent], device));
+        let amplitudes = config.learned_amplitudes.then(ones);
+        Ok(Self { encoder, decoder, amplitudes, config: config.clone() }.limited())
     }
 
     /// Which member of the family it is.
@@ -141,7 +167,8 @@ impl Vae {
     /// Number of independent parameters: of a symmetric matrix within a layer the part above the
     /// diagonal.
     pub fn parameters(&self) -> usize {
-        self.networks().map(|(_, network)| network.parameters()).sum()
+        let amplitudes = self.amplitudes.as_ref().map_or(0, |a| a.dims()[0]);
+        self.networks().map(|(_, network)| network.parameters()).sum::<usize>() + amplitudes
     }
 
     /// The networks and what they are called.
@@ -167,20 +194,21 @@ impl Vae {
     pub(crate) fn encoding(&self) -> Use<'_> {
         let amplitude = if self.decoder.is_some() { 1.0 } else { self.config.amplitude(0) };
         let output = self.mean_layer();
-        Use { network: &self.encoder, input: 0, output, amplitude, absent: None }
+        Use { network: &self.encoder, input: 0, output, amplitude, scale: None, absent: None }
     }
 
     pub(crate) fn decoding(&self) -> Use<'_> {
         match &self.decoder {
             Some(network) => {
                 let output = network.layers.len() - 1;
-                Use { network, input: 0, output, amplitude: 1.0, absent: None }
+                Use { network, input: 0, output, amplitude: 1.0, scale: None, absent: None }
             }
             None => {
                 let input = self.mean_layer();
                 let absent = self.config.sigma.is_none().then_some(input + 1);
                 let amplitude = self.config.amplitude(input);
-                Use { network: &self.encoder, input, output: 0, amplitude, absent }
+                let scale = self.amplitudes.as_ref().map(|a| a.val().unsqueeze());
+                Use { network: &self.encoder, input, output: 0, amplitude, scale, absent }
             }
         }
     }
@@ -301,6 +329,7 @@ impl Vae {
         visible.extend(network.layers[image].bias.as_ref().map(|b| b.id));
         let mut scales: Vec<_> =
             self.networks().flat_map(|(_, n)| n.learning_rate_scales(amplitude)).collect();
+        scales.extend(self.amplitudes.as_ref().map(|a| (a.id, 1.0)));
         for (id, scale) in &mut scales {
             if visible.contains(id) {
                 *scale *= visible_rate;
@@ -337,7 +366,8 @@ impl Vae {
                 return format!("{side} {} bias", layer.spec.name);
             }
         }
-        String::new()
+        let is_amplitude = self.amplitudes.as_ref().is_some_and(|a| a.id == id);
+        if is_amplitude { "latent amplitudes".to_owned() } else { String::new() }
     }
 
     pub(crate) fn posterior(&self, free: &Equilibrium) -> Posterior {

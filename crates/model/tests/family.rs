@@ -25,6 +25,7 @@ fn every_member_of_the_family_has_exact_gradients() {
                     likelihood,
                     hidden,
                     sigma,
+                    learned_amplitudes: kind.is_tied() && sigma.is_none(),
                     ..config(Activation::Tanh, Activation::Sigmoid)
                 };
                 let mut model = model(&config, &Device::flex());
@@ -66,6 +67,7 @@ fn a_quiet_step_is_the_same_step() {
                     kind,
                     likelihood,
                     sigma,
+                    learned_amplitudes: kind.is_tied() && sigma.is_none(),
                     ..config(Activation::Tanh, Activation::Sigmoid)
                 };
                 compare_quiet(&config, unconverged);

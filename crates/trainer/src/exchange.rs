@@ -59,6 +59,9 @@ pub struct Passage {
     pub input: usize,
     /// At how many times the value that goes in.
     pub amplitude: f64,
+    /// The tensor of which each unit has a factor more, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<String>,
     /// Layers that take no part.
     pub absent: Vec<usize>,
     /// The layer of what comes out: means, or images.
@@ -81,6 +84,7 @@ impl Uses {
                 network: "encoder".to_owned(),
                 input: 0,
                 amplitude: amplitude(config.image_amplitude),
+                scale: None,
                 absent: Vec::new(),
                 output: mean,
                 log_variance,
@@ -89,6 +93,7 @@ impl Uses {
                 network: if tied { "encoder" } else { "decoder" }.to_owned(),
                 input: if tied { mean } else { 0 },
                 amplitude: amplitude(config.latent_amplitude),
+                scale: config.learned_amplitudes.then(|| "amplitudes".to_owned()),
                 absent: if tied { log_variance.into_iter().collect() } else { Vec::new() },
                 output: if tied { 0 } else { mean },
                 log_variance: None,

@@ -47,6 +47,10 @@ pub(crate) fn model(config: &VaeConfig, device: &Device) -> Vae {
     if let Some(decoder) = &mut model.decoder {
         strengthen(decoder, 1.3);
     }
+    if let Some(amplitudes) = &mut model.amplitudes {
+        let factors = uniform([1, config.latent], 0.6, 1.6, 9, device);
+        *amplitudes = Param::from_tensor(factors.squeeze_dim(0));
+    }
     model
 }
 
@@ -64,6 +68,9 @@ pub(crate) fn parameters(
                 all.push((format!("{side} bias {i}"), bias.id, None, Some(bias.val())));
             }
         }
+    }
+    if let Some(amplitudes) = &model.amplitudes {
+        all.push(("amplitudes".to_owned(), amplitudes.id, None, Some(amplitudes.val())));
     }
     all
 }
