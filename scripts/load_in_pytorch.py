@@ -6,7 +6,7 @@
 
 prints the networks. With reconstructions of hvae itself the two are compared:
 
-    hvae reconstruct checkpoints/h-vae-001 --count 200 --tolerance 1e-6 --out same.npz
+    hvae reconstruct checkpoints/h-vae-001 --count 200 --tolerance 1e-7 --out same.npz
     python3 scripts/load_in_pytorch.py model.safetensors --compare same.npz
 
 which fails if a latent or a pixel differs by more than 1e-5, a latent relatively where it is

@@ -13,6 +13,10 @@ use crate::phases::{PhaseOutcomes, Phases};
 use crate::relax::{Equilibrium, Relaxation, Role};
 use crate::{HopfieldNetwork, Kind, Layer, Likelihood, ModelError, VaeConfig};
 
+/// Factor on the learning rate of a tied network's amplitudes: they begin at 1, some end at twice that,
+/// and the means spread too far until they are there.
+const AMPLITUDE_RATE: f64 = 5.0;
+
 /// A variational autoencoder made of Hopfield networks (after Van Der Meersch et al. 2023, arXiv
 /// 2311.15047).
 ///
@@ -329,7 +333,7 @@ impl Vae {
         visible.extend(network.layers[image].bias.as_ref().map(|b| b.id));
         let mut scales: Vec<_> =
             self.networks().flat_map(|(_, n)| n.learning_rate_scales(amplitude)).collect();
-        scales.extend(self.amplitudes.as_ref().map(|a| (a.id, 1.0)));
+        scales.extend(self.amplitudes.as_ref().map(|a| (a.id, AMPLITUDE_RATE)));
         for (id, scale) in &mut scales {
             if visible.contains(id) {
                 *scale *= visible_rate;

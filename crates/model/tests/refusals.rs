@@ -148,6 +148,7 @@ fn configurations_that_would_overflow_are_refused_by_name() {
         ("precision", VaeConfig { precision: 1e300, ..base() }),
         ("hidden_gain", deep(28, 30.0)),
         ("hidden_gain", deep(28, 0.01)),
+        ("learned_amplitudes", VaeConfig { learned_amplitudes: true, ..base() }),
         ("sigma", VaeConfig { sigma: Some(0.0067), ..base() }),
         ("sigma", VaeConfig { sigma: Some(7.1), ..base() }),
         ("sigma", VaeConfig { sigma: Some(f64::NAN), ..base() }),

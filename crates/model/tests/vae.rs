@@ -25,6 +25,7 @@ fn config(kind: Kind) -> VaeConfig {
         latent_gain: 2.0,
         image_amplitude: 5.0,
         latent_amplitude: 6.0,
+        learned_amplitudes: kind.is_tied(),
         ..VaeConfig::default()
     }
 }
@@ -71,6 +72,7 @@ fn learning_rates_are_divided_by_gains_and_amplitudes() {
         ("network hidden1 bias", 1.0),
         ("network mean bias", 1.0 / 2.0),
         ("network log_variance bias", 1.0 / 2.0),
+        ("latent amplitudes", 5.0),
     ]);
     assert_close(&found, &tied);
 }

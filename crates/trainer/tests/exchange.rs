@@ -47,7 +47,7 @@ fn exported(folder: &Folder, name: &str, kind: &str, settings: &[&str]) {
 }
 
 fn reconstructed(folder: &Folder, run: &str, out: &str) {
-    let how = ["--count", "8", "--tolerance", "1e-6", "--threads", "1"];
+    let how = ["--count", "8", "--tolerance", "1e-7", "--threads", "1"];
     folder.ok(&[["reconstruct", run, "--out", out].as_slice(), &how].concat());
 }
 

@@ -33,8 +33,9 @@
 //!
 //! # Learning
 //!
-//! [`Classifier::backpropagate`] is recurrent backpropagation at the equilibrium (Almeida 1987, Pineda
-//! 1987): the adjoint is itself a fixed point, solved by the same solver, without a graph.
+//! [`Classifier::backpropagate`] is recurrent backpropagation (Almeida 1987, Pineda 1987), without a
+//! graph: at a HAM's equilibrium the adjoint is itself a fixed point, solved by the same solver; a CHN's
+//! gradient goes back through its last iterations.
 //! [`Classifier::propagate`] is equilibrium propagation.
 
 mod adjoint;
