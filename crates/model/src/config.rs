@@ -71,7 +71,7 @@ impl Kind {
 /// | `latent_gain` | 30 | gain of the encoder's outputs over that of the last hidden layer | > 0 |
 /// | `image_amplitude` | 30 | of a tied network: how many times its value the image is held at when it is encoded | > 0 |
 /// | `latent_amplitude` | 30 | of a tied network: the same of the latent when it is decoded | > 0 |
-/// | `learned_amplitudes` | false | of a tied network: whether each latent learns its share of `latent_amplitude` | true, false |
+/// | `learned_amplitudes` | false | of a tied network: whether each latent learns by what to multiply `latent_amplitude`; its factor learns five times as fast as weights | true, false |
 /// | `coupling_limit` | 0.5 | of dense and tied networks: largest strength of a coupling between layers that relax together, see [`crate::HopfieldNetwork::limit_couplings`] | > 0 |
 /// | `likelihood` | `gaussian` | `p(x given z)`; `bernoulli` takes the cross-entropy as cost | `gaussian`, `bernoulli` |
 /// | `precision` | 10 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
@@ -106,7 +106,8 @@ pub struct VaeConfig {
     pub image_amplitude: f64,
     /// How many times its value a tied network's latent is held at when it is decoded.
     pub latent_amplitude: f64,
-    /// Whether a tied network learns for each latent by what to multiply that, starting at 1.
+    /// Whether a tied network learns for each latent by what to multiply that, starting at 1; other
+    /// models have no amplitudes.
     pub learned_amplitudes: bool,
     /// Largest strength of couplings among layers that relax together; dense and tied models only.
     pub coupling_limit: f64,
@@ -174,9 +175,6 @@ impl VaeConfig {
             let shown = format!("{gain:e}");
             require(FACTORS.contains(&gain), name, shown, "must lie between 1e-15 and 1e15")?;
         }
-        let fits = !self.learned_amplitudes || self.kind.is_tied();
-        let reason = "latents are held at an amplitude in tied models alone";
-        require(fits, "learned_amplitudes", true, reason)?;
         if let HiddenActivation::Each(list) = &self.hidden_activation {
             let (given, layers) = (list.len(), self.hidden.len());
             let reason = format!("for {layers} hidden layer(s) give one for all, or one for each");

@@ -65,7 +65,7 @@ impl Vae {
                 phases.gradient(&phase, &free, Cost::Readout(&readout))?
             }
         };
-        let gradient = decoding.input_gradient(&estimate) + latents;
+        let gradient = decoding.input_gradient(decoding.scaled_gradient(&estimate)) + latents;
         Ok(LatentGradient { gradient, images: decoded })
     }
 }

@@ -80,9 +80,14 @@ impl Vae {
             }
         };
 
-        let cost = decoding.input_gradient(&decoder);
-        let amplitudes =
-            self.amplitudes.as_ref().map(|a| (a.id, decoding.scale_gradient(&decoder, latents)));
+        let scaled = decoding.scaled_gradient(&decoder);
+        let unconverged = phases.nudge.unconverged;
+        let amplitudes = self.amplitudes.as_ref().map(|amplitudes| {
+            let kept = counts(unconverged, &[&decoder_free.outcomes, &decoder.outcomes]);
+            let latents = Kept::new(&kept, &latents.device()).only(latents);
+            (amplitudes.id, (scaled.clone() * latents).mean_dim(0).squeeze_dim(0))
+        });
+        let cost = decoding.input_gradient(scaled);
         let (mean, log_variance) = posterior.gradient(&cost, noise, kl_weight);
         let layer = self.mean_layer();
         let mut forces = vec![Force { layer, force: mean }];
@@ -91,7 +96,6 @@ impl Vae {
         }
         let encoder = phases.gradient(&encoder_phase, &encoder_free, Cost::Forces(&forces))?;
 
-        let unconverged = phases.nudge.unconverged;
         let free = [&encoder_free.outcomes[..], &decoder_free.outcomes];
         let all = [free[0], free[1], &decoder.outcomes, &encoder.outcomes];
         let dropped = counts(unconverged, &all).into_iter().filter(|counts| !counts).count();

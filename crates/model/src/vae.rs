@@ -13,8 +13,8 @@ use crate::phases::{PhaseOutcomes, Phases};
 use crate::relax::{Equilibrium, Relaxation, Role};
 use crate::{HopfieldNetwork, Kind, Layer, Likelihood, ModelError, VaeConfig};
 
-/// Factor on the learning rate of a tied network's amplitudes: they begin at 1, some end at twice that,
-/// and the means spread too far until they are there.
+/// Factor on the learning rate of a tied network's amplitudes: they begin at 1 and end between a half
+/// and two, and until then the means spread too far, or too little.
 const AMPLITUDE_RATE: f64 = 5.0;
 
 /// A variational autoencoder made of Hopfield networks (after Van Der Meersch et al. 2023, arXiv
@@ -60,7 +60,10 @@ pub(crate) struct Use<'v> {
 
 impl<'v> Use<'v> {
     pub(crate) fn phase(&self, input: Tensor<2>) -> Result<Relaxation<'v>, ModelError> {
-        let input = self.scaled(input);
+        let spec = &self.network.layers[self.input].spec;
+        let [batch, _] = input.dims();
+        require_shape(format!("layer {}", spec.name), &input, [batch, spec.size])?;
+        let input = self.amplified(self.scaled(input));
         let mut roles = vec![Role::Free; self.network.layers.len()];
         roles[self.input] = Role::Clamped(input);
         if let Some(layer) = self.absent {
@@ -69,25 +72,26 @@ impl<'v> Use<'v> {
         Relaxation::new(self.network, roles)
     }
 
-    /// What the layer is held at; also from `dC/d(that)` to `dC/d(input)`.
     fn scaled(&self, input: Tensor<2>) -> Tensor<2> {
-        let input = match &self.scale {
+        match &self.scale {
             Some(scale) => input * scale.clone(),
             None => input,
-        };
+        }
+    }
+
+    fn amplified(&self, input: Tensor<2>) -> Tensor<2> {
         let is_one = (self.amplitude - 1.0).abs() < f64::EPSILON;
         if is_one { input } else { input.mul_scalar(self.amplitude) }
     }
 
-    /// `dC/d(input)` of every sample.
-    pub(crate) fn input_gradient(&self, gradient: &EpGradient) -> Tensor<2> {
-        self.scaled(gradient.input(self.network, self.input))
+    /// `dC/d(scale * input)` of every sample.
+    pub(crate) fn scaled_gradient(&self, gradient: &EpGradient) -> Tensor<2> {
+        self.amplified(gradient.input(self.network, self.input))
     }
 
-    /// `dC/d(scale)` of the batch's mean cost with the input `input`, `[n]`, if there is a scale.
-    pub(crate) fn scale_gradient(&self, gradient: &EpGradient, input: Tensor<2>) -> Tensor<1> {
-        let held = gradient.input(self.network, self.input).mul_scalar(self.amplitude);
-        (held * input).mean_dim(0).squeeze_dim(0)
+    /// `dC/d(input)` of every sample, from [`Self::scaled_gradient`].
+    pub(crate) fn input_gradient(&self, scaled: Tensor<2>) -> Tensor<2> {
+        self.scaled(scaled)
     }
 }
 
@@ -149,7 +153,8 @@ impl Vae {
             layer.bias = Some(Param::from_tensor(Tensor::full([config.latent], start, device)));
         }
         let ones = || Param::from_tensor(Tensor::ones([config.latent], device));
-        let amplitudes = config.learned_amplitudes.then(ones);
+        let learned = config.learned_amplitudes && config.kind.is_tied();
+        let amplitudes = learned.then(ones);
         Ok(Self { encoder, decoder, amplitudes, config: config.clone() }.limited())
     }
 
@@ -322,7 +327,7 @@ impl Vae {
 
     /// Learning-rate factor of every parameter: those of
     /// [`HopfieldNetwork::learning_rate_scales`], times `visible_rate` for what leads to the
-    /// decoder's image layer, whose output saturates.
+    /// decoder's image layer, whose output saturates; 5 for [`Self::amplitudes`].
     pub fn learning_rate_scales(&self, visible_rate: f64) -> Vec<(ParamId, f64)> {
         let tied = self.decoder.is_none();
         let amplitude = |k: usize| if tied { self.config.amplitude(k) } else { 1.0 };

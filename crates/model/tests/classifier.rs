@@ -196,6 +196,7 @@ fn learning(order: Order) -> Learning {
         damping: 0.5,
         free: StoppingRule::new(1e-6, 2000).unwrap(),
         adjoint: StoppingRule::new(1e-6, 2000).unwrap(),
+        back: 300,
     }
 }
 
@@ -285,11 +286,8 @@ fn a_gradient_goes_back_through_the_iterations_of_a_chn() {
         let exact: Vec<_> = weights.chain(biases).collect();
 
         let device = Device::flex();
-        let learning = Learning {
-            free: StoppingRule::new(0.0, FREE).unwrap(),
-            adjoint: StoppingRule::new(0.0, BACK).unwrap(),
-            ..learning(order)
-        };
+        let learning =
+            Learning { free: StoppingRule::new(0.0, FREE).unwrap(), back: BACK, ..learning(order) };
         let network = self::network(sizes, Form::Chn, 1.5, &device);
         let (images, targets) = batch(20, 6, &device);
         let found = flat(network.backpropagate(images, targets, &learning).unwrap());

@@ -39,6 +39,7 @@ fn model(kind: Kind, likelihood: Likelihood, hidden: Activation) -> Vae {
         precision: 2.0,
         image_amplitude: 2.0,
         latent_amplitude: 1.5,
+        learned_amplitudes: kind.is_tied(),
         ..VaeConfig::default()
     };
     Vae::new(&config, PIXELS, &mut rng(7), &Device::flex()).unwrap()
@@ -160,6 +161,10 @@ fn a_broken_image_leaves_no_trace_in_a_step() {
                 let losses = model.read_losses(&[&whole.losses, &seven.losses]).unwrap();
                 for (a, b) in losses[0].iter().zip(losses[1]) {
                     assert!((a - b).abs() < 1e-5 * b.abs(), "{case}: loss {a}, of the others {b}");
+                }
+                if let Some(amplitudes) = &model.amplitudes {
+                    let get = |s: &TrainingStep| host(s.gradients.get::<1>(amplitudes.id).unwrap());
+                    assert_is_that_of_the_others(&case, &get(&whole), &get(&seven));
                 }
                 for (_, network) in model.networks() {
                     for c in &network.couplings {

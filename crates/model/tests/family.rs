@@ -25,7 +25,7 @@ fn every_member_of_the_family_has_exact_gradients() {
                     likelihood,
                     hidden,
                     sigma,
-                    learned_amplitudes: kind.is_tied() && sigma.is_none(),
+                    learned_amplitudes: likelihood == Likelihood::Gaussian,
                     ..config(Activation::Tanh, Activation::Sigmoid)
                 };
                 let mut model = model(&config, &Device::flex());

@@ -54,6 +54,12 @@ fn tensors_of_another_shape_are_refused_by_name() {
         assert_shape(model.training_step(zeros(3, 7), zeros(3, 2), 1.0, &phases), "layer image");
     }
 
+    let tied = VaeConfig { kind: Kind::ThVae, learned_amplitudes: true, ..config.clone() };
+    let tied = Vae::new(&tied, 8, &mut rng(1), &device).unwrap();
+    for width in [1, 3] {
+        assert_shape(tied.decode(zeros(3, width), &phases), "layer mean");
+    }
+
     let model = Vae::new(&config, 8, &mut rng(1), &device).unwrap();
     let latent = |images: [usize; 2], weight: [usize; 2]| {
         let [images, weight] = [images, weight].map(|[rows, columns]| zeros(rows, columns));
@@ -84,7 +90,8 @@ fn tensors_of_another_shape_are_refused_by_name() {
 fn targets_of_another_shape_are_refused() {
     let device = Device::flex();
     let rule = StoppingRule::new(1e-3, 20).unwrap();
-    let learning = Learning { order: Order::Synchronous, damping: 0.5, free: rule, adjoint: rule };
+    let learning =
+        Learning { order: Order::Synchronous, damping: 0.5, free: rule, adjoint: rule, back: 4 };
     for form in [Form::Chn, Form::Ham] {
         let network = Classifier::new(&[8, 6, 4], form, &mut rng(1), &device).unwrap();
         for targets in [zeros(3, 5), zeros(1, 4), zeros(4, 4)] {
@@ -148,7 +155,6 @@ fn configurations_that_would_overflow_are_refused_by_name() {
         ("precision", VaeConfig { precision: 1e300, ..base() }),
         ("hidden_gain", deep(28, 30.0)),
         ("hidden_gain", deep(28, 0.01)),
-        ("learned_amplitudes", VaeConfig { learned_amplitudes: true, ..base() }),
         ("sigma", VaeConfig { sigma: Some(0.0067), ..base() }),
         ("sigma", VaeConfig { sigma: Some(7.1), ..base() }),
         ("sigma", VaeConfig { sigma: Some(f64::NAN), ..base() }),

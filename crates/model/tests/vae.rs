@@ -75,6 +75,11 @@ fn learning_rates_are_divided_by_gains_and_amplitudes() {
         ("latent amplitudes", 5.0),
     ]);
     assert_close(&found, &tied);
+    let fixed = VaeConfig { learned_amplitudes: false, ..config(Kind::ThVae) };
+    assert_eq!(vae(&config(Kind::ThVae)).parameters(), vae(&fixed).parameters() + 3);
+    // Models without amplitudes have none to learn.
+    let separate = VaeConfig { learned_amplitudes: true, ..config(Kind::HVae) };
+    assert_eq!(vae(&separate).parameters(), vae(&config(Kind::HVae)).parameters());
 }
 
 /// Couplings among layers without bounds, and within layers, that relax together are cut down to the

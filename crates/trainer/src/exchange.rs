@@ -93,7 +93,7 @@ impl Uses {
                 network: if tied { "encoder" } else { "decoder" }.to_owned(),
                 input: if tied { mean } else { 0 },
                 amplitude: amplitude(config.latent_amplitude),
-                scale: config.learned_amplitudes.then(|| "amplitudes".to_owned()),
+                scale: model.amplitudes.is_some().then(|| "amplitudes".to_owned()),
                 absent: if tied { log_variance.into_iter().collect() } else { Vec::new() },
                 output: if tied { 0 } else { mean },
                 log_variance: None,

@@ -117,6 +117,10 @@ impl File {
         let (network, input) = (passage["network"].as_str().unwrap(), index(&passage["input"]));
         let layers = self.description["networks"][network]["layers"].as_array().unwrap().len();
         let mut states = vec![None; layers];
+        let value = match passage["scale"].as_str() {
+            Some(name) => value * self.tensors[name].clone().into_flat(),
+            None => value,
+        };
         states[input] = Some(value * passage["amplitude"].as_f64().unwrap());
         let absent = passage["absent"].as_array().unwrap();
         let takes_part = |k: &usize| *k != input && !absent.iter().any(|a| index(a) == *k);

@@ -44,13 +44,13 @@ pub struct Dynamics<'n> {
     batch: usize,
 }
 
-/// An update of some layers of a CHN.
+/// An update of some layers of a CHN, as going back through it needs it.
 #[derive(Debug)]
 pub(super) struct Update {
-    /// All states before it.
-    pub(super) states: Vec<Tensor<2>>,
-    /// `a_k` of the layers that were updated.
-    pub(super) inputs: Vec<Option<Tensor<2>>>,
+    /// The layers that were updated, from 0 without the pixels, each with its state before and `a_k`.
+    pub(super) layers: Vec<(usize, Tensor<2>, Tensor<2>)>,
+    /// `rho` before it, of the layers that drove them.
+    pub(super) activities: Vec<Option<Tensor<2>>>,
 }
 
 impl<'n> Dynamics<'n> {
@@ -107,11 +107,6 @@ impl<'n> Dynamics<'n> {
         self.batch *= 2;
         self.push = Some(push);
         self
-    }
-
-    /// The network.
-    pub fn network(&self) -> &'n Classifier {
-        self.network
     }
 
     /// What its sweeps multiply with.
@@ -171,7 +166,7 @@ impl<'n> Dynamics<'n> {
     }
 
     /// The input `a_k` of layer `k`, `[batch, n_k]`, from `rho` of its neighbours.
-    pub(super) fn input(&self, k: usize, r: &[Option<Tensor<2>>]) -> Tensor<2> {
+    fn input(&self, k: usize, r: &[Option<Tensor<2>>]) -> Tensor<2> {
         finish(self.field(k, r), &self.drive[k], None, Sum)
     }
 
@@ -205,17 +200,17 @@ impl<'n> Dynamics<'n> {
             let drives = |k: usize| synchronous || k % 2 != first;
             let each = layers.iter().enumerate();
             let r: Vec<_> = each.map(|(k, s)| drives(k).then(|| fire(s.clone()))).collect();
-            let mut inputs = vec![None; depth];
-            let states = layers.clone();
+            let mut updated = Vec::new();
             for k in (first..depth).step_by(step) {
                 let field = self.field(k, &r);
                 if record.is_some() {
-                    inputs[k] = Some(finish(field.clone(), &self.drive[k], None, Sum));
+                    let input = finish(field.clone(), &self.drive[k], None, Sum);
+                    updated.push((k, layers[k].clone(), input));
                 }
-                layers[k] = finish(field, &self.drive[k], Some(&states[k]), self.continuous());
+                layers[k] = finish(field, &self.drive[k], Some(&layers[k]), self.continuous());
             }
             if let Some(record) = &mut record {
-                record.push(Update { states, inputs });
+                record.push(Update { layers: updated, activities: r });
             }
         }
         if let Some(push) = &self.push {

@@ -9,7 +9,7 @@ use super::network::{Classifier, Form, STEEPNESS, rho};
 use super::pointwise::fire;
 use super::unrolled::go_back;
 use crate::eqprop::{Nudge, Readout, readout_gradient};
-use crate::error::require_shape;
+use crate::error::{require, require_shape};
 use crate::{ModelError, Relaxation, Role};
 
 /// How an equilibrium and its adjoint are found.
@@ -21,9 +21,11 @@ pub struct Learning {
     pub damping: f64,
     /// When the free phase ends.
     pub free: StoppingRule,
-    /// When the adjoint phase of a HAM ends; for a CHN the number of iterations, whatever the tolerance,
-    /// through which the gradient goes back.
+    /// When the adjoint phase of a HAM ends.
     pub adjoint: StoppingRule,
+    /// Iterations of a CHN, at least 1, that follow its free phase and through which the gradient goes
+    /// back.
+    pub back: usize,
 }
 
 /// The gradient of a batch's mean loss, and how it was come by.
@@ -53,8 +55,7 @@ impl Classifier {
     /// dC/db_k = q_k summed over the batch                    (both divided by its size)
     /// ```
     ///
-    /// **CHN.** After the free phase come as many iterations as [`Learning::adjoint`] allows, and the
-    /// gradient is that through them. `q` is the gradient in the input `a` of each update, and the sums go
+    /// **CHN.** After the free phase come [`Learning::back`] iterations, and the gradient is that through them. `q` is the gradient in the input `a` of each update, and the sums go
     /// over the updates too. At an equilibrium that is the same iteration of `lambda`; away from one,
     /// where a damped CHN often is, it is still the gradient of what the network computes. Their states are kept
     /// meanwhile.
@@ -64,7 +65,7 @@ impl Classifier {
     /// # Errors
     ///
     /// As [`Dynamics::new`] and [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of another
-    /// shape.
+    /// shape, [`ModelError::Setting`] for no iteration to go back through.
     pub fn backpropagate(
         &self,
         images: Tensor<2>,
@@ -72,6 +73,7 @@ impl Classifier {
         learning: &Learning,
     ) -> Result<Gradient, ModelError> {
         self.require_targets(&images, &targets)?;
+        require(learning.back > 0, "back", learning.back, "needs at least one iteration")?;
         let dynamics =
             Dynamics::new(self, images.clone(), learning.order)?.damped(learning.damping)?;
         let part = dynamics.part();
@@ -96,11 +98,11 @@ impl Classifier {
                 (outputs, above.collect(), q, solution.outcomes)
             }
             Form::Chn => {
-                let (end, updates) = dynamics.record(free.state, learning.adjoint.max_steps());
+                let (end, updates) = dynamics.record(free.state, learning.back);
                 let outputs = end.component(last).clone();
                 let error = (outputs.clone() - targets).mul_scalar(share);
                 let back = go_back(&dynamics, updates, &end, error);
-                (outputs, back.weights, back.inputs, Vec::new())
+                (outputs, back.weights, back.q, Vec::new())
             }
         };
         let mut weights = vec![fire(images).transpose().matmul(q[0].clone())];

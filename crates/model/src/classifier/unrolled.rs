@@ -5,14 +5,14 @@ use hvae_solver::State;
 
 use super::dynamics::{Dynamics, Update};
 use super::network::slope;
-use super::pointwise::{fire, retreat};
+use super::pointwise::retreat;
 
-/// What flows back to the parameters, summed over updates and samples.
+/// What flows back to the parameters, summed over the updates.
 pub(super) struct Unrolled {
-    /// `dC/dW_k`, but for `W_1`.
+    /// `dC/dW_k`, but for `W_1`, summed over the samples too.
     pub(super) weights: Vec<Tensor<2>>,
-    /// `dC/da_k`, summed over the updates alone: `[batch, n_k]`.
-    pub(super) inputs: Vec<Tensor<2>>,
+    /// `q_k = dC/da_k`, `[batch, n_k]`.
+    pub(super) q: Vec<Tensor<2>>,
 }
 
 /// Goes back through `updates`, the last first, from the gradient `error` of the loss in the last
@@ -32,38 +32,35 @@ pub(super) fn go_back(
     end: &State,
     error: Tensor<2>,
 ) -> Unrolled {
-    let mut gradient: Vec<Tensor<2>> = end.components().iter().map(Tensor::zeros_like).collect();
-    let mut inputs = gradient.clone();
+    let zeros = || end.components().iter().map(Tensor::zeros_like);
+    let mut gradient: Vec<Option<Tensor<2>>> = zeros().map(Some).collect();
+    let mut sums: Vec<Tensor<2>> = zeros().collect();
     let last = gradient.len() - 1;
-    gradient[last] = error;
+    gradient[last] = Some(error);
     let couplings = dynamics.couplings();
     let mut weights: Vec<Option<Tensor<2>>> = vec![None; last];
-    for Update { states, inputs: fields } in updates.into_iter().rev() {
+    for Update { layers, activities: r } in updates.into_iter().rev() {
         let mut q = vec![None; last + 1];
-        for (k, field) in fields.into_iter().enumerate() {
-            let Some(field) = field else { continue };
-            let g = gradient[k].clone();
-            let (own, through) = retreat(field, states[k].clone(), g, dynamics.continuous());
-            gradient[k] = own;
-            inputs[k] = inputs[k].clone() + through.clone();
+        for (k, state, input) in layers {
+            let g = gradient[k].take().expect("a layer is updated once");
+            let (own, through) = retreat(input, state, g, dynamics.continuous());
+            gradient[k] = Some(own);
+            sums[k] = sums[k].clone() + through.clone();
             q[k] = Some(through);
         }
-        let r: Vec<Tensor<2>> = states.into_iter().map(fire).collect();
         for (k, r) in r.iter().enumerate() {
-            if let Some(field) = couplings.field(k, &q) {
-                gradient[k] = gradient[k].clone() + field * slope(r);
+            if let (Some(field), Some(r)) = (couplings.field(k, &q), r) {
+                gradient[k] = gradient[k].take().map(|g| g + field * slope(r));
             }
         }
         for (k, weight) in weights.iter_mut().enumerate() {
-            let up = q[k + 1].clone().map(|q| r[k].clone().transpose().matmul(q));
-            let down = q[k].clone().map(|q| q.transpose().matmul(r[k + 1].clone()));
+            let product = |below: &Option<Tensor<2>>, above: &Option<Tensor<2>>| {
+                Some(below.clone()?.transpose().matmul(above.clone()?))
+            };
+            let [up, down] = [product(&r[k], &q[k + 1]), product(&q[k], &r[k + 1])];
             *weight = [weight.take(), up, down].into_iter().flatten().reduce(|a, b| a + b);
         }
     }
-    let device = inputs[0].device();
-    let weights = weights.into_iter().enumerate().map(|(k, weight)| {
-        let units = |k: usize| inputs[k].dims()[1];
-        weight.unwrap_or_else(|| Tensor::zeros([units(k), units(k + 1)], &device))
-    });
-    Unrolled { weights: weights.collect(), inputs }
+    let weights = weights.into_iter().map(|w| w.expect("every coupling joins an updated layer"));
+    Unrolled { weights: weights.collect(), q: sums }
 }

@@ -52,7 +52,11 @@ pub(crate) fn settings_before(config: &Table) -> Vec<String> {
     };
     let in_full =
         has("model", "latent_gain") && has("training", "batch_size") && has("ep", "tolerance");
-    let lacked = [("model", "hidden_gain", HIDDEN_GAIN), ("training", "ema_decay", EMA_DECAY)];
+    let lacked = [
+        ("model", "hidden_gain", HIDDEN_GAIN.to_string()),
+        ("model", "learned_amplitudes", false.to_string()),
+        ("training", "ema_decay", EMA_DECAY.to_string()),
+    ];
     let lacked = lacked.into_iter().filter(|(section, key, _)| in_full && !has(section, key));
     lacked.map(|(section, key, value)| format!("{section}.{key}={value}")).collect()
 }
@@ -91,8 +95,9 @@ mod tests {
         let settings = |text: &str| settings_before(&text.parse().unwrap());
         let whole =
             "[training]\nbatch_size = 128\n[ep]\ntolerance = 1e-3\n[model]\nlatent_gain = 30.0\n";
-        assert_eq!(settings(whole), ["model.hidden_gain=1", "training.ema_decay=0"]);
-        assert_eq!(settings(&format!("{whole}hidden_gain = 30.0\n")), ["training.ema_decay=0"]);
+        let all = ["model.hidden_gain=1", "model.learned_amplitudes=false", "training.ema_decay=0"];
+        assert_eq!(settings(whole), all);
+        assert_eq!(settings(&format!("{whole}hidden_gain = 30.0\n")), all[1..]);
         assert!(settings("[training]\nbatch_size = 128\n[model]\nlatent_gain = 30.0\n").is_empty());
     }
 }

@@ -30,7 +30,7 @@ pub enum Forms {
 /// How weights are learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Learner {
-    /// Recurrent backpropagation at the equilibrium, as in the paper
+    /// Recurrent backpropagation, as in the paper
     Rbp,
     /// Equilibrium propagation
     Ep,

@@ -41,8 +41,8 @@ const fn format(form: Form) -> u32 {
         Form::Chn => 3,
     }
 }
-/// Relative residual at which the free and the adjoint phase of a training step end before their
-/// limits, to which the paper always runs. Deep networks contract slowly, and their adjoint is small in
+/// Relative residual at which the free phase of a training step, and the adjoint one of a HAM, end before
+/// their limits, to which the paper always runs. Deep networks contract slowly, and their adjoint is small in
 /// the layers far from the output: at 1e-3 and 1e-2 those learn from a wrong direction.
 const TOLERANCE: f64 = paper::TOLERANCE;
 /// Strength and tolerance of the nudged phases of equilibrium propagation; they have the step limit
@@ -60,7 +60,8 @@ pub struct Epoch {
     pub accuracy: f64,
     /// Steps of the free phase, per sample.
     pub free_steps: f64,
-    /// Steps of the adjoint or nudged phases, per sample.
+    /// Steps of the adjoint or nudged phases, or iterations that the gradient goes back through, per
+    /// sample.
     pub second_steps: f64,
     /// Percent of the samples whose free phase converged.
     pub converged: f64,
@@ -151,11 +152,13 @@ fn learning(recipe: &Recipe) -> Result<Learning> {
     let order =
         if recipe.even_odd { Order::EvenOdd { inner: paper::INNER } } else { Order::Synchronous };
     let (layers, form) = (recipe.layers, recipe.form);
+    let back = paper::adjoint_limit(layers, form, solver);
     Ok(Learning {
         order,
         damping: paper::DAMPING,
         free: StoppingRule::new(TOLERANCE, paper::limit(layers, form, solver))?,
-        adjoint: StoppingRule::new(TOLERANCE, paper::adjoint_limit(layers, form, solver))?,
+        adjoint: StoppingRule::new(TOLERANCE, back)?,
+        back,
     })
 }
 
@@ -195,7 +198,7 @@ fn one_epoch(
         let phases = gradient.second.len() as f64 / rows.len() as f64;
         // A gradient that goes back through iterations takes all of them.
         let second = if gradient.second.is_empty() {
-            (learning.adjoint.max_steps() * rows.len()) as f64
+            (learning.back * rows.len()) as f64
         } else {
             total(&gradient.second) / phases
         };
