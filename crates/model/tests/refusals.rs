@@ -99,6 +99,9 @@ fn targets_of_another_shape_are_refused() {
             assert_shape(back, "targets");
             assert_shape(network.propagate(zeros(3, 8), targets, &rule, &nudge()), "targets");
         }
+        let nowhere = Learning { back: 0, ..learning };
+        let found = network.backpropagate(zeros(3, 8), zeros(3, 4), &nowhere);
+        assert_eq!(found.is_err(), form == Form::Chn);
         let (images, targets) = (zeros(3, 7), zeros(3, 4));
         let found = network.backpropagate(images.clone(), targets.clone(), &learning);
         assert_shape(found, "images");

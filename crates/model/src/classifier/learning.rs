@@ -24,7 +24,7 @@ pub struct Learning {
     /// When the adjoint phase of a HAM ends.
     pub adjoint: StoppingRule,
     /// Iterations of a CHN, at least 1, that follow its free phase and through which the gradient goes
-    /// back.
+    /// back; without effect on a HAM.
     pub back: usize,
 }
 
@@ -55,17 +55,18 @@ impl Classifier {
     /// dC/db_k = q_k summed over the batch                    (both divided by its size)
     /// ```
     ///
-    /// **CHN.** After the free phase come [`Learning::back`] iterations, and the gradient is that through them. `q` is the gradient in the input `a` of each update, and the sums go
-    /// over the updates too. At an equilibrium that is the same iteration of `lambda`; away from one,
-    /// where a damped CHN often is, it is still the gradient of what the network computes. Their states are kept
-    /// meanwhile.
+    /// **CHN.** After the free phase come [`Learning::back`] iterations, and the gradient is that through
+    /// them. `q` is then the gradient in the input `a` of each update, and the sums go over the updates
+    /// too. At an equilibrium that is the same iteration of `lambda`; away from one, where a damped CHN
+    /// often is, it is still the gradient of what the network computes. Memory grows with the number
+    /// of these iterations.
     ///
     /// `images` are `[batch, n_0]`, `targets` `[batch, n_L]`.
     ///
     /// # Errors
     ///
     /// As [`Dynamics::new`] and [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of another
-    /// shape, [`ModelError::Setting`] for no iteration to go back through.
+    /// shape, [`ModelError::Setting`] for a CHN without an iteration to go back through.
     pub fn backpropagate(
         &self,
         images: Tensor<2>,
@@ -73,7 +74,8 @@ impl Classifier {
         learning: &Learning,
     ) -> Result<Gradient, ModelError> {
         self.require_targets(&images, &targets)?;
-        require(learning.back > 0, "back", learning.back, "needs at least one iteration")?;
+        let goes_back = learning.back > 0 || self.form() == Form::Ham;
+        require(goes_back, "back", learning.back, "needs at least one iteration")?;
         let dynamics =
             Dynamics::new(self, images.clone(), learning.order)?.damped(learning.damping)?;
         let part = dynamics.part();

@@ -35,12 +35,13 @@ const TRAINING: &str = "training.json";
 /// What Madam remembers.
 const MEMORY: [&str; 2] = ["squares", "largest"];
 /// Version of the folder's layout and of the training: what another version trained is trained anew.
-const fn format(form: Form) -> u32 {
+const fn version(form: Form) -> u32 {
     match form {
         Form::Ham => 2,
         Form::Chn => 3,
     }
 }
+
 /// Relative residual at which the free phase of a training step, and the adjoint one of a HAM, end before
 /// their limits, to which the paper always runs. Deep networks contract slowly, and their adjoint is small in
 /// the layers far from the output: at 1e-3 and 1e-2 those learn from a wrong direction.
@@ -104,7 +105,7 @@ pub fn train(
     let rule = MadamRule::new(MadamSettings::default())?;
     let mut madam = Optimizer::new(Box::new(rule), Vec::new());
     let mut training = Training {
-        format: format(recipe.form),
+        format: version(recipe.form),
         commit: COMMIT.to_owned(),
         recipe: recipe.clone(),
         epochs: Vec::new(),
@@ -299,7 +300,7 @@ fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Option<Training> {
     let found: Training = serde_json::from_slice(&text).ok()?;
     let done = found.epochs.len() as u16;
     let there = needed.iter().filter(|&&e| e <= done).all(|&e| epoch_path(folder, e).is_file());
-    let current = found.format == format(recipe.form);
+    let current = found.format == version(recipe.form);
     if !current {
         let shown = folder.display();
         report::line(&format!(
@@ -419,7 +420,7 @@ mod tests {
             // What an older version trained in another way is not taken up.
             let folder = straight.path().join("weights").join(recipe.name());
             assert!(resume(&folder, &recipe, &[1, 3]).is_some());
-            let (path, now) = (folder.join(TRAINING), format!("\"format\": {}", format(form)));
+            let (path, now) = (folder.join(TRAINING), format!("\"format\": {}", version(form)));
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.contains(&now), "{text}");
             std::fs::write(&path, text.replace(&now, "\"format\": 1")).unwrap();

@@ -162,6 +162,21 @@ mod tests {
     use super::super::write_atomically;
     use super::*;
 
+    /// Whoever looks while something is created waits for it.
+    #[test]
+    fn what_is_created_is_registered_before_anyone_looks() {
+        let root = tempfile::tempdir().unwrap();
+        let create = || {
+            assert!(LIVE.try_lock().is_err(), "it could be missed");
+            builder(0o777).tempdir_in(root.path())
+        };
+        let (folder, live) = Live::create(create, TempDir::path).unwrap();
+        let is_live = || LIVE.lock().unwrap().iter().any(|path| path == folder.path());
+        assert!(is_live());
+        drop(live);
+        assert!(!is_live());
+    }
+
     #[test]
     fn only_abandoned_scratch_is_removed() {
         let root = tempfile::tempdir().unwrap();
