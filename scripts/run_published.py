@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Trains 3-layer even-odd networks with the program of arXiv 2311.15673, on MNIST instead of EMNIST.
+"""Trains even-odd networks of 3, 5 or 7 layers with the program of arXiv 2311.15673, on MNIST instead of EMNIST.
 
     git clone https://github.com/cgoemaere/hopdeq          # its madam.py is CC BY-NC-SA
     pip install torch numpy
-    python3 scripts/run_published.py hopdeq --form ham --data datasets/mnist [--seed 1] [--epochs 10]
+    python3 scripts/run_published.py hopdeq --form ham --data datasets/mnist [--layers 3] [--seed 1] [--epochs 10]
 
 After every epoch it prints the training loss, the accuracy on training and test images, and the
 iterations to a relative residual of 1e-4 of the first 512 test images: what `docs/convergence.md`
@@ -24,9 +24,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-LAYERS = [784, 1990, 10]
+# Widths and learning rate by number of layers.
+NETWORKS = {
+    3: ([784, 1990, 10], 0.01),
+    5: ([784, 1280, 510, 200, 10], 0.005),
+    7: ([784, 1024, 512, 256, 128, 70, 10], 0.005),
+}
+PIXELS = 784
+CLASSES = 10
 BATCH = 64
-STEPS = 40
 
 
 def idx(folder, name, header):
@@ -39,15 +45,15 @@ def idx(folder, name, header):
 
 def split(folder, name):
     """Images in [0, 1] and labels."""
-    images = idx(folder, f"{name}-images-idx3-ubyte", 16).reshape(-1, LAYERS[0])
+    images = idx(folder, f"{name}-images-idx3-ubyte", 16).reshape(-1, PIXELS)
     labels = idx(folder, f"{name}-labels-idx1-ubyte", 8)
     return torch.from_numpy(images.astype(np.float32) / 255), torch.from_numpy(labels.astype(np.int64))
 
 
-def iterations(function, start, images):
+def iterations(function, start, images, steps):
     """Index of the first residual below 1e-4, as the published callback counts; a mean."""
     drive, state, states = function.preprocess_inputs(images), start, []
-    for _ in range(STEPS):
+    for _ in range(steps):
         state = function(drive, state)
         states.append(state)
     states = torch.stack(states)
@@ -61,6 +67,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", help="folder of the clone")
     parser.add_argument("--form", choices=["ham", "chn"], default="ham")
+    parser.add_argument("--layers", type=int, choices=sorted(NETWORKS), default=3)
     parser.add_argument("--outputs", choices=["last", "classes"], default="last")
     parser.add_argument("--data", default="datasets/mnist", help="folder of MNIST's IDX files")
     parser.add_argument("--epochs", type=int, default=10)
@@ -76,17 +83,20 @@ def main():
     torch.manual_seed(args.seed)
     images, labels = split(args.data, "train")
     test_images, test_labels = split(args.data, "t10k")
-    targets = torch.nn.functional.one_hot(labels, LAYERS[-1]).float()
+    targets = torch.nn.functional.one_hot(labels, CLASSES).float()
 
     ham = args.form == "ham"
-    function = EvenOddFunction(LAYERS, ham)
-    start = torch.zeros(BATCH, LAYERS[-1] if ham else sum(LAYERS[1:]))
-    forward = {"solver": "picard", "iter": STEPS}
-    backward = {"solver": "picard", "iter": 8, "method": "backprop"}
+    layers, rate = NETWORKS[args.layers]
+    even = sum(layers[2::2])
+    limit = 40 * (args.layers // 2)
+    function = EvenOddFunction(layers, ham)
+    start = torch.zeros(BATCH, even if ham else sum(layers[1:]))
+    forward = {"solver": "picard", "iter": limit}
+    backward = {"solver": "picard", "iter": 8 * (args.layers // 2), "method": "backprop"}
     network = DEQ(function, start, lambda *_, **__: None, forward, backward, 0.0)
-    optimizer = Madam(function.parameters(), lr=0.01, p_scale=1024.0, g_bound=3.0)
+    optimizer = Madam(function.parameters(), lr=rate, p_scale=1024.0, g_bound=3.0)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=9)
-    columns = slice(-LAYERS[-1], None) if args.outputs == "last" else slice(0, LAYERS[-1])
+    columns = slice(-CLASSES, None) if args.outputs == "last" else slice(even - CLASSES, even)
     for epoch in range(args.epochs):
         begun, order, loss_sum, right = time.time(), torch.randperm(len(images)), 0.0, 0
         steps = len(images) // BATCH
@@ -105,7 +115,7 @@ def main():
             count = len(test_images) // BATCH
             batches = [slice(i * BATCH, (i + 1) * BATCH) for i in range(count)]
             test = [(network(test_images[b])[:, columns].argmax(1) == test_labels[b]).float().mean().item() for b in batches]
-            counts = [iterations(function, start, test_images[b]) for b in batches[:8]]
+            counts = [iterations(function, start, test_images[b], limit) for b in batches[:8]]
         print(f"epoch {epoch + 1}: loss {loss_sum / steps:.4f}, {100 * right / steps / BATCH:.2f} % right, "
               f"{100 * np.mean(test):.2f} % of the test images, {np.mean(counts):.1f} iterations, "
               f"{time.time() - begun:.0f} s", flush=True)
