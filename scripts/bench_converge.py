@@ -232,6 +232,8 @@ def main():
     arguments = parser.parse_args()
     if arguments.fixture:
         return fixture(arguments.fixture)
+    if not os.path.exists(arguments.binary):
+        sys.exit(f"{arguments.binary} is missing; run cargo build --release")
     torch.set_num_threads(arguments.threads)
     print(f"PyTorch {torch.__version__}, {arguments.threads} threads, median of {arguments.rounds} rounds, to {TOLERANCE:g}")
     ratios = [r for n in arguments.networks.split(",") for r in benchmark(arguments, int(n))]

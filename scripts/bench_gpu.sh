@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 devices=${DEVICES:-wgpu,cuda}
-features=$(tr ',' '\n' <<<"$devices" | cut -d: -f1 | grep -v '^cpu$' | sort -u | paste -sd,)
+features=$(tr ',' '\n' <<<"$devices" | cut -d: -f1 | sed '/^cpu$/d' | sort -u | paste -sd,)
 binary=${BINARY:-}
 if [ -z "$binary" ]; then
     cargo build --release --workspace ${features:+--features "$features"}

@@ -11,6 +11,7 @@ not depend on them. A first batch of each is not counted.
 
 import argparse
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,11 +20,11 @@ import torch
 import evaluation_fixtures as fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = ROOT / "target/release/examples/inception_speed"
 
 
 def ours(args):
-    program = ROOT / "target/release/examples/inception_speed"
-    command = [str(v) for v in (program, args.threads, args.batch, args.batches)]
+    command = [str(v) for v in (PROGRAM, args.threads, args.batch, args.batches)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -42,12 +43,14 @@ def torchs(network, images, args):
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--batches", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    if not PROGRAM.exists():
+        sys.exit(f"{PROGRAM} is missing; run cargo build --release --workspace --examples")
     torch.set_num_threads(args.threads)
     state = fixtures.weights()
     fixtures.reference.load_state_dict_from_url = lambda *_, **__: {

@@ -8,7 +8,7 @@
 `hvae` trains a new H-VAE on synthetic images for one epoch and reports images per second and the
 mean sweeps of its four phases. PyTorch then runs the same step, at the same sizes, with these
 sweeps (rounded up: a batch cannot run half a sweep), the phases at +beta and -beta as one batch,
-and Adam. Both alternate, so that a change of the machine's speed hits both. Printed last: the
+Adam and averaged weights. Both alternate, so that a change of the machine's speed hits both. Printed last: the
 ratio, and a step of a feed-forward VAE of the same sizes by backpropagation.
 
 On a GPU (scripts/bench_gpu.sh builds what it takes and calls this):
@@ -32,20 +32,37 @@ import time
 import torch
 
 PIXELS, HIDDEN, LATENT, BATCH = 784, 512, 16, 128
-GAIN_Z, GAIN_X, PRECISION, NUDGE = 30.0, 30.0, 10.0, 0.02
+GAIN_Z, GAIN_X, PRECISION, NUDGE, EMA_DECAY = 30.0, 120.0, 10.0, 0.02, 0.999
+# What these are called in a configuration; `hvae` is told them, so that both do the same.
+SETTINGS = {
+    "model.latent_gain": GAIN_Z, "model.visible_gain": GAIN_X, "model.precision": PRECISION,
+    "ep.nudge": NUDGE, "training.ema_decay": EMA_DECAY,
+}
 
 
 def hvae_epoch(binary, images, threads, device="cpu", batch=BATCH, epochs=1, kind="h-vae", more=()):
     """The metrics of the last of `epochs` epochs; the first times a GPU's kernels as well."""
     with tempfile.TemporaryDirectory() as folder:
+        same = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
         subprocess.run(
             [binary, "train", "--quiet", "--dataset", "synthetic", "--train-images", str(images),
              "--test-images", "100", "--epochs", str(epochs), "--runs", folder, "--name", "bench",
              "--threads", str(threads), "--device", device, "--batch-size", str(batch),
-             "--model", kind, *more],
+             "--model", kind, *(same if kind in ("h-vae", "f-vae") else []), *more],
             check=True, stdout=subprocess.DEVNULL)
         with open(os.path.join(folder, "bench", "metrics.jsonl")) as file:
             return json.loads(file.readlines()[-1])
+
+
+def averages_of(parameters):
+    """Copies for `average`."""
+    return [p.detach().clone() for p in parameters]
+
+
+@torch.no_grad()
+def average(averages, parameters):
+    """`a <- d a + (1 - d) w` of all parameters at once."""
+    torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - EMA_DECAY)
 
 
 def sweeps_of(metrics):
@@ -71,6 +88,7 @@ class HopfieldVae:
         }
         self.parameters = {k: p.to(device) for k, p in parameters.items()}
         self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=1e-3)
+        self.averages = averages_of(self.parameters.values())
         self.sweeps = {k: max(1, math.ceil(v)) for k, v in sweeps.items()}
         self.gradients = torch.compile(self.gradients) if compiled else self.gradients
 
@@ -137,6 +155,7 @@ class HopfieldVae:
         for name, p in self.parameters.items():
             p.grad = grads[name]
         self.optimizer.step()
+        average(self.averages, list(self.parameters.values()))
 
     def products(self):
         """Floating-point operations of the matrix products of a step, per image."""
@@ -159,6 +178,7 @@ class FeedForwardVae(torch.nn.Module):
             torch.nn.Sigmoid())
         self.to(device)
         self.optimizer = torch.optim.Adam(self.parameters(), lr=1e-3)
+        self.averages = averages_of(self.parameters())
 
     def step(self, images):
         mean, var = self.outputs(torch.relu(self.encode(images))).chunk(2, dim=1)
@@ -168,6 +188,7 @@ class FeedForwardVae(torch.nn.Module):
         self.optimizer.zero_grad()
         (cost / images.shape[0]).backward()
         self.optimizer.step()
+        average(self.averages, list(self.parameters()))
 
 
 def images_per_second(model, seconds, batch=BATCH, device="cpu"):

@@ -10,6 +10,7 @@ KL(N(mean, covariance) || N(0, 1)) in nats, beside the mean KL(q(z|x) || N(0, 1)
 """
 
 import sys
+import zipfile
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def main():
     try:
         with np.load(sys.argv[1]) as file:
             means, log_variances = (file[name].astype(np.float64) for name in ("means", "log_variances"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         sys.exit(f"{sys.argv[1]} is not what `hvae reconstruct --out FILE.npz` writes: {error}")
     mean = means.mean(0)
     covariance = np.cov(means.T, bias=True) + np.diag(np.exp(log_variances).mean(0))

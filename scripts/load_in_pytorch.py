@@ -18,6 +18,7 @@ import argparse
 import json
 import struct
 import sys
+import zipfile
 
 import numpy as np
 
@@ -51,9 +52,13 @@ def norm(a):
 def read_safetensors(path):
     """The tensors of a safetensors file by name, and its metadata."""
     with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-        body = file.read()
+        data = file.read()
+    if len(data) < 8:
+        raise ValueError("shorter than a safetensors file")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > len(data) - 8:
+        raise ValueError("not a safetensors file, or cut short")
+    header, body = json.loads(data[8:8 + length]), data[8 + length:]
     metadata = header.pop("__metadata__", {})
     tensors = {}
     for name, entry in header.items():
@@ -196,11 +201,20 @@ def main():
     args = parser.parse_args()
     if args.numpy:
         xp = np
-    model = Vae.load(args.model)
+    try:
+        model = Vae.load(args.model)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(f"{args.model} is not what `hvae export` writes: {error!r}")
     for name, network in model.networks.items():
         layers = ", ".join(f"{l['name']} {l['size']} {l['activation']} x{l['gain']:g}" for l in network.layers)
         print(f"{name}: {layers}")
-    if args.compare and not compare(model, args.compare):
+    if not args.compare:
+        return
+    try:
+        same = compare(model, args.compare)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        sys.exit(f"{args.compare} is not what `hvae reconstruct --out FILE.npz` writes of this model: {error!r}")
+    if not same:
         sys.exit("the two programs do not agree to 1e-5")
 
 

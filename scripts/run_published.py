@@ -75,9 +75,12 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     sys.path.insert(0, str(Path(args.program) / "hopdeq"))
-    from deq_core.deq import DEQ
-    from deq_modules.even_odd.evenoddfunction import EvenOddFunction
-    from madam import Madam
+    try:
+        from deq_core.deq import DEQ
+        from deq_modules.even_odd.evenoddfunction import EvenOddFunction
+        from madam import Madam
+    except ImportError as error:
+        sys.exit(f"{args.program} is not a clone of cgoemaere/hopdeq: {error}")
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
