@@ -4,7 +4,8 @@
 //! `f(s)`; a [`Method`] turns state and image into the next state; [`solve`] runs the one loop,
 //! measures the residual of the *undamped* map, and lets every sample end on its own: a sample
 //! that has converged leaves the batch and costs nothing more, a sample that is no longer finite
-//! leaves it too, and none of its numbers reaches another.
+//! leaves it too, and none of its numbers reaches another. What is noted at a check, and whether
+//! those who have ended leave or are masked, is the business of one of two ledgers.
 //!
 //! This crate knows tensors and norms. It knows nothing of networks, files, clocks or random
 //! numbers.
@@ -32,7 +33,9 @@
 //!
 //! whatever the method does with state and image afterwards. The state handed back is the image
 //! `f(s)` at which the reported residual was measured. Squares are summed in f32, whatever the type of
-//! the state: a norm below about 1e-22 counts as 0, one above about 1e19 as not finite.
+//! the state: a norm below about 1e-22 counts as 0, one above about 1e19 as not finite. The norms are
+//! held against the tolerance in f64, and in f32 on the device where the batch
+//! [stays whole](StoppingRule::with_whole_batch).
 //!
 //! # Independence of samples
 //!
@@ -84,6 +87,7 @@ mod readme {}
 
 mod block;
 mod error;
+mod leaving;
 mod map;
 mod method;
 mod methods;

@@ -1,5 +1,7 @@
 //! When a sample is done.
 
+use burn::tensor::Tensor;
+
 use crate::{SolverError, error::in_range};
 
 /// Tolerances, step limit, and how often the device is read.
@@ -92,11 +94,6 @@ impl StoppingRule {
         self.whole
     }
 
-    /// Absolute tolerance.
-    pub(crate) fn atol(&self) -> f64 {
-        self.atol
-    }
-
     pub(crate) fn traces(&self) -> bool {
         self.trace
     }
@@ -108,5 +105,11 @@ impl StoppingRule {
     /// `|f(s) - s| <= atol + rtol |f(s)|`; false for anything that is not a number.
     pub(crate) fn is_met(&self, difference: f64, norm: f64) -> bool {
         difference <= self.atol + self.rtol * norm
+    }
+
+    /// [`Self::is_met`] on the device, in its f32: 1 or 0 for every sample, `[batch, 1]`.
+    pub(crate) fn are_met(&self, difference: &Tensor<2>, norm: &Tensor<2>) -> Tensor<2> {
+        let bound = norm.clone().mul_scalar(self.rtol).add_scalar(self.atol);
+        difference.clone().lower_equal(bound).float()
     }
 }

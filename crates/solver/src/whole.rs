@@ -1,48 +1,11 @@
-//! The loop over a batch that stays whole: samples that have ended are masked, on the device.
+//! The ledger of a batch that stays whole: samples that have ended are masked, on the device.
+//!
+//! No tensor changes its shape and nothing is sent to the device; it is read once a check.
 
 use burn::tensor::Tensor;
 
-use crate::solve::{Measured, check_shapes, squares};
-use crate::{
-    FixedPointMap, Method, Outcome, Solution, SolverError, State, StoppingRule, Termination,
-    transfer,
-};
-
-/// As [`solve`](crate::solve()), but no tensor changes its shape and nothing is sent to the
-/// device; it is read once a check.
-pub(crate) fn solve<F: FixedPointMap, M: Method>(
-    map: &F,
-    guess: State,
-    method: &M,
-    rule: &StoppingRule,
-    carried: &[usize],
-) -> Result<Solution, SolverError> {
-    let samples = guess.batch();
-    let mut memory = method.start(carried);
-    let mut state = guess;
-    let mut kept: Option<Kept> = None;
-    let mut ledger = Ledger::new(samples);
-    for step in 1..=rule.max_steps() {
-        let image = map.apply(&state);
-        check_shapes(&state, &image)?;
-        if rule.is_check(step) {
-            let squares = squares(&state, &image, carried);
-            let (next, verdicts) = Kept::look(kept, &image, &squares, rule);
-            kept = Some(next);
-            if ledger.record(&verdicts, squares.len(), rule, step) {
-                break;
-            }
-        }
-        state = method.step(state, image, &mut memory);
-    }
-    let kept = kept.expect("the last step is a check");
-    Ok(Solution {
-        state: kept.state,
-        outcomes: ledger.outcomes,
-        steps: ledger.steps,
-        trace: ledger.trace,
-    })
-}
+use crate::solve::{self, Measured, Next};
+use crate::{Outcome, Solution, State, StoppingRule, Termination, transfer};
 
 /// What is kept of every sample, on the device.
 struct Kept {
@@ -66,19 +29,18 @@ impl Kept {
         let (difference, norm) = (squares[0].clone().sqrt(), squares[1].clone().sqrt());
         let finite = squares.iter().map(|s| s.clone().is_finite().float());
         let finite = finite.reduce(|a, b| a * b).expect("there are two squares at least");
-        let bound = norm.clone().mul_scalar(rule.rtol()).add_scalar(rule.atol());
-        let met = difference.clone().lower_equal(bound).float() * finite.clone();
+        let met = rule.are_met(&difference, &norm) * finite.clone();
         let still = difference.clone().equal_elem(0.0);
-        let broken = finite.clone().lower_elem(0.5);
-        let residual = (difference / norm).mask_fill(still, 0.0).mask_fill(broken, f32::MAX);
-        let ending = met.clone().max_pair(finite.neg().add_scalar(1.0));
+        let residual = (difference / norm).mask_fill(still, 0.0);
+        let ending = met.clone().max_pair(finite.clone().neg().add_scalar(1.0));
         let mut columns = squares.to_vec();
         let Some(before) = before else {
             let first = Self { state: image.clone(), residual, ended: ending };
             columns.extend([met.clone(), met.ones_like()]);
             return (first, Tensor::cat(columns, 1));
         };
-        let closer = residual.clone().lower_equal(before.residual.clone()).float();
+        // The residual of an image that is not finite is no number, or one that means nothing.
+        let closer = residual.clone().lower_equal(before.residual.clone()).float() * finite;
         let better = met.clone().max_pair(closer) * before.ended.clone().neg().add_scalar(1.0);
         let mask = better.clone().greater_elem(0.5);
         let state = before.state.zip(image.clone(), |old, new| {
@@ -92,31 +54,33 @@ impl Kept {
     }
 }
 
-/// Who has ended and how, on the host.
-struct Ledger {
+/// Who has ended and how, on the host, and what is kept of all on the device.
+pub(crate) struct Ledger {
+    kept: Option<Kept>,
     outcomes: Vec<Outcome>,
     ended: Vec<bool>,
     /// Residual of what is kept of each sample.
-    kept: Vec<f64>,
+    residuals: Vec<f64>,
     steps: usize,
     trace: Vec<(usize, Vec<f64>)>,
 }
 
 impl Ledger {
-    fn new(samples: usize) -> Self {
+    pub(crate) fn new(samples: usize) -> Self {
         let pending =
             Outcome { termination: Termination::StepLimit, steps: 0, residual: f64::INFINITY };
         Self {
+            kept: None,
             outcomes: vec![pending; samples],
             ended: vec![false; samples],
-            kept: vec![f64::INFINITY; samples],
+            residuals: vec![f64::INFINITY; samples],
             steps: 0,
             trace: Vec::new(),
         }
     }
 
     /// Records a check, of which the first `squares` columns are squares; returns whether all
-    /// samples have ended.
+    /// samples have ended, as they have at the step limit.
     fn record(
         &mut self,
         verdicts: &Tensor<2>,
@@ -134,7 +98,7 @@ impl Ledger {
             let (met, better) = (values[squares] > 0.5, values[squares + 1] > 0.5);
             let residual = measured.residual();
             if better {
-                self.kept[sample] = residual;
+                self.residuals[sample] = residual;
             }
             let termination = match (measured.finite, met) {
                 (false, _) => Termination::NotFinite,
@@ -149,9 +113,37 @@ impl Ledger {
             self.trace.push((step, residuals));
         }
         if step == rule.max_steps() {
-            let rest = self.outcomes.iter_mut().zip(&self.ended).zip(&self.kept);
+            let rest = self.outcomes.iter_mut().zip(&self.ended).zip(&self.residuals);
             rest.filter(|((_, ended), _)| !**ended).for_each(|((o, _), &kept)| o.residual = kept);
+            return true;
         }
         self.ended.iter().all(|&e| e)
+    }
+}
+
+impl solve::Ledger for Ledger {
+    fn look(
+        &mut self,
+        image: &State,
+        squares: Vec<Tensor<2>>,
+        rule: &StoppingRule,
+        step: usize,
+    ) -> Next {
+        let (kept, verdicts) = Kept::look(self.kept.take(), image, &squares, rule);
+        self.kept = Some(kept);
+        if self.record(&verdicts, squares.len(), rule, step) {
+            return Next::Nobody;
+        }
+        Next::Everybody
+    }
+
+    fn into_solution(self) -> Solution {
+        let kept = self.kept.expect("the last step is a check");
+        Solution {
+            state: kept.state,
+            outcomes: self.outcomes,
+            steps: self.steps,
+            trace: self.trace,
+        }
     }
 }

@@ -120,8 +120,10 @@ fn states_of_f64_are_solved_beyond_the_precision_of_f32() {
     let (rates, shifts) = ([0.5, 0.75, -0.625], [1.0, 2.0, 3.0]);
     let map = Affine::new(&rates, &shifts).in_f64();
     let guess = zeros(3, &[2]).map(|s| s.cast(FloatDType::F64));
-    for method in METHODS {
-        let solution = method.run(map.clone(), guess.clone(), &rule(1e-12, 300));
+    let rule = rule(1e-12, 300);
+    let whole = rule.with_whole_batch();
+    for (method, rule) in METHODS.into_iter().flat_map(|m| [(m, rule), (m, whole)]) {
+        let solution = method.run(map.clone(), guess.clone(), &rule);
         assert!(solution.all_converged(), "{method:?}");
         let data = solution.state.component(0).clone().into_data();
         for (i, pair) in data.try_to_vec::<f64>().unwrap().chunks_exact(2).enumerate() {

@@ -110,12 +110,14 @@ fn a_converged_sample_hands_back_the_image_that_met_the_tolerance() {
     let mut guess = zeros(2, &[1]);
     guess.replace(0, column(&[5.0, 3.0])).unwrap();
     let rule = rule(0.0, 50).with_atol(1e-3).unwrap();
-    for method in [Any::Picard, Any::Damped(0.1)] {
-        let solution = method.run(Vanishing, guess.clone(), &rule);
-        assert!(solution.all_converged());
-        for (state, outcome) in host(&solution.state).iter().zip(&solution.outcomes) {
-            assert!(state[0] < 1e-3, "{method:?}: {}", state[0]);
-            assert!(outcome.residual > 1.0);
+    for rule in [rule, rule.with_whole_batch()] {
+        for method in [Any::Picard, Any::Damped(0.1)] {
+            let solution = method.run(Vanishing, guess.clone(), &rule);
+            assert!(solution.all_converged());
+            for (state, outcome) in host(&solution.state).iter().zip(&solution.outcomes) {
+                assert!(state[0] < 1e-3, "{method:?}: {}", state[0]);
+                assert!(outcome.residual > 1.0);
+            }
         }
     }
 }
@@ -128,10 +130,14 @@ fn the_absolute_tolerance_ends_what_goes_to_zero() {
     guess.replace(0, column(&[1.0, 8.0])).unwrap();
     let relative = Any::Picard.run(map.clone(), guess.clone(), &rule(0.1, 30));
     assert_eq!(relative.count(Termination::StepLimit), 2);
-    let absolute = Any::Picard.run(map, guess, &rule(0.0, 30).with_atol(1.0 / 1024.0).unwrap());
-    // |f - s| is 2^-step and 8 2^-step.
-    assert_eq!(steps(&absolute), [10, 13]);
-    assert!(absolute.outcomes.iter().all(|o| o.residual == 1.0));
+    let rule = rule(0.0, 30).with_atol(1.0 / 1024.0).unwrap();
+    for rule in [rule, rule.with_whole_batch()] {
+        let absolute = Any::Picard.run(map.clone(), guess.clone(), &rule);
+        // |f - s| is 2^-step and 8 2^-step.
+        assert_eq!(steps(&absolute), [10, 13]);
+        assert!(absolute.all_converged());
+        assert!(absolute.outcomes.iter().all(|o| o.residual == 1.0));
+    }
 }
 
 #[test]

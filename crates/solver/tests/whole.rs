@@ -59,6 +59,32 @@ fn compare<M: Method>(method: &M) {
     }
 }
 
+/// `s = (s - 1) / s`: from 1 to 0, whose residual is infinite, and on to minus infinity.
+struct Falling;
+
+impl FixedPointMap for Falling {
+    fn apply(&self, state: &State) -> State {
+        state.map(|s| s.clone().sub_scalar(1.0) / s)
+    }
+
+    fn select(&self, _rows: &Tensor<1, Int>) -> Self {
+        Self
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_never_handed_back() {
+    let rule = StoppingRule::new(1e-5, 10).unwrap();
+    for rule in [rule, rule.with_whole_batch()] {
+        let one = Tensor::<2>::ones([1, 1], &Device::flex());
+        let guess = State::new(vec![one]).unwrap();
+        let solution = solve(Falling, guess, &Picard, &rule).unwrap();
+        assert_eq!(solution.outcomes[0].termination, Termination::NotFinite);
+        assert_eq!(solution.outcomes[0].steps, 2);
+        assert_eq!(values(&solution), [0.0_f32.to_bits()], "the image of step 1");
+    }
+}
+
 /// One test, since transfers are counted for the whole process.
 #[test]
 fn states_and_outcomes_do_not_depend_on_who_leaves() {

@@ -148,6 +148,18 @@ fn a_method_steps_only_samples_that_have_not_ended() {
     compare(&sweep, &network.guess(), &Anderson::new(4).unwrap());
 }
 
+/// The image of the last step is what is handed back; another step would be in vain.
+#[test]
+fn there_is_no_step_after_the_last_check() {
+    let rule = rule(0.0, 7);
+    for rule in [rule, rule.with_whole_batch()] {
+        let (map, guess) = mixture();
+        let method = NotedMethod { method: &Picard, batches: Batches::default() };
+        let solution = solve(map, guess, &method, &rule).unwrap();
+        assert_eq!((solution.steps, method.batches.borrow().len()), (7, 6));
+    }
+}
+
 #[test]
 fn only_methods_that_read_the_state_say_so() {
     assert!(!Picard.reads_state() && !Damped::new(0.0).unwrap().reads_state());
