@@ -110,6 +110,7 @@ pub(crate) fn host(tensor: Tensor<2>) -> Vec<f32> {
 fn fused(field: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
     let dims = field.dims();
     let mut values = host(field);
+    assert_eq!(values.len(), drive.len(), "a drive for every row of the field");
     let gain = layer.gain as f32;
     match layer.activation {
         Activation::Identity => sweep(&mut values, drive, gain, Identity),

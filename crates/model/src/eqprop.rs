@@ -102,7 +102,8 @@ pub struct Nudge {
 pub struct EpGradient {
     /// `dC/dW` per coupling, of the weight's shape.
     pub weights: Vec<Tensor<2>>,
-    /// `dC/db` per layer, `[n_k]`; `None` for a layer without a bias or absent.
+    /// `dC/db` per layer, `[n_k]`; `None` for a layer without a bias, and for one that did not relax
+    /// and is not read out.
     pub biases: Vec<Option<Tensor<1>>>,
     /// The two states whose difference made the gradient: `s_a - s_b` per layer.
     difference: Vec<Option<Tensor<2>>>,
@@ -174,8 +175,10 @@ impl EpGradient {
 ///
 /// [`ModelError::Setting`] for a strength that is not positive and finite, [`ModelError::Shape`]
 /// for a force or an equilibrium that does not fit, [`ModelError::Network`] for a force on a layer
-/// that does not relax, [`ModelError::NotFinite`] for forces that are not finite where the strength
-/// follows from their size, [`ModelError::Solver`] for a damping out of range.
+/// that does not relax, [`ModelError::NotFinite`] for forces that are not finite with
+/// [`Strength::Size`], [`ModelError::Solver`] for a damping out of range. With
+/// [`Strength::SizeOnDevice`], which reads nothing, one force that is not finite makes `beta`, and
+/// with it the whole gradient, not a number.
 pub fn gradient(
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
@@ -293,12 +296,8 @@ fn check(
     }
     match cost {
         Cost::Forces(forces) => {
-            for Force { layer: k, force } in forces {
-                if !relaxation.free_layers().contains(k) {
-                    let text = format!("a force on layer {k} ({}), which does not relax", name(*k));
-                    return Err(ModelError::Network(text));
-                }
-                require_shape(format!("the force on layer {}", name(*k)), force, [rows, size(*k)])?;
+            for Force { layer, force } in forces {
+                relaxation.require_force(*layer, force)?;
             }
         }
         Cost::Readout(Readout { layer: k, error }) => {

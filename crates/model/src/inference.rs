@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::eqprop::{Cost, Force, Readout};
 use crate::error::require_shape;
-use crate::{Kind, Likelihood, ModelError, Phases, Vae};
+use crate::{Likelihood, ModelError, Phases, Vae};
 
 /// A gradient in the latents, and where it was taken.
 #[derive(Debug)]
@@ -22,18 +22,24 @@ impl Vae {
     /// C(z) = - sum_i k_i ln p(x_i | z) + 1/2 |z|^2
     /// ```
     ///
-    /// the negative log of what a latent deserves to be believed when the pixels `x_i` of `images`
-    /// are known with the weights `k_i` of `weight`, both `[batch, pixels]`. A weight of 0 hides a
-    /// pixel, whatever its value, which need not be a number.
+    /// the negative log posterior, up to a constant, when the pixels `x_i` of `images` are known with
+    /// the weights `k_i` of `weight`, both `[batch, pixels]`. A weight of 0 hides a pixel, whatever
+    /// its value, which need not be a number.
     ///
     /// The decoder relaxes, is nudged at the known pixels alone, and relaxes again: `dC/dz` is the
-    /// difference of the two equilibria, as in training, without a backward pass.
+    /// difference of the two equilibria, as in training, without a backward pass. The strength of the
+    /// nudge follows from the mean square of the forces on all samples ([`Strength::Size`]), so a
+    /// sample's gradient depends on the rest of its batch, in its error of order `beta^2` (of order
+    /// `beta` with a one-sided nudge).
     ///
     /// # Errors
     ///
     /// As [`Self::decoder_phase`]; [`ModelError::Shape`] also when images or weights have another
-    /// shape, [`ModelError::NotFinite`] for known pixels that are not finite, and
-    /// [`ModelError::Network`] for an F-VAE, which has no equilibria.
+    /// shape, [`ModelError::NotFinite`] for known pixels that are not finite. [Quiet](Phases::quiet)
+    /// phases do not look: one such pixel makes `beta`, and with it the gradients of all samples, not
+    /// a number.
+    ///
+    /// [`Strength::Size`]: crate::Strength::Size
     pub fn latent_gradient(
         &self,
         images: &Tensor<2>,
@@ -41,9 +47,7 @@ impl Vae {
         latents: Tensor<2>,
         phases: &Phases,
     ) -> Result<LatentGradient, ModelError> {
-        if self.kind() == Kind::FVae {
-            return Err(ModelError::Network("an f-vae has no equilibria to nudge".to_owned()));
-        }
+        self.require_equilibria()?;
         let expected = [latents.dims()[0], self.pixels()];
         require_shape("the images", images, expected)?;
         require_shape("the weights of the pixels", weight, expected)?;

@@ -17,7 +17,8 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::training_step`], but not for numbers that are not finite.
+    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` has another shape. Numbers
+    /// that are not finite are no error.
     pub fn unrolled_gradient(
         &self,
         images: Tensor<2>,
@@ -25,6 +26,7 @@ impl Vae {
         kl_weight: f64,
         sweeps: usize,
     ) -> Result<GradientsParams, ModelError> {
+        self.require_equilibria()?;
         self.require_noise(&images, &noise)?;
         let traced = self.clone().map(&mut Trace);
         let (images, noise) = (images.autodiff(), noise.autodiff());

@@ -92,15 +92,16 @@ impl<'n> Relaxation<'n> {
     /// The same dynamics with a constant force `-scale * force` (`[batch, n_k]`) on layer `k`:
     /// those of `E(s) + scale <force, s_k>`.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// When layer `k` is not free.
-    #[must_use]
-    pub fn nudged(self, k: usize, force: &Tensor<2>, scale: f64) -> Self {
-        self.pushed(k, force.clone().mul_scalar(scale))
+    /// [`ModelError::Network`] when layer `k` does not relax, [`ModelError::Shape`] when `force`
+    /// does not fit it.
+    pub fn nudged(self, k: usize, force: &Tensor<2>, scale: f64) -> Result<Self, ModelError> {
+        self.require_force(k, force)?;
+        Ok(self.pushed(k, force.clone().mul_scalar(scale)))
     }
 
-    /// [`Self::nudged`], with `push = scale * force`.
+    /// [`Self::nudged`], with a `push = scale * force` that fits.
     #[must_use]
     pub(crate) fn pushed(mut self, k: usize, push: Tensor<2>) -> Self {
         let component = self.component(k);
@@ -124,11 +125,13 @@ impl<'n> Relaxation<'n> {
         State::new(states.collect()).expect("all drives have one batch size")
     }
 
-    /// Relaxes from `start` by block sweeps, damped by `damping` (0 is undamped; needed only for
-    /// couplings within a layer).
+    /// Relaxes from `start`, a component `[batch, n_k]` for each free layer, by block sweeps, damped
+    /// by `damping` (0 is undamped; needed only for couplings within a layer).
     ///
     /// # Errors
     ///
+    /// [`ModelError::Network`] when `start` has another number of components than there are free
+    /// layers, [`ModelError::Shape`] when one does not fit its layer or the batch,
     /// [`ModelError::Solver`] when `damping` is out of range.
     pub fn relax(
         &self,
@@ -136,6 +139,7 @@ impl<'n> Relaxation<'n> {
         damping: f64,
         rule: &StoppingRule,
     ) -> Result<Solution, ModelError> {
+        self.require_state(&start)?;
         let drive = self.drive.iter().map(Drive::prepare).collect();
         let prepared = Self { drive, ..self.clone() };
         Ok(solve(Sweep(prepared), start, &Damped::new(damping)?, rule)?)
@@ -145,7 +149,7 @@ impl<'n> Relaxation<'n> {
     ///
     /// # Errors
     ///
-    /// As [`Self::relax`].
+    /// [`ModelError::Solver`] when `damping` is out of range.
     pub fn free_equilibrium(
         &self,
         damping: f64,
@@ -167,10 +171,15 @@ impl<'n> Relaxation<'n> {
     /// The gain of one linearised sweep about `state`, for every sample, `[batch]`.
     ///
     /// The largest eigenvalue in modulus of the product of the block Jacobians, by `iterations`
-    /// steps (at least one) of power iteration. Sweeps converge locally where it is below 1, by that
-    /// factor a sweep.
-    pub fn loop_gain(&self, state: &State, iterations: usize) -> Tensor<1> {
+    /// steps (at least one) of power iteration. Undamped sweeps converge locally where it is below
+    /// 1, by that factor a sweep.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] and [`ModelError::Shape`] of `state` as [`Self::relax`] of its start.
+    pub fn loop_gain(&self, state: &State, iterations: usize) -> Result<Tensor<1>, ModelError> {
         use hvae_solver::FixedPointMap;
+        self.require_state(state)?;
         let slopes = self.free.iter().zip(state.components()).map(|(&k, s)| {
             let spec = &self.network.layers[k].spec;
             spec.activation.slope(s.clone()).mul_scalar(spec.gain)
@@ -188,7 +197,7 @@ impl<'n> Relaxation<'n> {
             vector = linear.apply(&vector.map(|v| v / length.clone()));
             gain = norm(&vector);
         }
-        gain.squeeze_dim(1)
+        Ok(gain.squeeze_dim(1))
     }
 
     /// The network.
@@ -204,6 +213,32 @@ impl<'n> Relaxation<'n> {
     /// The layer of each component of a state.
     pub(crate) fn free_layers(&self) -> &[usize] {
         &self.free
+    }
+
+    /// Refuses a state that is not one of the free layers, `[batch, n_k]` each.
+    fn require_state(&self, state: &State) -> Result<(), ModelError> {
+        let (found, expected) = (state.components().len(), self.free.len());
+        if found != expected {
+            let text = format!("a state of {found} components for {expected} free layers");
+            return Err(ModelError::Network(text));
+        }
+        for (i, component) in state.components().iter().enumerate() {
+            let LayerSpec { name, size, .. } = self.spec(i);
+            require_shape(format!("the state of layer {name}"), component, [self.batch(), *size])?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a force on layer `k` that it cannot feel.
+    pub(crate) fn require_force(&self, k: usize, force: &Tensor<2>) -> Result<(), ModelError> {
+        let layer = self.network.layers.get(k);
+        let name = layer.map_or("?", |l| l.spec.name.as_str());
+        if !self.free.contains(&k) {
+            let text = format!("a force on layer {k} ({name}), which does not relax");
+            return Err(ModelError::Network(text));
+        }
+        let size = self.network.layers[k].spec.size;
+        require_shape(format!("the force on layer {name}"), force, [self.batch(), size])
     }
 
     /// Component of layer `k`.

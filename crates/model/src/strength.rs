@@ -14,7 +14,8 @@ pub enum Strength {
     /// layers, has this root mean square over samples and units. Costs one read of the device.
     /// In a [CHN](crate::classifier), whose loss acts on the raw state, `beta delta`.
     Size(f64),
-    /// The same, but `beta` stays on the device, which is not read.
+    /// The same, but `beta` stays on the device, which is not read. A force that is not finite makes
+    /// it, and all that follows from it, not a number.
     SizeOnDevice(f64),
 }
 
@@ -69,7 +70,8 @@ pub(crate) fn beta(
     push: impl FnOnce() -> Option<Push>,
 ) -> Result<Beta, ModelError> {
     let (Strength::Beta(value) | Strength::Size(value) | Strength::SizeOnDevice(value)) = strength;
-    require(value.is_finite() && value > 0.0, "nudge", value, "must be positive")?;
+    let name = if matches!(strength, Strength::Beta(_)) { "beta" } else { "nudge" };
+    require(value.is_finite() && value > 0.0, name, value, "must be positive")?;
     if let Strength::Beta(beta) = strength {
         return Ok(Beta::Host(beta));
     }

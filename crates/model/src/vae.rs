@@ -222,12 +222,23 @@ impl Vae {
         }
     }
 
+    /// Refuses a model that relaxes nowhere.
+    pub(crate) fn require_equilibria(&self) -> Result<(), ModelError> {
+        if self.kind() == Kind::FVae {
+            let text = "an f-vae passes signals through once: it has no equilibria";
+            return Err(ModelError::Network(text.to_owned()));
+        }
+        Ok(())
+    }
+
     /// The dynamics with the images `[batch, pixels]` clamped.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Shape`] when `images` has another width.
+    /// [`ModelError::Network`] for an F-VAE, which has no equilibria; [`ModelError::Shape`] when
+    /// `images` has another width.
     pub fn encoder_phase(&self, images: Tensor<2>) -> Result<Relaxation<'_>, ModelError> {
+        self.require_equilibria()?;
         self.encoding().phase(images)
     }
 
@@ -235,8 +246,10 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Shape`] when `latents` has another width.
+    /// [`ModelError::Network`] for an F-VAE, which has no equilibria; [`ModelError::Shape`] when
+    /// `latents` has another width.
     pub fn decoder_phase(&self, latents: Tensor<2>) -> Result<Relaxation<'_>, ModelError> {
+        self.require_equilibria()?;
         self.decoding().phase(latents)
     }
 
@@ -244,7 +257,7 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`].
+    /// [`ModelError::Shape`] when `images` has another width.
     pub fn encode(
         &self,
         images: Tensor<2>,
@@ -262,7 +275,7 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::decoder_phase`].
+    /// [`ModelError::Shape`] when `latents` has another width.
     pub fn decode(
         &self,
         latents: Tensor<2>,
@@ -283,7 +296,7 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` is not `[batch, latent]`.
+    /// As [`Self::encode`]; [`ModelError::Shape`] also when `noise` is not `[batch, latent]`.
     pub fn reconstruct(
         &self,
         images: Tensor<2>,
@@ -322,7 +335,7 @@ impl Vae {
         let decoder = self.decoder_phase(self.posterior(&free).mean)?;
         let image = phases.free(&decoder)?;
         let gain = |r: &Relaxation<'_>, e: &Equilibrium| r.loop_gain(&e.free, iterations);
-        Ok((gain(&encoder, &free), gain(&decoder, &image)))
+        Ok((gain(&encoder, &free)?, gain(&decoder, &image)?))
     }
 
     /// Learning-rate factor of every parameter: those of

@@ -78,15 +78,3 @@ fn the_latent_gradient_is_that_of_the_cost_on_known_pixels() {
         );
     }
 }
-
-#[test]
-fn without_equilibria_there_is_no_such_gradient() {
-    let device = Device::flex();
-    let config = VaeConfig { kind: Kind::FVae, hidden: vec![4], latent: 2, ..VaeConfig::default() };
-    let model = Vae::new(&config, 6, &mut rng(1), &device).unwrap();
-    let images = Tensor::<2>::zeros([1, 6], &device);
-    let phases = Phases::new(&EpConfig::default()).unwrap();
-    let latents = Tensor::<2>::zeros([1, 2], &device);
-    let error = model.latent_gradient(&images, &images, latents, &phases).unwrap_err();
-    assert!(error.to_string().contains("f-vae"), "{error}");
-}

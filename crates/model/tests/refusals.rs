@@ -14,7 +14,7 @@ use hvae_model::{
     ModelError, Nudge, Nudging, Phases, Readout, Relaxation, Role, Strength, Unconverged, Vae,
     VaeConfig, gradient, readout_gradient,
 };
-use hvae_solver::StoppingRule;
+use hvae_solver::{State, StoppingRule};
 
 fn zeros(rows: usize, columns: usize) -> Tensor<2> {
     Tensor::zeros([rows, columns], &Device::flex())
@@ -47,8 +47,10 @@ fn tensors_of_another_shape_are_refused_by_name() {
         for noise in [zeros(3, 3), zeros(4, 2), zeros(1, 2)] {
             let step = model.training_step(zeros(3, 8), noise.clone(), 1.0, &phases);
             assert_shape(step, "noise");
-            let exact = model.unrolled_gradient(zeros(3, 8), noise.clone(), 1.0, 2);
-            assert_shape(exact, "noise");
+            if kind == Kind::HVae {
+                let exact = model.unrolled_gradient(zeros(3, 8), noise.clone(), 1.0, 2);
+                assert_shape(exact, "noise");
+            }
             assert_shape(model.reconstruct(zeros(3, 8), Some(noise), &phases), "noise");
         }
         assert_shape(model.training_step(zeros(3, 7), zeros(3, 2), 1.0, &phases), "layer image");
@@ -74,8 +76,11 @@ fn tensors_of_another_shape_are_refused_by_name() {
     let force = |layer, force| gradient(&phase, &free, &[Force { layer, force }], &nudge());
     assert_shape(force(2, zeros(1, 2)), "force on layer mean");
     assert_shape(force(2, zeros(3, 1)), "force on layer mean");
+    let nudged = |layer, force: Tensor<2>| phase.clone().nudged(layer, &force, 0.1);
+    assert_shape(nudged(2, zeros(1, 2)), "force on layer mean");
     for layer in [0, 9] {
         assert!(force(layer, zeros(3, 8)).unwrap_err().to_string().contains("does not relax"));
+        assert!(nudged(layer, zeros(3, 8)).unwrap_err().to_string().contains("does not relax"));
     }
     let readout =
         |layer, error| readout_gradient(&phase, &free, &Readout { layer, error }, &nudge());
@@ -84,6 +89,69 @@ fn tensors_of_another_shape_are_refused_by_name() {
     let other = model.encoder_phase(zeros(4, 8)).unwrap();
     let forces = [Force { layer: 2, force: zeros(4, 2) }];
     assert_shape(gradient(&other, &free, &forces, &nudge()), "the equilibrium of layer");
+}
+
+/// On the CPU the update takes the drive as it comes, chunk by chunk.
+#[test]
+fn a_start_that_is_not_one_of_the_free_layers_is_refused() {
+    let config = VaeConfig { hidden: vec![6], latent: 2, ..VaeConfig::default() };
+    let model = Vae::new(&config, 8, &mut rng(1), &Device::flex()).unwrap();
+    let phase = model.encoder_phase(zeros(3, 8)).unwrap();
+    let rule = StoppingRule::new(1e-5, 50).unwrap();
+    let state = |rows, sizes: &[usize]| {
+        State::new(sizes.iter().map(|&n| zeros(rows, n)).collect()).unwrap()
+    };
+    for rows in [1, 2, 4] {
+        assert_shape(
+            phase.relax(state(rows, &[6, 2, 2]), 0.0, &rule),
+            "the state of layer hidden1",
+        );
+        assert_shape(phase.loop_gain(&state(rows, &[6, 2, 2]), 3), "the state of layer hidden1");
+    }
+    assert_shape(phase.relax(state(3, &[6, 3, 2]), 0.0, &rule), "the state of layer mean");
+    for sizes in [&[6, 2][..], &[6, 2, 2, 2]] {
+        let error = phase.relax(state(3, sizes), 0.0, &rule).unwrap_err().to_string();
+        assert!(error.contains("3 free layers"), "{error}");
+        let error = phase.loop_gain(&state(3, sizes), 3).unwrap_err().to_string();
+        assert!(error.contains("3 free layers"), "{error}");
+    }
+    phase.relax(state(3, &[6, 2, 2]), 0.0, &rule).unwrap();
+}
+
+#[test]
+fn an_f_vae_has_no_equilibria() {
+    fn assert_refused<T: std::fmt::Debug>(result: Result<T, ModelError>) {
+        let error = result.unwrap_err();
+        assert!(matches!(error, ModelError::Network(_)), "{error}");
+        assert!(error.to_string().contains("f-vae"), "{error}");
+    }
+    let config = VaeConfig { kind: Kind::FVae, hidden: vec![4], latent: 2, ..VaeConfig::default() };
+    let model = Vae::new(&config, 6, &mut rng(1), &Device::flex()).unwrap();
+    let phases = Phases::new(&EpConfig::default()).unwrap();
+    assert_refused(model.encoder_phase(zeros(1, 6)));
+    assert_refused(model.decoder_phase(zeros(1, 2)));
+    assert_refused(model.loop_gains(zeros(1, 6), &phases, 3));
+    assert_refused(model.latent_gradient(&zeros(1, 6), &zeros(1, 6), zeros(1, 2), &phases));
+    assert_refused(model.unrolled_gradient(zeros(1, 6), zeros(1, 2), 1.0, 2));
+    model.reconstruct(zeros(1, 6), None, &phases).unwrap();
+}
+
+#[test]
+fn a_strength_is_refused_by_the_name_of_what_it_is() {
+    let config = VaeConfig { hidden: vec![6], latent: 2, ..VaeConfig::default() };
+    let model = Vae::new(&config, 8, &mut rng(1), &Device::flex()).unwrap();
+    let phase = model.encoder_phase(zeros(3, 8)).unwrap();
+    let free = phase.free_equilibrium(0.0, &StoppingRule::new(1e-5, 50).unwrap()).unwrap();
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        for (name, strength) in [
+            ("beta", Strength::Beta(bad)),
+            ("nudge", Strength::Size(bad)),
+            ("nudge", Strength::SizeOnDevice(bad)),
+        ] {
+            let error = gradient(&phase, &free, &[], &Nudge { strength, ..nudge() }).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{name}: {error}");
+        }
+    }
 }
 
 #[test]
@@ -121,6 +189,19 @@ fn an_energy_needs_the_states_of_all_layers() {
     }
     assert_shape(network.energy(&[zeros(4, 3), zeros(4, 3)]), "layer b");
     assert_shape(network.energy(&[zeros(4, 3), zeros(1, 2)]), "layer b");
+
+    for form in [Form::Chn, Form::Ham] {
+        let network = Classifier::new(&[8, 6, 4], form, &mut rng(1), &Device::flex()).unwrap();
+        let energy = |images, states: &[_]| network.energy(images, states);
+        for states in [vec![], vec![zeros(3, 6)], vec![zeros(3, 6), zeros(3, 4), zeros(3, 4)]] {
+            let error = energy(zeros(3, 8), &states).unwrap_err().to_string();
+            assert!(error.contains("2 layers"), "{error}");
+        }
+        assert_shape(energy(zeros(3, 7), &[zeros(3, 6), zeros(3, 4)]), "images");
+        assert_shape(energy(zeros(3, 8), &[zeros(1, 6), zeros(3, 4)]), "layer 1");
+        assert_shape(energy(zeros(3, 8), &[zeros(3, 6), zeros(1, 4)]), "layer 2");
+        energy(zeros(3, 8), &[zeros(3, 6), zeros(3, 4)]).unwrap();
+    }
 }
 
 /// The branch follows from the likelihood, not from what a decoding happens to hold.

@@ -6,6 +6,7 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+use crate::error::require_shape;
 use crate::{Activation, Coupling, HopfieldNetwork, Layer, LayerSpec, ModelError};
 
 /// Steepness of `rho`.
@@ -102,8 +103,26 @@ impl Classifier {
         std::iter::once(first).chain(self.weights.iter().map(|w| w.dims()[1])).collect()
     }
 
-    /// `E(s)` of every sample, `[batch]`, given pixels `[batch, n_0]` and the states of all layers.
-    pub fn energy(&self, images: Tensor<2>, states: &[Tensor<2>]) -> Tensor<1> {
+    /// `E(s)` of every sample, `[batch]`, given pixels `[batch, n_0]` and the states of all layers,
+    /// each `[batch, n_k]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] for another number of states than of layers, [`ModelError::Shape`]
+    /// for pixels or a state that do not fit.
+    pub fn energy(&self, images: Tensor<2>, states: &[Tensor<2>]) -> Result<Tensor<1>, ModelError> {
+        if states.len() != self.depth() {
+            let text = format!("{} states for {} layers", states.len(), self.depth());
+            return Err(ModelError::Network(text));
+        }
+        let [batch, _] = images.dims();
+        for (k, (size, state)) in
+            self.sizes().into_iter().zip(std::iter::once(&images).chain(states)).enumerate()
+        {
+            let what =
+                if k == 0 { "the images".to_owned() } else { format!("the state of layer {k}") };
+            require_shape(what, state, [batch, size])?;
+        }
         let r: Vec<Tensor<2>> =
             std::iter::once(images).chain(states.iter().cloned()).map(rho).collect();
         let mut energy = Tensor::zeros([r[0].dims()[0], 1], &r[0].device());
@@ -121,7 +140,7 @@ impl Classifier {
                 r[k].clone().matmul(self.weights[k].val()) + self.biases[k].val().unsqueeze::<2>();
             energy = energy + (own - bond * r[k + 1].clone()).sum_dim(1);
         }
-        energy.squeeze_dim(1)
+        Ok(energy.squeeze_dim(1))
     }
 
     /// A HAM as a [`HopfieldNetwork`], with the same parameters under the same ids: the layer
