@@ -69,8 +69,13 @@ impl<'n> Pull<'n> {
                 *gradient = gradient.clone() + direct;
             }
         }
-        if let Some(gradient) = &mut result.biases[k] {
-            *gradient = gradient.clone() + mean.sum_dim(0).squeeze_dim::<1>(0);
+        if network.layers[k].bias.is_some() {
+            let direct = mean.sum_dim(0).squeeze_dim::<1>(0);
+            // The bias of a layer that does not relax has this gradient alone.
+            result.biases[k] = Some(match result.biases[k].take() {
+                Some(gradient) => gradient + direct,
+                None => direct,
+            });
         }
         for l in 0..network.layers.len() {
             if free.states[l].is_some() && !relaxation.free_layers().contains(&l) {

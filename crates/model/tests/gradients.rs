@@ -19,7 +19,7 @@ use common::vae::{BATCH, PIXELS, config, converged, data, gradient_of, model, pa
 use common::{compare, distance, host, layer, rng, strengthen, uniform};
 use hvae_model::{
     Activation, EpConfig, Force, HiddenActivation, HopfieldNetwork, Nudge, Nudging, Phases,
-    Relaxation, Role, Strength, Unconverged, VaeConfig, gradient,
+    Readout, Relaxation, Role, Strength, Unconverged, VaeConfig, gradient, readout_gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -279,5 +279,42 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
         let bias = traced.layers[k].bias.as_ref().unwrap().val();
         let estimate = ep.biases[k].clone().unwrap().mul_scalar(sum);
         check(&format!("bias {k}"), host(estimate), host(bias.grad(&exact).unwrap()));
+    }
+}
+
+/// The bias of a readout's layer has the direct gradient `c e`, whether the layer relaxes or not.
+#[test]
+fn a_layer_that_is_read_out_and_does_not_relax_has_the_gradient_of_its_bias() {
+    let device = Device::flex();
+    let layers = vec![
+        layer("a", 3, Activation::Identity, 1.0),
+        layer("b", 4, Activation::Tanh, 1.0),
+        layer("c", 2, Activation::Sigmoid, 1.7),
+    ];
+    let network = HopfieldNetwork::layered(layers, &mut rng(3), &device).unwrap();
+    let rule = StoppingRule::new(1e-6, 200).unwrap();
+    let nudge = Nudge {
+        strength: Strength::Size(0.02),
+        nudging: Nudging::Centred,
+        unconverged: Unconverged::Use,
+        damping: 0.0,
+        rule,
+    };
+    let error = Tensor::<2>::from_floats([[0.5, -1.0], [1.5, 3.0]], &device);
+    let held = uniform([2, 3], -1.0, 1.0, 1, &device);
+    for role in [Role::Absent, Role::Clamped(Tensor::full([2, 2], 0.3, &device))] {
+        let roles = vec![Role::Clamped(held.clone()), Role::Free, role];
+        let phase = Relaxation::new(&network, roles).unwrap();
+        let free = phase.free_equilibrium(0.0, &rule).unwrap();
+        let readout = Readout { layer: 2, error: error.clone() };
+        let found = readout_gradient(&phase, &free, &readout, &nudge).unwrap();
+        assert!(found.biases[0].is_none(), "it is clamped and not read out");
+        let bias = host(found.biases[2].clone().unwrap());
+        assert!(distance(&bias, &[1.7, 1.7]) < 1e-6, "{bias:?}");
+        if free.states[2].is_none() {
+            // Nothing of equilibrium propagation's own enters the weight either.
+            let direct = free.state(1).transpose().matmul(error.clone()).mul_scalar(1.7 / 2.0);
+            assert!(distance(&host(found.weights[1].clone()), &host(direct)) < 1e-6);
+        }
     }
 }
