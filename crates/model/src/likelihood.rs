@@ -1,6 +1,6 @@
 //! What the decoder's output says about an image: `p(x|z)`.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use crate::error::require_shape;
@@ -12,7 +12,7 @@ use crate::{ModelError, VaeConfig};
 pub enum Likelihood {
     /// `N(x^, 1/w)` for every pixel, `w` the precision. The cost is the squared error `w/2 |x^ - x|^2`.
     Gaussian,
-    /// A coin of probability `x^` for every pixel. The cost is the binary cross-entropy; a
+    /// Bernoulli with mean `x^` for every pixel. The cost is the binary cross-entropy; a
     /// likelihood proper where pixels are 0 or 1.
     Bernoulli,
 }
@@ -49,7 +49,8 @@ impl VaeConfig {
                 let logits = decoding.logits.as_ref();
                 let logits = logits.ok_or_else(|| ModelError::Network(missing.to_owned()))?;
                 require_shape("the logits", logits, expected)?;
-                let terms = logits.clone() * images.clone() - softplus(logits.clone());
+                let terms =
+                    logits.clone() * images.clone() - activation::softplus(logits.clone(), 1.0);
                 terms.sum_dim(1).squeeze_dim(1)
             }
             Likelihood::Gaussian => {
@@ -61,11 +62,6 @@ impl VaeConfig {
             }
         })
     }
-}
-
-/// `ln(1 + exp a)`, without overflow.
-fn softplus(a: Tensor<2>) -> Tensor<2> {
-    a.clone().clamp_min(0.0) + a.abs().neg().exp().log1p()
 }
 
 /// `sum (difference)^2` of every row, `[batch]`.

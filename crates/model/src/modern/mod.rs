@@ -24,11 +24,14 @@
 //! eta   <- Y' p
 //! ```
 //!
-//! A mean far from the origin then costs no digits, and at `beta = 0` the last term of the energy
-//! is its limit, the mean of `t`. After one update a state is a mixture `xi = X' p`, and
-//! the dynamics close on the weights: `p <- softmax(beta (K p + k))` with `K = Y Y'` and
-//! `k = Y x~`. That is one product with `[N, N]` in the place of two with `[N, d]`, and the
-//! same states; see [`Space`].
+//! At `beta = 0` the last term of the energy is its limit, the mean of `t`. After one update a state
+//! is a mixture `xi = X' p`, and the dynamics close on the weights: `p <- softmax(beta (K p + k))`
+//! with `K = Y Y'` and `k = Y x~`. That is one product with `[N, N]` in the place of two with
+//! `[N, d]`, and the same states; see [`Space`].
+//!
+//! In [`Space::Weights`] a mean at a distance `r` from the origin then rounds overlaps by `r` units
+//! in the last place of 1, in the place of `r^2`. In [`Space::States`] every step adds the mean to
+//! the state, which is rounded with it.
 //!
 //! # Which file
 //!

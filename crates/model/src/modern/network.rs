@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 
 use super::{Retrieval, Space};
 use crate::ModelError;
-use crate::error::require;
+use crate::error::{require, require_shape};
 
 /// A modern Hopfield network over `N` patterns of dimension `d`.
 ///
@@ -65,8 +65,8 @@ impl ModernHopfield {
         }
         let mean = patterns.clone().mean_dim(0);
         let centred = patterns - mean.clone();
-        // Laid out in rows, not a view: products with a view are slower.
-        let columns = transposed(&centred);
+        // By way of the host, which lays it out in rows: products with a view are slower.
+        let columns = Tensor::from_data(centred.clone().transpose().into_data(), &centred.device());
         let bias = (centred.clone() * mean.clone()).sum_dim(1).reshape([1, count]);
         let squares = centred.clone().square().sum_dim(1).reshape([1, count]);
         let largest = norms.iter().copied().fold(0.0, f64::max);
@@ -142,14 +142,7 @@ impl ModernHopfield {
     ///
     /// [`ModelError::Shape`] for states of another dimension.
     pub fn overlaps(&self, states: Tensor<2>) -> Result<Tensor<2>, ModelError> {
-        let [rows, found] = states.dims();
-        if found != self.dimension() {
-            return Err(ModelError::Shape {
-                what: "states".to_owned(),
-                expected: vec![rows, self.dimension()],
-                found: vec![rows, found],
-            });
-        }
+        require_shape("states", &states, [states.dims()[0], self.dimension()])?;
         Ok((states - self.mean.clone()).matmul(self.columns.clone()) + self.bias.clone())
     }
 
@@ -173,14 +166,8 @@ impl ModernHopfield {
     ///
     /// As for [`energy`](Self::energy).
     pub fn read(&self, weights: Tensor<2>, betas: &[f64]) -> Result<Readings, ModelError> {
-        let [rows, found] = weights.dims();
-        if found != self.count() {
-            return Err(ModelError::Shape {
-                what: "weights".to_owned(),
-                expected: vec![rows, self.count()],
-                found: vec![rows, found],
-            });
-        }
+        let [rows, _] = weights.dims();
+        require_shape("weights", &weights, [rows, self.count()])?;
         require(rows == betas.len(), "betas", betas.len(), "one for each state is needed")?;
         let column = self.betas(betas)?;
         let eta = weights.matmul(self.centred.clone());
@@ -258,20 +245,9 @@ pub(super) fn norm(rows: Tensor<2>) -> Tensor<2> {
     rows.square().sum_dim(1).sqrt()
 }
 
-/// `matrix'` laid out in rows.
-fn transposed(matrix: &Tensor<2>) -> Tensor<2> {
-    let [rows, columns] = matrix.dims();
-    let data = floats(matrix.clone());
-    let turned: Vec<f32> =
-        (0..columns).flat_map(|c| data.iter().skip(c).step_by(columns).copied()).collect();
-    Tensor::from_data(TensorData::new(turned, [columns, rows]), &matrix.device())
-}
-
 /// The values of a tensor of this crate, which is f32.
 pub(super) fn host(tensor: Tensor<2>) -> Vec<f64> {
-    floats(tensor).into_iter().map(f64::from).collect()
-}
-
-fn floats(tensor: Tensor<2>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().expect("a float tensor of this crate is f32")
+    let values: Vec<f32> =
+        tensor.into_data().try_to_vec().expect("a float tensor of this crate is f32");
+    values.into_iter().map(f64::from).collect()
 }

@@ -6,7 +6,7 @@ use hvae_solver::{FixedPointMap, Method, Solution, State, StoppingRule, solve};
 use super::ModernHopfield;
 use super::network::soft;
 use crate::ModelError;
-use crate::error::require;
+use crate::error::{require, require_shape};
 
 /// What a row of the solver's state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,8 @@ impl<'a> Retrieval<'a> {
         self.weights(overlaps).matmul(network.centred.clone()) + network.mean.clone()
     }
 
-    /// Iterates `method` from `guess`, states or weights, until each row has ended.
+    /// Iterates `method` from `guess`, states or weights, until each row has ended. Off the CPU the
+    /// batch stays whole, whatever `rule` says of it.
     ///
     /// # Errors
     ///
@@ -94,12 +95,9 @@ impl<'a> Retrieval<'a> {
             Space::States => self.network.dimension(),
             Space::Weights => self.network.count(),
         };
-        let expected = vec![self.betas.dims()[0], width];
-        let found = guess.dims().to_vec();
-        if expected != found {
-            return Err(ModelError::Shape { what: "guess".to_owned(), expected, found });
-        }
-        require(expected[0] > 0, "guess", 0, "at least one row is needed")?;
+        let [rows, _] = self.betas.dims();
+        require_shape("guess", &guess, [rows, width])?;
+        require(rows > 0, "guess", 0, "at least one row is needed")?;
         // A GPU pays for every new shape.
         let rule = if guess.device() == Device::flex() { *rule } else { rule.with_whole_batch() };
         Ok(solve(self, State::new(vec![guess])?, method, &rule)?)

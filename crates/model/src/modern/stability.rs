@@ -6,7 +6,7 @@ use hvae_solver::{FixedPointMap, Outcome, Picard, State, StoppingRule, solve};
 use super::ModernHopfield;
 use super::network::{host, norm};
 use crate::ModelError;
-use crate::error::require;
+use crate::error::{require, require_shape};
 
 /// The largest eigenvalue of `beta Cov_p(X)` at a state, and how well it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,10 +40,7 @@ pub fn stability(
     for (what, tensor, width) in
         [("weights", &weights, network.count()), ("start", &start, network.dimension())]
     {
-        let (expected, found) = (vec![rows, width], tensor.dims().to_vec());
-        if expected != found {
-            return Err(ModelError::Shape { what: what.to_owned(), expected, found });
-        }
+        require_shape(what, tensor, [rows, width])?;
     }
     let sum = host(norm(start.clone()));
     require(sum.iter().all(|&n| n > 0.0), "start", "0", "a direction is not zero")?;
