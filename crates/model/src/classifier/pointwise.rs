@@ -98,8 +98,8 @@ impl Pointwise for Continuous {
 }
 
 impl Continuous {
-    /// See [`retreat`].
-    fn retreat_tensors(
+    /// See [`backward`].
+    fn backward_tensors(
         self,
         input: Tensor<2>,
         state: Tensor<2>,
@@ -152,7 +152,7 @@ pub(super) fn fire(s: Tensor<2>) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, dims), &Device::flex())
 }
 
-/// `end(field, drive, state)`; a field of 0 where there is none, a state of 0 likewise.
+/// `end(field, drive, state)`; the state may be left out where `end` does not read it.
 pub(super) fn finish<P: Pointwise>(
     field: Tensor<2>,
     drive: &Drive,
@@ -208,35 +208,35 @@ impl<P: Pointwise> pulp::NullaryFnOnce for Kernel<'_, P> {
 
 /// Back through the updates of [`Continuous`], which led from `state` with the input `a`: from the
 /// gradient in the state that they ended in to those in the one where they began and in `a`.
-pub(super) fn retreat(
+pub(super) fn backward(
     input: Tensor<2>,
     state: Tensor<2>,
     gradient: Tensor<2>,
     end: Continuous,
 ) -> (Tensor<2>, Tensor<2>) {
     if !is_plain_cpu(&state) {
-        return end.retreat_tensors(input, state, gradient);
+        return end.backward_tensors(input, state, gradient);
     }
     let dims = state.dims();
     let (mut input, state, mut gradient) = (host(input), host(state), host(gradient));
     let arch = pulp::Arch::new();
     let chunks = input.par_chunks_mut(CHUNK).zip(state.par_chunks(CHUNK));
     chunks.zip(gradient.par_chunks_mut(CHUNK)).for_each(|((input, state), gradient)| {
-        arch.dispatch(Retreat { input, state, gradient, end });
+        arch.dispatch(Backward { input, state, gradient, end });
     });
     let tensor = |values| Tensor::from_data(TensorData::new(values, dims), &Device::flex());
     (tensor(gradient), tensor(input))
 }
 
 /// One chunk; `gradient` and `input` are replaced by the results.
-struct Retreat<'a> {
+struct Backward<'a> {
     input: &'a mut [f32],
     state: &'a [f32],
     gradient: &'a mut [f32],
     end: Continuous,
 }
 
-impl pulp::NullaryFnOnce for Retreat<'_> {
+impl pulp::NullaryFnOnce for Backward<'_> {
     type Output = ();
     #[inline(always)]
     fn call(self) {
@@ -315,8 +315,8 @@ mod tests {
         compare("continuous, inner updates", Continuous { damping: 0.3, inner: 4 });
         let end = Continuous { damping: 0.3, inner: 4 };
         let [input, state, gradient] = [0.0, 1.0, 2.0].map(|phase| wave(ROWS, phase));
-        let fast = retreat(input.clone(), state.clone(), gradient.clone(), end);
-        let slow = end.retreat_tensors(input, state, gradient);
+        let fast = backward(input.clone(), state.clone(), gradient.clone(), end);
+        let slow = end.backward_tensors(input, state, gradient);
         assert_same("back, state", fast.0, slow.0);
         assert_same("back, input", fast.1, slow.1);
         assert_same("rho", fire(wave(ROWS, 0.0)), rho(wave(ROWS, 0.0)));

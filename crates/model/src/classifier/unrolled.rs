@@ -5,7 +5,7 @@ use hvae_solver::State;
 
 use super::dynamics::{Dynamics, Update};
 use super::network::slope;
-use super::pointwise::retreat;
+use super::pointwise::backward;
 
 /// What flows back to the parameters, summed over the updates.
 pub(super) struct Unrolled {
@@ -43,7 +43,7 @@ pub(super) fn go_back(
         let mut q = vec![None; last + 1];
         for (k, state, input) in layers {
             let g = gradient[k].take().expect("a layer is updated once");
-            let (own, through) = retreat(input, state, g, dynamics.continuous());
+            let (own, through) = backward(input, state, g, dynamics.continuous());
             gradient[k] = Some(own);
             sums[k] = sums[k].clone() + through.clone();
             q[k] = Some(through);
