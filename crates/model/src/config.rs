@@ -96,7 +96,7 @@ pub struct VaeConfig {
     pub hidden_activation: HiddenActivation,
     /// Nonlinearity of the decoder's image layer.
     pub visible_activation: Activation,
-    /// Gain of a hidden layer over that of the one before it.
+    /// Gain of a hidden layer over that of the one before it, of separate networks; 1 in a tied one.
     pub hidden_gain: f64,
     /// Gain of the decoder's image layer over that of the last hidden layer.
     pub visible_gain: f64,

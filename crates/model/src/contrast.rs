@@ -119,7 +119,8 @@ impl Contrast {
         Some(self.share(product))
     }
 
-    /// `dC/dR_k` of the couplings within a layer, symmetric with zero diagonal.
+    /// `dC/dR_k` of the couplings within a layer, symmetric with zero diagonal; every entry counts as
+    /// a parameter of its own, see [the front page](crate).
     pub(crate) fn recurrent(&self, k: usize) -> Option<Tensor<2>> {
         let product = product(self.difference[k].as_ref(), self.sum[k].as_ref())?;
         Some(self.share(symmetrise(product).mul_scalar(0.5)))

@@ -31,9 +31,21 @@
 //! With `s_beta` the equilibrium of `E(s) + beta <delta, s>` reached from the free equilibrium,
 //!
 //! ```text
-//! dC/dW_kl = - [ s_k' s_l (+beta) - s_k' s_l (-beta) ] / (2 beta),   mean over the batch
-//! dC/db_k  = - [ s_k (+beta) - s_k (-beta) ] / (2 beta),             mean over the batch
-//! dC/dz    = - sum_l W_zl [ s_l (+beta) - s_l (-beta) ] / (2 beta),  per sample, z clamped
+//! dC/dW_kl = - [ s_k' s_l (+beta) - s_k' s_l (-beta) ] / (2 beta),     mean over the batch
+//! dC/dR_k  = - 1/2 [ s_k' s_k (+beta) - s_k' s_k (-beta) ] / (2 beta), mean over the batch
+//! dC/db_k  = - [ s_k (+beta) - s_k (-beta) ] / (2 beta),               mean over the batch
+//! dC/dz    = - sum_l W_zl [ s_l (+beta) - s_l (-beta) ] / (2 beta),    per sample, z clamped
+//! ```
+//!
+//! `dC/dR` is symmetric with zero diagonal. Every entry counts as a parameter of its own: it is half
+//! of the derivative in the number that `R_ij` and `R_ji` share, the other half of which is in the
+//! entry across the diagonal.
+//!
+//! A [`Readout`] `l(a_k)` has besides its direct gradient, with `e = c_k dl/da_k` at the free equilibrium:
+//!
+//! ```text
+//! dC/dW_lk += s_l' e       dC/dR_k += (s_k' e + e' s_k)/2, zero diagonal       dC/db_k += e
+//! dC/dz    += W_zk e       per sample; the others mean over the batch
 //! ```
 //!
 //! # Map of the crate

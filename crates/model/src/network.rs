@@ -290,9 +290,10 @@ impl HopfieldNetwork {
         self
     }
 
-    /// How much smaller than the others the learning rate of each parameter should be: the inverse
-    /// of how far it moves a layer's input, `a_k c_l` of a weight between layers `k` and `l` and
-    /// `c_k` of a bias, where a layer that is clamped is held at `a_k = amplitude(k)` times its value.
+    /// How much smaller than the others the learning rate of each parameter should be: `1/max(m, 1)`,
+    /// where `m` is how far the parameter moves a layer's gained input. Of a weight between layers
+    /// `k` and `l` it is the larger of `a_k c_l` and `a_l c_k`, of one within layer `k`, and of a
+    /// bias, `c_k`; a layer that is clamped is held at `a_k = amplitude(k)` times its value.
     pub fn learning_rate_scales(&self, amplitude: impl Fn(usize) -> f64) -> Vec<(ParamId, f64)> {
         let gain = |k: usize| self.layers[k].spec.gain;
         let weights = self.couplings.iter().map(|c| {

@@ -16,7 +16,7 @@ use crate::{EpConfig, ModelError};
 pub struct Phases {
     pub(crate) free: StoppingRule,
     pub(crate) nudge: Nudge,
-    /// Whether the device is read at convergence checks alone.
+    /// Whether losses stay on the device.
     pub(crate) quiet: bool,
     /// With whom to agree on the strength of a nudge.
     pub(crate) agreement: Option<Arc<dyn Agreement>>,
@@ -59,9 +59,10 @@ impl Phases {
         Ok(Self { free, nudge, quiet: false, agreement: None })
     }
 
-    /// The same phases for a device that computes while the host goes on: batches stay whole,
-    /// nudging strengths and losses stay on the device, and it is read at convergence checks
-    /// alone. Numbers are the same up to rounding.
+    /// The same phases for a device that computes while the host goes on: batches stay whole, nudging
+    /// strengths and losses stay on the device, and a step reads it at convergence checks alone.
+    /// Workers who [agree](Self::agreed) on a strength read it once a network besides. Numbers are
+    /// the same up to rounding.
     #[must_use]
     pub fn quiet(mut self) -> Self {
         self.quiet = true;

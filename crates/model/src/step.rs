@@ -21,7 +21,8 @@ pub struct TrainingStep {
     pub losses: StepLosses,
     /// How many samples count in the losses: all, or under
     /// [`Unconverged::Drop`](crate::Unconverged::Drop) those whose free phases converged. Where none
-    /// did, all.
+    /// did, all: so a part of a larger batch in which none converged counts wholly, though among the
+    /// samples of the other parts it would not. Gradients know no such exception.
     pub counted: usize,
     /// How many samples were dropped from the gradient of a network.
     pub dropped: usize,
@@ -42,9 +43,11 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` has another shape,
+    /// [`ModelError::Shape`] when `images` have another width or `noise` has another shape,
     /// [`ModelError::NotFinite`] when pixels, weights or states of a sample that is not dropped have
-    /// produced a force, a reconstruction or a divergence that is not a number, and [`ModelError::Worker`] when another worker of the step has failed.
+    /// produced a force, a reconstruction or a divergence that is not a number (of
+    /// [quiet](Phases::quiet) phases where [the losses are read](Self::read_losses)), and
+    /// [`ModelError::Worker`] when another worker of the step has failed.
     pub fn training_step(
         &self,
         images: Tensor<2>,

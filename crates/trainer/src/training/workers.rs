@@ -135,6 +135,9 @@ impl Workers {
         let mut outcomes = PhaseOutcomes::default();
         for (_, gradients, report) in done {
             accumulator.accumulate(model, gradients.to_device(&self.devices[0], model));
+            // A part in which no sample converged gives the losses of all of them, see
+            // `TrainingStep::counted`; had the batch been whole, they would count only if no other
+            // had converged.
             let known = model.read_losses(&[&report.losses])?;
             for (sum, loss) in losses.iter_mut().zip(known[0]) {
                 *sum += report.samples[0] as f64 * loss;
