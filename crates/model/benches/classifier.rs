@@ -92,9 +92,15 @@ impl Problem {
         let map = self.map(case);
         let rule = StoppingRule::new(1e-4, 240).unwrap();
         let solution = if case.anderson {
-            solve_in_parts(map.clone(), map.start(), &Anderson::new(4).unwrap(), &rule, map.part())
+            solve_in_parts(
+                map.clone(),
+                map.start(),
+                &Anderson::new(4).unwrap(),
+                &rule,
+                map.part_size(),
+            )
         } else {
-            solve_in_parts(map.clone(), map.start(), &Picard, &rule, map.part())
+            solve_in_parts(map.clone(), map.start(), &Picard, &rule, map.part_size())
         };
         let solution = solution.unwrap();
         let outputs = map.layers(&solution.state).pop().unwrap();
@@ -113,7 +119,7 @@ fn to_1e_4(bencher: Bencher<'_, '_>, case: &Case) {
 fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
     let problem = Problem::new(*case);
     let (solution, _) = problem.solve(*case);
-    let size = problem.map(*case).part();
+    let size = problem.map(*case).part_size();
     let layers: Vec<Tensor<2>> =
         case.sizes[1..].iter().map(|&n| Tensor::ones([size, n], &Device::flex())).collect();
     let weights: Vec<Tensor<2>> = problem.network.weights.iter().map(Param::val).collect();

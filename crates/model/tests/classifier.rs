@@ -197,7 +197,7 @@ fn learning(order: Order) -> Learning {
         damping: 0.5,
         free: StoppingRule::new(1e-6, 2000).unwrap(),
         adjoint: StoppingRule::new(1e-6, 2000).unwrap(),
-        back: 300,
+        unroll_steps: 300,
     }
 }
 
@@ -287,8 +287,11 @@ fn a_gradient_goes_back_through_the_iterations_of_a_chn() {
         let exact: Vec<_> = weights.chain(biases).collect();
 
         let device = Device::flex();
-        let learning =
-            Learning { free: StoppingRule::new(0.0, FREE).unwrap(), back: BACK, ..learning(order) };
+        let learning = Learning {
+            free: StoppingRule::new(0.0, FREE).unwrap(),
+            unroll_steps: BACK,
+            ..learning(order)
+        };
         let network = self::network(sizes, Form::Chn, 1.5, &device);
         let (images, targets) = batch(20, 6, &device);
         let found = flat(network.backpropagate(images, targets, &learning).unwrap());
@@ -352,7 +355,7 @@ fn a_batch_in_parts_learns_what_small_batches_learn() {
     let targets = uniform([70, 6], 0.0, 1.0, 9, &device);
     let ham = network(&[20, 24, 18, 12, 6], Form::Ham, 0.7, &device);
     let chn = network(&[20, 30, 6], Form::Chn, 0.7, &device);
-    assert!(dynamics(&chn, images.clone(), EVEN_ODD).part() < 70, "it should be cut");
+    assert!(dynamics(&chn, images.clone(), EVEN_ODD).part_size() < 70, "it should be cut");
     let cases: [(&str, Learn<'_>); 4] = [
         ("HAM", &|x, y| ham.backpropagate(x, y, &learning(Order::Synchronous)).unwrap()),
         ("HAM, even-odd", &|x, y| ham.backpropagate(x, y, &learning(EVEN_ODD)).unwrap()),

@@ -158,8 +158,13 @@ fn a_strength_is_refused_by_the_name_of_what_it_is() {
 fn targets_of_another_shape_are_refused() {
     let device = Device::flex();
     let rule = StoppingRule::new(1e-3, 20).unwrap();
-    let learning =
-        Learning { order: Order::Synchronous, damping: 0.5, free: rule, adjoint: rule, back: 4 };
+    let learning = Learning {
+        order: Order::Synchronous,
+        damping: 0.5,
+        free: rule,
+        adjoint: rule,
+        unroll_steps: 4,
+    };
     for form in [Form::Chn, Form::Ham] {
         let network = Classifier::new(&[8, 6, 4], form, &mut rng(1), &device).unwrap();
         for targets in [zeros(3, 5), zeros(1, 4), zeros(4, 4)] {
@@ -167,7 +172,7 @@ fn targets_of_another_shape_are_refused() {
             assert_shape(back, "targets");
             assert_shape(network.propagate(zeros(3, 8), targets, &rule, &nudge()), "targets");
         }
-        let nowhere = Learning { back: 0, ..learning };
+        let nowhere = Learning { unroll_steps: 0, ..learning };
         let found = network.backpropagate(zeros(3, 8), zeros(3, 4), &nowhere);
         assert_eq!(found.is_err(), form == Form::Chn);
         let (images, targets) = (zeros(3, 7), zeros(3, 4));

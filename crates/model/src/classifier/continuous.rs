@@ -22,7 +22,7 @@ pub(super) fn propagate(
 ) -> Result<Gradient, ModelError> {
     let dynamics =
         Dynamics::new(network, images.clone(), Order::Synchronous)?.damped(nudge.damping)?;
-    let part = dynamics.part();
+    let part = dynamics.part_size();
     let free = solve_in_parts(dynamics.clone(), dynamics.start(), &Picard, rule, part)?;
     let outputs = free.state.component(network.depth() - 1).clone();
     let device = outputs.device();
@@ -35,7 +35,7 @@ pub(super) fn propagate(
     let pushes = signs.map(|sign| beta.times(delta.clone(), sign)).to_vec();
     let both = dynamics.nudged(Tensor::cat(pushes, 0));
     let start = eqprop::twice(&free.state);
-    let part = both.part();
+    let part = both.part_size();
     let nudged = solve_in_parts(both, start, &Picard, &nudge.rule, part)?;
     let second = nudged.outcomes;
     let kept = Kept::new(&counts(nudge.unconverged, &[&free.outcomes, &second]), &device);

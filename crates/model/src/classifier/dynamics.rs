@@ -117,7 +117,7 @@ impl<'n> Dynamics<'n> {
     /// Samples of a part at most, for [`solve_in_parts`](hvae_solver::solve_in_parts): on the CPU a quarter
     /// of the batch, but at least 32 and at most 64. Products of fewer rows are slower, and the states of
     /// more leave the cache. 0, the whole batch, on other devices.
-    pub fn part(&self) -> usize {
+    pub fn part_size(&self) -> usize {
         let on_host = self.drive.iter().all(|d| matches!(d, Drive::Host { .. }));
         if on_host { self.batch.div_ceil(4).clamp(32, 64) } else { 0 }
     }

@@ -25,7 +25,7 @@ pub struct Learning {
     pub adjoint: StoppingRule,
     /// Iterations of a CHN, at least 1, that follow its free phase and through which the gradient goes
     /// back; without effect on a HAM.
-    pub back: usize,
+    pub unroll_steps: usize,
 }
 
 /// The gradient of a batch's mean loss, and how it was come by.
@@ -55,11 +55,11 @@ impl Classifier {
     /// dC/db_k = q_k summed over the batch                    (both divided by its size)
     /// ```
     ///
-    /// **CHN.** After the free phase come [`Learning::back`] iterations, and the gradient is that through
-    /// them. `q` is then the gradient in the input `a` of each update, and the sums go over the updates
-    /// too. At an equilibrium that is the same iteration of `lambda`; away from one, where a damped CHN
-    /// often is, it is still the gradient of what the network computes. Memory grows with the number
-    /// of these iterations.
+    /// **CHN.** After the free phase come [`Learning::unroll_steps`] iterations, and the gradient
+    /// is that through them. `q` is then the gradient in the input `a` of each update, and the sums
+    /// go over the updates too. At an equilibrium that is the same iteration of `lambda`; away from
+    /// one, where a damped CHN often is, it is still the gradient of what the network computes.
+    /// Memory grows with the number of these iterations.
     ///
     /// `images` are `[batch, n_0]`, `targets` `[batch, n_L]`.
     ///
@@ -74,11 +74,11 @@ impl Classifier {
         learning: &Learning,
     ) -> Result<Gradient, ModelError> {
         self.require_targets(&images, &targets)?;
-        let goes_back = learning.back > 0 || self.form() == Form::Ham;
-        require(goes_back, "back", learning.back, "needs at least one iteration")?;
+        let goes_back = learning.unroll_steps > 0 || self.form() == Form::Ham;
+        require(goes_back, "unroll_steps", learning.unroll_steps, "needs at least one iteration")?;
         let dynamics =
             Dynamics::new(self, images.clone(), learning.order)?.damped(learning.damping)?;
-        let part = dynamics.part();
+        let part = dynamics.part_size();
         let start = dynamics.start();
         let free = solve_in_parts(dynamics.clone(), start, &Picard, &learning.free, part)?;
         let share = 1.0 / images.dims()[0] as f64;
@@ -100,7 +100,7 @@ impl Classifier {
                 (outputs, above.collect(), q, solution.outcomes)
             }
             Form::Chn => {
-                let (end, updates) = dynamics.record(free.state, learning.back);
+                let (end, updates) = dynamics.record(free.state, learning.unroll_steps);
                 let outputs = end.component(last).clone();
                 let error = (outputs.clone() - targets).mul_scalar(share);
                 let back = go_back(&dynamics, updates, &end, error);

@@ -200,8 +200,12 @@ impl Timed {
                 mean_steps: solution.mean_steps(),
                 limit,
                 check_every: timing::check_every(row),
-                products: timing::products(network, &images, &solution, of(images.clone())?.part())
-                    / seconds,
+                products: timing::products(
+                    network,
+                    &images,
+                    &solution,
+                    of(images.clone())?.part_size(),
+                ) / seconds,
                 weights: weights.display().to_string(),
             });
             found.push(outputs);

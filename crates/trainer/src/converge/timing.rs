@@ -78,7 +78,7 @@ pub fn time<'n>(
 ) -> Result<(f64, Solution, Vec<f32>)> {
     let once = || {
         let dynamics = dynamics(images.clone())?;
-        let (start, part) = (dynamics.start(), dynamics.part());
+        let (start, part) = (dynamics.start(), dynamics.part_size());
         let solution = match anderson {
             Some(anderson) => solve_in_parts(dynamics.clone(), start, &anderson, rule, part)?,
             None => solve_in_parts(dynamics.clone(), start, &Picard, rule, part)?,

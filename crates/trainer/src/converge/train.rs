@@ -153,13 +153,13 @@ fn learning(recipe: &Recipe) -> Result<Learning> {
     let order =
         if recipe.even_odd { Order::EvenOdd { inner: paper::INNER } } else { Order::Synchronous };
     let (layers, form) = (recipe.layers, recipe.form);
-    let back = paper::adjoint_limit(layers, form, solver);
+    let steps = paper::adjoint_limit(layers, form, solver);
     Ok(Learning {
         order,
         damping: paper::DAMPING,
         free: StoppingRule::new(TOLERANCE, paper::limit(layers, form, solver))?,
-        adjoint: StoppingRule::new(TOLERANCE, back)?,
-        back,
+        adjoint: StoppingRule::new(TOLERANCE, steps)?,
+        unroll_steps: steps,
     })
 }
 
@@ -199,7 +199,7 @@ fn one_epoch(
         let phases = gradient.second.len() as f64 / rows.len() as f64;
         // A gradient that goes back through iterations takes all of them.
         let second = if gradient.second.is_empty() {
-            (learning.back * rows.len()) as f64
+            (learning.unroll_steps * rows.len()) as f64
         } else {
             total(&gradient.second) / phases
         };
