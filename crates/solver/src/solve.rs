@@ -60,7 +60,7 @@ pub(crate) trait Ledger {
 }
 
 /// Who goes on after a check; at the step limit nobody.
-#[expect(clippy::large_enum_variant, reason = "there is one a check")]
+#[allow(clippy::large_enum_variant, reason = "there is one a check")]
 pub(crate) enum Next {
     Nobody,
     Everybody,
