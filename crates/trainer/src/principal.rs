@@ -1,7 +1,7 @@
 //! Principal directions of points.
 
-use anyhow::{Result, anyhow, ensure};
-use faer::{Mat, Side};
+use anyhow::{Context, Result, ensure};
+use faer::Mat;
 
 /// Mean, and directions of largest variance with the standard deviations along them, from the
 /// largest.
@@ -31,11 +31,10 @@ impl Principal {
             })
             .collect();
         let centred = Mat::from_fn(n, d, |i, k| f64::from(points[i * d + k]) - mean[k]);
-        let covariance = centred.transpose() * &centred / faer::Scale((n - 1) as f64);
-        let eigen = covariance
-            .self_adjoint_eigen(Side::Lower)
-            .map_err(|e| anyhow!("the latents have no principal directions: {e:?}"))?;
-        let (vectors, values) = (eigen.U(), eigen.S());
+        let share = 1.0 / (n - 1) as f64;
+        let covariance = hvae_linear::product(centred.transpose(), centred.as_ref(), share);
+        let (values, vectors) = hvae_linear::eigen(covariance.as_ref())
+            .context("the latents have no principal directions")?;
         let (mut directions, mut deviations) = (Vec::new(), Vec::new());
         for k in (0..d).rev() {
             let mut direction: Vec<f64> = (0..d).map(|row| vectors[(row, k)]).collect();
