@@ -187,21 +187,10 @@ impl RunConfig {
     /// For a file that cannot be read, an unknown key, or a value that cannot work; the message
     /// names the key.
     pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let resolved = Self::read(file, overrides);
-        // A mistake that is not in the file was made on the command line.
-        match resolved {
-            Err(error) if file.is_none_or(|f| Self::read(Some(f), &[]).is_ok()) => {
-                Err(Usage(error).into())
-            }
-            other => other,
-        }
-    }
-
-    fn read(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let Some(path) = file else { return Self::read_text("", "configuration", overrides) };
+        let Some(path) = file else { return Self::parse("", "configuration", overrides) };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("reading configuration {}", path.display()))?;
-        Self::read_text(&text, &path.display().to_string(), overrides)
+        Self::parse(&text, &path.display().to_string(), overrides)
     }
 
     /// The configuration that `text`, TOML from `source`, says, with some keys changed.
@@ -210,15 +199,23 @@ impl RunConfig {
     ///
     /// As [`Self::resolve`]; the message names `source`.
     pub fn parse(text: &str, source: &str, overrides: &[String]) -> Result<Self> {
-        match Self::read_text(text, source, overrides) {
-            Err(error) if Self::read_text(text, source, &[]).is_ok() => Err(Usage(error).into()),
-            other => other,
-        }
+        Self::read(text, overrides).map_err(|error| {
+            // A mistake that is not in the file was made on the command line.
+            if Self::read(text, &[]).is_ok() {
+                Usage(error).into()
+            } else {
+                error.context(format!("in {source}"))
+            }
+        })
     }
 
-    fn read_text(text: &str, source: &str, overrides: &[String]) -> Result<Self> {
-        let mut table: toml::Table =
-            text.parse().with_context(|| format!("in configuration {source}"))?;
+    fn read(text: &str, overrides: &[String]) -> Result<Self> {
+        let in_its_line = |error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = 1 + before.matches('\n').count();
+            Error::msg(format!("line {line}: {}", error.message().replace('\n', ", ")))
+        };
+        let mut table: toml::Table = text.parse().map_err(in_its_line)?;
         for text in older::settings_before(&table).iter().chain(overrides) {
             overrides::set(&mut table, text)?;
         }
@@ -226,8 +223,7 @@ impl RunConfig {
         // The parser's sentence has lines of its own.
         let in_a_line = |error: toml::de::Error| error.to_string().trim().replace('\n', ", ");
         let config: Result<Self, _> = table.try_into();
-        let config = config.map_err(in_a_line).map_err(Error::msg);
-        let config = config.with_context(|| format!("in {source}"))?;
+        let config = config.map_err(in_a_line).map_err(Error::msg)?;
         config.check()?;
         Ok(config)
     }
@@ -442,5 +438,29 @@ mod tests {
             assert_eq!(message.lines().count(), 1, "{override_}: {message}");
             assert!(message.contains(expected), "{override_}: {message}");
         }
+    }
+
+    #[test]
+    fn mistakes_in_a_file_are_told_in_one_line_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.toml");
+        let good = "[training]\nepochs = 3\n";
+        for (text, expected) in [
+            ("[training]\nepochs = 3\n[model\nlatent = 3\n", "mine.toml: line 3: "),
+            ("[training]\nepochs = 0\n", "mine.toml: training.epochs = 0"),
+            ("[training]\nlearnign_rate = 1.0\n", "mine.toml: unknown field `learnign_rate`"),
+            ("[model]\nvisible_gain = 0.0\n", "mine.toml: model: "),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = RunConfig::resolve(Some(&path), &[]).unwrap_err();
+            let message = format!("{error:#}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+            assert!(message.contains(expected) && !error.is::<Usage>(), "{message}");
+        }
+        // The file is not to blame for what the command line says.
+        std::fs::write(&path, good).unwrap();
+        let error = RunConfig::resolve(Some(&path), &["training.epochs=0".to_owned()]);
+        let error = error.unwrap_err();
+        assert!(error.is::<Usage>() && !format!("{error:#}").contains("mine.toml"), "{error:#}");
     }
 }
