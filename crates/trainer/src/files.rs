@@ -9,7 +9,7 @@ mod destination;
 mod scratch;
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, Write as _};
 use std::path::Path;
 
@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use destination::{Destination, destination};
+use scratch::Live;
 
 pub use scratch::{ScratchDir, remove_live_scratch, remove_stale_scratch, scratch_dir_in};
 
@@ -105,7 +106,7 @@ fn write_beside(
     let folder = parent_of(path);
     fs::create_dir_all(folder)?;
     let create = || scratch::builder(0o666).tempfile_in(folder);
-    let (file, _live) = scratch::Live::create(create, NamedTempFile::path)?;
+    let (file, _live) = Live::create(create, NamedTempFile::path)?;
     let (file, scratch) = file.into_parts();
     // Where the file system has no locks the file is still written, only never tidied away.
     let _ = file.try_lock();
@@ -150,6 +151,42 @@ pub fn publish_dir(scratch: ScratchDir, destination: &Path) -> anyhow::Result<()
 pub fn require_writable_folder(folder: &Path) -> anyhow::Result<()> {
     drop(scratch_dir_in(folder)?);
     Ok(())
+}
+
+/// Tries whether [`write()`] could write the file `path`, and makes nothing: better before work than
+/// after. Devices and pipes are not tried.
+///
+/// # Errors
+///
+/// When it could not; the message names the file.
+pub fn require_writable(path: &Path) -> anyhow::Result<()> {
+    let check = || match destination(path)? {
+        Destination::Stream => Ok(()),
+        Destination::File(file) => {
+            let mut folder = parent_of(&file);
+            // Missing folders are made when the file is.
+            while !folder.try_exists()? {
+                folder = parent_of(folder);
+            }
+            Live::create(|| scratch::builder(0o666).tempfile_in(folder), NamedTempFile::path)
+                .map(drop)
+        }
+    };
+    check().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The folder `path` for this process alone, as long as the handle lives; none where folders cannot be
+/// opened or locked at all.
+///
+/// # Errors
+///
+/// When another process has it.
+pub fn lock_folder(path: &Path) -> anyhow::Result<Option<File>> {
+    let Ok(handle) = File::open(path) else { return Ok(None) };
+    if matches!(handle.try_lock(), Err(TryLockError::WouldBlock)) {
+        bail!("{} is being trained by another process", path.display());
+    }
+    Ok(Some(handle))
 }
 
 /// Whether something is at `path`, a dangling link included.
@@ -219,6 +256,27 @@ mod tests {
         write_atomically(&path, |file| Ok(file.write_all(b"whole")?)).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(names(path.parent().unwrap()), ["file.txt"]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_before_anything_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "old").unwrap();
+        for fits in ["new", "file", "a/b/new"] {
+            require_writable(&root.path().join(fits)).unwrap();
+        }
+        for unfit in ["file/new", "file/a/new"] {
+            let message = format!("{:#}", require_writable(&root.path().join(unfit)).unwrap_err());
+            assert!(message.contains("cannot write"), "{message}");
+        }
+        assert_eq!(names(root.path()), ["file"]);
+        assert_eq!(fs::read(root.path().join("file")).unwrap(), b"old");
+        #[cfg(unix)]
+        for stream in ["/dev/null", "/dev/stdout"] {
+            require_writable(Path::new(stream)).unwrap();
+        }
+        #[cfg(target_os = "linux")]
+        assert!(require_writable(Path::new("/proc/x.png")).is_err());
     }
 
     #[test]

@@ -154,6 +154,20 @@ pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> a
     Ok(())
 }
 
+/// Tries whether [`save_folder`] could write into `dir`: better before work than after.
+///
+/// # Errors
+///
+/// When it could not; the message names the folder.
+pub fn require_folder(dir: &Path) -> anyhow::Result<()> {
+    if !files::is_present(dir)? {
+        return files::require_writable(dir);
+    }
+    files::remove_stale_scratch(dir)?;
+    ensure_empty(dir)?;
+    files::require_writable_folder(dir)
+}
+
 fn ensure_empty(dir: &Path) -> anyhow::Result<()> {
     let mut entries =
         fs::read_dir(dir).with_context(|| format!("cannot list the folder {}", dir.display()))?;

@@ -1,11 +1,6 @@
 //! What becomes of results when there is no room, no permission, or no time for them.
 #![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test may stop, and say what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
 
 mod common;
 
@@ -15,9 +10,14 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Folder, metrics, quick, stderr, train};
+use common::{Folder, metrics, quick, skipped, stderr, train};
+use hvae::data::{Split, synthetic};
+use hvae::npz::{self, Array};
 
 const RUN: &str = "checkpoints/run";
+
+const CLASSIFIER: [&str; 7] =
+    ["classifier", "train", "--epochs", "1", "--images", "images.npz", "--test-images"];
 
 /// Every command that writes, with `OUT/` for the folder it writes into.
 fn writers() -> Vec<Vec<&'static str>> {
@@ -36,6 +36,10 @@ fn writers() -> Vec<Vec<&'static str>> {
         vec!["export", RUN, "--out", "OUT/e.safetensors"],
         vec!["import", "e.safetensors", "--runs", "OUT/runs"],
         vec!["man", "--out", "OUT/man"],
+        vec!["eval", RUN, "--count", "20", "--nll-images", "4", "--json", "OUT/e.json"],
+        vec!["fid", "images.npz", "images.npz", "--json", "OUT/f.json"],
+        vec!["fid", "images.npz", "images.npz", "--save-stats", "OUT/f.npz"],
+        [&CLASSIFIER[..], &["images.npz", "--out", "OUT/k.safetensors"]].concat(),
         [&["compare", RUN][..], &quick::SCORES, &["--out", "OUT/c"]].concat(),
         [&["phase"][..], &quick::PHASE, &["--out", "OUT/p"]].concat(),
         [&["converge"][..], &quick::CONVERGE, &["--out", "OUT/v"]].concat(),
@@ -47,7 +51,46 @@ fn trained() -> Folder {
     mode(&folder.path("."), 0o755);
     folder.ok(&train("run", "320", "1"));
     folder.ok(&["export", RUN, "--out", "e.safetensors"]);
+    let set = synthetic::synthetic(40, 1, Split::Train);
+    let images = Array::U8 { shape: vec![40, 28, 28], values: set.bytes() };
+    let labels = Array::U8 { shape: vec![40], values: set.labels() };
+    npz::save(&folder.path("images.npz"), &[("images", images), ("labels", labels)]).unwrap();
     folder
+}
+
+/// Not after hours: what a command needs to begin with is missing here, and is not asked for.
+#[test]
+fn an_output_that_cannot_be_written_is_told_before_any_work() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path("run")).unwrap();
+    std::fs::write(folder.path("run/config.toml"), "").unwrap();
+    std::fs::write(folder.path("file"), "").unwrap();
+    for line in [
+        "sample run --out file/s.png",
+        "sample run --out file/s/",
+        "reconstruct run --out file/r.npz",
+        "interpolate run 0 1 --out file/i.gif",
+        "manifold run --out file/m.png",
+        "denoise run --out file/d.png",
+        "relax run --out file/x.gif",
+        "report run --out file/r.html",
+        "export run --out file/e.safetensors",
+        "eval run --json file/e.json",
+        "fid run run --json file/f.json",
+        "fid run run --save-stats file/f.npz",
+        "weights fetch --url http://127.0.0.1:1/w.pth --out file/w.pth",
+        "classifier train --images no.npz --test-images no.npz --out file/k.safetensors",
+        "compare run --out file/c",
+        "phase --out file/p",
+        "converge --out file/v",
+    ] {
+        let text = folder.fails(1, &line.split(' ').collect::<Vec<_>>());
+        assert!(text.contains("file/") && text.lines().count() == 1, "{line}: {text}");
+    }
+    assert_eq!(files(&folder.path(".")).len(), 2);
+    // What is no file is not tried.
+    let folder = trained();
+    folder.ok(&["fid", "images.npz", "images.npz", "--json", "/dev/stdout"]);
 }
 
 fn mode(path: &Path, mode: u32) {
@@ -125,7 +168,8 @@ fn without_rights(folder: &Folder, arguments: &[String]) -> Option<Output> {
     match command.output() {
         Ok(output) if !stderr(&output).contains("setpriv") => Some(output),
         other => {
-            eprintln!("SKIPPED: no way to give up the superuser's rights here: {other:?}");
+            let told = format!("no way to give up the superuser's rights here: {other:?}");
+            skipped("rights", &told);
             None
         }
     }

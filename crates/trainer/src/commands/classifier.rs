@@ -35,6 +35,7 @@ pub(super) fn run(args: &ClassifierArgs, global: &Global, device: &Device) -> Re
 }
 
 fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result<Ended> {
+    files::require_writable(&args.out)?;
     let shown = args.out.display();
     let training =
         load(args.images.as_deref(), args.dataset.clone(), Split::Train, global, device)?;

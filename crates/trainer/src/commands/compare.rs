@@ -41,9 +41,9 @@ const COLUMNS: [(&str, &str, usize); 12] = [
 ];
 
 pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Result<Ended> {
+    // Before hours of work, not after; the folder itself is made when all is known to fit.
+    files::require_writable(&args.out.join("compare.json"))?;
     let paths = if args.names.is_empty() {
-        // Before hours of training, not after.
-        files::require_writable_folder(&args.out)?;
         match train_all(args, global, device)? {
             Some(runs) => runs,
             None => return Ok(Ended::Interrupted),

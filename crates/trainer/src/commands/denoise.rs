@@ -14,7 +14,7 @@ use crate::images::{SIDE, download, upload};
 use crate::rng::{self, Stream};
 use crate::{npz, picture, report, training};
 
-use super::{Output, cannot_write, load, output, test_images};
+use super::{Output, cannot_write, load, output, require, test_images};
 
 /// Images side by side.
 const COLUMNS: usize = 10;
@@ -28,6 +28,8 @@ const FRAMES: usize = 3;
 pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Result<()> {
     check(args)?;
     let output = output(&args.out);
+    ensure!(!matches!(output, Output::Folder), cannot_write(&args.out, ".png, .gif or .npz"));
+    require(&args.out, &output)?;
     let trained = load(&args.run, args.checkpoint, device)?;
     ensure!(
         args.by == Way::Passes || trained.model.kind() != Kind::FVae,

@@ -11,17 +11,19 @@ use crate::evaluation::extractor::{Extractor, FeatureChoice};
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
 use crate::evaluation::scoring::look;
 use crate::images::Images;
-use crate::run::Which;
-use crate::{report, training};
+use crate::run::{RunDir, Which};
+use crate::{files, report, training};
 
 use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};
 use super::{Trained, load};
 
 pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<()> {
+    let path = args.json.clone().unwrap_or_else(|| args.run.join(file_name(args)));
+    RunDir::open(&args.run)?;
+    files::require_writable(&path)?;
     let trained = load(&args.run, args.checkpoint, device)?;
     let scores = score(&trained, &args.scores, args.seed, global, device)?;
     report::result(&scores.lines.join("\n"));
-    let path = args.json.clone().unwrap_or_else(|| args.run.join(file_name(args)));
     write_json(&path, &scores.value)?;
     report::line(&format!("written to {}", path.display()));
     Ok(())

@@ -9,12 +9,13 @@ use crate::config::RunConfig;
 use crate::images::SIDE;
 use crate::optimizer::Optimizer;
 use crate::run::RunDir;
-use crate::{exchange, report, training};
+use crate::{exchange, files, report, training};
 
 use super::train::new_target;
 
 pub(super) fn export(args: &ExportArgs, device: &Device) -> Result<()> {
     let run = RunDir::open(&args.run)?;
+    files::require_writable(&args.out)?;
     let config = run.config()?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, state) = run.load_model(args.checkpoint, fresh)?;

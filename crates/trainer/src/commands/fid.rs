@@ -36,6 +36,9 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
             ensure!(!stored, "--more needs images on both sides, but {source} are stored");
         }
     }
+    for path in [&args.save_stats, &args.json].into_iter().flatten() {
+        files::require_writable(path)?;
+    }
     let extractor = extractor(&args.features, device)?;
     let [a_seen, b_seen] =
         [side(&a, args, &extractor, global, device)?, side(&b, args, &extractor, global, device)?];

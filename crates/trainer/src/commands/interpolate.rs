@@ -8,7 +8,7 @@ use crate::cli::pictures::{Endpoint, InterpolateArgs};
 use crate::images::{Images, SIDE, download};
 use crate::{picture, report, training};
 
-use super::{Output, Trained, cannot_write, decoded, load, output, test_images};
+use super::{Output, Trained, cannot_write, decoded, load, output, require, test_images};
 
 /// Milliseconds a frame.
 const PACE: u32 = 80;
@@ -16,6 +16,7 @@ const PACE: u32 = 80;
 pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out);
     ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".png or .gif"));
+    require(&args.out, &output)?;
     let trained = load(&args.run, args.checkpoint, device)?;
     let asks_for_images = args.points.iter().any(|p| matches!(p, Endpoint::Image(_)));
     let images = asks_for_images.then(|| test_images(&trained, global, device)).transpose()?;

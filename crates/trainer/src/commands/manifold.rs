@@ -7,7 +7,7 @@ use crate::cli::Global;
 use crate::cli::pictures::ManifoldArgs;
 use crate::images::{SIDE, download};
 use crate::principal::Principal;
-use crate::{picture, report, training};
+use crate::{files, picture, report, training};
 
 use super::{Output, cannot_write, decoded, load, means, output, test_images};
 
@@ -16,6 +16,7 @@ const IMAGES: usize = 5000;
 
 pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Result<()> {
     ensure!(matches!(output(&args.out), Output::Png), cannot_write(&args.out, ".png"));
+    files::require_writable(&args.out)?;
     let range = args.range;
     let trained = load(&args.run, args.checkpoint, device)?;
     let latent = trained.model.latent();

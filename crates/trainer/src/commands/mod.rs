@@ -34,7 +34,7 @@ use crate::config::RunConfig;
 use crate::data::{Split, Verbosity};
 use crate::images::{Images, SIDE};
 use crate::run::{RunDir, Which};
-use crate::{device, environment, interrupt, report, training};
+use crate::{device, environment, files, interrupt, picture, report, training};
 
 /// How a command ended, if not by an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +144,14 @@ fn output(path: &Path) -> Output {
         Some("gif") => Output::Gif,
         // The flags take no other ending.
         _ => Output::Folder,
+    }
+}
+
+/// Refuses a place that cannot be written, before any work.
+fn require(path: &Path, output: &Output) -> Result<()> {
+    match output {
+        Output::Folder => picture::require_folder(path),
+        _ => files::require_writable(path),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::report::Progress;
 use crate::training::{EVALUATION_BATCH, SCALE};
 use crate::{device, environment, npz, picture, report};
 
-use super::{Output, SIDE, cannot_write, load, output};
+use super::{Output, SIDE, cannot_write, load, output, require};
 
 /// Sweeps of a free phase at most, under a tolerance of one's own.
 const MOST_SWEEPS: usize = 1000;
@@ -23,6 +23,8 @@ const COLUMNS: usize = 10;
 
 pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out);
+    ensure!(matches!(output, Output::Png | Output::Npz), cannot_write(&args.out, ".png or .npz"));
+    require(&args.out, &output)?;
     let mut trained = load(&args.run, args.checkpoint, device)?;
     if let Some(tolerance) = args.tolerance {
         let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);

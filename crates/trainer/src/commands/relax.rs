@@ -11,11 +11,12 @@ use crate::images::{SIDE, download, upload};
 use crate::rng::{self, Stream};
 use crate::{picture, report, training};
 
-use super::{Output, Trained, cannot_write, load, output};
+use super::{Output, Trained, cannot_write, load, output, require};
 
 pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     let output = output(&args.out);
     ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".gif or .png"));
+    require(&args.out, &output)?;
     let trained = load(&args.run, args.checkpoint, device)?;
     ensure!(
         trained.model.kind() != Kind::FVae,

@@ -8,7 +8,7 @@ use crate::config::Usage;
 use crate::{npz, picture, report, training};
 
 use super::fid::latents;
-use super::{Output, SIDE, cannot_write, decoded, load, output};
+use super::{Output, SIDE, cannot_write, decoded, load, output, require};
 
 pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out);
@@ -22,6 +22,7 @@ pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result
             args.grid.1
         )));
     }
+    require(&args.out, &output)?;
     let trained = load(&args.run, args.checkpoint, device)?;
     let latents = latents(&trained, args.from, count, args.seed, global, device)?;
     let images = decoded(&trained, &latents, device)?;

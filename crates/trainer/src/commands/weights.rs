@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use crate::cli::Global;
 use crate::evaluation::args::{WeightsArgs, WeightsCommand};
 use crate::evaluation::inception::weights::{self, FILE};
-use crate::report;
+use crate::{files, report};
 
 pub(super) fn run(args: &WeightsArgs, global: &Global, device: &Device) -> Result<()> {
     match &args.command {
@@ -15,6 +15,7 @@ pub(super) fn run(args: &WeightsArgs, global: &Global, device: &Device) -> Resul
             if place.exists() && FILE.verify(&place).is_ok() {
                 report::line("they are here already, and whole");
             } else {
+                files::require_writable(&place)?;
                 let url = url.as_deref().unwrap_or(FILE.url);
                 FILE.fetch(url, &place, global.verbosity()).with_context(|| {
                     format!(
