@@ -138,20 +138,20 @@ impl Checkpoint {
     }
 }
 
-/// Reads the weights of the checkpoint in `folder` into `model`, averaged ones if the run has them,
-/// and where training stood.
-pub(crate) fn read_model(folder: &Path, model: Vae) -> Result<(Vae, TrainingState)> {
-    let state = read_state(folder)?;
+/// Reads the weights of the checkpoint in `folder`, whose state is `state`, into `model`: averaged
+/// ones if the run has them.
+pub(crate) fn read_model(folder: &Path, state: &TrainingState, model: Vae) -> Result<Vae> {
     let averaged = state.config.training.averages();
     let file = if averaged { AVERAGE } else { MODEL };
-    Ok((load_module(folder, file, &state, model)?, state))
+    load_module(folder, file, state, model)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-fn read_state(checkpoint: &Path) -> Result<TrainingState> {
+/// Where training stood at the checkpoint.
+pub(crate) fn read_state(checkpoint: &Path) -> Result<TrainingState> {
     let path = checkpoint.join(STATE);
     let text =
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;

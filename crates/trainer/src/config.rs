@@ -274,6 +274,16 @@ impl RunConfig {
         Ok(None)
     }
 
+    /// The first setting of the model that differs from `other`, in the same words: weights learnt
+    /// under the one mean nothing under the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::change_since`].
+    pub fn model_change_since(&self, other: &Self) -> Result<Option<String>> {
+        Self { model: self.model.clone(), ..other.clone() }.change_since(other)
+    }
+
     fn check(&self) -> Result<()> {
         let t = &self.training;
         for (name, value) in [

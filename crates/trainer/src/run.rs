@@ -97,12 +97,14 @@ impl RunDir {
     ///
     /// When `path` exists.
     pub fn require_new(path: &Path) -> Result<()> {
-        ensure!(
-            !path.exists(),
-            "{} exists already; resume it with `hvae train --resume {}`, or choose another --name",
-            path.display(),
-            path.display()
-        );
+        let shown = path.display();
+        let is_run = path.join("config.toml").is_file();
+        let resume = if is_run {
+            format!("resume it with `hvae train --resume {shown}`, or ")
+        } else {
+            String::new()
+        };
+        ensure!(!path.exists(), "{shown} exists already; {resume}choose another --name");
         Ok(())
     }
 
@@ -218,9 +220,9 @@ impl RunDir {
             .with_context(|| format!("listing {}", self.path.display()))?;
         for entry in entries {
             let name = entry?.file_name();
-            let step: Option<usize> =
-                name.to_str().and_then(|n| n.strip_prefix("step-")?.parse().ok());
-            steps.extend(step);
+            let step = name.to_str().and_then(|n| n.strip_prefix("step-")?.parse().ok());
+            // A person's copy under a name such as `step-5` is none of ours.
+            steps.extend(step.filter(|&step| name.to_str() == Some(&step_name(step))));
         }
         Ok(steps)
     }
@@ -252,15 +254,40 @@ impl RunDir {
     }
 
     /// Loads weights into `model` from the newest or best checkpoint, averaged ones if the run has
-    /// them; returns where training stood.
+    /// them; returns where training stood. `config` is the run's own configuration.
     ///
     /// # Errors
     ///
     /// When files are missing, altered, or do not fit the model, or hold numbers that are not
-    /// finite; the message names the file.
-    pub fn load_model(&self, which: Which, model: Vae) -> Result<(Vae, TrainingState)> {
-        let load = || checkpoint::read_model(&self.checkpoint_path(which)?, model);
-        load().map_err(|error| self.with_others(error))
+    /// finite; the message names the file. When `config` is of another model than the weights were
+    /// learnt under.
+    pub fn load_model(
+        &self,
+        which: Which,
+        config: &RunConfig,
+        model: Vae,
+    ) -> Result<(Vae, TrainingState)> {
+        let find = || {
+            let folder = self.checkpoint_path(which)?;
+            Ok((checkpoint::read_state(&folder)?, folder))
+        };
+        let (state, folder) = find().map_err(|error| self.with_others(error))?;
+        self.require_unchanged(config.model_change_since(&state.config)?)?;
+        let model = checkpoint::read_model(&folder, &state, model);
+        Ok((model.map_err(|error| self.with_others(error))?, state))
+    }
+
+    /// Refuses to use a checkpoint when its configuration has seen a `change`.
+    ///
+    /// # Errors
+    ///
+    /// When there is one.
+    pub fn require_unchanged(&self, change: Option<String>) -> Result<()> {
+        let Some(change) = change else { return Ok(()) };
+        bail!(
+            "{} has changed since the checkpoint was made: {change}. Change it back, or begin a new run",
+            self.config_path().display()
+        )
     }
 
     /// `error`, and how to fall back on another checkpoint if there is one.

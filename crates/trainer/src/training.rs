@@ -12,7 +12,7 @@ pub mod workers;
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Int, Tensor};
 use hvae_model::{Phases, Vae};
 use rand::seq::SliceRandom;
@@ -141,12 +141,7 @@ impl Trainer {
     pub fn restore(&mut self) -> Result<()> {
         let Checkpoint { model, average, moments, state } =
             self.run.load(&self.model, self.optimizer.state_len())?;
-        if let Some(change) = self.config.change_since(&state.config)? {
-            bail!(
-                "{} has changed since the checkpoint was made: {change}. Change it back, or begin a new run",
-                self.run.config_path().display()
-            );
-        }
+        self.run.require_unchanged(self.config.change_since(&state.config)?)?;
         ensure!(
             self.config.training.epochs >= state.epoch,
             "--epochs {}: {} epochs are done already",

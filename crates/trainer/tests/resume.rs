@@ -44,9 +44,9 @@ fn pointers_load(run: &Path) -> bool {
     let run = RunDir::open(run).unwrap();
     let config = run.config().unwrap();
     let fresh = || new_model(&config, 784, &burn::tensor::Device::flex()).unwrap();
-    run.load_model(Which::Latest, fresh()).unwrap();
+    run.load_model(Which::Latest, &config, fresh()).unwrap();
     if run.path().join("best").exists() {
-        run.load_model(Which::Best, fresh()).unwrap();
+        run.load_model(Which::Best, &config, fresh()).unwrap();
     }
     true
 }
@@ -225,8 +225,9 @@ fn averaged_weights_are_what_is_evaluated_and_sampled() {
     let [model, average] =
         ["model.safetensors", "ema.safetensors"].map(|file| read(&checkpoint.join(file)));
     assert!(model != average, "the average is that of many steps");
-    let fresh = new_model(&run.config().unwrap(), 784, &burn::tensor::Device::flex()).unwrap();
-    let (loaded, _) = run.load_model(Which::Latest, fresh).unwrap();
+    let config = run.config().unwrap();
+    let fresh = new_model(&config, 784, &burn::tensor::Device::flex()).unwrap();
+    let (loaded, _) = run.load_model(Which::Latest, &config, fresh).unwrap();
     folder.ok(&["export", "checkpoints/run", "--out", "m.safetensors"]);
     folder.ok(&["import", "m.safetensors", "--name", "copy", "--set", "training.epochs=1"]);
     let copy = read(&newest(&folder.path("checkpoints/copy")).join("model.safetensors"));

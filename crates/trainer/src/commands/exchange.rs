@@ -18,7 +18,7 @@ pub(super) fn export(args: &ExportArgs, device: &Device) -> Result<()> {
     files::require_writable(&args.out)?;
     let config = run.config()?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
-    let (model, state) = run.load_model(args.checkpoint, fresh)?;
+    let (model, state) = run.load_model(args.checkpoint, &config, fresh)?;
     exchange::export(&args.out, &model, &config, state.step)?;
     report::result(&args.out.display().to_string());
     Ok(())

@@ -25,7 +25,8 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
     let fresh = training::new_model(&config, test.set().pixels(), device)?;
     let model = match &run {
-        Some(run) => run.load_model(Which::Latest, fresh)?.0,
+        // The run's own configuration; --set may try the weights under another.
+        Some(run) => run.load_model(Which::Latest, &run.config()?, fresh)?.0,
         None => fresh,
     };
     ensure!(

@@ -121,7 +121,7 @@ fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let config = run.config()?;
     let phases = device::phases(&config.ep, device)?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
-    let (model, _) = run.load_model(which, fresh)?;
+    let (model, _) = run.load_model(which, &config, fresh)?;
     Ok(Trained { run, checkpoint: which, model, config, phases })
 }
 
