@@ -1,5 +1,6 @@
 //! Where a run was made: what its folder says besides configuration and results.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -62,10 +63,20 @@ impl Environment {
         }
     }
 
-    /// That of a run; none if the run has none, or it cannot be read.
-    pub fn of(run: &RunDir) -> Option<Self> {
-        let text = std::fs::read_to_string(run.path().join(FILE)).ok()?;
-        serde_json::from_str(&text).ok()
+    /// That of a run; none if the run has none, as those of older versions.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or is damaged; the message names the file.
+    pub fn of(run: &RunDir) -> Result<Option<Self>> {
+        let path = run.path().join(FILE);
+        let shown = path.display();
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.with_context(|| format!("reading {shown}"))?,
+        };
+        let damaged = || format!("{shown} is damaged; remove it to go on without what it says");
+        serde_json::from_slice(&text).map(Some).with_context(damaged)
     }
 
     /// Notes it in `run`.
@@ -80,11 +91,16 @@ impl Environment {
 }
 
 /// Where to look for a run's images: as `global` says, else where they were when it was trained.
-pub fn data_dir(global: &Global, run: &RunDir) -> Option<PathBuf> {
-    global.data_dir.clone().or_else(|| {
-        let recorded = Environment::of(run)?.data_dir?;
-        recorded.is_dir().then_some(recorded)
-    })
+///
+/// # Errors
+///
+/// As [`Environment::of`].
+pub fn data_dir(global: &Global, run: &RunDir) -> Result<Option<PathBuf>> {
+    if let Some(folder) = &global.data_dir {
+        return Ok(Some(folder.clone()));
+    }
+    let recorded = Environment::of(run)?.and_then(|then| then.data_dir);
+    Ok(recorded.filter(|folder| folder.is_dir()))
 }
 
 /// The name of the processor, where the system tells.

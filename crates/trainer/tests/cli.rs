@@ -348,5 +348,59 @@ fn weights_of_another_architecture_are_refused() {
     let config = String::from_utf8(read(&path)).unwrap();
     std::fs::write(&path, config.replace("latent = 4", "latent = 5")).unwrap();
     let text = folder.fails(1, &["sample", "checkpoints/run"]);
-    assert!(text.contains("does not fit the configuration"), "{text}");
+    assert!(text.contains("model.latent = 5 (was 4)"), "{text}");
+}
+
+/// Weights mean nothing under other gains, even where every tensor fits.
+#[test]
+fn weights_are_not_used_under_an_edited_model() {
+    let folder = Folder::new();
+    folder.ok(&train("run", "256", "1"));
+    let path = folder.path("checkpoints/run/config.toml");
+    let config = String::from_utf8(read(&path)).unwrap();
+    let edited = config.replace("visible_gain = 120.0", "visible_gain = 20.0");
+    assert!(edited != config, "{config}");
+    std::fs::write(&path, &edited).unwrap();
+    for command in ["sample", "eval", "export", "reconstruct", "gradcheck", "relax"] {
+        let text = folder.fails(1, &[command, "checkpoints/run"]);
+        assert!(text.contains("model.visible_gain = 20.0 (was 120.0)"), "{command}: {text}");
+        assert!(text.contains("config.toml") && text.lines().count() == 1, "{command}: {text}");
+    }
+    std::fs::write(&path, &config).unwrap();
+    // Which images, and how equilibria are found, may be tried out; so may anything with --set.
+    folder.ok(&["gradcheck", "checkpoints/run", "--images", "8", "--set", "model.visible_gain=20"]);
+    let other = config.replace("test_images = 100", "test_images = 50");
+    let other = other.replace("\ntolerance = ", "\ntolerance = 1e-6 # ");
+    assert!(other.matches("1e-6").count() == 1 && other.contains("= 50"), "{other}");
+    std::fs::write(&path, other).unwrap();
+    folder.ok(&["reconstruct", "checkpoints/run", "--count", "4"]);
+}
+
+#[test]
+fn what_lies_in_a_folder_is_not_misread() {
+    let folder = Folder::new();
+    let begin = train("run", "256", "1");
+    folder.ok(&begin);
+    let run = folder.path("checkpoints/run");
+    // A person's copy of a checkpoint, under a name that none of the program's has.
+    std::fs::create_dir(run.join("step-99999")).unwrap();
+    folder.ok(&["train", "--resume", "checkpoints/run", "--epochs", "2"]);
+    assert!(run.join("step-99999").is_dir());
+    // What guards against other images is not passed over where it cannot be read.
+    let environment = run.join("environment.json");
+    let whole = read(&environment);
+    std::fs::write(&environment, &whole[..whole.len() / 2]).unwrap();
+    let resume = ["train", "--resume", "checkpoints/run", "--epochs", "3"];
+    for command in [&resume[..], &["show", "checkpoints/run"], &["report", "checkpoints/run"]] {
+        let text = folder.fails(1, command);
+        assert!(text.contains("environment.json is damaged"), "{command:?}: {text}");
+    }
+    assert_eq!(read(&environment).len(), whole.len() / 2);
+    std::fs::remove_file(environment).unwrap();
+    folder.ok(&resume);
+    // Only a run can be gone on with.
+    assert!(folder.fails(1, &begin).contains("exists already; resume it with `hvae train"));
+    std::fs::create_dir(folder.path("checkpoints/empty")).unwrap();
+    let text = folder.fails(1, &train("empty", "256", "1"));
+    assert!(text.contains("exists already; choose another --name"), "{text}");
 }

@@ -19,7 +19,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let file = run.as_ref().map(RunDir::config_path);
     let config = RunConfig::resolve(file.as_deref(), &args.set)?;
     let data_dir = match &run {
-        Some(run) => environment::data_dir(global, run),
+        Some(run) => environment::data_dir(global, run)?,
         None => global.data_dir.clone(),
     };
     let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;

@@ -162,7 +162,7 @@ fn cannot_write(path: &Path, endings: &str) -> anyhow::Error {
 
 /// The run's test images.
 fn test_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
-    let data_dir = environment::data_dir(global, &trained.run);
+    let data_dir = environment::data_dir(global, &trained.run)?;
     let data = &trained.config.data;
     Images::load(data, Split::Test, &data_dir, global.verbosity(), device)
 }

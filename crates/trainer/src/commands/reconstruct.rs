@@ -31,7 +31,7 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
         let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
         trained.phases = device::phases(&ep, device)?;
     }
-    let data_dir = environment::data_dir(global, &trained.run);
+    let data_dir = environment::data_dir(global, &trained.run)?;
     let load =
         |data: &DataConfig| Images::load(data, Split::Test, &data_dir, global.verbosity(), device);
     let available = load(&trained.config.data)?.len();

@@ -27,6 +27,9 @@ const PLANE: (usize, f64) = (12, 2.5);
 pub(super) fn run(args: &ReportArgs, global: &Global, device: &Device) -> Result<()> {
     let run = RunDir::open(&args.run)?;
     let summary = Summary::of(&run)?;
+    let environment = Environment::of(&run)?;
+    let out = args.out.clone().unwrap_or_else(|| run.path().join("report.html"));
+    files::require_writable(&out)?;
     let mut extras = Extras::default();
     grids(&run, summary.config.data.watched(), &mut extras)?;
     match load(&args.run, args.checkpoint, device) {
@@ -41,8 +44,7 @@ pub(super) fn run(args: &ReportArgs, global: &Global, device: &Device) -> Result
     for note in &extras.notes {
         report::warning(note);
     }
-    let text = page::render(&summary, Environment::of(&run).as_ref(), &extras)?;
-    let out = args.out.clone().unwrap_or_else(|| run.path().join("report.html"));
+    let text = page::render(&summary, environment.as_ref(), &extras)?;
     files::write(&out, &text)?;
     report::result(&out.display().to_string());
     Ok(())

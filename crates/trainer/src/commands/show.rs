@@ -12,7 +12,7 @@ use crate::{page, report};
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     let run = RunDir::open(&args.run)?;
     let summary = Summary::of(&run)?;
-    let environment = Environment::of(&run);
+    let environment = Environment::of(&run)?;
     if args.json {
         let mut value = summary.to_json()?;
         value["environment"] = serde_json::to_value(&environment)?;

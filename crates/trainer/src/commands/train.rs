@@ -33,7 +33,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     let devices = all_devices(&device, args, global)?;
     let watcher = watcher(args)?;
     let data_dir = match &target {
-        Target::Existing(run) => environment::data_dir(global, run),
+        Target::Existing(run) => environment::data_dir(global, run)?,
         _ => global.data_dir.clone(),
     };
     let started = Instant::now();
@@ -157,7 +157,7 @@ fn complete(trainer: &Trainer, run: &str) -> String {
 
 /// A run does not go on with other images than it began with.
 fn same_images(run: &RunDir, now: &Environment) -> Result<()> {
-    let then = Environment::of(run).and_then(|then| then.images_sha256);
+    let then = Environment::of(run)?.and_then(|then| then.images_sha256);
     if then.is_some() && then != now.images_sha256 {
         bail!(
             "the training images of {} have changed since it was begun: bring them back, or begin \

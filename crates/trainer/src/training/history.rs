@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::metrics::EpochMetrics;
@@ -42,14 +43,11 @@ pub(super) fn cut(run: &RunDir, step: usize) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let text = String::from_utf8_lossy(&text);
-    let known = |line: &&str| {
-        let value: Option<Value> = serde_json::from_str(line).ok();
-        let found = value.and_then(|v| v.get("step")?.as_u64());
-        found.is_some_and(|found| found <= step as u64)
+    let text = text_of(&path)?;
+    let before = |(line, event): (_, Value)| {
+        (event["step"].as_u64()? <= step as u64).then_some([line, "\n"])
     };
-    let kept: String = text.lines().filter(known).flat_map(|l| [l, "\n"]).collect();
+    let kept: String = events(&path, &text)?.into_iter().filter_map(before).flatten().collect();
     run.write_text(METRICS, &kept)?;
     tabulate(run, &read(run)?)
 }
@@ -59,15 +57,34 @@ pub(super) fn cut(run: &RunDir, step: usize) -> Result<()> {
 ///
 /// # Errors
 ///
-/// When the file cannot be read.
+/// When the file cannot be read, or another line is damaged.
 pub fn read(run: &RunDir) -> Result<Vec<Value>> {
     let path = run.path().join(METRICS);
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let text = String::from_utf8_lossy(&text);
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    let text = text_of(&path)?;
+    Ok(events(&path, &text)?.into_iter().map(|(_, event)| event).collect())
+}
+
+fn text_of(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The lines of the file `path` with what they say. Only the last may be damaged: a kill cuts it off.
+fn events<'t>(path: &Path, text: &'t str) -> Result<Vec<(&'t str, Value)>> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().zip(1..).peekable();
+    while let Some((line, number)) = lines.next() {
+        let event: Option<Value> = serde_json::from_str(line).ok();
+        match event.filter(|event| event["step"].is_u64()) {
+            Some(event) => found.push((line, event)),
+            None if lines.peek().is_none() => {}
+            None => bail!("{}: line {number} is damaged; mend or remove it", path.display()),
+        }
+    }
+    Ok(found)
 }
 
 /// The numbers of an epoch under their paths, such as `test.elbo`; lists are left out.
@@ -131,5 +148,13 @@ mod tests {
         let table = std::fs::read_to_string(run.path().join(TABLE)).unwrap();
         assert_eq!(table, "epoch,step,test.elbo,test.kl\n1,5,-3.5,\n2,10,-2.25,1\n");
         assert_eq!(read(&run).unwrap().len(), 2);
+        // Elsewhere a damaged line is none that a kill cut off: nothing is dropped without a word.
+        let damaged = [lines[0], "{\"epoch\":2,\"st", lines[2]].join("\n");
+        std::fs::write(run.path().join(METRICS), &damaged).unwrap();
+        for error in [read(&run).unwrap_err(), cut(&run, 15).unwrap_err()] {
+            let message = error.to_string();
+            assert!(message.contains("metrics.jsonl: line 2 is damaged"), "{message}");
+        }
+        assert_eq!(std::fs::read_to_string(run.path().join(METRICS)).unwrap(), damaged);
     }
 }
