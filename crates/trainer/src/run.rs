@@ -4,7 +4,7 @@
 //! <run>/config.toml  metrics.jsonl  latest  best  samples/  reconstructions/  step-00000469/
 //! ```
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,13 +76,7 @@ impl RunDir {
     ///
     /// When another process trains in it.
     pub fn locked(mut self) -> Result<Self> {
-        // Where folders cannot be opened or locked at all, training goes on without.
-        if let Ok(handle) = File::open(&self.path) {
-            if matches!(handle.try_lock(), Err(TryLockError::WouldBlock)) {
-                bail!("{} is being trained by another process", self.path.display());
-            }
-            self.lock = Some(Arc::new(handle));
-        }
+        self.lock = files::lock_folder(&self.path)?.map(Arc::new);
         for folder in
             [self.path.clone(), self.path.join("samples"), self.path.join("reconstructions")]
         {

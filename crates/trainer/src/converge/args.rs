@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::cli::values;
 use crate::config::Dataset;
+
+/// Units of a layer at most, as in a model that is trained.
+const LARGEST_LAYER: u64 = 1 << 16;
 
 /// How much is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,8 +50,10 @@ pub enum Learner {
   hvae converge --dataset synthetic --networks 3        needs no download
 
 The folder --out gets convergence.png and .svg, table.csv, samples.csv, curves.csv, report.json, and
-the trained weights under weights/. Weights that were trained with the same settings are used again,
-and a training that was interrupted goes on after its last whole epoch; --fresh trains anew.")]
+the trained weights under weights/. Existing tables, pictures and reports are replaced; weights are
+not: each training has a folder of its own, named by its settings. Weights of the same settings are
+used again, and a training that was interrupted goes on after its last whole epoch; --fresh trains
+anew in their place.")]
 pub struct ConvergeArgs {
     /// Which networks, by their number of layers: 3, 5, 7
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "3,5,7", value_parser = values::layers)]
@@ -77,7 +83,7 @@ pub struct ConvergeArgs {
     #[arg(long, value_enum, default_value_t = Learner::Rbp)]
     pub learner: Learner,
     /// Units of the hidden layers, in place of the paper's, e.g. 64 or 64,32,16 (one network only)
-    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST_LAYER))]
     pub hidden: Vec<usize>,
     /// In place of the table, time every row to the tolerance, so many times, on the first 64 and the
     /// first 1024 test images; see `scripts/bench_converge.py`

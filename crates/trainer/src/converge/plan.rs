@@ -58,15 +58,54 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Name of the folder of its weights.
+    /// What messages call it. Weights of all recipes that are called the same once shared a folder of
+    /// this name.
     pub fn name(&self) -> String {
+        format!("{}-seed{}", self.network(), self.seed)
+    }
+
+    /// Name of the folder of its weights: that above, and in what it differs from the paper.
+    pub fn folder(&self) -> String {
+        let mut name = self.network();
+        let mut add = |usual: bool, part: String| {
+            if !usual {
+                name += "-";
+                name += &part;
+            }
+        };
+        let set = match &self.dataset {
+            Dataset::Path(path) => {
+                path.file_stem().map_or("images".into(), |s| s.to_string_lossy())
+            }
+            named => named.to_string().into(),
+        };
+        add(self.dataset == Dataset::Mnist, set.into_owned());
+        add(self.epochs == FULL.1, format!("epochs{}", self.epochs));
+        add(self.train_images.is_none(), format!("images{}", self.train_images.unwrap_or(0)));
+        let hidden = self.sizes.get(1..self.sizes.len() - 1).unwrap_or_default();
+        let sizes: Vec<String> = hidden.iter().map(usize::to_string).collect();
+        let usual = paper::hidden(self.layers).is_some_and(|usual| usual == hidden);
+        add(usual, format!("hidden{}", sizes.join("-")));
+        format!("{name}-seed{}", self.seed)
+    }
+
+    /// The first setting in which it differs from `there`, as `key = there, not here`.
+    pub fn difference(&self, there: &Self) -> Option<String> {
+        let values = |recipe| serde_json::to_value(recipe).unwrap_or_default();
+        let (here, there) = (values(self), values(there));
+        let keys = here.as_object().into_iter().flat_map(|fields| fields.keys());
+        let mut differing = keys.filter(|key| here[*key] != there[*key]);
+        differing.next().map(|key| format!("{key} = {}, not {}", there[key], here[key]))
+    }
+
+    fn network(&self) -> String {
         let form = match (self.form, self.even_odd) {
             (Form::Chn, false) => "chn",
             (Form::Chn, true) => "chn-eo",
             (Form::Ham, _) => "ham",
         };
         let learner = if self.equilibrium_propagation { "-ep" } else { "" };
-        format!("{}l-{form}{learner}-seed{}", self.layers, self.seed)
+        format!("{}l-{form}{learner}", self.layers)
     }
 }
 
@@ -81,8 +120,8 @@ impl Plan {
             let needed = usize::from(*network) - 2;
             let given = args.hidden.len();
             ensure!(
-                given == needed && !args.hidden.contains(&0),
-                "--hidden: the {network}-layer network has {needed} hidden layers of 1 or more units, {given} given"
+                given == needed,
+                "--hidden: the {network}-layer network has {needed} hidden layers, {given} given"
             );
         } else {
             ensure!(args.hidden.is_empty(), "--hidden needs --networks with one network");
@@ -210,4 +249,34 @@ impl Plan {
 /// The rule of a training's free phase, by which its limits are chosen.
 pub fn training_solver(recipe: &Recipe) -> Solver {
     if recipe.even_odd { Solver::EvenOdd } else { Solver::Picard }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn trainings_of_other_settings_lie_in_other_folders() {
+        let folder = |flags: &[&str]| {
+            let line = [&["hvae", "converge", "--networks", "3", "--forms", "ham"][..], flags];
+            let Command::Converge(args) = Cli::try_parse_from(line.concat()).unwrap().command
+            else {
+                panic!("another command")
+            };
+            Plan::new(&args).unwrap().trainings(1, 784)[0].0.folder()
+        };
+        for (flags, expected) in [
+            (&["--preset", "full"][..], "3l-ham-seed1"),
+            (&[], "3l-ham-epochs3-images20000-seed1"),
+            (&["--preset", "full", "--learner", "ep", "--epochs", "4"], "3l-ham-ep-epochs4-seed1"),
+            (&["--preset", "full", "--hidden", "64"], "3l-ham-hidden64-seed1"),
+            (&["--preset", "full", "--dataset", "my/set.npz"], "3l-ham-set-seed1"),
+        ] {
+            assert_eq!(folder(flags), expected);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use hvae_model::classifier::{Classifier, Form, Gradient, Learning, Order};
@@ -99,7 +99,11 @@ pub fn train(
     fresh: bool,
 ) -> Result<Weights> {
     let device = images.select(&[0]).device();
-    let folder = out.join("weights").join(recipe.name());
+    let folder = folder(out, recipe);
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    let _lock = files::lock_folder(&folder)?;
+    files::remove_stale_scratch(&folder)?;
     let mut rng = rng::generator(recipe.seed, Stream::Weights, 0);
     let mut model = Classifier::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
     let rule = MadamRule::new(MadamSettings::default())?;
@@ -111,7 +115,8 @@ pub fn train(
         epochs: Vec::new(),
     };
     let last = needed.last().copied().unwrap_or(0);
-    if let Some(found) = (!fresh).then(|| resume(&folder, recipe, needed)).flatten() {
+    let found = if fresh { None } else { resume(&folder, recipe, needed)? };
+    if let Some(found) = found {
         let done = found.epochs.len() as u16;
         if done < last {
             model = load(&epoch_path(&folder, done), model)?;
@@ -293,21 +298,63 @@ fn register(model: &Classifier, gradient: Gradient) -> GradientsParams {
     gradients
 }
 
-/// The training in `folder`, when it is that of `recipe` and has the weights `needed` as far as it
-/// went.
-fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Option<Training> {
-    let text = std::fs::read(folder.join(TRAINING)).ok()?;
-    let found: Training = serde_json::from_slice(&text).ok()?;
-    let done = found.epochs.len() as u16;
-    let there = needed.iter().filter(|&&e| e <= done).all(|&e| epoch_path(folder, e).is_file());
-    let current = found.format == version(recipe.form);
-    if !current {
-        let shown = folder.display();
-        report::line(&format!(
-            "{shown} is from an older version, which trained in another way: anew"
-        ));
+/// The folder of a recipe's weights: under its older name if they are there already.
+fn folder(out: &Path, recipe: &Recipe) -> PathBuf {
+    let weights = out.join("weights");
+    let older = weights.join(recipe.name());
+    let found = std::fs::read(older.join(TRAINING)).ok();
+    let found = found.and_then(|text| serde_json::from_slice::<Training>(&text).ok());
+    if found.is_some_and(|found| found.recipe == *recipe) {
+        older
+    } else {
+        weights.join(recipe.folder())
     }
-    (current && found.recipe == *recipe && there).then_some(found)
+}
+
+/// The training in `folder`, if there is one; none of an older version.
+///
+/// # Errors
+///
+/// When it is damaged, or not that of `recipe`, or lacks some of the weights `needed`, as far as it
+/// went: nothing is trained over it.
+fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Result<Option<Training>> {
+    /// All that every version has.
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    const ANEW: &str = "--fresh trains anew in its place";
+    let (path, now) = (folder.join(TRAINING), version(recipe.form));
+    let shown = path.display();
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| format!("reading {shown}"))?,
+    };
+    let damaged = || format!("{shown} is damaged; {ANEW}");
+    let Head { format } = serde_json::from_slice(&text).with_context(damaged)?;
+    ensure!(format <= now, "{shown} is of format {format}, this program knows {now}; {ANEW}");
+    let found = serde_json::from_slice::<Training>(&text);
+    if let Some(difference) = found.as_ref().ok().and_then(|found| recipe.difference(&found.recipe))
+    {
+        bail!(
+            "{} holds weights of another training, with {difference}: choose another --out; {ANEW}",
+            folder.display()
+        );
+    }
+    if format < now {
+        report::line(&format!(
+            "{} is from an older version, which trained in another way: anew",
+            folder.display()
+        ));
+        return Ok(None);
+    }
+    let found = found.with_context(damaged)?;
+    let done = found.epochs.len() as u16;
+    for &epoch in needed.iter().filter(|&&epoch| epoch <= done) {
+        let weights = epoch_path(folder, epoch);
+        ensure!(weights.is_file(), "{} is missing; {ANEW}", weights.display());
+    }
+    Ok(Some(found))
 }
 
 fn save_epoch(
@@ -341,7 +388,7 @@ fn save_epoch(
 
 /// The weights of a recipe after an epoch, in the folder `out`.
 pub fn weights_path(out: &Path, recipe: &Recipe, epoch: u16) -> PathBuf {
-    epoch_path(&out.join("weights").join(recipe.name()), epoch)
+    epoch_path(&folder(out, recipe), epoch)
 }
 
 fn epoch_path(folder: &Path, epoch: u16) -> PathBuf {
@@ -418,13 +465,43 @@ mod tests {
             assert!(moved, "something has not learnt");
             assert!(three == run(straight.path(), &[1, 3]), "{form:?}");
             // What an older version trained in another way is not taken up.
-            let folder = straight.path().join("weights").join(recipe.name());
-            assert!(resume(&folder, &recipe, &[1, 3]).is_some());
+            let folder = straight.path().join("weights").join(recipe.folder());
+            assert!(resume(&folder, &recipe, &[1, 3]).unwrap().is_some());
             let (path, now) = (folder.join(TRAINING), format!("\"format\": {}", version(form)));
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.contains(&now), "{text}");
             std::fs::write(&path, text.replace(&now, "\"format\": 1")).unwrap();
-            assert!(resume(&folder, &recipe, &[1, 3]).is_none());
+            assert!(resume(&folder, &recipe, &[1, 3]).unwrap().is_none());
+            // Nothing is trained over what cannot be taken up.
+            let error = |text: &str, recipe: &Recipe| {
+                std::fs::write(&path, text).unwrap();
+                format!(
+                    "{:#}",
+                    train(recipe, &[1, 3], &images, straight.path(), false).unwrap_err()
+                )
+            };
+            let other = text.replace("\"rate\": 0.01", "\"rate\": 0.02");
+            assert!(other != text, "{text}");
+            for (text, part) in [
+                (&text[..text.len() / 2], "training.json is damaged"),
+                (text.replace(&now, "\"format\": 99").as_str(), "of format 99"),
+                (other.as_str(), "with rate = 0.02, not 0.01"),
+            ] {
+                let message = error(text, &recipe);
+                assert!(message.contains(part) && message.contains("--fresh"), "{message}");
+                assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            }
+            std::fs::remove_file(epoch_path(&folder, 1)).unwrap();
+            assert!(error(&text, &recipe).contains("epoch-01.safetensors is missing"));
+            let lock = files::lock_folder(&folder).unwrap();
+            assert!(error(&text, &recipe).contains("another process"));
+            drop(lock);
+            // Where older versions put the weights of all settings, those of these are found.
+            let older = folder.with_file_name(recipe.name());
+            std::fs::rename(&folder, &older).unwrap();
+            assert_eq!(weights_path(straight.path(), &recipe, 3), epoch_path(&older, 3));
+            let longer = Recipe { epochs: 4, ..recipe };
+            assert!(!weights_path(straight.path(), &longer, 3).starts_with(&older));
         }
     }
 }
