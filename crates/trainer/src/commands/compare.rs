@@ -11,12 +11,12 @@ use hvae_model::Kind;
 use serde_json::{Value, json};
 
 use crate::cli::runs::CompareArgs;
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, Global, TrainArgs};
 use crate::config::RunConfig;
 use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
 use crate::run::{RunDir, Which};
 use crate::summary::Summary;
-use crate::{files, interrupt, report};
+use crate::{device, files, interrupt, report};
 
 use super::{Ended, eval, load, train};
 use protocol::Basis;
@@ -83,26 +83,16 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
 fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Option<Vec<PathBuf>>> {
     let mut runs = Vec::new();
     for kind in Kind::ALL {
-        let name = format!("compare-{}", kind.name());
-        let path = args.runs.join(&name);
-        let mut line = vec!["hvae".to_owned(), "train".to_owned()];
-        let mut overrides = vec![format!("model.kind={}", kind.name())];
-        overrides.extend(args.set.iter().cloned());
-        let mut wanted = RunConfig::resolve(None, &overrides)?;
-        wanted.training.epochs = args.epochs.map_or(wanted.training.epochs, |n| n as usize);
+        let path = args.runs.join(run_name(kind));
+        let (mut train, wanted) = wanted(args, kind, device::is_host(device))?;
         if path.is_dir() {
             same_settings(&path, &wanted)?;
-            line.extend(["--resume".to_owned(), path.display().to_string()]);
-        } else {
-            let folder = args.runs.display().to_string();
-            line.extend(["--runs".to_owned(), folder, "--name".to_owned(), name]);
-            line.extend(["--model".to_owned(), kind.name().to_owned()]);
-            line.extend(args.set.iter().map(|set| format!("--set={set}")));
+            train = training(vec![
+                "--resume".to_owned(),
+                path.display().to_string(),
+                format!("--epochs={}", wanted.training.epochs),
+            ])?;
         }
-        line.push(format!("--epochs={}", wanted.training.epochs));
-        let Command::Train(train) = Cli::try_parse_from(line)?.command else {
-            bail!("`hvae train` is another command")
-        };
         if train::run(&train, global, device.clone())? == Ended::Interrupted {
             report::line("`hvae compare` with the same arguments goes on from here");
             return Ok(None);
@@ -110,6 +100,35 @@ fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Opt
         runs.push(path);
     }
     Ok(Some(runs))
+}
+
+fn run_name(kind: Kind) -> String {
+    format!("compare-{}", kind.name())
+}
+
+/// The arguments of `hvae train` with which the run of a kind begins.
+fn new_run(args: &CompareArgs, kind: Kind) -> Vec<String> {
+    let folder = args.runs.display().to_string();
+    let mut line = vec!["--runs".to_owned(), folder, "--name".to_owned(), run_name(kind)];
+    line.extend(["--model".to_owned(), kind.name().to_owned()]);
+    line.extend(args.set.iter().map(|set| format!("--set={set}")));
+    line.extend(args.epochs.map(|epochs| format!("--epochs={epochs}")));
+    line
+}
+
+/// How the run of a kind begins, and the configuration that it has then.
+fn wanted(args: &CompareArgs, kind: Kind, host: bool) -> Result<(Box<TrainArgs>, RunConfig)> {
+    let begin = training(new_run(args, kind))?;
+    let config = train::configuration(&begin, host)?;
+    Ok((begin, config))
+}
+
+fn training(arguments: Vec<String>) -> Result<Box<TrainArgs>> {
+    let line = ["hvae".to_owned(), "train".to_owned()].into_iter().chain(arguments);
+    match Cli::try_parse_from(line)?.command {
+        Command::Train(train) => Ok(train),
+        _ => bail!("`hvae train` is another command"),
+    }
 }
 
 /// Refuses to go on with a run of other settings than `wanted`, or of more epochs.
@@ -123,7 +142,8 @@ fn same_settings(path: &Path, wanted: &RunConfig) -> Result<()> {
     let mut same = found;
     same.training.epochs = wanted.training.epochs;
     if same.to_toml()? != wanted.to_toml()? {
-        bail!("{shown} was trained under other settings (its config.toml): {advice}");
+        let change = wanted.change_since(&same)?.map_or(String::new(), |c| format!(", {c}"));
+        bail!("{shown} was trained under other settings than are asked for{change}: {advice}");
     }
     Ok(())
 }
@@ -264,4 +284,37 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
     let panels =
         vec![curves, distance("Samples of the prior", 0), distance("Samples of the mixture", 1)];
     Figure { title: "Models compared".to_owned(), columns: 3, panels }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use super::*;
+
+    /// On every device, whose usual settings differ.
+    #[test]
+    fn a_run_that_was_begun_is_gone_on_with() {
+        let root = tempfile::tempdir().unwrap();
+        for host in [true, false] {
+            let runs = root.path().join(host.to_string()).display().to_string();
+            let line = ["hvae", "compare", "--runs", &runs, "--set", "model.latent=4"];
+            let Command::Compare(args) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("another command")
+            };
+            for kind in Kind::ALL {
+                // As `hvae train` begins it.
+                let begun = training(new_run(&args, kind)).unwrap();
+                let config = train::configuration(&begun, host).unwrap();
+                let every = if host { 1 } else { device::QUIET_CHECK_EVERY };
+                assert_eq!((config.model.kind, config.ep.check_every), (kind, every));
+                let path = args.runs.join(run_name(kind));
+                RunDir::create(&path, &config).unwrap();
+                let wanted = wanted(&args, kind, host).unwrap().1;
+                same_settings(&path, &wanted).unwrap();
+                let other = RunConfig::resolve(None, &["model.latent=5".to_owned()]).unwrap();
+                let message = same_settings(&path, &other).unwrap_err().to_string();
+                assert!(message.contains("= "), "{message}");
+            }
+        }
+    }
 }

@@ -27,8 +27,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         let (run, config) = resumed(path, args)?;
         (Target::Existing(run), config)
     } else {
-        let config = RunConfig::resolve(args.new.config.as_deref(), &overrides(args, &device))?;
-        (new_target(&args.new)?, config)
+        (new_target(&args.new)?, configuration(args, device::is_host(&device))?)
     };
     let devices = all_devices(&device, args, global)?;
     let watcher = watcher(args)?;
@@ -241,10 +240,15 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<(RunDir, RunConfig)> {
     Ok((run, config))
 }
 
+/// The configuration of a new run, on the host or on another device.
+pub(super) fn configuration(args: &TrainArgs, host: bool) -> Result<RunConfig> {
+    RunConfig::resolve(args.new.config.as_deref(), &overrides(args, host))
+}
+
 /// The flags as overrides; flags win over --set.
-fn overrides(args: &TrainArgs, device: &Device) -> Vec<String> {
+fn overrides(args: &TrainArgs, host: bool) -> Vec<String> {
     let mut overrides = Vec::new();
-    if args.new.config.is_none() && !device::is_host(device) {
+    if args.new.config.is_none() && !host {
         // Whoever says otherwise, says so later.
         overrides.push(format!("ep.check_every={}", device::QUIET_CHECK_EVERY));
     }
