@@ -274,4 +274,32 @@ fn an_own_classifier_gives_features() {
         ],
     );
     assert!(text.contains("unlabelled.npz has no labels"), "{text}");
+    // Wherever the images come from, and however labels fail to be classes.
+    let (values, grey) = (vec![7; 80 * 784], vec![0.5; 80 * 784]);
+    let images = Array::U8 { shape: vec![80, 28, 28], values: &values };
+    let labels = Array::I64 { shape: vec![80], values: &[300; 80] };
+    npz::save(&folder.path("odd.npz"), &[("images", images), ("labels", labels)]).unwrap();
+    floats(&folder, "bare.npz", &[80, 28, 28], &grey);
+    let mut converge = vec!["converge", "--networks", "3", "--hidden", "8"];
+    converge.extend(["--train-images", "64", "--test-images", "2", "--dataset"]);
+    for set in ["odd.npz", "bare.npz"] {
+        for command in [
+            &["classifier", "test", "--dataset"][..],
+            &["classifier", "train", "--out", "x.safetensors", "--dataset"],
+            &converge,
+        ] {
+            let text = folder.fails(1, &[command, &[set]].concat());
+            assert!(text.contains(&format!("{set} has no labels")), "{command:?}: {text}");
+        }
+    }
+    assert!(!folder.path("x.safetensors").exists());
+    let text = folder.fails(1, &["classifier", "test", "--test-images", "odd.npz"]);
+    assert!(text.contains("odd.npz") && text.contains("label 0 is 300"), "{text}");
+    let mut train = train("odd", "18", "1");
+    train.retain(|word| !["--test-images", "100"].contains(word));
+    let at = train.iter().position(|word| *word == "synthetic").unwrap();
+    train[at] = "odd.npz";
+    let output = folder.run(&train);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("labels left out"), "{}", stderr(&output));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::Device;
 
 use crate::cli::Global;
@@ -86,15 +86,10 @@ fn load(
     let Some(path) = path else {
         let data = DataConfig { dataset, ..DataConfig::default() };
         let images = Images::load(&data, split, &global.data_dir, global.verbosity(), device)?;
+        images.set().require_labels(&data.dataset)?;
         return Ok(images.set().clone());
     };
     let set = Source::find(path)?.images(global.data_dir.as_deref(), global.verbosity())?;
-    if set.labels().windows(2).all(|pair| pair[0] == pair[1]) {
-        bail!(
-            "{} has no labels: a classifier needs a .npz with `images` and `labels`, or a folder \
-             with subfolders 0 to 9",
-            path.display()
-        );
-    }
+    set.require_labels(path.display())?;
     Ok(set)
 }

@@ -41,6 +41,9 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
     let load =
         |split| Images::load(&plan.data, split, &global.data_dir, global.verbosity(), device);
     let (images, test) = (load(Split::Train)?, load(Split::Test)?);
+    for images in [&images, &test] {
+        images.set().require_labels(&plan.data.dataset)?;
+    }
     if let Some(text) = plan.shortfall() {
         report::result(&format!("Smaller than in the paper: {text}."));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use image::DynamicImage;
 
-use super::ImageSet;
+use super::{CLASSES, ImageSet};
 use crate::npz::{self, Loaded, Values};
 
 /// Images as they stand in a file.
@@ -18,8 +18,8 @@ pub(super) struct Stored {
     pub(super) width: usize,
     /// 1 for grey, 3 for colours, 4 for colours with opacity.
     pub(super) channels: usize,
-    /// One for each image, if the file has them.
-    pub(super) labels: Option<Vec<u8>>,
+    /// One for each image, of any value, if the file has them.
+    pub(super) labels: Option<Vec<i64>>,
 }
 
 impl Stored {
@@ -42,7 +42,7 @@ impl Stored {
 /// width]`, `[N, height, width, 1]`, `[N, 1, height, width]`, or `[N, side^2]` for square images.
 /// `uint8` runs from 0 to 255; floats from 0 to 1, rounded to that as pictures are; `bool` is black or
 /// white. `labels`, whole
-/// numbers from 0 to 9, are optional; without them every label is 0.
+/// numbers from 0 to 9, are optional.
 ///
 /// # Errors
 ///
@@ -52,8 +52,12 @@ pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
     let stored = stored(path, None)?;
     let read = || {
         ensure!(stored.channels == 1, "its images have colours; make them grey");
-        let labels = stored.labels.unwrap_or_else(|| vec![0; stored.count]);
-        ImageSet::new(stored.bytes, labels, stored.height, stored.width)
+        let labels = stored.labels.as_deref().map(classes).transpose()?;
+        let of = |labels| ImageSet::new(stored.bytes, labels, stored.height, stored.width);
+        match labels {
+            Some(labels) => of(labels),
+            None => Ok(of(vec![0; stored.count])?.unlabelled()),
+        }
     };
     read().with_context(|| format!("cannot use the images of {}", path.display()))
 }
@@ -87,7 +91,7 @@ pub(super) fn stored(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<St
             bytes = channels_last(&bytes, height * width, channels);
         }
         ensure!(count > 0, "the array `{name}` holds no image");
-        let labels = labels.map(label_bytes).transpose()?;
+        let labels = labels.map(numbers).transpose()?;
         if let Some(labels) = &labels {
             ensure!(labels.len() == count, "{} labels for {count} images", labels.len());
         }
@@ -181,15 +185,28 @@ fn bytes(values: Values, shape: Shape) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-fn label_bytes(labels: Loaded) -> anyhow::Result<Vec<u8>> {
+/// The numbers in an array of labels.
+fn numbers(labels: Loaded) -> anyhow::Result<Vec<i64>> {
     match labels.values {
-        Values::U8(labels) => Ok(labels),
-        Values::I64(labels) => {
-            let byte = |label: i64| u8::try_from(label).with_context(|| format!("label {label}"));
-            labels.into_iter().map(byte).collect()
-        }
+        Values::U8(labels) => Ok(labels.into_iter().map(i64::from).collect()),
+        Values::I64(labels) => Ok(labels),
         _ => bail!("the array `labels` must hold uint8 or int64"),
     }
+}
+
+/// Labels as classes.
+///
+/// # Errors
+///
+/// When one is none of those that are told apart.
+pub(super) fn classes(labels: &[i64]) -> anyhow::Result<Vec<u8>> {
+    let class = |(at, &label): (usize, &i64)| {
+        let class = u8::try_from(label).ok().filter(|class| *class < CLASSES);
+        class.with_context(|| {
+            format!("label {at} is {label}, but labels run from 0 to {}", CLASSES - 1)
+        })
+    };
+    labels.iter().enumerate().map(class).collect()
 }
 
 #[cfg(test)]
@@ -291,6 +308,14 @@ mod tests {
             error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)])
                 .contains("2 labels for 1 images")
         );
+        for (label, bytes) in [(300, None), (200, Some([200])), (-1, None)] {
+            let labels = match &bytes {
+                Some(values) => Array::U8 { shape: vec![1], values },
+                None => Array::I64 { shape: vec![1], values: &[label] },
+            };
+            let message = error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)]);
+            assert!(message.contains(&format!("label 0 is {label}, but")), "{message}");
+        }
         let colour = Array::U8 { shape: vec![1, 2, 2, 3], values: &[0; 12] };
         assert!(error(&[("x", colour)]).contains("have colours"));
         let odd = Array::U8 { shape: vec![1, 2, 2, 2], values: &[0; 8] };

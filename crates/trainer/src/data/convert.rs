@@ -11,12 +11,14 @@ pub(super) struct Changes {
     pub(super) resized: usize,
     pub(super) coloured: usize,
     pub(super) skipped: usize,
+    /// Why there are no labels where one could think there were.
+    pub(super) unlabelled: Option<&'static str>,
 }
 
-/// The converted pictures as a set, and how many of them were changed, besides `changes`.
+/// The converted pictures as a set, with labels if they are known, and how many of them were changed, besides `changes`.
 pub(super) fn gathered(
     converted: Vec<(Vec<u8>, bool, bool)>,
-    labels: Vec<u8>,
+    labels: Option<Vec<u8>>,
     side: usize,
     mut changes: Changes,
 ) -> anyhow::Result<(ImageSet, Changes)> {
@@ -26,7 +28,12 @@ pub(super) fn gathered(
         changes.resized += usize::from(resized);
         changes.coloured += usize::from(coloured);
     }
-    Ok((ImageSet::new(images, labels, side, side)?, changes))
+    let count = images.len() / (side * side);
+    let set = match labels {
+        Some(labels) => ImageSet::new(images, labels, side, side)?,
+        None => ImageSet::new(images, vec![0; count], side, side)?.unlabelled(),
+    };
+    Ok((set, changes))
 }
 
 /// `side` by `side` grey values, and whether the picture was resized and coloured.

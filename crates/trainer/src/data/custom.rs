@@ -73,6 +73,7 @@ pub fn load(
         Split::Train => "training",
         Split::Test => "test",
     };
+    told.extend(changes.unlabelled.map(str::to_owned));
     let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
     verbosity.line(&format!("{}: {} {part} images{told}", path.display(), set.len()));
     Ok(set)
@@ -107,13 +108,20 @@ fn from_idx(path: &Path, split: Split, side: usize) -> anyhow::Result<Option<(Im
             Ok(convert(DynamicImage::ImageLuma8(picture), side))
         })
         .collect::<anyhow::Result<_>>()?;
-    gathered(converted, known(labels, set.len()), side, Changes::default()).map(Some)
+    let mut changes = Changes::default();
+    let labels = labels.map(|labels| labels.into_iter().map(i64::from).collect::<Vec<_>>());
+    let labels = known(labels.as_deref(), &mut changes);
+    gathered(converted, labels, side, changes).map(Some)
 }
 
-/// The labels if they are all among those that are told apart, else zeros: they are of no use here.
-fn known(labels: Option<Vec<u8>>, count: usize) -> Vec<u8> {
-    let known = labels.filter(|labels| labels.iter().all(|label| *label < CLASSES));
-    known.unwrap_or_else(|| vec![0; count])
+/// The labels if there are any and all are among those that are told apart: a part of them is of no
+/// use.
+fn known(labels: Option<&[i64]>, changes: &mut Changes) -> Option<Vec<u8>> {
+    let known = arrays::classes(labels?).ok();
+    if known.is_none() {
+        changes.unlabelled = Some("labels left out, which are not all from 0 to 9");
+    }
+    known
 }
 
 fn from_folder(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageSet, Changes)> {
@@ -127,6 +135,8 @@ fn from_folder(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageS
         let all = pictures(path, &classes(&[path.to_owned()])?, &mut changes)?;
         held_out(all.len(), split).map(|index| all[index].clone()).collect()
     };
+    let known = changes.unlabelled.is_none() && found.iter().all(|(_, label)| label.is_some());
+    let labels = found.iter().map(|(_, label)| label.unwrap_or(0)).collect();
     ensure!(!found.is_empty(), "{}", none(path, split));
     let read: Vec<_> = found
         .par_iter()
@@ -139,8 +149,8 @@ fn from_folder(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageS
                 .with_context(|| format!("cannot use the picture {}", path.display()))
         })
         .collect::<anyhow::Result<_>>()?;
-    let labels = found.into_iter().map(|(_, label)| label).collect();
-    gathered(read, labels, side, changes)
+    let (set, changes) = gathered(read, Some(labels), side, changes)?;
+    Ok((if known { set } else { set.unlabelled() }, changes))
 }
 
 fn none(path: &Path, split: Split) -> String {
@@ -170,15 +180,15 @@ fn is_picture(path: &Path) -> bool {
     ending.is_some_and(|ending| folder::ENDINGS.contains(&ending.as_str()))
 }
 
-/// The pictures of a folder with their labels: the place of their subfolder among `classes` if these
-/// are at most ten, else 0.
+/// The pictures of a folder with their labels, the places of their subfolders among `classes`; none if
+/// these are more than ten, or some pictures lie in no subfolder.
 fn pictures(
     path: &Path,
     classes: &[OsString],
     changes: &mut Changes,
-) -> anyhow::Result<Vec<(PathBuf, u8)>> {
+) -> anyhow::Result<Vec<(PathBuf, Option<u8>)>> {
     let (mut found, mut folders) = (Vec::new(), Vec::new());
-    let mut take = |path: PathBuf, label: u8| {
+    let mut take = |path: PathBuf, label: Option<u8>| {
         if is_picture(&path) {
             found.push((path, label));
         } else {
@@ -186,18 +196,23 @@ fn pictures(
         }
     };
     for path in folder::sorted(path)? {
-        if path.is_dir() { folders.push(path) } else { take(path, 0) }
+        if path.is_dir() { folders.push(path) } else { take(path, None) }
     }
     let number = |class: &Path| {
         let place = classes.iter().position(|name| Some(name.as_os_str()) == class.file_name())?;
         u8::try_from(place).ok().filter(|_| classes.len() <= usize::from(CLASSES))
     };
     for class in folders {
-        let label = number(&class).unwrap_or(0);
+        let label = number(&class);
         for path in folder::sorted(&class)? {
             ensure!(!path.is_dir(), "{} lies too deep for a folder of a class", path.display());
             take(path, label);
         }
+    }
+    if classes.len() > usize::from(CLASSES) {
+        changes.unlabelled = Some("labels left out, as there are more than 10 classes");
+    } else if found.iter().any(|(_, label)| label.is_some() != found[0].1.is_some()) {
+        changes.unlabelled = Some("labels left out, as some lie in no folder of a class");
     }
     Ok(found)
 }
@@ -227,9 +242,10 @@ fn from_arrays(path: &Path, split: Split, side: usize) -> anyhow::Result<(ImageS
         .par_iter()
         .map(|&row| Ok(convert(stored.picture(row).context("an image of that size")?, side)))
         .collect::<anyhow::Result<_>>()?;
-    let labels = known(stored.labels, stored.count);
-    let labels = rows.iter().map(|&row| labels[row]).collect();
-    gathered(converted, labels, side, Changes::default())
+    let mut changes = Changes::default();
+    let labels = known(stored.labels.as_deref(), &mut changes);
+    let labels = labels.map(|labels| rows.iter().map(|&row| labels[row]).collect());
+    gathered(converted, labels, side, changes)
 }
 
 #[cfg(test)]
@@ -257,8 +273,9 @@ mod tests {
         let (train, of_train) = from_folder(root.path(), Split::Train, 28).unwrap();
         let (test, of_test) = from_folder(root.path(), Split::Test, 28).unwrap();
         assert_eq!((train.len(), test.len()), (18, 2));
+        assert!(!train.is_labelled());
         assert_eq!(of_train, Changes { skipped: 1, ..Changes::default() });
-        assert_eq!(of_test, Changes { resized: 1, coloured: 1, skipped: 1 });
+        assert_eq!(of_test, Changes { resized: 1, coloured: 1, skipped: 1, unlabelled: None });
         assert_eq!((train.image(9)[0], test.image(0)[0]), (10, 9));
         // Twice as wide as high: scaled by a half, with seven black rows above and below.
         let framed = test.image(1);
@@ -278,6 +295,7 @@ mod tests {
         }
         let (train, _) = from_folder(root.path(), Split::Train, 28).unwrap();
         assert_eq!((train.labels(), train.image(1)[0]), ([1, 2].as_slice(), 2));
+        assert!(train.is_labelled());
         let (test, _) = from_folder(root.path(), Split::Test, 28).unwrap();
         assert_eq!((test.labels(), test.image(1)[0]), ([0, 2].as_slice(), 3));
         // A folder without pictures is no class; more than ten classes over both are not told apart.
@@ -286,8 +304,8 @@ mod tests {
         let (train, _) = from_folder(root.path(), Split::Train, 28).unwrap();
         assert_eq!(train.labels(), [1, 2]);
         folders.for_each(|folder| grey(&folder.join("a.png"), 28, 28, 5));
-        let (train, _) = from_folder(root.path(), Split::Train, 28).unwrap();
-        assert_eq!(train.labels(), [0, 0]);
+        let (train, changes) = from_folder(root.path(), Split::Train, 28).unwrap();
+        assert!(!train.is_labelled() && changes.unlabelled.is_some(), "{changes:?}");
     }
 
     #[test]
@@ -308,8 +326,19 @@ mod tests {
         let labels = Array::I64 { shape: vec![1], values: &[6] };
         save(&path, &[("x_train", array(&[2, 4])), ("x_test", array(&[1, 4])), ("y_test", labels)])
             .unwrap();
-        assert_eq!(from_arrays(&path, Split::Train, 2).unwrap().0.labels(), [0, 0]);
-        assert_eq!(from_arrays(&path, Split::Test, 2).unwrap().0.labels(), [6]);
+        let (train, changes) = from_arrays(&path, Split::Train, 2).unwrap();
+        assert!(!train.is_labelled() && changes == Changes::default());
+        let (test, _) = from_arrays(&path, Split::Test, 2).unwrap();
+        assert!(test.is_labelled() && test.labels() == [6]);
+        // Labels that are no classes are left out, whatever their numbers are stored as.
+        for labels in [
+            Array::I64 { shape: vec![10], values: &[1, 2, 3, 4, 5, 6, 7, 8, 9, 300] },
+            Array::U8 { shape: vec![10], values: &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10] },
+        ] {
+            save(&path, &[("images", array(&[10, 2, 2])), ("labels", labels)]).unwrap();
+            let (train, changes) = from_arrays(&path, Split::Train, 2).unwrap();
+            assert!(!train.is_labelled() && changes.unlabelled.is_some(), "{changes:?}");
+        }
     }
 
     #[test]
@@ -351,7 +380,7 @@ mod tests {
         write("t10k-images.idx3-ubyte", &images(2));
         write("t10k-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 7, 8]);
         let (train, changes) = from_idx(root.path(), Split::Train, 4).unwrap().unwrap();
-        assert_eq!((train.len(), train.labels(), changes.resized), (3, [0; 3].as_slice(), 3));
+        assert_eq!((train.len(), train.is_labelled(), changes.resized), (3, false, 3));
         // Two of the four rows of the square are the picture.
         assert_eq!(train.image(0), [[0; 4], [9; 4], [9; 4], [0; 4]].concat());
         let (test, _) = from_idx(root.path(), Split::Test, 4).unwrap().unwrap();

@@ -14,7 +14,7 @@ pub(super) const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "gif"];
 
 /// Reads all pictures of a folder, in the order of their names.
 ///
-/// Pictures lie in the folder itself and then have the label 0, or in subfolders named after their
+/// Pictures lie in the folder itself and then have no labels, or in subfolders named after their
 /// class, `0` to `9`. Hidden files are passed over; anything else must be a picture. A colour
 /// picture is taken if all its pixels are grey.
 ///
@@ -43,9 +43,11 @@ pub fn read(folder: &Path) -> anyhow::Result<ImageSet> {
             images.extend(pixels);
         }
     }
-    let labels = entries.into_iter().map(|(_, label)| label).collect();
-    ImageSet::new(images, labels, size.1 as usize, size.0 as usize)
-        .with_context(|| format!("cannot use the folder {}", folder.display()))
+    let labels = entries.iter().map(|(_, label)| *label).collect();
+    let set = ImageSet::new(images, labels, size.1 as usize, size.0 as usize)
+        .with_context(|| format!("cannot use the folder {}", folder.display()))?;
+    // Either all pictures lie in folders of their classes, or none.
+    Ok(if first.parent() == Some(folder) { set.unlabelled() } else { set })
 }
 
 /// The paths of the pictures with their labels.

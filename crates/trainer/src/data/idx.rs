@@ -24,15 +24,15 @@ pub struct Images {
     pub width: usize,
 }
 
-/// Reads a file of images, plain or gzip; they all get the label 0.
+/// Reads a file of images, plain or gzip; their labels are not known.
 ///
 /// # Errors
 ///
 /// When it cannot be read or is anything but a whole IDX file of images.
 pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
     let parsed = images(packed::read_file(path, LARGEST)?, path)?;
-    ImageSet::new(parsed.pixels, vec![0; parsed.count], parsed.height, parsed.width)
-        .with_context(|| format!("cannot use {}", path.display()))
+    let set = ImageSet::new(parsed.pixels, vec![0; parsed.count], parsed.height, parsed.width);
+    set.map(ImageSet::unlabelled).with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// Reads a file of labels, plain or gzip.

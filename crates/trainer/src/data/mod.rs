@@ -39,6 +39,8 @@ pub enum Split {
 pub struct ImageSet {
     images: Vec<u8>,
     labels: Vec<u8>,
+    /// Whether the labels mean anything.
+    labelled: bool,
     height: usize,
     width: usize,
 }
@@ -67,7 +69,33 @@ impl ImageSet {
         if let Some(at) = labels.iter().position(|label| *label >= CLASSES) {
             anyhow::bail!("label {at} is {}, but labels run from 0 to {}", labels[at], CLASSES - 1);
         }
-        Ok(Self { images, labels, height, width })
+        Ok(Self { images, labels, labelled: true, height, width })
+    }
+
+    /// The same images, whose labels stand for none that are known.
+    #[must_use]
+    pub fn unlabelled(self) -> Self {
+        Self { labelled: false, ..self }
+    }
+
+    /// Whether the labels are known.
+    pub fn is_labelled(&self) -> bool {
+        self.labelled
+    }
+
+    /// Refuses images whose labels are not known; `source` is where they come from.
+    ///
+    /// # Errors
+    ///
+    /// When they are not.
+    pub fn require_labels(&self, source: impl std::fmt::Display) -> anyhow::Result<()> {
+        ensure!(
+            self.labelled,
+            "{source} has no labels from 0 to {}, which a classifier needs: a .npz with an array of \
+             them, or a folder with a subfolder for each class",
+            CLASSES - 1
+        );
+        Ok(())
     }
 
     /// How many images there are.
@@ -186,6 +214,16 @@ mod tests {
         let mut none = example();
         none.truncate(0);
         assert!(none.is_empty() && none.bytes().is_empty());
+    }
+
+    #[test]
+    fn images_without_labels_stay_so() {
+        example().require_labels("set").unwrap();
+        let mut set = example().unlabelled();
+        for part in [set.clone().take(2), set.split_off(1), set] {
+            let message = part.require_labels("my/set.npz").unwrap_err().to_string();
+            assert!(message.contains("my/set.npz has no labels"), "{message}");
+        }
     }
 
     #[test]

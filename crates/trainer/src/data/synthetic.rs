@@ -85,7 +85,7 @@ pub fn synthetic(count: usize, seed: u64, split: Split) -> ImageSet {
     for label in &labels {
         draw(SIGNS[usize::from(*label)], Look::random(&mut random), &mut images);
     }
-    ImageSet { images, labels, height: SIDE.into(), width: SIDE.into() }
+    ImageSet { images, labels, labelled: true, height: SIDE.into(), width: SIDE.into() }
 }
 
 #[allow(
