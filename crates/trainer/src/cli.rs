@@ -149,7 +149,7 @@ Every key of a run's config.toml can be set with --set section.key=value; docs/s
 them. Ctrl-C finishes the step, saves, and says how to go on.")]
 pub struct TrainArgs {
     /// Go on with this run from its newest checkpoint, under its own configuration
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "runs", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
     pub resume: Option<PathBuf>,
     /// Member of the family; each starts from its own settings, those of `configs/KIND.toml`
     /// [default: h-vae]

@@ -20,6 +20,7 @@ const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("train --learning-rate -1", "--learning-rate", "above 0"),
     ("train --batch-size 0", "--batch-size", "1..=10000000"),
     ("train --name ../up", "--name", "plain name"),
+    ("train --resume run --runs elsewhere", "--runs", "cannot be used"),
     ("train --dataset imagenet", "--dataset", "fashion-mnist"),
     ("train --model vae", "--model", "tdh-vae"),
     ("train --set ep.damping=1", "damping", "[0, 1)"),
@@ -58,10 +59,10 @@ const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("classifier train --out o.safetensors --learning-rate -1", "--learning-rate", "above 0"),
     ("converge --networks 4", "--networks", "3, 5 or 7"),
     ("converge --networks 3 --hidden 8,8", "--hidden", "1 hidden layer"),
-    ("converge --networks 3,5 --hidden 8", "--hidden", "one network"),
     ("converge --networks 3 --hidden 0", "--hidden", "1..=65536"),
     ("converge --networks 3 --hidden 18446744073709551615", "--hidden", "1..=65536"),
     ("converge --networks 3 --hidden 1000000000000", "--hidden", "1..=65536"),
+    ("converge --networks 3,5 --hidden 8", "--hidden", "one network"),
     ("converge --networks 5 --forms chn", "--forms", "3-layer"),
     ("phase --from 0", "--from", "above 0"),
     ("phase --to -1", "--to", "above 0"),
@@ -173,6 +174,20 @@ fn help_teaches() {
         let help = folder.ok(&[command, "--help"]);
         assert!(help.contains("Examples:"), "{command}: {help}");
     }
+}
+
+/// Text of our own below the options is shown as it stands: a longer line would be broken by the
+/// terminal's width, and leave a word alone on a line.
+#[test]
+fn no_line_of_help_is_too_long() {
+    fn check(command: &clap::Command) {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
 }
 
 #[test]

@@ -46,8 +46,8 @@ impl std::str::FromStr for Endpoint {
   hvae interpolate checkpoints/plane z=-2,-2 z=2,2
 
 A number is a test image, counted from 0: its posterior mean is used. Numbers with commas between,
-after z=, are a latent. Latents on the straight line between are decoded; a picture has a row for each pair,
-a .gif goes through all of them and back.")]
+after z=, are a latent. Latents on the straight line between are decoded; a picture has a row for
+each pair, a .gif goes through all of them and back.")]
 pub struct InterpolateArgs {
     /// A run's folder
     pub run: PathBuf,

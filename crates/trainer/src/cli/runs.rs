@@ -34,9 +34,10 @@ pub struct RunsArgs {
   hvae compare checkpoints/f-vae-001 checkpoints/th-vae-001
   hvae compare --features inception --out results
 
-Without runs it trains compare-f-vae, compare-h-vae, ... under the presets of their kinds, or goes on
-with those that are there, which must have the same settings; they may have fewer epochs. The table goes to stdout and, as Markdown, CSV and JSON with a figure,
-to --out. Free and nudged sweeps are means per image, encoder and decoder together.
+Without runs it trains compare-f-vae, compare-h-vae, ... under the presets of their kinds, or goes
+on with those that are there, which must have the same settings; they may have fewer epochs. The
+table goes to stdout and, as Markdown, CSV and JSON with a figure, to --out. Free and nudged sweeps
+are means per image, encoder and decoder together.
 
 Runs that are tested on different images are refused. Those that differ in their likelihood, in how
 many test images they have or in what they have learnt from are compared, with a warning.")]
@@ -100,8 +101,8 @@ pub struct ReportArgs {
   python3 scripts/load_in_pytorch.py model.safetensors
 
 The file holds the weights under the names that docs/exchange.md lists, and in its metadata, as JSON
-under `hvae`, the configuration, the layout of the networks and how they are used. Averaged weights are exported where
-the run has them.")]
+under `hvae`, the configuration, the layout of the networks and how they are used. Averaged weights
+are exported where the run has them.")]
 pub struct ExportArgs {
     /// A run's folder
     pub run: PathBuf,

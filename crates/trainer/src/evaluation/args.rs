@@ -112,8 +112,8 @@ pub struct ScoreArgs {
   hvae eval checkpoints/h-vae-001 --count 500 --nll-images 20      (a quick look)
 
 A table goes to the terminal, everything to RUN/evaluation.json, or, with other flags than the usual
-ones, to a file whose name tells them, such as RUN/evaluation-count500-nll20x200.json. The real images are the run's own
-test set; the mixture is fitted to its training images.")]
+ones, to a file whose name tells them, such as RUN/evaluation-count500-nll20x200.json. The real
+images are the run's own test set; the mixture is fitted to its training images.")]
 pub struct EvalArgs {
     /// A run's folder
     pub run: PathBuf,
@@ -201,8 +201,8 @@ Own images come with labels: a .npz with `images` and `labels`, or a folder with
         /// Images with labels [default: those of --dataset]
         #[arg(long, value_name = "PATH")]
         test_images: Option<PathBuf>,
-        /// Images to test on
-        #[arg(long, value_enum, default_value = "mnist")]
+        /// Images to test on: mnist, fashion-mnist, synthetic, or a folder or file with labels
+        #[arg(long, value_name = "SET", default_value = "mnist")]
         dataset: Dataset,
     },
 }
@@ -213,8 +213,9 @@ pub struct ClassifierTrainArgs {
     /// Where to put the weights, a .safetensors file
     #[arg(long, value_name = "FILE", value_parser = file(&["safetensors"]))]
     pub out: PathBuf,
-    /// Images to learn from and to test on
-    #[arg(long, value_enum, default_value = "mnist")]
+    /// Images to learn from and to test on: mnist, fashion-mnist, synthetic, or a folder or file with
+    /// labels
+    #[arg(long, value_name = "SET", default_value = "mnist")]
     pub dataset: Dataset,
     /// Labelled images to learn from instead
     #[arg(long, value_name = "PATH", requires = "test_images")]

@@ -35,8 +35,8 @@ pub enum Kind {
 The folder --out gets minima, hysteresis, collapse and stability as pictures (.png and .svg), the
 numbers behind them as .csv, and report.json. Existing files of these names are replaced.
 
-Values of --from and --to, and all thresholds, are beta_eff = beta D^2 / 2, where D is the (root mean
-square) distance between two patterns.")]
+Values of --from and --to, and all thresholds, are beta_eff = beta D^2 / 2, where D is the (root
+mean square) distance between two patterns.")]
 pub struct PhaseArgs {
     /// What the patterns are
     #[arg(long, value_enum, default_value_t = Kind::Orthogonal)]
