@@ -1,11 +1,6 @@
 //! What is exported means the same elsewhere: models of every kind are rebuilt from the file alone, by
 //! plain loops here and by the script for PyTorch, and agree with the program.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test may stop, and say what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
 
 mod common;
 
@@ -13,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Folder, read, stderr, train};
+use common::{Folder, read, skipped, stderr, train};
 use ndarray::{Array1, Array2};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -218,7 +213,7 @@ fn models_of_every_kind_can_be_rebuilt_from_the_file_alone() {
         }
     }
     if python.is_none() {
-        eprintln!("SKIPPED in part: no python3 with numpy here to run scripts/load_in_pytorch.py");
+        skipped("numpy", "no python3 with numpy here to run scripts/load_in_pytorch.py");
     }
 }
 

@@ -1,10 +1,5 @@
 //! Runs that are killed, out of disk, out of patience, and what is left of them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test may stop, and say what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
 
 mod common;
 
@@ -12,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Folder, assert_same_run, metrics, newest, read, stderr, train};
+use common::{Folder, assert_same_run, metrics, newest, read, skipped, stderr, train};
 use hvae::rng::{self, Stream};
 use hvae::run::{RunDir, Which};
 use hvae::training::new_model;
@@ -141,8 +136,8 @@ fn a_read_only_folder_is_an_error_that_names_it() {
         match output {
             Ok(output) if !stderr(&output).contains("setpriv") => output,
             other => {
-                eprintln!("SKIPPED: no way to give up the superuser's rights here: {other:?}");
-                return;
+                let told = format!("no way to give up the superuser's rights here: {other:?}");
+                return skipped("rights", &told);
             }
         }
     } else {

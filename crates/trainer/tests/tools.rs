@@ -1,11 +1,5 @@
 //! What is done with a run: pictures, pages, exchange; and data of one's own.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::float_cmp,
-    reason = "a test may stop, and say what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test may stop")]
 
 mod common;
 
@@ -14,7 +8,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use common::events::{Scalar, scalars};
-use common::{Folder, metrics, newest, read, stderr, train};
+use common::{Folder, metrics, newest, read, skipped, stderr, train};
 
 const RUN: &str = "checkpoints/run";
 
@@ -175,7 +169,7 @@ fn a_report_is_one_page_that_needs_nothing_else() {
         assert!(page.contains(part), "{part}");
     }
     let Some(dom) = in_browser(&path) else {
-        eprintln!("SKIPPED: no chromium here to open the page in");
+        skipped("chromium", "no chromium here to open the page in");
         return;
     };
     // The browser closes what it finds open: as many pictures as were written, none lost in another.
