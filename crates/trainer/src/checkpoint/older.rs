@@ -1,5 +1,6 @@
 //! What older versions of this program wrote, brought into the form of today.
 
+use hvae_model::Kind;
 use serde_json::{Map, Value, json};
 use toml::Table;
 
@@ -11,12 +12,30 @@ const HIDDEN_GAIN: f64 = 1.0;
 /// Decay of averaged weights, from before they were usual.
 const EMA_DECAY: f64 = 0.0;
 
-/// A `state.json` without `ema_decay` is of a run without averaged weights. Format 1 had the best
+/// What a tied network's ends were held at from before that was a setting: the gains of its layers.
+const AMPLITUDES: [(&str, &str); 2] =
+    [("image_amplitude", "visible_gain"), ("latent_amplitude", "latent_gain")];
+
+fn is_tied(kind: Option<&str>) -> bool {
+    Kind::ALL.into_iter().any(|known| known.is_tied() && Some(known.name()) == kind)
+}
+
+/// A `state.json` without `ema_decay` is of a run without averaged weights; tied networks had no
+/// amplitudes of their own. Format 1 had the best
 /// checkpoint alone, or null; no sum of likelihoods, which were Gaussian; and no `hidden_gain`.
 pub(super) fn upgrade_state(state: &mut Value) {
     let training = state.pointer_mut("/config/training").and_then(Value::as_object_mut);
     if let Some(training) = training {
         training.entry("ema_decay").or_insert(json!(EMA_DECAY));
+    }
+    if let Some(model) = state.pointer_mut("/config/model").and_then(Value::as_object_mut)
+        && is_tied(model.get("kind").and_then(Value::as_str))
+    {
+        for (amplitude, gain) in AMPLITUDES {
+            if let Some(gain) = model.get(gain).cloned() {
+                model.entry(amplitude).or_insert(gain);
+            }
+        }
     }
     if state["format"] != 1 {
         return;
@@ -52,11 +71,17 @@ pub(crate) fn settings_before(config: &Table) -> Vec<String> {
     };
     let in_full =
         has("model", "latent_gain") && has("training", "batch_size") && has("ep", "tolerance");
-    let lacked = [
+    let mut lacked = vec![
         ("model", "hidden_gain", HIDDEN_GAIN.to_string()),
         ("model", "learned_amplitudes", false.to_string()),
         ("training", "ema_decay", EMA_DECAY.to_string()),
     ];
+    let model = config.get("model");
+    let of_model = |key| model.and_then(|model| model.get(key));
+    if is_tied(of_model("kind").and_then(toml::Value::as_str)) {
+        let of_gain = |(amplitude, gain)| Some(("model", amplitude, of_model(gain)?.to_string()));
+        lacked.extend(AMPLITUDES.into_iter().filter_map(of_gain));
+    }
     let lacked = lacked.into_iter().filter(|(section, key, _)| in_full && !has(section, key));
     lacked.map(|(section, key, value)| format!("{section}.{key}={value}")).collect()
 }
@@ -81,6 +106,11 @@ mod tests {
         let found = state["sums"]["log_likelihood"].as_f64().unwrap();
         let expected = 2.0 * 392.0 * (10.0 / std::f64::consts::TAU).ln() - 5.0 * 30.0;
         assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        let model = json!({"kind": "tdh-vae", "visible_gain": 40.0, "latent_gain": 30.0});
+        let mut tied = json!({"format": 2, "config": {"model": model}});
+        upgrade_state(&mut tied);
+        assert_eq!(tied["config"]["model"]["image_amplitude"], 40.0);
+        assert_eq!(tied["config"]["model"]["latent_amplitude"], 30.0);
         let mut none = json!({"format": 1, "best": null});
         upgrade_state(&mut none);
         assert_eq!(none["best"], json!([]));
@@ -98,6 +128,10 @@ mod tests {
         let all = ["model.hidden_gain=1", "model.learned_amplitudes=false", "training.ema_decay=0"];
         assert_eq!(settings(whole), all);
         assert_eq!(settings(&format!("{whole}hidden_gain = 30.0\n")), all[1..]);
+        let tied =
+            format!("{whole}visible_gain = 40.0\nimage_amplitude = 20.0\nkind = \"th-vae\"\n");
+        assert_eq!(settings(&tied)[3..], ["model.latent_amplitude=30.0"]);
+        assert_eq!(settings(&tied.replace("th-vae", "h-vae")), all);
         assert!(settings("[training]\nbatch_size = 128\n[model]\nlatent_gain = 30.0\n").is_empty());
     }
 }
