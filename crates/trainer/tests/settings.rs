@@ -69,7 +69,7 @@ fn every_setting_is_documented_with_its_default() {
             match (missing.remove(&(section.clone(), key.clone())), cells[1]) {
                 (None, "none") => {}
                 (Some(default), cell) => {
-                    assert!(same(&default, cell), "{key} is {default}, not {cell}")
+                    assert!(same(&default, cell), "{key} is {default}, not {cell}");
                 }
                 (None, cell) => panic!("{section}.{key} has no default, not {cell}"),
             }
