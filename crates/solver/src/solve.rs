@@ -25,7 +25,7 @@ use crate::{
 /// - [`SolverError::ComponentsChanged`], [`SolverError::ShapeChanged`] or
 ///   [`SolverError::TypeChanged`] when the map's image is not like its state.
 ///
-/// Not converging is an [`Outcome`].
+/// Not converging is an [`Outcome`](crate::Outcome).
 pub fn solve<F: FixedPointMap, M: Method>(
     map: F,
     guess: State,
