@@ -2,36 +2,30 @@
 
 use burn::tensor::{Int, Tensor};
 
-use crate::solve::{self, Measured, Next};
-use crate::{Outcome, Solution, State, StoppingRule, Termination, transfer};
+use crate::solve::{self, Measured, Next, Record};
+use crate::{Solution, State, StoppingRule, Termination, transfer};
 
 /// Who has ended and how, and the best image of those who have not.
 pub(crate) struct Ledger {
     /// Sample at each row of the current batch.
     rows: Vec<usize>,
-    outcomes: Vec<Outcome>,
+    record: Record,
     /// Samples that have ended, with their states.
     finished: Vec<(Vec<usize>, State)>,
     /// For each row, the image with the smallest residual so far.
     best: Option<(State, Vec<f64>)>,
     /// Whether these are the images of the last check, all of them.
     best_is_last: bool,
-    steps: usize,
-    trace: Vec<(usize, Vec<f64>)>,
 }
 
 impl Ledger {
     pub(crate) fn new(samples: usize) -> Self {
-        let pending =
-            Outcome { termination: Termination::StepLimit, steps: 0, residual: f64::INFINITY };
         Self {
             rows: (0..samples).collect(),
-            outcomes: vec![pending; samples],
+            record: Record::new(samples),
             finished: Vec::new(),
             best: None,
             best_is_last: true,
-            steps: 0,
-            trace: Vec::new(),
         }
     }
 
@@ -43,15 +37,12 @@ impl Ledger {
         rule: &StoppingRule,
         step: usize,
     ) -> Vec<usize> {
-        self.steps = step;
         let residuals: Vec<f64> = measured.iter().map(|m| m.residual()).collect();
         for (&sample, &residual) in self.rows.iter().zip(&residuals) {
-            self.outcomes[sample].steps = step;
-            self.outcomes[sample].residual = residual;
+            let outcome = &mut self.record.outcomes[sample];
+            (outcome.steps, outcome.residual) = (step, residual);
         }
-        if rule.traces() {
-            self.trace.push((step, self.outcomes.iter().map(|o| o.residual).collect()));
-        }
+        self.record.checked(step, rule);
         let limit = (step == rule.max_steps()).then_some(Termination::StepLimit);
         let end = |m: &Measured| match m {
             m if !m.finite => Some(Termination::NotFinite),
@@ -68,7 +59,7 @@ impl Ledger {
                 remaining.push(row);
                 continue;
             };
-            let outcome = &mut self.outcomes[self.rows[row]];
+            let outcome = &mut self.record.outcomes[self.rows[row]];
             outcome.termination = termination;
             if termination == Termination::StepLimit {
                 outcome.residual = best[row];
@@ -169,7 +160,7 @@ impl solve::Ledger for Ledger {
             let rows = indices(&position, &state);
             state.select(&rows)
         };
-        Solution { state, outcomes: self.outcomes, steps: self.steps, trace: self.trace }
+        self.record.into_solution(state)
     }
 }
 

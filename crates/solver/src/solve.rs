@@ -3,7 +3,8 @@
 use burn::tensor::{Int, Tensor};
 
 use crate::{
-    FixedPointMap, Memory, Method, Solution, SolverError, State, StoppingRule, leaving, whole,
+    FixedPointMap, Memory, Method, Outcome, Solution, SolverError, State, StoppingRule,
+    Termination, leaving, whole,
 };
 
 /// Iterates `method` on `map` from `guess` until every sample has ended.
@@ -25,7 +26,7 @@ use crate::{
 /// - [`SolverError::ComponentsChanged`], [`SolverError::ShapeChanged`] or
 ///   [`SolverError::TypeChanged`] when the map's image is not like its state.
 ///
-/// Not converging is an [`Outcome`](crate::Outcome).
+/// Not converging is an [`Outcome`].
 pub fn solve<F: FixedPointMap, M: Method>(
     map: F,
     guess: State,
@@ -42,6 +43,33 @@ pub fn solve<F: FixedPointMap, M: Method>(
         iterate(map, guess, method, rule, &carried, whole::Ledger::new(samples))
     } else {
         iterate(map, guess, method, rule, &carried, leaving::Ledger::new(samples))
+    }
+}
+
+/// What is told of every sample in the end.
+pub(crate) struct Record {
+    pub outcomes: Vec<Outcome>,
+    steps: usize,
+    trace: Vec<(usize, Vec<f64>)>,
+}
+
+impl Record {
+    pub(crate) fn new(samples: usize) -> Self {
+        let pending =
+            Outcome { termination: Termination::StepLimit, steps: 0, residual: f64::INFINITY };
+        Self { outcomes: vec![pending; samples], steps: 0, trace: Vec::new() }
+    }
+
+    /// Notes that `outcomes` are those of a check at `step`.
+    pub(crate) fn checked(&mut self, step: usize, rule: &StoppingRule) {
+        self.steps = step;
+        if rule.traces() {
+            self.trace.push((step, self.outcomes.iter().map(|o| o.residual).collect()));
+        }
+    }
+
+    pub(crate) fn into_solution(self, state: State) -> Solution {
+        Solution { state, outcomes: self.outcomes, steps: self.steps, trace: self.trace }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::solve::{self, Measured, Next};
+use crate::solve::{self, Measured, Next, Record};
 use crate::{Outcome, Solution, State, StoppingRule, Termination, transfer};
 
 /// What is kept of every sample, on the device.
@@ -57,25 +57,19 @@ impl Kept {
 /// Who has ended and how, on the host, and what is kept of all on the device.
 pub(crate) struct Ledger {
     kept: Option<Kept>,
-    outcomes: Vec<Outcome>,
+    record: Record,
     ended: Vec<bool>,
     /// Residual of what is kept of each sample.
     residuals: Vec<f64>,
-    steps: usize,
-    trace: Vec<(usize, Vec<f64>)>,
 }
 
 impl Ledger {
     pub(crate) fn new(samples: usize) -> Self {
-        let pending =
-            Outcome { termination: Termination::StepLimit, steps: 0, residual: f64::INFINITY };
         Self {
             kept: None,
-            outcomes: vec![pending; samples],
+            record: Record::new(samples),
             ended: vec![false; samples],
             residuals: vec![f64::INFINITY; samples],
-            steps: 0,
-            trace: Vec::new(),
         }
     }
 
@@ -88,7 +82,6 @@ impl Ledger {
         rule: &StoppingRule,
         step: usize,
     ) -> bool {
-        self.steps = step;
         let values = transfer::read(verdicts.clone());
         for (sample, values) in values.chunks_exact(squares + 2).enumerate() {
             if self.ended[sample] {
@@ -106,14 +99,11 @@ impl Ledger {
                 (true, false) => Termination::StepLimit,
             };
             self.ended[sample] = termination != Termination::StepLimit;
-            self.outcomes[sample] = Outcome { termination, steps: step, residual };
+            self.record.outcomes[sample] = Outcome { termination, steps: step, residual };
         }
-        if rule.traces() {
-            let residuals = self.outcomes.iter().map(|o| o.residual).collect();
-            self.trace.push((step, residuals));
-        }
+        self.record.checked(step, rule);
         if step == rule.max_steps() {
-            let rest = self.outcomes.iter_mut().zip(&self.ended).zip(&self.residuals);
+            let rest = self.record.outcomes.iter_mut().zip(&self.ended).zip(&self.residuals);
             rest.filter(|((_, ended), _)| !**ended).for_each(|((o, _), &kept)| o.residual = kept);
             return true;
         }
@@ -138,12 +128,6 @@ impl solve::Ledger for Ledger {
     }
 
     fn into_solution(self) -> Solution {
-        let kept = self.kept.expect("the last step is a check");
-        Solution {
-            state: kept.state,
-            outcomes: self.outcomes,
-            steps: self.steps,
-            trace: self.trace,
-        }
+        self.record.into_solution(self.kept.expect("the last step is a check").state)
     }
 }
