@@ -19,8 +19,8 @@ use crate::converge::output::{self, Curve, Measured, Report, Sample};
 use crate::converge::paper::{self, Row};
 use crate::converge::plan::{Plan, Recipe};
 use crate::converge::timing::{self, Timing};
-use crate::converge::train::Training;
-use crate::converge::{figure, train};
+use crate::converge::weights::Training;
+use crate::converge::{figure, train, weights};
 use crate::data::Split;
 use crate::images::Images;
 use crate::plot;
@@ -137,7 +137,7 @@ impl Found {
                 .find(|(epoch, _)| *epoch == epochs)
                 .context("the weights of every row are kept")?;
             if let Some(rounds) = args.time {
-                let path = train::weights_path(&args.out, recipe, epochs);
+                let path = weights::path(&args.out, recipe, epochs);
                 self.timed.add(network, row, test, rounds, &path)?;
                 continue;
             }

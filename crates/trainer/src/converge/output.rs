@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::paper::Row;
-use super::train::Training;
+use super::weights::Training;
 use crate::files;
 
 /// One row of the table on one training.
