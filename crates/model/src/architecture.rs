@@ -1,6 +1,6 @@
 //! The layers and couplings that a configuration describes.
 
-use crate::{Activation, LayerSpec, VaeConfig};
+use crate::{Activation, HopfieldNetwork, LayerSpec, ModelError, VaeConfig};
 
 impl VaeConfig {
     /// How many times its value layer `k` of a tied network is held at where it is clamped.
@@ -53,6 +53,16 @@ impl VaeConfig {
     /// What makes the decoder dense.
     pub(crate) fn extra_decoder_couplings(&self) -> Vec<(usize, usize)> {
         all_but(self.hidden.len() + 2, 1, &self.decoder(1).1)
+    }
+
+    /// Leaves of the couplings within the image layer, layer `image` of `network`, those among nearby
+    /// pixels.
+    pub(crate) fn keep_near(
+        &self,
+        network: &mut HopfieldNetwork,
+        image: usize,
+    ) -> Result<(), ModelError> {
+        self.visible_reach.map_or(Ok(()), |reach| network.keep_near(image, reach))
     }
 
     /// Size and nonlinearity of every hidden layer, from the image to the latent.

@@ -73,6 +73,7 @@ impl Kind {
 /// | `latent_amplitude` | 30 | of a tied network: the same of the latent when it is decoded | > 0 |
 /// | `learned_amplitudes` | false | of a tied network: whether each latent learns by what to multiply `latent_amplitude`; its factor learns five times as fast as weights | true, false |
 /// | `coupling_limit` | 0.5 | of dense and tied networks: largest strength of a coupling between layers that relax together, see [`crate::HopfieldNetwork::limit_couplings`] | > 0 |
+/// | `visible_reach` | none | of dense networks: how many rows and columns two coupled pixels of a square image are apart at most; none joins all | >= 1 |
 /// | `likelihood` | `gaussian` | `p(x given z)`; `bernoulli` takes the cross-entropy as cost | `gaussian`, `bernoulli` |
 /// | `precision` | 10 | `w` in the cost `w/2 abs(x^ - x)^2`: the decoder's Gaussian has variance `1/w` | > 0 |
 /// | `initial_log_variance` | -2 | where `ln sigma^2` starts | in [-10, 4] |
@@ -111,6 +112,9 @@ pub struct VaeConfig {
     pub learned_amplitudes: bool,
     /// Largest strength of couplings among layers that relax together; dense and tied models only.
     pub coupling_limit: f64,
+    /// How many rows and columns two coupled pixels are apart at most; dense models only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visible_reach: Option<usize>,
     /// `p(x|z)`.
     pub likelihood: Likelihood,
     /// `w` in the cost `w/2 |x^ - x|^2` of the Gaussian likelihood.
@@ -137,6 +141,7 @@ impl Default for VaeConfig {
             latent_amplitude: 30.0,
             learned_amplitudes: false,
             coupling_limit: 0.5,
+            visible_reach: None,
             likelihood: Likelihood::Gaussian,
             precision: 10.0,
             initial_log_variance: -2.0,
@@ -193,6 +198,9 @@ impl VaeConfig {
         let coin = self.likelihood == Likelihood::Bernoulli;
         let fits = !coin || visible == Activation::Sigmoid;
         require(fits, "visible_activation", &name, "the bernoulli likelihood needs sigmoid")?;
+        if let Some(reach) = self.visible_reach {
+            require(reach > 0, "visible_reach", reach, "must be >= 1")?;
+        }
         if let Some(sigma) = self.sigma {
             require(SIGMAS.contains(&sigma), "sigma", sigma, "must lie between 0.0068 and 7")?;
         }

@@ -3,8 +3,8 @@
 use burn::tensor::{Bool, Device, Tensor};
 use hvae_solver::{Outcome, Termination};
 
+use crate::Coupling;
 use crate::eqprop::Unconverged;
-use crate::network::symmetrise;
 use crate::strength::Beta;
 
 /// For every sample of a batch whether it counts: all do, or under [`Unconverged::Drop`] those that
@@ -121,9 +121,10 @@ impl Contrast {
 
     /// `dC/dR_k` of the couplings within a layer, symmetric with zero diagonal; every entry counts as
     /// a parameter of its own, see [the front page](crate).
-    pub(crate) fn recurrent(&self, k: usize) -> Option<Tensor<2>> {
+    pub(crate) fn recurrent(&self, within: &Coupling) -> Option<Tensor<2>> {
+        let k = within.lower;
         let product = product(self.difference[k].as_ref(), self.sum[k].as_ref())?;
-        Some(self.share(symmetrise(product).mul_scalar(0.5)))
+        Some(self.share(within.changeable(product).mul_scalar(0.5)))
     }
 
     /// `dC/db_k`, `[n_k]`.

@@ -316,7 +316,7 @@ fn check(
 fn gradients(network: &HopfieldNetwork, contrast: Contrast, outcomes: Vec<Outcome>) -> EpGradient {
     let weights = network.couplings.iter().map(|c| {
         let gradient = if c.is_recurrent() {
-            contrast.recurrent(c.lower)
+            contrast.recurrent(c)
         } else {
             contrast.weight(c.lower, c.upper)
         };

@@ -45,12 +45,43 @@ pub struct Coupling {
     pub lower: usize,
     /// Index of the layer with the higher number; equal to `lower` for `R`.
     pub upper: usize,
+    /// Of `R`: 1 for pairs of units that it joins, 0 for all others, `[n, n]`. The diagonal is 0.
+    mask: Option<Tensor<2>>,
+    /// How many weights are parameters of their own.
+    parameters: usize,
 }
 
 impl Coupling {
+    /// Between two layers.
+    pub(crate) fn between((lower, upper): (usize, usize), weight: Param<Tensor<2>>) -> Self {
+        let [rows, columns] = weight.dims();
+        Self { weight, lower, upper, mask: None, parameters: rows * columns }
+    }
+
+    /// Of layer `k` with itself, for the pairs that `joins` says, which must be symmetric.
+    fn within(k: usize, weight: Tensor<2>, joins: impl Fn(usize, usize) -> bool) -> Self {
+        let [n, _] = weight.dims();
+        let pairs = (0..n * n).map(|at| (at / n, at % n));
+        let mask: Vec<f32> =
+            pairs.map(|(i, j)| f32::from(u8::from(i != j && joins(i, j)))).collect();
+        let parameters = mask.iter().filter(|&&joined| joined > 0.0).count() / 2;
+        let mask = Tensor::from_data(TensorData::new(mask, [n, n]), &weight.device());
+        let weight = Param::from_tensor(weight * mask.clone());
+        Self { weight, lower: k, upper: k, mask: Some(mask), parameters }
+    }
+
     /// Whether it couples a layer with itself.
     pub fn is_recurrent(&self) -> bool {
         self.lower == self.upper
+    }
+
+    /// The part of `dC/dW` in which the weight can change: all of it between layers; within one the
+    /// symmetric part, `(G + G')/2`, for the pairs that are joined.
+    pub(crate) fn changeable(&self, gradient: Tensor<2>) -> Tensor<2> {
+        match &self.mask {
+            Some(mask) => (gradient.clone() + gradient.transpose()).mul_scalar(0.5) * mask.clone(),
+            None => gradient,
+        }
     }
 }
 
@@ -115,7 +146,7 @@ impl HopfieldNetwork {
                     make_symmetric(&mut weight, rows);
                 }
                 let weight = Tensor::from_data(TensorData::new(weight, [rows, columns]), device);
-                Coupling { weight: Param::from_tensor(weight), lower, upper }
+                coupling((lower, upper), weight)
             })
             .collect();
         let layers = layers
@@ -201,13 +232,10 @@ impl HopfieldNetwork {
         field.mul_scalar(layer.spec.gain)
     }
 
-    /// Number of independent parameters: of a symmetric matrix within a layer the part above the
-    /// diagonal.
+    /// Number of independent parameters: of a symmetric matrix within a layer one for each pair of
+    /// units that it joins.
     pub fn parameters(&self) -> usize {
-        let weights = self.couplings.iter().map(|c| {
-            let [rows, columns] = c.weight.dims();
-            if c.is_recurrent() { rows * (rows - 1) / 2 } else { rows * columns }
-        });
+        let weights = self.couplings.iter().map(|c| c.parameters);
         let biases = self.layers.iter().filter(|l| l.bias.is_some()).map(|l| l.spec.size);
         weights.chain(biases).sum()
     }
@@ -229,8 +257,32 @@ impl HopfieldNetwork {
         for &(k, l) in couplings {
             let (lower, upper) = (k.min(l), k.max(l));
             let zeros = Tensor::zeros([specs[lower].size, specs[upper].size], device);
-            self.couplings.push(Coupling { weight: Param::from_tensor(zeros), lower, upper });
+            self.couplings.push(coupling((lower, upper), zeros));
         }
+        Ok(())
+    }
+
+    /// Takes away the couplings within layer `k`, whose units lie on a square grid row after row,
+    /// between units that are more than `reach` rows or more than `reach` columns apart.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] when there are no couplings within layer `k`, or its size is no square.
+    pub fn keep_near(&mut self, k: usize, reach: usize) -> Result<(), ModelError> {
+        let near = self.couplings.iter_mut().find(|c| (c.lower, c.upper) == (k, k));
+        let Some(coupling) = near else {
+            return Err(ModelError::Network(format!("there are no couplings within layer {k}")));
+        };
+        let [n, _] = coupling.weight.dims();
+        let side = n.isqrt();
+        if side * side != n {
+            let text = format!("the {n} units of layer {k} lie on no square grid");
+            return Err(ModelError::Network(text));
+        }
+        let apart = |a: usize, b: usize| a.abs_diff(b);
+        *coupling = Coupling::within(k, coupling.weight.val(), |i, j| {
+            apart(i / side, j / side) <= reach && apart(i % side, j % side) <= reach
+        });
         Ok(())
     }
 
@@ -304,6 +356,15 @@ impl HopfieldNetwork {
         });
         let biases = self.layers.iter().filter_map(|l| Some((l.bias.as_ref()?.id, l.spec.gain)));
         weights.chain(biases).map(|(id, gain)| (id, 1.0 / gain.max(1.0))).collect()
+    }
+}
+
+/// A coupling of all units of two layers, or within one.
+fn coupling((lower, upper): (usize, usize), weight: Tensor<2>) -> Coupling {
+    if lower == upper {
+        Coupling::within(lower, weight, |_, _| true)
+    } else {
+        Coupling::between((lower, upper), Param::from_tensor(weight))
     }
 }
 
@@ -385,14 +446,4 @@ fn make_symmetric(matrix: &mut [f32], n: usize) {
             matrix[i * n + j] = matrix[j * n + i];
         }
     }
-}
-
-/// `(R + R')/2` with zero diagonal.
-pub(crate) fn symmetrise(r: Tensor<2>) -> Tensor<2> {
-    let [n, _] = r.dims();
-    // Burn makes an identity on the host; this comes from the device.
-    let numbers = numbers(n, &r.device());
-    let apart = numbers.clone().reshape([n, 1]) - numbers.reshape([1, n]);
-    let off_diagonal = apart.not_equal_elem(0.0).float();
-    (r.clone() + r.transpose()).mul_scalar(0.5) * off_diagonal
 }

@@ -5,7 +5,6 @@ use burn::tensor::Tensor;
 use crate::HopfieldNetwork;
 use crate::contrast::Kept;
 use crate::eqprop::{EpGradient, Force, Readout};
-use crate::network::symmetrise;
 use crate::relax::{Equilibrium, Relaxation};
 
 /// What a [`Readout`] asks of the network around its layer.
@@ -57,7 +56,7 @@ impl<'n> Pull<'n> {
         };
         for (c, gradient) in network.couplings.iter().zip(&mut result.weights) {
             let direct = if c.is_recurrent() && c.lower == k {
-                outer(k).map(symmetrise)
+                outer(k).map(|direct| c.changeable(direct))
             } else if c.upper == k {
                 outer(c.lower)
             } else if c.lower == k {

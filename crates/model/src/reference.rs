@@ -5,7 +5,6 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use hvae_solver::{FixedPointMap, Sweep};
 
-use crate::network::symmetrise;
 use crate::relax::{Equilibrium, Relaxation};
 use crate::{ModelError, Vae};
 
@@ -41,9 +40,9 @@ impl Vae {
         let mut gradients = GradientsParams::from_grads(gradients, &traced);
         for (_, network) in self.networks() {
             for c in network.couplings.iter().filter(|c| c.is_recurrent()) {
-                // Of a symmetric matrix with zero diagonal only that part can change.
+                // Of a symmetric matrix only that part can change.
                 if let Some(gradient) = gradients.remove::<2>(c.weight.id) {
-                    gradients.register(c.weight.id, symmetrise(gradient));
+                    gradients.register(c.weight.id, c.changeable(gradient));
                 }
             }
         }

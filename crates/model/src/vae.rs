@@ -119,7 +119,8 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Setting`] as [`VaeConfig::check`], or without pixels.
+    /// [`ModelError::Setting`] as [`VaeConfig::check`], or without pixels; [`ModelError::Network`] for a
+    /// `visible_reach` where the pixels make no square.
     pub fn new(
         config: &VaeConfig,
         pixels: usize,
@@ -136,6 +137,7 @@ impl Vae {
             let mut decoder = HopfieldNetwork::new(layers, &couplings, rng, device)?;
             if dense {
                 decoder.add_couplings(&config.extra_decoder_couplings(), device)?;
+                config.keep_near(&mut decoder, config.hidden.len() + 1)?;
             }
             Some(decoder)
         };
@@ -146,6 +148,9 @@ impl Vae {
         }
         if dense {
             encoder.add_couplings(&config.extra_encoder_couplings(), device)?;
+            if config.kind.is_tied() {
+                config.keep_near(&mut encoder, 0)?;
+            }
         }
         if config.sigma.is_none() {
             let layer = encoder.layers.last_mut().expect("an encoder has layers");
@@ -173,8 +178,7 @@ impl Vae {
         self.config.latent
     }
 
-    /// Number of independent parameters: of a symmetric matrix within a layer the part above the
-    /// diagonal.
+    /// Number of independent parameters; see [`HopfieldNetwork::parameters`].
     pub fn parameters(&self) -> usize {
         let amplitudes = self.amplitudes.as_ref().map_or(0, |a| a.dims()[0]);
         self.networks().map(|(_, network)| network.parameters()).sum::<usize>() + amplitudes

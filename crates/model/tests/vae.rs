@@ -1,5 +1,5 @@
 //! The parameters of a VAE: their nonlinearities, limits and learning rates.
-#![allow(clippy::unwrap_used, reason = "a test may stop")]
+#![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may stop, and compare exactly")]
 #![recursion_limit = "256"]
 
 mod common;
@@ -7,9 +7,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use common::{compare, host, rng, spectral_norm, strengthen, uniform};
+use common::vae::{converged, fill_empty};
+use common::{compare, host, layer, rng, spectral_norm, strengthen, uniform};
 use hvae_model::{
-    Activation, EpConfig, HiddenActivation, HopfieldNetwork, Kind, Phases, Vae, VaeConfig,
+    Activation, HiddenActivation, HopfieldNetwork, Kind, Nudging, Phases, Vae, VaeConfig,
 };
 
 fn vae(config: &VaeConfig) -> Vae {
@@ -127,6 +128,74 @@ fn the_couplings_of_dense_and_tied_models_are_limited() {
     }
 }
 
+/// With a reach of 1 on a grid of 4 by 4, pixels are coupled with their up to eight neighbours: the
+/// others have neither weight nor gradient, and count as no parameters.
+#[test]
+fn pixels_are_coupled_with_their_neighbours_alone() {
+    let device = Device::flex();
+    let images = uniform([6, 16], 0.0, 1.0, 1, &device);
+    let noise = uniform([6, 3], -1.5, 1.5, 2, &device);
+    let phases = Phases::new(&converged(0.005, Nudging::Centred)).unwrap();
+    let image_couplings = |model: &Vae| {
+        let (_, network) = model.networks().last().unwrap();
+        let image = network.layers.iter().position(|l| l.spec.name == "image").unwrap();
+        network.couplings.iter().find(|c| (c.lower, c.upper) == (image, image)).cloned()
+    };
+    for kind in [Kind::DhVae, Kind::TdhVae] {
+        let with = |visible_reach| {
+            let config = VaeConfig { visible_reach, ..config(kind) };
+            Vae::new(&config, 16, &mut rng(7), &device).unwrap()
+        };
+        let mut model = with(Some(1));
+        // Those of pixels must matter.
+        let image = model.decoder.as_mut().map_or((&mut model.encoder, 0), |d| (d, 2));
+        fill_empty(image.0, 0.02, &mut 40);
+        image.0.keep_near(image.1, 1).unwrap();
+        let step = model.training_step(images.clone(), noise.clone(), 1.0, &phases).unwrap();
+        let exact = model.unrolled_gradient(images.clone(), noise.clone(), 1.0, 150).unwrap();
+        let id = image_couplings(&model).unwrap().weight.id;
+        let gradient = host(step.gradients.get::<2>(id).unwrap());
+        let (cosine, ratio) = compare(&gradient, &host(exact.get::<2>(id).unwrap()));
+        assert!(cosine >= 0.999 && (ratio - 1.0).abs() < 0.01, "{kind:?}: {cosine} {ratio}");
+        let mut pairs = 0;
+        for (at, g) in gradient.iter().enumerate() {
+            let (i, j) = (at / 16, at % 16);
+            let [rows, columns] = [(i / 4).abs_diff(j / 4), (i % 4).abs_diff(j % 4)];
+            let joined = i != j && rows <= 1 && columns <= 1;
+            pairs += usize::from(joined);
+            assert_eq!(*g != 0.0, joined, "{kind:?} {i} {j}: {g}");
+        }
+        // 4 corners have 3 neighbours, 8 pixels at the edges 5, 4 have 8.
+        assert_eq!(pairs, 4 * 3 + 8 * 5 + 4 * 8);
+        assert_eq!(with(None).parameters() - model.parameters(), 16 * 15 / 2 - pairs / 2);
+        assert_eq!(with(Some(3)).parameters(), with(None).parameters());
+    }
+}
+
+/// What is there before is cut, too, and stays symmetric.
+#[test]
+fn far_couplings_within_a_layer_are_taken_away() {
+    let specs =
+        vec![layer("grid", 9, Activation::Tanh, 1.0), layer("line", 5, Activation::Tanh, 1.0)];
+    let pairs = [(0, 0), (1, 1)];
+    let mut network = HopfieldNetwork::new(specs, &pairs, &mut rng(3), &Device::flex()).unwrap();
+    let before = host(network.couplings[0].weight.val());
+    assert_eq!(network.parameters(), 9 * 8 / 2 + 5 * 4 / 2 + 9 + 5);
+    network.keep_near(0, 1).unwrap();
+    let after = host(network.couplings[0].weight.val());
+    for (at, (old, new)) in before.iter().zip(&after).enumerate() {
+        let (i, j) = (at / 9, at % 9);
+        let near = (i / 3).abs_diff(j / 3) <= 1 && (i % 3).abs_diff(j % 3) <= 1;
+        assert_eq!(*new, if near { *old } else { 0.0 }, "{i} {j}");
+        assert_eq!(*new, after[j * 9 + i]);
+    }
+    assert_eq!(network.parameters(), 20 + 5 * 4 / 2 + 9 + 5);
+    let refused =
+        |k, network: &mut HopfieldNetwork| network.keep_near(k, 1).unwrap_err().to_string();
+    assert!(refused(1, &mut network).contains("5 units of layer 1 lie on no square grid"));
+    assert!(refused(2, &mut network).contains("no couplings within layer 2"));
+}
+
 /// Otherwise the first batch of a tied model meets couplings under which nothing settles.
 #[test]
 fn a_new_tied_model_begins_within_its_limit() {
@@ -167,15 +236,7 @@ fn hidden_layers_can_have_a_nonlinearity_each() {
     let device = Device::flex();
     let images = uniform([6, 12], 0.0, 1.0, 1, &device);
     let noise = uniform([6, 3], -1.5, 1.5, 2, &device);
-    let ep = EpConfig {
-        nudge: 0.005,
-        tolerance: 0.0,
-        nudged_tolerance: 0.0,
-        free_sweeps: 150,
-        nudged_sweeps: 150,
-        ..EpConfig::default()
-    };
-    let phases = Phases::new(&ep).unwrap();
+    let phases = Phases::new(&converged(0.005, Nudging::Centred)).unwrap();
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), 0.7, 150).unwrap();
     let step = model.training_step(images, noise, 0.7, &phases).unwrap();
     for (side, network) in model.networks() {

@@ -167,10 +167,8 @@ impl Classifier {
             let spec = LayerSpec { name, size, activation, gain, bias: bias.is_some() };
             Layer { bias, spec }
         });
-        let couplings = self.weights.iter().enumerate().map(|(k, weight)| Coupling {
-            weight: Param::initialized(weight.id, weight.val()),
-            lower: k,
-            upper: k + 1,
+        let couplings = self.weights.iter().enumerate().map(|(k, weight)| {
+            Coupling::between((k, k + 1), Param::initialized(weight.id, weight.val()))
         });
         Ok(HopfieldNetwork { layers: layers.collect(), couplings: couplings.collect() })
     }

@@ -16,8 +16,8 @@ const EMA_DECAY: f64 = 0.0;
 const AMPLITUDES: [(&str, &str); 2] =
     [("image_amplitude", "visible_gain"), ("latent_amplitude", "latent_gain")];
 
-fn is_tied(kind: Option<&str>) -> bool {
-    Kind::ALL.into_iter().any(|known| known.is_tied() && Some(known.name()) == kind)
+fn kind(name: Option<&str>) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|known| Some(known.name()) == name)
 }
 
 /// A `state.json` without `ema_decay` is of a run without averaged weights; tied networks had no
@@ -29,7 +29,7 @@ pub(super) fn upgrade_state(state: &mut Value) {
         training.entry("ema_decay").or_insert(json!(EMA_DECAY));
     }
     if let Some(model) = state.pointer_mut("/config/model").and_then(Value::as_object_mut)
-        && is_tied(model.get("kind").and_then(Value::as_str))
+        && kind(model.get("kind").and_then(Value::as_str)).is_some_and(Kind::is_tied)
     {
         for (amplitude, gain) in AMPLITUDES {
             if let Some(gain) = model.get(gain).cloned() {
@@ -78,9 +78,14 @@ pub(crate) fn settings_before(config: &Table) -> Vec<String> {
     ];
     let model = config.get("model");
     let of_model = |key| model.and_then(|model| model.get(key));
-    if is_tied(of_model("kind").and_then(toml::Value::as_str)) {
+    let kind = kind(of_model("kind").and_then(toml::Value::as_str));
+    if kind.is_some_and(Kind::is_tied) {
         let of_gain = |(amplitude, gain)| Some(("model", amplitude, of_model(gain)?.to_string()));
         lacked.extend(AMPLITUDES.into_iter().filter_map(of_gain));
+    }
+    if kind.is_some_and(Kind::is_dense) {
+        // Without a reach all pixels are coupled, whatever the kind begins with today.
+        lacked.push(("model", "visible_reach", (SIDE - 1).to_string()));
     }
     let lacked = lacked.into_iter().filter(|(section, key, _)| in_full && !has(section, key));
     lacked.map(|(section, key, value)| format!("{section}.{key}={value}")).collect()
@@ -131,6 +136,11 @@ mod tests {
         let tied =
             format!("{whole}visible_gain = 40.0\nimage_amplitude = 20.0\nkind = \"th-vae\"\n");
         assert_eq!(settings(&tied)[3..], ["model.latent_amplitude=30.0"]);
+        let dense = tied.replace("th-vae", "tdh-vae");
+        assert_eq!(
+            settings(&dense)[3..],
+            ["model.latent_amplitude=30.0", "model.visible_reach=27"]
+        );
         assert_eq!(settings(&tied.replace("th-vae", "h-vae")), all);
         assert!(settings("[training]\nbatch_size = 128\n[model]\nlatent_gain = 30.0\n").is_empty());
     }
