@@ -62,6 +62,7 @@ mod architecture;
 pub mod classifier;
 mod config;
 mod contrast;
+mod coupling;
 mod drive;
 mod eqprop;
 mod error;
@@ -82,6 +83,7 @@ mod vae;
 
 pub use activation::{Activation, HiddenActivation};
 pub use config::{EpConfig, Kind, VaeConfig};
+pub use coupling::Coupling;
 pub use eqprop::{
     EpGradient, Force, Nudge, Nudging, Readout, Unconverged, gradient, readout_gradient,
 };
@@ -89,7 +91,7 @@ pub use error::ModelError;
 pub use inference::LatentGradient;
 pub use latent::{LOG_VARIANCE_RANGE, Posterior};
 pub use likelihood::{Decoding, Likelihood};
-pub use network::{Coupling, HopfieldNetwork, Layer, LayerSpec};
+pub use network::{HopfieldNetwork, Layer, LayerSpec};
 pub use phases::{PhaseOutcomes, Phases};
 pub use quiet::{Agreement, StepLosses};
 pub use relax::{Equilibrium, Relaxation, Role};

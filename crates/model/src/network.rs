@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drive::is_plain_cpu;
 use crate::error::require_shape;
-use crate::{Activation, ModelError};
+use crate::{Activation, Coupling, ModelError};
 
 /// What a layer is: its size, nonlinearity and gain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,55 +34,6 @@ pub struct Layer {
     /// What the layer is.
     #[module(skip)]
     pub spec: LayerSpec,
-}
-
-/// A symmetric coupling between two layers, or within one.
-#[derive(Module, Debug)]
-pub struct Coupling {
-    /// `W`, `[size of lower, size of upper]`; within a layer `R`, symmetric with zero diagonal.
-    pub weight: Param<Tensor<2>>,
-    /// Index of the layer with the lower number.
-    pub lower: usize,
-    /// Index of the layer with the higher number; equal to `lower` for `R`.
-    pub upper: usize,
-    /// Of `R`: 1 for pairs of units that it joins, 0 for all others, `[n, n]`. The diagonal is 0.
-    mask: Option<Tensor<2>>,
-    /// How many weights are parameters of their own.
-    parameters: usize,
-}
-
-impl Coupling {
-    /// Between two layers.
-    pub(crate) fn between((lower, upper): (usize, usize), weight: Param<Tensor<2>>) -> Self {
-        let [rows, columns] = weight.dims();
-        Self { weight, lower, upper, mask: None, parameters: rows * columns }
-    }
-
-    /// Of layer `k` with itself, for the pairs that `joins` says, which must be symmetric.
-    fn within(k: usize, weight: Tensor<2>, joins: impl Fn(usize, usize) -> bool) -> Self {
-        let [n, _] = weight.dims();
-        let pairs = (0..n * n).map(|at| (at / n, at % n));
-        let mask: Vec<f32> =
-            pairs.map(|(i, j)| f32::from(u8::from(i != j && joins(i, j)))).collect();
-        let parameters = mask.iter().filter(|&&joined| joined > 0.0).count() / 2;
-        let mask = Tensor::from_data(TensorData::new(mask, [n, n]), &weight.device());
-        let weight = Param::from_tensor(weight * mask.clone());
-        Self { weight, lower: k, upper: k, mask: Some(mask), parameters }
-    }
-
-    /// Whether it couples a layer with itself.
-    pub fn is_recurrent(&self) -> bool {
-        self.lower == self.upper
-    }
-
-    /// The part of `dC/dW` in which the weight can change: all of it between layers; within one the
-    /// symmetric part, `(G + G')/2`, for the pairs that are joined.
-    pub(crate) fn changeable(&self, gradient: Tensor<2>) -> Tensor<2> {
-        match &self.mask {
-            Some(mask) => (gradient.clone() + gradient.transpose()).mul_scalar(0.5) * mask.clone(),
-            None => gradient,
-        }
-    }
 }
 
 /// A network of layers with symmetric couplings and the energy
@@ -146,7 +97,7 @@ impl HopfieldNetwork {
                     make_symmetric(&mut weight, rows);
                 }
                 let weight = Tensor::from_data(TensorData::new(weight, [rows, columns]), device);
-                coupling((lower, upper), weight)
+                Coupling::new((lower, upper), weight)
             })
             .collect();
         let layers = layers
@@ -205,9 +156,7 @@ impl HopfieldNetwork {
         for c in self.couplings.iter().filter(|c| c.lower == k || c.upper == k) {
             let source = if c.upper == k { c.lower } else { c.upper };
             let Some(s) = &states[source] else { continue };
-            let weight = c.weight.val();
-            let weight = if c.upper == k { weight } else { weight.transpose() };
-            let term = s.clone().matmul(weight);
+            let term = c.field(k, s.clone());
             field = Some(match field {
                 Some(sum) => term + sum,
                 None => term,
@@ -257,7 +206,7 @@ impl HopfieldNetwork {
         for &(k, l) in couplings {
             let (lower, upper) = (k.min(l), k.max(l));
             let zeros = Tensor::zeros([specs[lower].size, specs[upper].size], device);
-            self.couplings.push(coupling((lower, upper), zeros));
+            self.couplings.push(Coupling::new((lower, upper), zeros));
         }
         Ok(())
     }
@@ -279,10 +228,10 @@ impl HopfieldNetwork {
             let text = format!("the {n} units of layer {k} lie on no square grid");
             return Err(ModelError::Network(text));
         }
-        let apart = |a: usize, b: usize| a.abs_diff(b);
-        *coupling = Coupling::within(k, coupling.weight.val(), |i, j| {
-            apart(i / side, j / side) <= reach && apart(i % side, j % side) <= reach
-        });
+        let near = |i: usize, j: usize| {
+            (i / side).abs_diff(j / side) <= reach && (i % side).abs_diff(j % side) <= reach
+        };
+        *coupling = Coupling::within(k, coupling.weight.val(), near);
         Ok(())
     }
 
@@ -356,15 +305,6 @@ impl HopfieldNetwork {
         });
         let biases = self.layers.iter().filter_map(|l| Some((l.bias.as_ref()?.id, l.spec.gain)));
         weights.chain(biases).map(|(id, gain)| (id, 1.0 / gain.max(1.0))).collect()
-    }
-}
-
-/// A coupling of all units of two layers, or within one.
-fn coupling((lower, upper): (usize, usize), weight: Tensor<2>) -> Coupling {
-    if lower == upper {
-        Coupling::within(lower, weight, |_, _| true)
-    } else {
-        Coupling::between((lower, upper), Param::from_tensor(weight))
     }
 }
 

@@ -433,6 +433,8 @@ mod tests {
             ("model.visible_gain=0", "visible_gain"),
             ("model.latent_gain=1e-200", "latent_gain"),
             ("model.sigma=0.001", "sigma"),
+            ("model.visible_reach=0", "visible_reach"),
+            ("training.epochs=none", "none"),
             ("model.hidden_activation=softmax", "hard-sigmoid"),
             ("model.hidden_activation=[relu, softmax]", "softmax"),
             ("ep.nudge=0", "nudge"),
@@ -448,6 +450,20 @@ mod tests {
             assert_eq!(message.lines().count(), 1, "{override_}: {message}");
             assert!(message.contains(expected), "{override_}: {message}");
         }
+    }
+
+    #[test]
+    fn what_may_be_without_a_value_is_none() {
+        let resolve = |sets: [&str; 2]| RunConfig::resolve(None, &sets.map(str::to_owned)).unwrap();
+        let reach = |set| resolve(["model.kind=tdh-vae", set]).model.visible_reach;
+        assert_eq!(reach("model.visible_reach=5"), Some(5));
+        assert_eq!(reach("model.visible_reach=none"), None);
+        // A configuration that was written in full says by leaving it out that there is none.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let all = resolve(["model.kind=tdh-vae", "model.visible_reach=none"]);
+        std::fs::write(&path, all.to_toml().unwrap()).unwrap();
+        assert_eq!(RunConfig::resolve(Some(&path), &[]).unwrap(), all);
     }
 
     #[test]

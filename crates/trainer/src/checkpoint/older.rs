@@ -85,7 +85,7 @@ pub(crate) fn settings_before(config: &Table) -> Vec<String> {
     }
     if kind.is_some_and(Kind::is_dense) {
         // Without a reach all pixels are coupled, whatever the kind begins with today.
-        lacked.push(("model", "visible_reach", (SIDE - 1).to_string()));
+        lacked.push(("model", "visible_reach", "none".to_owned()));
     }
     let lacked = lacked.into_iter().filter(|(section, key, _)| in_full && !has(section, key));
     lacked.map(|(section, key, value)| format!("{section}.{key}={value}")).collect()
@@ -139,7 +139,7 @@ mod tests {
         let dense = tied.replace("th-vae", "tdh-vae");
         assert_eq!(
             settings(&dense)[3..],
-            ["model.latent_amplitude=30.0", "model.visible_reach=27"]
+            ["model.latent_amplitude=30.0", "model.visible_reach=none"]
         );
         assert_eq!(settings(&tied.replace("th-vae", "h-vae")), all);
         assert!(settings("[training]\nbatch_size = 128\n[model]\nlatent_gain = 30.0\n").is_empty());

@@ -14,7 +14,19 @@ fn preset(kind: &str) -> &'static str {
     }
 }
 
-/// `table` laid over the preset of the kind of model it names.
+/// Settings that may be without a value, which is written `none`: no TOML value says so.
+const OPTIONAL: [(&str, &str); 8] = [
+    ("training", "clip_norm"),
+    ("training", "patience"),
+    ("training", "checkpoint_every"),
+    ("data", "train_images"),
+    ("data", "validation_images"),
+    ("data", "test_images"),
+    ("model", "sigma"),
+    ("model", "visible_reach"),
+];
+
+/// `table` laid over the preset of the kind of model it names, without what is `none`.
 pub(super) fn over_preset(table: toml::Table) -> Result<toml::Table> {
     let kind = table.get("model").and_then(|m| m.get("kind")).and_then(toml::Value::as_str);
     let mut base: toml::Table =
@@ -25,6 +37,13 @@ pub(super) fn over_preset(table: toml::Table) -> Result<toml::Table> {
             (_, values) => {
                 base.insert(section, values);
             }
+        }
+    }
+    for (section, key) in OPTIONAL {
+        if let Some(toml::Value::Table(values)) = base.get_mut(section)
+            && values.get(key).and_then(toml::Value::as_str) == Some("none")
+        {
+            values.remove(key);
         }
     }
     Ok(base)

@@ -1,0 +1,126 @@
+//! Couplings between two layers, and within one.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Tensor, TensorData};
+
+use crate::drive::is_plain_cpu;
+
+/// A symmetric coupling between two layers, or within one.
+#[derive(Module, Debug)]
+pub struct Coupling {
+    /// `W`, `[size of lower, size of upper]`; within a layer `R`, symmetric with zero diagonal.
+    pub weight: Param<Tensor<2>>,
+    /// Index of the layer with the lower number.
+    pub lower: usize,
+    /// Index of the layer with the higher number; equal to `lower` for `R`.
+    pub upper: usize,
+    /// Of `R`: 1 for pairs of units that it joins, 0 for all others, `[n, n]`. The diagonal is 0.
+    mask: Option<Tensor<2>>,
+    /// How far from the diagonal of `R` the last joined pair is, if that is close by.
+    band: Option<usize>,
+    /// How many weights are parameters of their own.
+    pub(crate) parameters: usize,
+}
+
+impl Coupling {
+    /// Of all units of two layers, or of all within one.
+    pub(crate) fn new((lower, upper): (usize, usize), weight: Tensor<2>) -> Self {
+        if lower == upper {
+            Self::within(lower, weight, |_, _| true)
+        } else {
+            Self::between((lower, upper), Param::from_tensor(weight))
+        }
+    }
+
+    /// Of all units of two layers.
+    pub(crate) fn between((lower, upper): (usize, usize), weight: Param<Tensor<2>>) -> Self {
+        let [rows, columns] = weight.dims();
+        Self { weight, lower, upper, mask: None, band: None, parameters: rows * columns }
+    }
+
+    /// Of layer `k` with itself, for the pairs that `joins` says, which must be symmetric.
+    pub(crate) fn within(
+        k: usize,
+        weight: Tensor<2>,
+        joins: impl Fn(usize, usize) -> bool,
+    ) -> Self {
+        let [n, _] = weight.dims();
+        let (mut mask, mut parameters, mut band) = (vec![0.0_f32; n * n], 0, 0);
+        for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).filter(|&(i, j)| joins(i, j))
+        {
+            (mask[i * n + j], mask[j * n + i]) = (1.0, 1.0);
+            (parameters, band) = (parameters + 1, band.max(i - j));
+        }
+        // Strips are 2 bands wide and their products 4 deep: otherwise they save too little.
+        let band = (band > 0 && 6 * band <= n).then_some(band);
+        let mask = Tensor::from_data(TensorData::new(mask, [n, n]), &weight.device());
+        let weight = Param::from_tensor(weight * mask.clone());
+        Self { weight, lower: k, upper: k, mask: Some(mask), band, parameters }
+    }
+
+    /// Whether it couples a layer with itself.
+    pub fn is_recurrent(&self) -> bool {
+        self.lower == self.upper
+    }
+
+    /// What layer `k`, one of the two, gets from the state `s` of the other, `[batch, n_k]`.
+    pub(crate) fn field(&self, k: usize, s: Tensor<2>) -> Tensor<2> {
+        let weight = self.weight.val();
+        match self.band {
+            // Elsewhere one large product is as fast as several small ones.
+            Some(band) if is_plain_cpu(&s) => banded(&s, &weight, band),
+            _ if self.upper == k => s.matmul(weight),
+            _ => s.matmul(weight.transpose()),
+        }
+    }
+
+    /// The part of `dC/dW` in which the weight can change: all of it between layers; within one the
+    /// symmetric part, `(G + G')/2`, for the pairs that are joined.
+    pub(crate) fn changeable(&self, gradient: Tensor<2>) -> Tensor<2> {
+        match &self.mask {
+            Some(mask) => (gradient.clone() + gradient.transpose()).mul_scalar(0.5) * mask.clone(),
+            None => gradient,
+        }
+    }
+}
+
+/// `s R`, where `R` is zero farther than `band` from its diagonal: strip by strip of its columns.
+fn banded(s: &Tensor<2>, r: &Tensor<2>, band: usize) -> Tensor<2> {
+    let [n, _] = r.dims();
+    let strip = |from: usize| {
+        let to = (from + 2 * band).min(n);
+        let (first, end) = (from.saturating_sub(band), (to + band).min(n));
+        let columns = r.clone().narrow(0, first, end - first).narrow(1, from, to - from);
+        s.clone().narrow(1, first, end - first).matmul(columns)
+    };
+    Tensor::cat((0..n).step_by(2 * band).map(strip).collect(), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    /// 784 pixels in a square; a reach of 3 makes strips, the last one narrower, one of 5 does not.
+    #[test]
+    fn strips_give_the_whole_product() {
+        let device = Device::flex();
+        let values = |rows: usize, columns: usize, phase: f32| {
+            let values = (0..rows * columns).map(|i| (i as f32 * 0.37 + phase).sin()).collect();
+            Tensor::<2>::from_data(TensorData::new::<f32, _>(values, [rows, columns]), &device)
+        };
+        let (r, s) = (values(784, 784, 0.0), values(5, 784, 1.0));
+        for (reach, strips) in [(3, true), (5, false)] {
+            let near = |i: usize, j: usize| {
+                (i / 28).abs_diff(j / 28) <= reach && (i % 28).abs_diff(j % 28) <= reach
+            };
+            let coupling = Coupling::within(0, r.clone(), near);
+            assert_eq!(coupling.band.is_some(), strips);
+            let whole = s.clone().matmul(coupling.weight.val());
+            let size: f32 = whole.clone().abs().max().into_scalar();
+            let off: f32 = (coupling.field(0, s.clone()) - whole).abs().max().into_scalar();
+            assert!(size > 1.0 && off < 1e-5 * size, "{reach}: {off} of {size}");
+        }
+    }
+}
