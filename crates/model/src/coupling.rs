@@ -5,6 +5,9 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::drive::is_plain_cpu;
 
+/// What rounding may make of equal weights, in other programs, too.
+const ASYMMETRY: f32 = 1e-5;
+
 /// A symmetric coupling between two layers, or within one.
 #[derive(Module, Debug)]
 pub struct Coupling {
@@ -72,6 +75,18 @@ impl Coupling {
             _ if self.upper == k => s.matmul(weight),
             _ => s.matmul(weight.transpose()),
         }
+    }
+
+    /// Whether the weights are those of pairs that are joined, and the same in both directions: each
+    /// off by at most [`ASYMMETRY`] of the largest.
+    pub(crate) fn is_sound(&self) -> bool {
+        if !self.is_recurrent() {
+            return true;
+        }
+        let size = |weight: Tensor<2>| hvae_solver::read(weight.abs().max())[0];
+        let weight = self.weight.val();
+        let off = weight.clone() - self.changeable(weight.clone());
+        size(off) <= ASYMMETRY * size(weight)
     }
 
     /// The part of `dC/dW` in which the weight can change: all of it between layers; within one the

@@ -189,6 +189,23 @@ impl HopfieldNetwork {
         weights.chain(biases).sum()
     }
 
+    /// Refuses weights from elsewhere under which there is no energy: within a layer they must be
+    /// symmetric, and zero where units are not coupled, as on the diagonal. A part in 100,000 of the
+    /// largest is taken as rounding.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`], naming the layer.
+    pub fn check_couplings(&self) -> Result<(), ModelError> {
+        match self.couplings.iter().find(|c| !c.is_sound()) {
+            None => Ok(()),
+            Some(c) => Err(ModelError::Network(format!(
+                "the weights within layer {} are not symmetric, or join units that are not coupled",
+                self.layers[c.lower].spec.name
+            ))),
+        }
+    }
+
     /// Adds couplings whose weights are zero.
     ///
     /// # Errors

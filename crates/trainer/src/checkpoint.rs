@@ -187,11 +187,14 @@ fn load_module(checkpoint: &Path, file: &str, state: &TrainingState, module: Vae
 }
 
 /// `module` with the tensors in the `bytes` of the safetensors file `path`: every one of them, none
-/// besides, all finite.
+/// besides, all finite, and within a layer symmetric.
 pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: Vae) -> Result<Vae> {
     let shown = path.display();
     let module = tensors::from_bytes(bytes, module)
         .with_context(|| format!("{shown} does not fit the configuration of the run"))?;
     ensure!(tensors::is_finite(&module), "{shown} holds numbers that are not finite");
+    for (side, network) in module.networks() {
+        network.check_couplings().with_context(|| format!("in the {side} of {shown}"))?;
+    }
     Ok(module)
 }

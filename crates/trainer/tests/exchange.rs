@@ -208,6 +208,12 @@ fn models_of_every_kind_can_be_rebuilt_from_the_file_alone() {
         reconstructed(&folder, &format!("checkpoints/copy-{number}"), "copy.npz");
         assert!(read_back(&folder, "copy.npz") == read_back(&folder, &same), "{kind} {settings:?}");
 
+        if kind.starts_with('d') || kind.starts_with("td") {
+            let near = ["import", &weights, "--name", "near", "--set", "model.visible_reach=1"];
+            let text = folder.fails(1, &near);
+            assert!(text.contains(&weights) && text.contains("within layer image"), "{text}");
+            assert!(!folder.path("checkpoints/near").exists());
+        }
         if let Some(python) = &python {
             in_python(python, &folder, &weights, &same);
         }
