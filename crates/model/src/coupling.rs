@@ -28,10 +28,11 @@ pub struct Coupling {
 impl Coupling {
     /// Of all units of two layers, or of all within one.
     pub(crate) fn new((lower, upper): (usize, usize), weight: Tensor<2>) -> Self {
+        let weight = Param::from_tensor(weight);
         if lower == upper {
-            Self::within(lower, weight, |_, _| true)
+            Self::within(lower, &weight, |_, _| true)
         } else {
-            Self::between((lower, upper), Param::from_tensor(weight))
+            Self::between((lower, upper), weight)
         }
     }
 
@@ -44,7 +45,7 @@ impl Coupling {
     /// Of layer `k` with itself, for the pairs that `joins` says, which must be symmetric.
     pub(crate) fn within(
         k: usize,
-        weight: Tensor<2>,
+        weight: &Param<Tensor<2>>,
         joins: impl Fn(usize, usize) -> bool,
     ) -> Self {
         let [n, _] = weight.dims();
@@ -54,10 +55,10 @@ impl Coupling {
             (mask[i * n + j], mask[j * n + i]) = (1.0, 1.0);
             (parameters, band) = (parameters + 1, band.max(i - j));
         }
-        // Strips are 2 bands wide and their products 4 deep: otherwise they save too little.
+        // A strip of 2 bands of columns takes 4 bands of rows: of wider bands it takes nearly all.
         let band = (band > 0 && 6 * band <= n).then_some(band);
-        let mask = Tensor::from_data(TensorData::new(mask, [n, n]), &weight.device());
-        let weight = Param::from_tensor(weight * mask.clone());
+        let mask = Tensor::from_data(TensorData::new(mask, [n, n]), &weight.val().device());
+        let weight = Param::initialized(weight.id, weight.val() * mask.clone());
         Self { weight, lower: k, upper: k, mask: Some(mask), band, parameters }
     }
 
@@ -70,7 +71,7 @@ impl Coupling {
     pub(crate) fn field(&self, k: usize, s: Tensor<2>) -> Tensor<2> {
         let weight = self.weight.val();
         match self.band {
-            // Elsewhere one large product is as fast as several small ones.
+            // Elsewhere every product is a launch.
             Some(band) if is_plain_cpu(&s) => banded(&s, &weight, band),
             _ if self.upper == k => s.matmul(weight),
             _ => s.matmul(weight.transpose()),
@@ -130,7 +131,7 @@ mod tests {
             let near = |i: usize, j: usize| {
                 (i / 28).abs_diff(j / 28) <= reach && (i % 28).abs_diff(j % 28) <= reach
             };
-            let coupling = Coupling::within(0, r.clone(), near);
+            let coupling = Coupling::within(0, &Param::from_tensor(r.clone()), near);
             assert_eq!(coupling.band.is_some(), strips);
             let whole = s.clone().matmul(coupling.weight.val());
             let size: f32 = whole.clone().abs().max().into_scalar();

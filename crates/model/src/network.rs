@@ -248,7 +248,7 @@ impl HopfieldNetwork {
         let near = |i: usize, j: usize| {
             (i / side).abs_diff(j / side) <= reach && (i % side).abs_diff(j % side) <= reach
         };
-        *coupling = Coupling::within(k, coupling.weight.val(), near);
+        *coupling = Coupling::within(k, &coupling.weight, near);
         Ok(())
     }
 

@@ -181,7 +181,9 @@ fn far_couplings_within_a_layer_are_taken_away() {
     let mut network = HopfieldNetwork::new(specs, &pairs, &mut rng(3), &Device::flex()).unwrap();
     let before = host(network.couplings[0].weight.val());
     assert_eq!(network.parameters(), 9 * 8 / 2 + 5 * 4 / 2 + 9 + 5);
+    let id = network.couplings[0].weight.id;
     network.keep_near(0, 1).unwrap();
+    assert_eq!(network.couplings[0].weight.id, id);
     let after = host(network.couplings[0].weight.val());
     for (at, (old, new)) in before.iter().zip(&after).enumerate() {
         let (i, j) = (at / 9, at % 9);
