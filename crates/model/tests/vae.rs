@@ -6,7 +6,8 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Device;
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
 use common::vae::{converged, fill_empty};
 use common::{compare, host, layer, rng, spectral_norm, strengthen, uniform};
 use hvae_model::{
@@ -196,6 +197,36 @@ fn far_couplings_within_a_layer_are_taken_away() {
         |k, network: &mut HopfieldNetwork| network.keep_near(k, 1).unwrap_err().to_string();
     assert!(refused(1, &mut network).contains("5 units of layer 1 lie on no square grid"));
     assert!(refused(2, &mut network).contains("no couplings within layer 2"));
+}
+
+/// Weights that differ in the two directions by more than rounding have no energy; those between
+/// pixels that are not coupled would be used by no product in strips.
+#[test]
+fn weights_without_an_energy_are_refused() {
+    let grid = vec![layer("grid", 9, Activation::Tanh, 1.0)];
+    let device = Device::flex();
+    let mut network = HopfieldNetwork::new(grid, &[(0, 0)], &mut rng(3), &device).unwrap();
+    network.keep_near(0, 1).unwrap();
+    let whole = host(network.couplings[0].weight.val());
+    let largest = whole.iter().fold(0.0_f64, |m, w| m.max(w.abs()));
+    // Units 0 and 1 are neighbours, 0 and 8 opposite corners.
+    for (at, change, sound) in [
+        (1, 1e-6, true),
+        (1, 1e-3, false),
+        (8, 1e-3, false),
+        (0, 1e-3, false),
+        (1, f64::NAN, false),
+    ] {
+        let mut weight = whole.clone();
+        weight[at] += change * largest;
+        let weight = weight.iter().map(|w| *w as f32).collect();
+        let weight = TensorData::new::<f32, _>(weight, [9, 9]);
+        let weight = Tensor::from_data(weight, &device);
+        network.couplings[0].weight = Param::from_tensor(weight);
+        let checked = network.check_couplings();
+        assert_eq!(checked.is_ok(), sound, "{at} {change}");
+        assert!(sound || checked.unwrap_err().to_string().contains("within layer grid"));
+    }
 }
 
 /// Otherwise the first batch of a tied model meets couplings under which nothing settles.
