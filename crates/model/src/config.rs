@@ -227,10 +227,10 @@ impl VaeConfig {
 ///
 /// | setting | default | meaning | range |
 /// |---|---|---|---|
-/// | `nudging` | `centred` | which nudged phases | `centred`, `positive`, `negative` |
-/// | `nudge` | 0.02 | size of a nudge: root mean square of `c beta delta`, the push on `c a` | > 0 |
+/// | `nudging` | `positive` | which nudged phases | `centred`, `positive`, `negative` |
+/// | `nudge` | 1e-4 | size of a nudge: root mean square of `c beta delta`, the push on `c a` | > 0 |
 /// | `tolerance` | 3e-4 | relative residual at which a sample of a free phase is done | >= 0 |
-/// | `nudged_tolerance` | 1e-5 | the same of a nudged phase, which starts close to its end | >= 0 |
+/// | `nudged_tolerance` | 3e-3 | the same of a nudged phase, relative to how far the nudge takes the states | >= 0 |
 /// | `free_sweeps` | 30 | sweeps of a free phase at most | >= 1 |
 /// | `nudged_sweeps` | 15 | sweeps of a nudged phase at most | >= 1 |
 /// | `check_every` | 1 | sweeps between two looks at the residual | >= 1 |
@@ -247,7 +247,8 @@ pub struct EpConfig {
     pub nudge: f64,
     /// Relative residual at which a sample of a free phase is done.
     pub tolerance: f64,
-    /// Relative residual at which a sample of a nudged phase is done.
+    /// Relative residual at which a sample of a nudged phase is done: relative to how far the nudge has
+    /// taken the states, so that it is about the relative error of the gradient.
     pub nudged_tolerance: f64,
     /// Sweeps of a free phase at most.
     pub free_sweeps: usize,
@@ -264,10 +265,10 @@ pub struct EpConfig {
 impl Default for EpConfig {
     fn default() -> Self {
         Self {
-            nudging: Nudging::Centred,
-            nudge: 0.02,
+            nudging: Nudging::Positive,
+            nudge: 1e-4,
             tolerance: 3e-4,
-            nudged_tolerance: 1e-5,
+            nudged_tolerance: 3e-3,
             free_sweeps: 30,
             nudged_sweeps: 15,
             check_every: 1,

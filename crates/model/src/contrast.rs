@@ -83,23 +83,24 @@ pub(crate) struct Contrast {
 }
 
 impl Contrast {
-    /// Of the layers in `held`, which are the same in both states, and in `pairs`: layer, state in
-    /// `a`, state in `b`. Samples that are not `kept` are left out, but count in the mean.
+    /// Of the layers in `held`, which are the same in both states, and in `moved`: layer, sum of its
+    /// states in `a` and `b`, their difference. Samples that are not `kept` are left out, but count in
+    /// the mean.
     pub(crate) fn new(
         held: Vec<Option<Tensor<2>>>,
-        pairs: impl Iterator<Item = (usize, Tensor<2>, Tensor<2>)>,
+        moved: impl Iterator<Item = (usize, Tensor<2>, Tensor<2>)>,
         kept: &Kept,
         (beta, spread): (Beta, f64),
     ) -> Self {
         let layers = held.len();
-        let (mut sum, mut difference, mut rows) = (vec![None; layers], vec![None; layers], 0);
-        for (k, a, b) in pairs {
-            rows = a.dims()[0];
-            sum[k] = Some(kept.only(a.clone() + b.clone()));
-            difference[k] = Some(kept.only(a - b));
+        let (mut sums, mut differences, mut rows) = (vec![None; layers], vec![None; layers], 0);
+        for (k, sum, difference) in moved {
+            rows = sum.dims()[0];
+            sums[k] = Some(kept.only(sum));
+            differences[k] = Some(kept.only(difference));
         }
         let held = held.into_iter().map(|s| s.map(|s| kept.only(s))).collect();
-        Self { held, sum, difference, beta, spread, rows }
+        Self { held, sum: sums, difference: differences, beta, spread, rows }
     }
 
     /// `dC/dW_kl` of a coupling between two layers, of the weight's shape; `None` where neither has

@@ -1,7 +1,7 @@
 //! The constant part of a layer's input, and the elementwise end of an update.
 //!
-//! An update is `g(c (field + drive))`: a matrix product and four elementwise steps. On the CPU
-//! those steps, one pass over memory each and on one thread, cost as much as the product, so there
+//! An update is `g(c (field + drive))`, that of a deviation `g(c (drive + change)) - g(c drive)`: a
+//! matrix product and some elementwise steps. On the CPU those steps, one pass over memory each and on one thread, cost as much as the product, so there
 //! they are one pass on all threads. Elsewhere they stay tensor operations, which the device fuses.
 
 #![expect(clippy::inline_always, reason = "a call left in the loop would keep it scalar")]
@@ -93,6 +93,18 @@ impl Drive {
             }
         }
     }
+
+    /// `g(c (drive + change)) - g(c drive)`, `[batch, n]`, see [`Activation::increment`].
+    pub(crate) fn increment(&self, change: Tensor<2>, layer: &LayerSpec) -> Tensor<2> {
+        match self {
+            Self::Host { values, .. } => fused_increment(change, values, layer),
+            Self::Tensor(drive) => {
+                let (a, change) = (drive.clone(), change);
+                let gained = |t: Tensor<2>| t.mul_scalar(layer.gain);
+                layer.activation.increment(gained(a), gained(change))
+            }
+        }
+    }
 }
 
 /// Whether a tensor lives in host memory and outside any graph.
@@ -109,27 +121,51 @@ pub(crate) fn host(tensor: Tensor<2>) -> Vec<f32> {
 /// `g(c (field + drive))` in one pass. The field's own memory becomes the result's.
 fn fused(field: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
     let dims = field.dims();
-    let mut values = host(field);
-    assert_eq!(values.len(), drive.len(), "a drive for every row of the field");
-    let gain = layer.gain as f32;
+    let (mut field, gain) = (host(field), layer.gain as f32);
+    let values = &mut field;
     match layer.activation {
-        Activation::Identity => sweep(&mut values, drive, gain, Identity),
-        Activation::Relu => sweep(&mut values, drive, gain, Relu),
-        Activation::HardSigmoid => sweep(&mut values, drive, gain, HardSigmoid),
-        Activation::Sigmoid => sweep(&mut values, drive, gain, Sigmoid),
-        Activation::Tanh => sweep(&mut values, drive, gain, Tanh),
+        Activation::Identity => sweep(values, drive, gain, Identity),
+        Activation::Relu => sweep(values, drive, gain, Relu),
+        Activation::HardSigmoid => sweep(values, drive, gain, HardSigmoid),
+        Activation::Sigmoid => sweep(values, drive, gain, Sigmoid),
+        Activation::Tanh => sweep(values, drive, gain, Tanh),
     }
-    Tensor::from_data(TensorData::new(values, dims), &Device::flex())
+    Tensor::from_data(TensorData::new(field, dims), &Device::flex())
 }
 
-/// A nonlinearity of one number. A trait rather than a closure because the loop around it only
+/// `g(c (drive + change)) - g(c drive)` likewise.
+fn fused_increment(change: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
+    let dims = change.dims();
+    let (mut change, gain) = (host(change), layer.gain as f32);
+    let values = &mut change;
+    match layer.activation {
+        Activation::Identity => sweep(values, drive, gain, Increment(Identity)),
+        Activation::Relu => sweep(values, drive, gain, Increment(Relu)),
+        Activation::HardSigmoid => sweep(values, drive, gain, Increment(HardSigmoid)),
+        Activation::Sigmoid => sweep(values, drive, gain, Increment(Sigmoid)),
+        Activation::Tanh => sweep(values, drive, gain, Increment(Tanh)),
+    }
+    Tensor::from_data(TensorData::new(change, dims), &Device::flex())
+}
+
+/// What an update makes of two numbers. A trait rather than a closure because the loop around it only
 /// becomes vector code when the call is inlined without fail.
+trait Pair: Copy + Sync {
+    /// Of the value, the drive and the gain.
+    fn of(self, value: f32, drive: f32, gain: f32) -> f32;
+}
+
+/// A nonlinearity of one number.
 trait Scalar: Copy + Sync {
+    /// `g(a)`.
     fn of(self, a: f32) -> f32;
+
+    /// `g(a + change) - g(a)`.
+    fn increment(self, a: f32, change: f32) -> f32;
 }
 
 macro_rules! scalar {
-    ($name:ident, $a:ident => $value:expr) => {
+    ($name:ident, $a:ident => $value:expr, $change:ident => $increment:expr) => {
         #[derive(Clone, Copy)]
         struct $name;
         impl Scalar for $name {
@@ -137,58 +173,112 @@ macro_rules! scalar {
             fn of(self, $a: f32) -> f32 {
                 $value
             }
+            #[inline(always)]
+            #[allow(unused_variables, reason = "where g is linear it does not matter at which a")]
+            fn increment(self, $a: f32, $change: f32) -> f32 {
+                $increment
+            }
+        }
+        impl Pair for $name {
+            #[inline(always)]
+            fn of(self, value: f32, drive: f32, gain: f32) -> f32 {
+                Scalar::of(self, gain * (value + drive))
+            }
         }
     };
 }
 
-scalar!(Identity, a => a);
 // Written so that a number that is not one stays so.
-scalar!(Relu, a => if a < 0.0 { 0.0 } else { a });
-scalar!(HardSigmoid, a => a.clamp(0.0, 1.0));
-scalar!(Sigmoid, a => sigmoid(a));
-scalar!(Tanh, a => a.tanh());
+scalar!(Identity, a => a, change => change);
+scalar!(Relu, a => if a < 0.0 { 0.0 } else { a }, change => {
+    let p = if a < 0.0 { 0.0 } else { a };
+    let moved = change + (a - p);
+    if moved < -p { -p } else { moved }
+});
+scalar!(HardSigmoid, a => a.clamp(0.0, 1.0), change => {
+    let p = a.clamp(0.0, 1.0);
+    let moved = change + (a - p);
+    if moved < -p {
+        -p
+    } else if moved > 1.0 - p {
+        1.0 - p
+    } else {
+        moved
+    }
+});
+scalar!(Sigmoid, a => sigmoid(a), change => sigmoid_increment(a, change));
+scalar!(Tanh, a => a.tanh(), change => 2.0 * sigmoid_increment(2.0 * a, 2.0 * change));
 
-/// `v <- g(gain (v + d))` over two equally long slices, on all threads and with the widest vectors
+/// The change of a nonlinearity at the drive.
+#[derive(Clone, Copy)]
+struct Increment<G>(G);
+
+impl<G: Scalar> Pair for Increment<G> {
+    #[inline(always)]
+    fn of(self, value: f32, drive: f32, gain: f32) -> f32 {
+        self.0.increment(gain * drive, gain * value)
+    }
+}
+
+/// `v <- g(v, d, gain)` over two equally long slices, on all threads and with the widest vectors
 /// that the processor has.
-fn sweep<G: Scalar>(values: &mut [f32], drive: &[f32], gain: f32, g: G) {
+fn sweep<G: Pair>(values: &mut [f32], drive: &[f32], gain: f32, g: G) {
     struct Kernel<'a, G>(&'a mut [f32], &'a [f32], f32, G);
-    impl<G: Scalar> pulp::NullaryFnOnce for Kernel<'_, G> {
+    impl<G: Pair> pulp::NullaryFnOnce for Kernel<'_, G> {
         type Output = ();
         #[inline(always)]
         fn call(self) {
             let Self(values, drive, gain, g) = self;
             for (v, d) in values.iter_mut().zip(drive) {
-                *v = g.of(gain * (*v + *d));
+                *v = g.of(*v, *d, gain);
             }
         }
     }
+    assert_eq!(values.len(), drive.len(), "a drive for every row");
     let arch = pulp::Arch::new();
     let chunks = values.par_chunks_mut(CHUNK).zip(drive.par_chunks(CHUNK));
     chunks.for_each(|(values, drive)| arch.dispatch(Kernel(values, drive, gain, g)));
 }
 
 /// `1/(1 + exp(-x))`, to within 2e-7, without a branch.
-///
-/// `exp(y) = 2^n exp(r)` with `n` the integer nearest to `y / ln 2` and `r = y - n ln 2` in two
-/// parts (Cody & Waite 1980); `exp(r)` on `|r| <= ln(2)/2` by its Taylor polynomial of degree 7,
-/// whose remainder is below 6e-9. Adding 1.5 * 2^23 rounds to an integer and leaves it in the low
-/// bits, from where it is shifted into the exponent.
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
+    let [less_one, scale] = exponential(-x);
+    1.0 / (1.0 + (1.0 + less_one) * scale)
+}
+
+/// `sigmoid(a + change) - sigmoid(a)`, see [`Activation::increment`].
+#[inline(always)]
+fn sigmoid_increment(a: f32, change: f32) -> f32 {
+    let [r, scale] = exponential(-a);
+    let t = (1.0 + r) * scale;
+    let [r, scale] = exponential(change);
+    // `exp(change) - 1`, and itself: neither is the other and 1, which would lose the smaller.
+    let (less_one, grown) = (r * scale + (scale - 1.0), (1.0 + r) * scale);
+    t / (1.0 + t) * (less_one / (t + grown))
+}
+
+/// `exp(y) = scale (1 + r)`, as `[r, scale]`; `y` beyond 87 counts as 87.
+///
+/// `scale = 2^n` with `n` the integer nearest to `y / ln 2`, and `r = exp(x) - 1` of `x = y - n ln 2` in
+/// two parts (Cody & Waite 1980), on `|x| <= ln(2)/2` by its Taylor polynomial of degree 7, whose
+/// remainder is below 6e-9. Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits,
+/// from where it is shifted into the exponent.
+#[inline(always)]
+fn exponential(y: f32) -> [f32; 2] {
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    let y = (-x).clamp(-87.0, 87.0);
+    let y = y.clamp(-87.0, 87.0);
     let shifted = y * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
-    let r = (y - n * LN2_HIGH) - n * LN2_LOW;
-    let polynomial = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-    let mut exp_r = 0.0;
+    let x = (y - n * LN2_HIGH) - n * LN2_LOW;
+    let polynomial = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0];
+    let mut series = 0.0;
     for coefficient in polynomial {
-        exp_r = exp_r * r + coefficient;
+        series = series * x + coefficient;
     }
-    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
-    1.0 / (1.0 + exp_r * scale)
+    [series * x, f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))]
 }
 
 #[cfg(test)]

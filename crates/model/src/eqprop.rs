@@ -2,10 +2,11 @@
 
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use hvae_solver::{Outcome, State, StoppingRule};
+use hvae_solver::{Outcome, StoppingRule};
 use serde::{Deserialize, Serialize};
 
 use crate::contrast::{Contrast, Kept, counts};
+use crate::deviation::{deviations, halves};
 use crate::error::require_shape;
 use crate::readout::Pull;
 use crate::relax::{Equilibrium, Relaxation};
@@ -13,10 +14,6 @@ use crate::strength::{self, Beta, Strength};
 use crate::{HopfieldNetwork, ModelError};
 
 /// Which nudged phases are run. `s_beta` is the equilibrium of `E(s) + beta C(s)`.
-///
-/// Both states of a difference come from phases of one tolerance: with a one-sided nudge the free
-/// state goes on relaxing beside the nudged one, because what it still had to go would be divided
-/// by `beta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Nudging {
@@ -72,9 +69,9 @@ pub struct Readout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unconverged {
-    /// Their states are used as they are. What separates two states from their equilibria enters
-    /// the gradient divided by the difference of their strengths; a centred nudge cancels the part
-    /// that both have in common. A sample that is not finite makes the whole gradient so.
+    /// Their states are used as they are: the gradient is that about the state that the free phase came to,
+    /// and short of it by what the nudged phase still had to go. A sample that is not finite makes the
+    /// whole gradient so.
     Use,
     /// They contribute nothing to the gradient of the network whose phase did not converge, hand
     /// nothing down, and have no part in the strength of the nudge if it was the free phase. The
@@ -113,8 +110,8 @@ pub struct EpGradient {
     spread: f64,
     /// The nudging strength that was used.
     pub beta: Beta,
-    /// How each sample ended in the phase of the larger strength, then each in that of the smaller
-    /// one.
+    /// How each sample ended in the nudged phase; of a centred nudge in that of the larger strength, then
+    /// each in that of the smaller one.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -167,9 +164,18 @@ impl EpGradient {
 
 /// The gradient of a cost by equilibrium propagation.
 ///
-/// `free` is the equilibrium of `relaxation`, from which every nudged phase starts; `forces` hold
-/// `dC/ds` there. The two phases run side by side as one batch. No automatic differentiation is
-/// involved and memory does not grow with the number of sweeps.
+/// `free` is the equilibrium `s*` of `relaxation`; `forces` hold `dC/ds` there. Nudged phases relax `d = s
+/// - s*`, from the answer of the nudged layers alone, and a centred nudge's two run side by side as one
+/// batch. The dynamics are those of the network, in terms of what changes,
+///
+/// ```text
+/// d_k = g_k( c_k ( a_k* + e_k ) ) - g_k( c_k a_k* ),    e_k = sum_l W_kl d_l + R_k d_k - beta delta_k
+/// ```
+///
+/// where `a_k*` is the drive of layer `k` at `s*`. So neither the size of a nudge nor how many layers
+/// weaken it on its way costs digits, and what the free phase left to go is not divided by `beta`. The
+/// residual that [`Nudge::rule`] stops at is relative to `d`, each layer divided by its gain. No automatic
+/// differentiation is involved and memory does not grow with the number of sweeps.
 ///
 /// # Errors
 ///
@@ -237,39 +243,42 @@ pub(crate) fn estimate(
     };
     let beta = beta(&forces, settled.count())?;
     let signs = nudge.nudging.signs();
-    let [upper, lower] = signs.map(|sign| {
-        let push = |f: &Force| beta.times(f.force.clone(), sign);
-        forces.iter().fold(relaxation.clone(), |r, f| r.pushed(f.layer, push(f)))
-    });
-    let start = twice(&free.free);
-    let solution = upper.stacked(&lower).relax(start, nudge.damping, &nudge.rule)?;
+    let nudges: Vec<f64> = signs.into_iter().filter(|&sign| sign != 0.0).collect();
+    let pushes: Vec<_> = forces
+        .iter()
+        .map(|Force { layer, force }| {
+            let each = nudges.iter().map(|&sign| beta.times(force.clone(), sign));
+            (*layer, each.collect())
+        })
+        .collect();
+    let (damping, rule) = (nudge.damping, &nudge.rule);
+    let solution = deviations(relaxation, &free.free, &pushes, nudges.len(), damping, rule)?;
     let outcomes = solution.outcomes;
     let kept = Kept::new(&counts(nudge.unconverged, &[&free.outcomes, &outcomes]), &device);
-    let [a, b] = halves(&solution.state);
     let layers = relaxation.free_layers();
-    let pairs = layers.iter().zip(a.into_components().into_iter().zip(b.into_components()));
     let mut held = free.states.clone();
     for &k in layers {
         held[k] = None;
     }
-    let pairs = pairs.map(|(&k, (a, b))| (k, a, b));
-    let contrast = Contrast::new(held, pairs, &kept, (beta, signs[0] - signs[1]));
+    // `s* + d` beside `s*`, or beside another deviation from it.
+    let twice_free = free.free.map(|s| s.mul_scalar(2.0));
+    let [sum, difference] = match nudge.nudging {
+        Nudging::Centred => {
+            let [a, b] = halves(&solution.state);
+            [a.clone().zip(b.clone(), |a, b| a + b), a.zip(b, |a, b| a - b)]
+        }
+        Nudging::Positive => [solution.state.clone(), solution.state],
+        Nudging::Negative => [solution.state.clone(), solution.state.map(Tensor::neg)],
+    };
+    let sum = twice_free.zip(sum, |s, d| s + d);
+    let moved = sum.into_components().into_iter().zip(difference.into_components());
+    let moved = layers.iter().zip(moved).map(|(&k, (sum, difference))| (k, sum, difference));
+    let contrast = Contrast::new(held, moved, &kept, (beta, signs[0] - signs[1]));
     let result = gradients(network, contrast, outcomes);
     Ok(match pull {
         Some(pull) => pull.complete(result, relaxation, free, &kept),
         None => result,
     })
-}
-
-/// `state` twice, as one batch.
-pub(crate) fn twice(state: &State) -> State {
-    state.map(|s| Tensor::cat(vec![s.clone(), s], 0))
-}
-
-/// The two halves of a batch.
-pub(crate) fn halves(state: &State) -> [State; 2] {
-    let half = state.batch() / 2;
-    [0, half].map(|from| state.map(|s| s.narrow(0, from, half)))
 }
 
 /// Refuses a cost or an equilibrium that does not belong to `relaxation`.

@@ -63,6 +63,7 @@ pub mod classifier;
 mod config;
 mod contrast;
 mod coupling;
+mod deviation;
 mod drive;
 mod eqprop;
 mod error;

@@ -96,26 +96,12 @@ impl<'n> Relaxation<'n> {
     ///
     /// [`ModelError::Network`] when layer `k` does not relax, [`ModelError::Shape`] when `force`
     /// does not fit it.
-    pub fn nudged(self, k: usize, force: &Tensor<2>, scale: f64) -> Result<Self, ModelError> {
+    pub fn nudged(mut self, k: usize, force: &Tensor<2>, scale: f64) -> Result<Self, ModelError> {
         self.require_force(k, force)?;
-        Ok(self.pushed(k, force.clone().mul_scalar(scale)))
-    }
-
-    /// [`Self::nudged`], with a `push = scale * force` that fits.
-    #[must_use]
-    pub(crate) fn pushed(mut self, k: usize, push: Tensor<2>) -> Self {
         let component = self.component(k);
-        let drive = self.drive[component].tensor() - push;
+        let drive = self.drive[component].tensor() - force.clone().mul_scalar(scale);
         self.drive[component] = Drive::Tensor(drive);
-        self
-    }
-
-    /// Both dynamics side by side, as one batch: the samples of `self`, then those of `other`.
-    #[must_use]
-    pub(crate) fn stacked(self, other: &Self) -> Self {
-        let pairs = self.drive.into_iter().zip(&other.drive);
-        let both = pairs.map(|(a, b)| Tensor::cat(vec![a.tensor(), b.tensor()], 0));
-        Self { drive: both.map(Drive::Tensor).collect(), ..self }
+        Ok(self)
     }
 
     /// Where a phase starts when nothing better is known: every free layer as if no other free
@@ -241,12 +227,33 @@ impl<'n> Relaxation<'n> {
         require_shape(format!("the force on layer {name}"), force, [self.batch(), size])
     }
 
+    /// `a_k = b_k + sum_l W_kl s_l + R_k s_k` of each component, all layers included, where the free ones
+    /// have the states `free`.
+    pub(crate) fn drives(&self, free: &State) -> Vec<Tensor<2>> {
+        let drives = self.drive.iter().enumerate().map(|(component, drive)| {
+            let field = self.field(component, free);
+            field.map_or_else(|| drive.tensor(), |field| field + drive.tensor())
+        });
+        drives.collect()
+    }
+
+    /// What the free layers make `component` feel, `sum_l W_kl s_l + R_k s_k`; `None` if it is coupled
+    /// with none of them.
+    pub(crate) fn field(&self, component: usize, free: &State) -> Option<Tensor<2>> {
+        let mut states = vec![None; self.network.layers.len()];
+        for (&k, s) in self.free.iter().zip(free.components()) {
+            states[k] = Some(s.clone());
+        }
+        self.network.field(self.free[component], &states)
+    }
+
     /// Component of layer `k`.
-    fn component(&self, k: usize) -> usize {
+    pub(crate) fn component(&self, k: usize) -> usize {
         self.free.iter().position(|&f| f == k).expect("the layer is free in this phase")
     }
 
-    fn spec(&self, component: usize) -> &LayerSpec {
+    /// What is known of the layer of `component`.
+    pub(crate) fn spec(&self, component: usize) -> &LayerSpec {
         &self.network.layers[self.free[component]].spec
     }
 }
@@ -257,11 +264,7 @@ impl BlockMap for Relaxation<'_> {
     }
 
     fn update(&self, component: usize, state: &State) -> Tensor<2> {
-        let mut states = vec![None; self.network.layers.len()];
-        for (&k, s) in self.free.iter().zip(state.components()) {
-            states[k] = Some(s.clone());
-        }
-        let field = self.network.field(self.free[component], &states);
+        let field = self.field(component, state);
         if let Some(slopes) = &self.slopes {
             let slope = slopes[component].clone();
             return field.map_or_else(|| slope.zeros_like(), |f| f * slope.clone());

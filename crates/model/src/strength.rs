@@ -106,7 +106,7 @@ pub(crate) fn push<'f>(
     let mut units = 0;
     let squares = forces.into_iter().map(|(gain, force)| {
         units += samples * force.dims()[1];
-        force.clone().square().sum().mul_scalar(gain * gain)
+        force.clone().mul_scalar(gain).square().sum()
     });
     let square = squares.reduce(|a, b| a + b)?;
     Some(Push { square, units })

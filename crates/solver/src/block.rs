@@ -27,6 +27,12 @@ pub trait BlockMap: Sized {
     /// measure it. A wrong `false` makes samples count as converged that are not; a wrong `true`
     /// only makes them wait for what no longer matters.
     fn is_self_coupled(&self, component: usize) -> bool;
+
+    /// As [`FixedPointMap::weight`].
+    fn weight(&self, component: usize) -> f64 {
+        let _ = component;
+        1.0
+    }
 }
 
 /// That the blocks of `map` name different components of a state of so many.
@@ -49,6 +55,10 @@ impl<M: BlockMap> FixedPointMap for Simultaneous<M> {
 
     fn select(&self, rows: &Tensor<1, Int>) -> Self {
         Self(self.0.select(rows))
+    }
+
+    fn weight(&self, component: usize) -> f64 {
+        self.0.weight(component)
     }
 
     fn check(&self, components: usize) -> Result<(), SolverError> {
@@ -78,6 +88,10 @@ impl<M: BlockMap> FixedPointMap for Sweep<M> {
 
     fn select(&self, rows: &Tensor<1, Int>) -> Self {
         Self(self.0.select(rows))
+    }
+
+    fn weight(&self, component: usize) -> f64 {
+        self.0.weight(component)
     }
 
     /// Every block but the first that is not empty, whose old values a sweep never reads; all

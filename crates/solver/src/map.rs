@@ -2,7 +2,10 @@
 
 use burn::tensor::{Int, Tensor};
 
-use crate::{SolverError, State, error::distinct};
+use crate::{
+    SolverError, State,
+    error::{distinct, in_range},
+};
 
 /// A map `f` on a batch of independent samples: the values of row `i` of the image depend on row `i`
 /// of the state alone.
@@ -29,6 +32,15 @@ pub trait FixedPointMap: Sized {
         (0..components).collect()
     }
 
+    /// By what each component is multiplied where residuals are measured, finite and > 0: for components
+    /// of different scales, the smaller of which would go unseen beside the larger. 1 by default.
+    ///
+    /// The least squares of accelerating methods stay those of the components themselves.
+    fn weight(&self, component: usize) -> f64 {
+        let _ = component;
+        1.0
+    }
+
     /// Whether the map can be applied to states of so many components. [`solve`](crate::solve())
     /// asks once, before the first step. Yes by default.
     ///
@@ -50,6 +62,10 @@ pub(crate) fn check_components<F: FixedPointMap>(
     let carried = map.carried(components);
     if carried.is_empty() {
         return Err(SolverError::NothingCarried);
+    }
+    for component in 0..components {
+        let weight = map.weight(component);
+        in_range("weight", weight, "finite and > 0", weight.is_finite() && weight > 0.0)?;
     }
     distinct("carried", carried, components)
 }

@@ -38,11 +38,26 @@ pub fn solve<F: FixedPointMap, M: Method>(
     if samples == 0 {
         return Ok(Solution { state: guess, outcomes: Vec::new(), steps: 0, trace: Vec::new() });
     }
-    let carried = map.carried(guess.components().len());
+    let scale = Scale::of(&map, guess.components().len());
     if rule.keeps_whole() {
-        iterate(map, guess, method, rule, &carried, whole::Ledger::new(samples))
+        iterate(map, guess, method, rule, &scale, whole::Ledger::new(samples))
     } else {
-        iterate(map, guess, method, rule, &carried, leaving::Ledger::new(samples))
+        iterate(map, guess, method, rule, &scale, leaving::Ledger::new(samples))
+    }
+}
+
+/// By what a residual is measured.
+struct Scale {
+    /// The components that count in it.
+    carried: Vec<usize>,
+    /// By what each component is multiplied.
+    weights: Vec<f64>,
+}
+
+impl Scale {
+    fn of(map: &impl FixedPointMap, components: usize) -> Self {
+        let weights = (0..components).map(|k| map.weight(k)).collect();
+        Self { carried: map.carried(components), weights }
     }
 }
 
@@ -101,16 +116,16 @@ fn iterate<F: FixedPointMap, M: Method>(
     guess: State,
     method: &M,
     rule: &StoppingRule,
-    carried: &[usize],
+    scale: &Scale,
     mut ledger: impl Ledger,
 ) -> Result<Solution, SolverError> {
-    let mut memory = method.start(carried);
+    let mut memory = method.start(&scale.carried);
     let mut state = guess;
     for step in 1..=rule.max_steps() {
         let mut image = map.apply(&state);
         check_shapes(&state, &image)?;
         if rule.is_check(step) {
-            match ledger.look(&image, squares(&state, &image, carried), rule, step) {
+            match ledger.look(&image, squares(&state, &image, scale), rule, step) {
                 Next::Nobody => break,
                 Next::Everybody => {}
                 Next::Rows(rows, rest) => {
@@ -148,9 +163,9 @@ fn check_shapes(state: &State, image: &State) -> Result<(), SolverError> {
 /// What a check reads of one sample.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
-    /// `|f(s) - s|` over the carried components.
+    /// `|f(s) - s|` over the carried components, each times its weight.
     pub(crate) difference: f64,
-    /// `|f(s)|` over the carried components.
+    /// `|f(s)|` likewise.
     pub(crate) norm: f64,
     /// Whether these, and the norm of the other components, are finite.
     pub(crate) finite: bool,
@@ -180,14 +195,19 @@ impl Measured {
 
 /// Squared norms of every sample, each `[batch, 1]`: of the difference and the image over the
 /// carried components, and of the image over the others if there are any.
-fn squares(state: &State, image: &State, carried: &[usize]) -> Vec<Tensor<2>> {
-    let squares = |t: Tensor<2>| t.cast(burn::tensor::FloatDType::F32).square().sum_dim(1);
+fn squares(state: &State, image: &State, scale: &Scale) -> Vec<Tensor<2>> {
+    let Scale { carried, weights } = scale;
+    let squares = |k: usize, t: Tensor<2>| {
+        let squares = t.cast(burn::tensor::FloatDType::F32).square().sum_dim(1);
+        let is_one = (weights[k] - 1.0).abs() < f64::EPSILON;
+        if is_one { squares } else { squares.mul_scalar(weights[k] * weights[k]) }
+    };
     let total = |sums: &mut dyn Iterator<Item = Tensor<2>>| sums.reduce(|a, b| a + b);
-    let pair = |&k: &usize| (state.component(k).clone(), image.component(k).clone());
-    let differences = &mut carried.iter().map(pair).map(|(s, f)| squares(f - s));
-    let norms = &mut carried.iter().map(pair).map(|(_, f)| squares(f));
+    let step = |k: usize| image.component(k).clone() - state.component(k).clone();
+    let differences = &mut carried.iter().map(|&k| squares(k, step(k)));
+    let norms = &mut carried.iter().map(|&k| squares(k, image.component(k).clone()));
     let others = (0..image.components().len()).filter(|k| !carried.contains(k));
-    let others = &mut others.map(|k| squares(image.component(k).clone()));
+    let others = &mut others.map(|k| squares(k, image.component(k).clone()));
     let mut columns = vec![
         total(differences).expect("a map carries at least one component"),
         total(norms).expect("a map carries at least one component"),

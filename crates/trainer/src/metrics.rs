@@ -248,7 +248,7 @@ impl EpochMetrics {
             (cosine.is_nan() || cosine < COSINE_BELOW).then(|| {
                 format!(
                     "the cosine between the gradient and the one through the relaxation is {cosine:.3}; \
-                     ep.nudge is too large, or so small that rounding rules"
+                     lower ep.nudge, or ep.tolerance and ep.nudged_tolerance"
                 )
             })
         })

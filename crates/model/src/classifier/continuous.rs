@@ -9,7 +9,8 @@ use super::network::Classifier;
 use super::pointwise::fire;
 use crate::ModelError;
 use crate::contrast::{Contrast, Kept, counts};
-use crate::eqprop::{self, Nudge};
+use crate::deviation::halves;
+use crate::eqprop::Nudge;
 use crate::strength;
 
 /// See [`Classifier::propagate`].
@@ -34,18 +35,21 @@ pub(super) fn propagate(
     let signs = nudge.nudging.signs();
     let pushes = signs.map(|sign| beta.times(delta.clone(), sign)).to_vec();
     let both = dynamics.nudged(Tensor::cat(pushes, 0));
-    let start = eqprop::twice(&free.state);
+    let start = free.state.map(|s| Tensor::cat(vec![s.clone(), s], 0));
     let part = both.part_size();
     let nudged = solve_in_parts(both, start, &Picard, &nudge.rule, part)?;
     let second = nudged.outcomes;
     let kept = Kept::new(&counts(nudge.unconverged, &[&free.outcomes, &second]), &device);
-    let [a, b] = eqprop::halves(&nudged.state);
+    let [a, b] = halves(&nudged.state);
     // What couples are the activities `rho(s)`, of the pixels first.
     let mut held = vec![None; network.depth() + 1];
     held[0] = Some(fire(images));
     let pairs = a.into_components().into_iter().zip(b.into_components());
-    let pairs = pairs.enumerate().map(|(k, (a, b))| (k + 1, fire(a), fire(b)));
-    let contrast = Contrast::new(held, pairs, &kept, (beta, signs[0] - signs[1]));
+    let moved = pairs.enumerate().map(|(k, (a, b))| {
+        let (a, b) = (fire(a), fire(b));
+        (k + 1, a.clone() + b.clone(), a - b)
+    });
+    let contrast = Contrast::new(held, moved, &kept, (beta, signs[0] - signs[1]));
     let layers = 1..=network.depth();
     let weights = layers.clone().filter_map(|k| contrast.weight(k - 1, k)).collect();
     let biases = layers.filter_map(|k| contrast.bias(k)).collect();

@@ -1,0 +1,121 @@
+//! Nudged phases as deviations from the free equilibrium.
+
+use burn::tensor::{Int, Tensor};
+use hvae_solver::{BlockMap, Damped, Solution, State, StoppingRule, Sweep, solve};
+
+use crate::drive::Drive;
+use crate::relax::Relaxation;
+use crate::{LayerSpec, ModelError};
+
+/// What a nudge does to a phase: the dynamics of `d_k = s_k - s_k*` of its free layers about their
+/// equilibrium `s*`, where they have the drive `a_k*`:
+///
+/// ```text
+/// d_k = g_k( c_k ( a_k* + e_k ) ) - g_k( c_k a_k* ),      e_k = sum_l W_kl d_l + R_k d_k - push_k
+/// ```
+///
+/// In exact arithmetic `s* + d` is the equilibrium under the nudge. In floating point it is better than
+/// that equilibrium less `s*`: a nudge reaches a layer behind others weakened by all gains between them,
+/// and would be less there than the last bit of a state. Deviations keep their relative accuracy
+/// however small they are, because [`increment`](crate::Activation::increment) takes no difference of
+/// nearby numbers, and what the free phase still had to go is in none of them.
+///
+/// Residuals measure `d_k / c_k`, which is of one size in all layers.
+#[derive(Debug, Clone)]
+struct Deviation<'p, 'n> {
+    phase: &'p Relaxation<'n>,
+    /// `a_k*` of each component.
+    drive: Vec<Drive>,
+    /// `push_k`, for layers that are pushed.
+    push: Vec<Option<Tensor<2>>>,
+    /// Those of the phase, the pushed ones last: their answer is where a phase starts, and the others'
+    /// answer to it comes next.
+    blocks: Vec<Vec<usize>>,
+}
+
+/// How far pushes take the free layers of `phase` from their equilibrium `free`. Each of `pushes` is a
+/// layer with what pushes it in each of `nudges`, `[batch, n_k]` each; the deviations are those of all
+/// nudges as one batch, `[nudges batch, n_k]`.
+pub(crate) fn deviations(
+    phase: &Relaxation<'_>,
+    free: &State,
+    pushes: &[(usize, Vec<Tensor<2>>)],
+    nudges: usize,
+    damping: f64,
+    rule: &StoppingRule,
+) -> Result<Solution, ModelError> {
+    let copies = |a| if nudges == 1 { a } else { Tensor::cat(vec![a; nudges], 0) };
+    let drive = phase.drives(free).into_iter().map(|a| Drive::Tensor(copies(a)).prepare());
+    let mut push = vec![None; phase.free_layers().len()];
+    for (layer, each) in pushes {
+        let component = phase.component(*layer);
+        let more = Tensor::cat(each.clone(), 0);
+        push[component] = Some(match push[component].take() {
+            Some(before) => before + more,
+            None => more,
+        });
+    }
+    let mut blocks = phase.blocks().to_vec();
+    blocks.sort_by_key(|block| block.iter().any(|&k| push[k].is_some()));
+    let deviation = Deviation { phase, drive: drive.collect(), push, blocks };
+    let start = deviation.start();
+    Ok(solve(Sweep(deviation), start, &Damped::new(damping)?, rule)?)
+}
+
+impl Deviation<'_, '_> {
+    /// The answer of every layer to its own push.
+    fn start(&self) -> State {
+        let answers = (0..self.drive.len()).map(|k| self.answer(k, None));
+        State::new(answers.collect()).expect("all drives have one batch size")
+    }
+
+    /// `d_k` of a component whose layer feels `field`.
+    fn answer(&self, component: usize, field: Option<Tensor<2>>) -> Tensor<2> {
+        let change = match (field, self.push[component].clone()) {
+            (Some(field), Some(push)) => field - push,
+            (Some(field), None) => field,
+            (None, Some(push)) => push.neg(),
+            (None, None) => return self.drive[component].tensor().zeros_like(),
+        };
+        self.drive[component].increment(change, self.spec(component))
+    }
+
+    fn spec(&self, component: usize) -> &LayerSpec {
+        self.phase.spec(component)
+    }
+}
+
+impl BlockMap for Deviation<'_, '_> {
+    fn blocks(&self) -> &[Vec<usize>] {
+        &self.blocks
+    }
+
+    fn update(&self, component: usize, state: &State) -> Tensor<2> {
+        self.answer(component, self.phase.field(component, state))
+    }
+
+    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        let pick = |t: &Tensor<2>| t.clone().select(0, rows.clone());
+        Self {
+            phase: self.phase,
+            drive: self.drive.iter().map(|d| d.select(rows)).collect(),
+            push: self.push.iter().map(|p| p.as_ref().map(pick)).collect(),
+            blocks: self.blocks.clone(),
+        }
+    }
+
+    fn is_self_coupled(&self, component: usize) -> bool {
+        self.phase.is_self_coupled(component)
+    }
+
+    fn weight(&self, component: usize) -> f64 {
+        let gains = (0..self.drive.len()).map(|k| self.spec(k).gain);
+        gains.fold(0.0, f64::max) / self.spec(component).gain
+    }
+}
+
+/// The two halves of a batch.
+pub(crate) fn halves(state: &State) -> [State; 2] {
+    let half = state.batch() / 2;
+    [0, half].map(|from| state.map(|s| s.narrow(0, from, half)))
+}
