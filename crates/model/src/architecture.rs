@@ -55,6 +55,22 @@ impl VaeConfig {
         all_but(self.hidden.len() + 2, 1, &self.decoder(1).1)
     }
 
+    /// How many numbers the weights and biases of a model for images of so many pixels hold, with the zeros
+    /// of pairs within a layer that are not coupled; nothing is allocated. Not a whole number, because it
+    /// may be too large for one.
+    pub fn stored_numbers(&self, pixels: usize) -> f64 {
+        let encoder = (self.encoder(pixels), self.extra_encoder_couplings());
+        let decoder = (self.decoder(pixels), self.extra_decoder_couplings());
+        let numbers = |((layers, chain), extra): ((Vec<LayerSpec>, Vec<_>), Vec<_>)| {
+            let size = |k: usize| layers[k].size as f64;
+            let extra = if self.kind.is_dense() { extra } else { Vec::new() };
+            let weights = chain.into_iter().chain(extra).map(|(k, l)| size(k) * size(l));
+            let biases = layers.iter().filter(|l| l.bias).map(|l| l.size as f64);
+            weights.chain(biases).sum::<f64>()
+        };
+        numbers(encoder) + if self.kind.is_tied() { 0.0 } else { numbers(decoder) }
+    }
+
     /// Leaves of the couplings within the image layer, layer `image` of `network`, those among nearby
     /// pixels.
     pub(crate) fn keep_near(

@@ -299,6 +299,72 @@ mod tests {
         assert!(sigmoid(f32::NEG_INFINITY) < 1e-37);
     }
 
+    /// Both ways to take an increment keep its relative accuracy, down to changes far below the last bit of
+    /// `g`, and end where `g` does.
+    #[test]
+    fn increments_keep_their_relative_accuracy() {
+        let device = Device::flex();
+        let exact = |activation: Activation, a: f64, change: f64| {
+            let straight = |low: f64, high: f64| {
+                let inside = a > low && a < high && a + change > low && a + change < high;
+                if inside { change } else { (a + change).clamp(low, high) - a.clamp(low, high) }
+            };
+            match activation {
+                Activation::Identity => change,
+                Activation::Relu => straight(0.0, f64::INFINITY),
+                Activation::HardSigmoid => straight(0.0, 1.0),
+                // sigmoid x - sigmoid y = sinh((x - y)/2) / (2 cosh(x/2) cosh(y/2)), and tanh alike.
+                Activation::Sigmoid => {
+                    let (x, y) = (0.5 * (a + change), 0.5 * a);
+                    (0.5 * change).sinh() / (2.0 * x.cosh() * y.cosh())
+                }
+                Activation::Tanh => change.sinh() / ((a + change).cosh() * a.cosh()),
+            }
+        };
+        let sizes = [1e-20, 1e-12, 1e-6, 1e-3, 0.1, 0.34, 0.36, 0.499, 0.501, 0.7, 2.0, 9.0, 30.0];
+        let changes = sizes.iter().flat_map(|&c: &f32| [c, -c]).chain([0.0]);
+        let points = [-30.0, -9.0, -1.5, -0.3, 0.0, 0.2, 0.8, 1.0, 1.6, 7.0, 25.0];
+        let pairs: Vec<(f32, f32)> =
+            changes.flat_map(|c| points.iter().map(move |&a: &f32| (a, c))).collect();
+        let column = |values: Vec<f32>| {
+            let rows = values.len();
+            Tensor::<2>::from_data(TensorData::new(values, [rows, 1]), &device)
+        };
+        let drive = Drive::Tensor(column(pairs.iter().map(|p| p.0).collect()));
+        let change = column(pairs.iter().map(|p| p.1).collect());
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::HardSigmoid,
+            Activation::Sigmoid,
+            Activation::Tanh,
+        ] {
+            let layer =
+                LayerSpec { name: String::new(), size: 1, activation, gain: 1.0, bias: true };
+            for drive in [&drive, &drive.prepare()] {
+                let found = host(drive.increment(change.clone(), &layer));
+                for (&(a, change), found) in pairs.iter().zip(found) {
+                    let exact = exact(activation, a.into(), change.into());
+                    // Where it bends, `a` itself is subtracted.
+                    let bends = !matches!(activation, Activation::Sigmoid | Activation::Tanh)
+                        && (exact - f64::from(change)).abs() > 0.0;
+                    let slack =
+                        if bends { 1e-7 * f64::from(a.abs().max(change.abs())) } else { 1e-37 };
+                    let error = (f64::from(found) - exact).abs();
+                    assert!(
+                        error <= 2e-6 * exact.abs() + slack,
+                        "{activation:?} {a} {change}: {found:e}, not {exact:e}"
+                    );
+                }
+            }
+            for drive in [&drive, &drive.prepare()] {
+                let nothing = change.zeros_like().div_scalar(0.0);
+                let found = host(drive.increment(nothing, &layer));
+                assert!(found.iter().all(|x| x.is_nan()), "{activation:?}");
+            }
+        }
+    }
+
     /// The fused update and the tensor operations are the same function.
     #[test]
     fn the_fused_update_equals_the_composed_one() {

@@ -28,7 +28,8 @@
 //!
 //! # The one learning rule
 //!
-//! With `s_beta` the equilibrium of `E(s) + beta <delta, s>` reached from the free equilibrium,
+//! With `s_beta` the equilibrium of `E(s) + beta <delta, s>` about the free equilibrium (below of a
+//! centred nudge; [`Nudging`] has the others, [`gradient`] how `s_beta - s_0` is relaxed),
 //!
 //! ```text
 //! dC/dW_kl = - [ s_k' s_l (+beta) - s_k' s_l (-beta) ] / (2 beta),     mean over the batch

@@ -200,7 +200,8 @@ impl HopfieldNetwork {
         match self.couplings.iter().find(|c| !c.is_sound()) {
             None => Ok(()),
             Some(c) => Err(ModelError::Network(format!(
-                "the weights within layer {} are not symmetric, or join units that are not coupled",
+                "the weights within layer {} are not symmetric, or join units that are not coupled \
+                 (of pixels those farther apart than visible_reach)",
                 self.layers[c.lower].spec.name
             ))),
         }

@@ -19,7 +19,7 @@ use common::vae::{BATCH, PIXELS, config, converged, data, gradient_of, model, pa
 use common::{compare, distance, host, layer, rng, strengthen, uniform};
 use hvae_model::{
     Activation, EpConfig, Force, HiddenActivation, HopfieldNetwork, Nudge, Nudging, Phases,
-    Readout, Relaxation, Role, Strength, Unconverged, VaeConfig, gradient, readout_gradient,
+    Readout, Relaxation, Role, Strength, Unconverged, Vae, VaeConfig, gradient, readout_gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -147,6 +147,47 @@ fn the_bias_is_of_second_order_when_centred_and_of_first_order_one_sided() {
     assert!(error(0.05, Nudging::Centred) < error(0.05, Nudging::Positive) / 10.0);
 }
 
+/// Neither does a nudge below the last bit of the states: what changes is relaxed, not the states.
+#[test]
+fn a_tiny_nudge_costs_no_digits() {
+    let (images, noise) = data();
+    for hidden in [Activation::Relu, Activation::Tanh, Activation::Sigmoid] {
+        let config = config(hidden, Activation::Sigmoid);
+        let exact = all(&reference(&config, &images, &noise, 0.7));
+        for nudging in [Nudging::Centred, Nudging::Positive, Nudging::Negative] {
+            let found = all(&estimate(&config, &converged(1e-9, nudging), &images, &noise, 0.7));
+            let error = distance(&found, &exact);
+            assert!(error < 1e-4, "{hidden:?} {nudging:?}: {error:e}");
+        }
+    }
+}
+
+/// Nine layers whose gains weaken a nudge by a factor of 20 each: by the last one it is 11 powers of ten
+/// smaller.
+#[test]
+fn a_deep_network_has_exact_gradients() {
+    let (images, noise) = data();
+    let config = VaeConfig {
+        hidden: vec![10; 9],
+        hidden_gain: 20.0,
+        visible_gain: 20.0,
+        latent_gain: 20.0,
+        ..config(Activation::Tanh, Activation::Sigmoid)
+    };
+    let model = Vae::new(&config, PIXELS, &mut rng(7), &Device::flex()).unwrap();
+    let exact = model.unrolled_gradient(images.clone(), noise.clone(), 0.7, 60).unwrap();
+    // Gradients vanish on their way, too: all layers count in one residual, the last one with little.
+    let ep = EpConfig { tolerance: 1e-7, nudged_tolerance: 1e-6, ..EpConfig::default() };
+    let phases = Phases::new(&ep).unwrap();
+    let step = model.training_step(images, noise, 0.7, &phases).unwrap();
+    for (name, id, w, _) in parameters(&model) {
+        let [ep, exact] =
+            [&step.gradients, &exact].map(|gradients| gradient_of(gradients, id, w.is_some()));
+        let (cosine, ratio) = compare(&ep, &exact);
+        assert!(cosine > 0.9999 && (ratio - 1.0).abs() < 0.01, "{name}: {cosine} {ratio}");
+    }
+}
+
 /// What a free phase leaves to go is not divided by beta: at the default tolerances a one-sided nudge
 /// is as good as its bias lets it be.
 #[test]
@@ -158,7 +199,7 @@ fn a_one_sided_nudge_is_no_worse_at_the_default_tolerances() {
         let error =
             |ep: &EpConfig| distance(&all(&estimate(&config, ep, &images, &noise, 0.7)), &exact);
         let bias = error(&converged(0.02, nudging));
-        let usual = error(&EpConfig { nudging, ..EpConfig::default() });
+        let usual = error(&EpConfig { nudging, nudge: 0.02, ..EpConfig::default() });
         assert!(bias < 0.02 && usual < 1.2 * bias, "{nudging:?}: {usual:e}, {bias:e} of it bias");
     }
 }

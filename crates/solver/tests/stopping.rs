@@ -45,6 +45,46 @@ fn an_exact_fixed_point_converges_at_tolerance_zero() {
     }
 }
 
+/// A fast component of size 1 and a slow one of a millionth of it, with a weight on the slow one.
+struct Uneven(f64);
+
+impl FixedPointMap for Uneven {
+    fn apply(&self, state: &State) -> State {
+        let [fast, slow] = [0, 1].map(|k| state.component(k).clone());
+        let images = vec![fast * 0.1 + 0.9, slow * 0.9 + 1e-7];
+        State::new(images).unwrap()
+    }
+
+    fn select(&self, _: &Tensor<1, Int>) -> Self {
+        Self(self.0)
+    }
+
+    fn weight(&self, component: usize) -> f64 {
+        if component == 1 { self.0 } else { 1.0 }
+    }
+}
+
+#[test]
+fn a_small_component_is_seen_by_its_weight() {
+    let slow = |weight| {
+        let solution = Any::Picard.run(Uneven(weight), zeros(1, &[1, 1]), &rule(1e-3, 300));
+        assert!(solution.all_converged());
+        1e6 * host(&solution.state)[0][1]
+    };
+    assert!(slow(1.0) < 0.5, "unseen, it is left behind");
+    assert!((slow(1e6) - 1.0).abs() < 0.02);
+}
+
+#[test]
+fn a_weight_that_is_none_is_refused() {
+    for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let rule = rule(1e-3, 5);
+        let found =
+            hvae_solver::solve(Uneven(weight), zeros(1, &[1, 1]), &hvae_solver::Picard, &rule);
+        assert!(found.unwrap_err().to_string().contains("weight"), "{weight}");
+    }
+}
+
 #[test]
 fn a_fixed_point_at_zero_has_residual_zero() {
     let map = Affine::new(&[0.5, 0.0], &[0.0, 0.0]);

@@ -291,7 +291,7 @@ pub struct ReconstructArgs {
 #[command(after_help = "Examples:
   hvae gradcheck                                    a new model of the default configuration
   hvae gradcheck checkpoints/h-vae-001              a trained one, at its own settings
-  hvae gradcheck checkpoints/h-vae-001 --nudge 0.5,0.1,0.02 --set ep.nudged_sweeps=4
+  hvae gradcheck checkpoints/h-vae-001 --nudge 0.5,0.02,1e-4 --set ep.nudging=centred
 
 The reference differentiates automatically through --sweeps sweeps of every free phase. A cosine
 of 1 and a norm ratio of 1 mean an exact estimate. The column `sweeps` holds the decoder's, free

@@ -213,17 +213,16 @@ impl RunConfig {
         let in_its_line = |error: toml::de::Error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = 1 + before.matches('\n').count();
-            Error::msg(format!("line {line}: {}", error.message().replace('\n', ", ")))
+            Error::msg(format!("line {line}: {}", plain(error.message())))
         };
         let mut table: toml::Table = text.parse().map_err(in_its_line)?;
         for text in older::settings_before(&table).iter().chain(overrides) {
             overrides::set(&mut table, text)?;
         }
         let table = overrides::over_preset(table)?;
-        // The parser's sentence has lines of its own.
-        let in_a_line = |error: toml::de::Error| error.to_string().trim().replace('\n', ", ");
         let config: Result<Self, _> = table.try_into();
-        let config = config.map_err(in_a_line).map_err(Error::msg)?;
+        let config =
+            config.map_err(|error: toml::de::Error| Error::msg(plain(&error.to_string())))?;
         config.check()?;
         Ok(config)
     }
@@ -262,7 +261,7 @@ impl RunConfig {
                 let (new, old) = (values.get(key), before.get(key));
                 if new != old {
                     let show =
-                        |v: Option<&toml::Value>| v.map_or("unset".to_owned(), ToString::to_string);
+                        |v: Option<&toml::Value>| v.map_or("none".to_owned(), ToString::to_string);
                     return Ok(Some(format!(
                         "{section}.{key} = {} (was {})",
                         show(new),
@@ -361,6 +360,20 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// A sentence of the parser, which has lines of its own and the words of its language, in one line and plain
+/// words.
+fn plain(sentence: &str) -> String {
+    let sentence = sentence.trim().replace('\n', ", ");
+    [
+        ("expected usize", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected a sequence", "expected a list such as [512]"),
+    ]
+    .into_iter()
+    .fold(sentence, |text, (theirs, ours)| text.replace(theirs, ours))
+}
 
 #[cfg(test)]
 mod tests {

@@ -21,6 +21,7 @@ pub mod files;
 pub mod gradients;
 pub mod images;
 pub mod interrupt;
+pub mod memory;
 pub mod metrics;
 pub mod npz;
 pub mod optimizer;

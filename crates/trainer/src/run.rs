@@ -41,11 +41,15 @@ impl RunDir {
     pub fn open(path: &Path) -> Result<Self> {
         // Without a slash at the end, which would stand doubled in messages.
         let run = Self { path: path.components().collect(), lock: None };
-        ensure!(
-            run.config_path().is_file(),
-            "{} is not a run: it has no config.toml. `hvae train` makes runs, by default under checkpoints/",
-            path.display()
-        );
+        if !run.config_path().is_file() {
+            let usual = Path::new("checkpoints").join(path);
+            let hint = if path.is_relative() && usual.join("config.toml").is_file() {
+                format!("Is {} meant?", usual.display())
+            } else {
+                "`hvae train` makes runs, by default under checkpoints/".to_owned()
+            };
+            bail!("{} is not a run: it has no config.toml. {hint}", path.display());
+        }
         Ok(run)
     }
 
@@ -227,12 +231,24 @@ impl RunDir {
     ///
     /// When the run has none yet.
     pub fn checkpoint_path(&self, which: Which) -> Result<PathBuf> {
-        let pointer = self.path.join(match which {
+        let name = match which {
             Which::Latest => "latest",
             Which::Best => "best",
-        });
+        };
+        let pointer = self.path.join(name);
         if !pointer.exists() {
-            bail!("{} has no checkpoint yet", self.path.display());
+            let shown = self.path.display();
+            ensure!(
+                which == Which::Latest,
+                "{shown} has no best checkpoint; the newest is the default"
+            );
+            let steps = self.checkpoints().unwrap_or_default();
+            ensure!(
+                steps.is_empty(),
+                "{} is missing, which names the newest checkpoint",
+                pointer.display()
+            );
+            bail!("{shown} has no checkpoint yet");
         }
         let text = std::fs::read_to_string(&pointer)
             .with_context(|| format!("reading {}", pointer.display()))?;
@@ -265,10 +281,10 @@ impl RunDir {
             let folder = self.checkpoint_path(which)?;
             Ok((checkpoint::read_state(&folder)?, folder))
         };
-        let (state, folder) = find().map_err(|error| self.with_others(error))?;
+        let (state, folder) = find().map_err(|error| self.with_others(which, error))?;
         self.require_unchanged(config.model_change_since(&state.config)?)?;
         let model = checkpoint::read_model(&folder, &state, model);
-        Ok((model.map_err(|error| self.with_others(error))?, state))
+        Ok((model.map_err(|error| self.with_others(which, error))?, state))
     }
 
     /// Refuses to use a checkpoint when its configuration has seen a `change`.
@@ -284,8 +300,25 @@ impl RunDir {
         )
     }
 
-    /// `error`, and how to fall back on another checkpoint if there is one.
-    fn with_others(&self, error: anyhow::Error) -> anyhow::Error {
+    /// Refuses a configuration that is not that of the newest checkpoint; whether that can be used is not
+    /// asked here.
+    ///
+    /// # Errors
+    ///
+    /// When there is a change besides those that a run may see.
+    pub fn require_own(&self, config: &RunConfig) -> Result<()> {
+        let folder = self.checkpoint_path(Which::Latest);
+        match folder.and_then(|folder| checkpoint::read_state(&folder)) {
+            Ok(state) => self.require_unchanged(config.change_since(&state.config)?),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// `error`, and how to fall back on another checkpoint than the newest if there is one.
+    fn with_others(&self, which: Which, error: anyhow::Error) -> anyhow::Error {
+        if which == Which::Best {
+            return error;
+        }
         let names = self.checkpoints().unwrap_or_default();
         let pointer = self.path.join("latest");
         let hint = format!(
@@ -304,7 +337,7 @@ impl RunDir {
     /// As [`Self::load_model`].
     pub fn load(&self, like: &Vae, moments: usize) -> Result<Checkpoint> {
         let load = || Checkpoint::read(&self.checkpoint_path(Which::Latest)?, like, moments);
-        load().map_err(|error| self.with_others(error))
+        load().map_err(|error| self.with_others(Which::Latest, error))
     }
 }
 

@@ -4,7 +4,7 @@ mod protocol;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Parser;
 use hvae_model::Kind;
@@ -51,6 +51,10 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     } else {
         args.names.clone()
     };
+    for (number, path) in paths.iter().enumerate() {
+        let same = |other: &PathBuf| other.components().eq(path.components());
+        ensure!(!paths[..number].iter().any(same), "{} is named twice", path.display());
+    }
     // Before the work, so that what cannot be compared costs none.
     let runs: Vec<RunDir> = paths.iter().map(|path| RunDir::open(path)).collect::<Result<_>>()?;
     let summaries: Vec<Summary> = runs.iter().map(Summary::of).collect::<Result<_>>()?;
@@ -260,13 +264,14 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         rows.iter().enumerate().filter_map(bar).collect::<Vec<_>>()
     };
     let scale = |name| Scale { name, ..Scale::default() };
+    let names: Vec<String> = rows.iter().map(|row| name(row).to_owned()).collect();
     let distance = |title: &str, of| {
         let series = bars(of);
         let highest = series.iter().map(|s| s.points[0][1]).fold(0.0, f64::max);
         let (ends, heights) = ((0.5, rows.len() as f64 + 0.5), (0.0, 1.1 * highest.max(1e-6)));
         Panel {
             title: title.to_owned(),
-            x: Scale { limits: Some(ends), ..scale("model, in the order of the table") },
+            x: Scale { limits: Some(ends), names: names.clone(), ..scale("") },
             y: Scale { limits: Some(heights), ..scale("FID") },
             series,
             legend: Legend::None,

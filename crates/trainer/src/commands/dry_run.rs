@@ -9,6 +9,7 @@ use hvae_model::{StepLosses, Vae};
 
 use crate::config::RunConfig;
 use crate::images::{Images, upload};
+use crate::memory::{self, Needed, shown};
 use crate::optimizer::Optimizer;
 use crate::rng::{self, Stream};
 use crate::{device, report, training};
@@ -24,35 +25,33 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     let say = report::result;
     say("# Configuration");
     say(config.to_toml()?.trim_end());
-    let model = training::new_model(config, train.set().pixels(), device)?;
+    let pixels = train.set().pixels();
+    let needed = Needed::of(config, pixels);
+    say("\n# Memory and disk");
+    say(&format!("weights = {}, gradients as much again", shown(needed.weights)));
+    say(&format!("optimizer = {}", shown(needed.optimizer)));
+    say(&format!("averages = {}", shown(needed.averages)));
+    let images = 4 * (train.len() + test.len()) * pixels;
+    say(&format!("images = {}", shown(images as f64)));
+    let kept = config.training.keep_checkpoints + config.training.keep_best;
+    let checkpoint = shown(needed.checkpoint());
+    say(&format!("checkpoint = {checkpoint}, at most {kept} of them kept"));
+    needed.require(device)?;
+
+    let model = training::new_model(config, pixels, device)?;
     say("\n# Parameters");
     let mut count = Parameters { model: &model, total: 0 };
     model.visit(&mut count);
     say(&format!("total = {}", count.total));
 
-    let parameters = count.total;
-    let memory = config.training.optimizer.rule(config.training.momentum).memory();
-    let average = usize::from(config.training.averages());
-    let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
-    let floats = |count: usize| mega(4 * count);
-    let pixels = train.set().pixels();
-    say("\n# Memory and disk");
-    say(&format!("weights = {}", floats(parameters)));
-    say(&format!("optimizer = {}", floats(memory * parameters)));
-    say(&format!("averages = {}", floats(average * parameters)));
-    say(&format!("images = {}", floats((train.len() + test.len()) * pixels)));
-    let checkpoint = (1 + memory + average) * parameters;
-    let kept = config.training.keep_checkpoints + config.training.keep_best;
-    say(&format!("checkpoint = {}, at most {kept} of them kept", floats(checkpoint)));
-
     let (seconds, timed) = time_steps(config, model, train, device)?;
-    let evaluation = time_evaluation(config, test, train.set().pixels(), device)?;
-    if let Some(peak) = peak_memory() {
-        say(&format!("process = {} at its peak so far", mega(peak)));
-    }
+    let evaluation = time_evaluation(config, test, pixels, device)?;
     let batch = config.training.batch_size.min(train.len());
     let steps = train.len().div_ceil(config.training.batch_size);
     let epoch = steps as f64 * seconds + evaluation / config.training.evaluate_every as f64;
+    if let Some(peak) = memory::peak() {
+        say(&format!("\n# Memory in use\nprocess = {} at its peak so far", shown(peak)));
+    }
     say("\n# Time");
     say(&format!("step = {:.1} ms (mean of {timed})", 1e3 * seconds));
     say(&format!("speed = {:.0} images/s", batch as f64 / seconds));
@@ -141,14 +140,6 @@ fn time_evaluation(
     let found = model.reconstruct(batch, None, &phases)?;
     crate::images::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
     Ok(started.elapsed().as_secs_f64() * test.len() as f64 / rows as f64)
-}
-
-/// The most memory that this process has held, where the system tells, in bytes.
-fn peak_memory() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(1024 * kilobytes)
 }
 
 fn duration(seconds: f64) -> String {

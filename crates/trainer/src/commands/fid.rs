@@ -35,6 +35,12 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
             let stored = matches!(source, Source::Statistics(_));
             ensure!(!stored, "--more needs images on both sides, but {source} are stored");
         }
+        let least = manifold::NEIGHBOURS as usize + 1;
+        let count = args.count.map_or(usize::MAX, |count| count as usize);
+        ensure!(
+            count >= least,
+            "--count {count}: --more needs {least} images of each side at least"
+        );
     }
     for path in [&args.save_stats, &args.json].into_iter().flatten() {
         files::require_writable(path)?;

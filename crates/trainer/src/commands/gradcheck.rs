@@ -59,10 +59,17 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
                 "not every free phase reached equilibrium: neither side is a gradient there",
             );
         }
+        let most = phases.into_iter().flatten().map(|o| o.steps).max().unwrap_or(0);
+        if sweeps < most {
+            report::warning(&format!(
+                "the reference goes through {sweeps} sweeps, but equilibria took up to {most}: it is not \
+                 their gradient; raise --sweeps"
+            ));
+        }
         let mean = |o: &[hvae_solver::Outcome]| {
             o.iter().map(|o| o.steps as f64).sum::<f64>() / o.len().max(1) as f64
         };
-        let sweeps = format!(
+        let shown = format!(
             "{:.1}+{:.1}",
             mean(&step.outcomes.decoder_free),
             mean(&step.outcomes.decoder_nudged)
@@ -70,13 +77,13 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
         let comparisons = gradients::compare(&model, &step.gradients, &exact)?;
         for Comparison { name, cosine, norm_ratio, .. } in &comparisons {
             report::result(&format!(
-                "{:>10}  {sweeps:>12}  {name:<32}  {cosine:>9.6}  {norm_ratio:>10.4}",
+                "{:>10}  {shown:>12}  {name:<32}  {cosine:>9.6}  {norm_ratio:>10.4}",
                 ep.nudge
             ));
         }
         let all = gradients::summary(&comparisons);
         report::result(&format!(
-            "{:>10}  {sweeps:>12}  {:<32}  {:>9.6}  {:>10.4}",
+            "{:>10}  {shown:>12}  {:<32}  {:>9.6}  {:>10.4}",
             ep.nudge, "all parameters", all.cosine, all.norm_ratio
         ));
     }

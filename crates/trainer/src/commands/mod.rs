@@ -55,6 +55,12 @@ pub fn run(cli: Cli) -> Result<Ended> {
     report::set_quiet(global.quiet);
     report::set_verbose(global.verbose);
     if let Some(threads) = global.threads {
+        let cores = std::thread::available_parallelism().map_or(usize::MAX / 4, usize::from);
+        if usize::from(threads) > 4 * cores {
+            report::warning(&format!(
+                "--threads {threads} on {cores} cores: they will wait for each other"
+            ));
+        }
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.into())
             .build_global()

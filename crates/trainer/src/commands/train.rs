@@ -12,6 +12,7 @@ use crate::config::RunConfig;
 use crate::device::{self, open};
 use crate::environment::{self, Environment};
 use crate::images::Images;
+use crate::memory::Needed;
 use crate::run::RunDir;
 use crate::tensorboard::TensorBoard;
 use crate::training::trace::Trace;
@@ -27,7 +28,14 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         let (run, config) = resumed(path, args)?;
         (Target::Existing(run), config)
     } else {
-        (new_target(&args.new)?, configuration(args, device::is_host(&device))?)
+        let config = configuration(args, device::is_host(&device))?;
+        if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
+            let kind = config.model.kind.name();
+            report::warning(&format!(
+                "model.visible_reach does nothing in an {kind}, whose pixels are not coupled with each other"
+            ));
+        }
+        (new_target(&args.new)?, config)
     };
     let devices = all_devices(&device, args, global)?;
     let watcher = watcher(args)?;
@@ -48,6 +56,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     if args.dry_run {
         return dry_run::run(&config, &images, &device).map(|()| Ended::Done);
     }
+    Needed::of(&config, images[0].set().pixels()).require(&device)?;
     interrupt::ask_first()?;
     let resume = matches!(target, Target::Existing(_));
     let mut environment = Environment::here(global, &config.data.dataset, images[0].set());
@@ -237,6 +246,8 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<(RunDir, RunConfig)> {
     if let Some(patience) = args.patience {
         config.training.patience = Some(patience as usize);
     }
+    // Before images are read and a model is made under it.
+    run.require_own(&config)?;
     Ok((run, config))
 }
 

@@ -35,7 +35,7 @@ pub fn residuals(curves: &[Curve]) -> Figure {
                         name: "relative residual",
                         logarithmic: true,
                         limits: Some((FLOOR, 2.0)),
-                        whole: false,
+                        ..Scale::default()
                     },
                     series,
                     level: Some(TOLERANCE),

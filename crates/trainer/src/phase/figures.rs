@@ -255,7 +255,7 @@ pub fn stability(set: &PatternSet, checked: &[Checked]) -> Figure {
     let shown = |all: [Series; 4]| all.into_iter().filter(|s| !s.points.is_empty()).collect();
     let largest = checked.iter().map(|c| c.eigenvalue).fold(1.5, f64::max) * 1.1;
     let scale =
-        |name| Scale { name, logarithmic: true, limits: Some((0.01, largest)), whole: false };
+        |name| Scale { name, logarithmic: true, limits: Some((0.01, largest)), ..Scale::default() };
     let diagonal =
         series("growth = eigenvalue", GREY, Mark::Line, [[0.01; 2], [largest; 2]].into_iter());
     let mut both: Vec<Series> = shown(both);

@@ -12,6 +12,8 @@ pub(super) struct Axis {
     pub(super) ticks: Vec<f64>,
     /// Digits after the point that tell the ticks apart.
     digits: usize,
+    /// What the ticks are called, where they have names.
+    names: Vec<String>,
 }
 
 /// About how many ticks an axis has.
@@ -22,8 +24,13 @@ const MOST: usize = 10;
 impl Axis {
     /// An axis for `values`, with a little room on both sides.
     pub(super) fn new(scale: &Scale, values: impl Iterator<Item = f64>) -> Self {
-        let mut axis =
-            Self { logarithmic: scale.logarithmic, limits: (0.0, 1.0), ticks: vec![], digits: 4 };
+        let mut axis = Self {
+            logarithmic: scale.logarithmic,
+            limits: (0.0, 1.0),
+            ticks: vec![],
+            digits: 4,
+            names: scale.names.clone(),
+        };
         let values = values.filter(|v| axis.position(*v).is_finite());
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {
@@ -51,6 +58,9 @@ impl Axis {
         if scale.whole {
             axis.ticks.retain(|tick| (tick - tick.round()).abs() < 1e-9);
         }
+        if !axis.names.is_empty() {
+            axis.ticks = (1..=axis.names.len()).map(|number| number as f64).collect();
+        }
         axis.digits = axis.digits();
         axis
     }
@@ -63,6 +73,9 @@ impl Axis {
     /// What a tick at `position` is called.
     pub(super) fn label(&self, position: f64) -> String {
         let value = if self.logarithmic { position.exp() } else { position };
+        if let Some(name) = self.names.get((value.round() as usize).wrapping_sub(1)) {
+            return name.clone();
+        }
         let size = value.abs();
         if size < 1e-12 {
             "0".to_owned()

@@ -54,13 +54,15 @@ pub(crate) struct Series {
 }
 
 /// A scale: its name, whether it is logarithmic, limits where the data should not choose, and whether
-/// its values are whole numbers, which have no ticks between them.
+/// its values are whole numbers, which have no ticks between them. With `names` its ticks are at 1, 2 and so
+/// on, and are called that.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scale {
     pub(crate) name: &'static str,
     pub(crate) logarithmic: bool,
     pub(crate) limits: Option<(f64, f64)>,
     pub(crate) whole: bool,
+    pub(crate) names: Vec<String>,
 }
 
 /// Where the legend goes.
