@@ -11,7 +11,8 @@ const ASYMMETRY: f32 = 1e-5;
 /// A symmetric coupling between two layers, or within one.
 #[derive(Module, Debug)]
 pub struct Coupling {
-    /// `W`, `[size of lower, size of upper]`; within a layer `R`, symmetric with zero diagonal.
+    /// `W`, `[size of lower, size of upper]`; within a layer `R`, symmetric, zero on the diagonal and for
+    /// pairs of units that are not joined.
     pub weight: Param<Tensor<2>>,
     /// Index of the layer with the lower number.
     pub lower: usize,
@@ -22,7 +23,7 @@ pub struct Coupling {
     /// How far from the diagonal of `R` the last joined pair is, if that is close by.
     band: Option<usize>,
     /// How many weights are parameters of their own.
-    pub(crate) parameters: usize,
+    parameters: usize,
 }
 
 impl Coupling {
@@ -42,7 +43,7 @@ impl Coupling {
         Self { weight, lower, upper, mask: None, band: None, parameters: rows * columns }
     }
 
-    /// Of layer `k` with itself, for the pairs that `joins` says, which must be symmetric.
+    /// Of layer `k` with itself, for the pairs `i > j` that `joins` says.
     pub(crate) fn within(
         k: usize,
         weight: &Param<Tensor<2>>,
@@ -60,6 +61,12 @@ impl Coupling {
         let mask = Tensor::from_data(TensorData::new(mask, [n, n]), &weight.val().device());
         let weight = Param::initialized(weight.id, weight.val() * mask.clone());
         Self { weight, lower: k, upper: k, mask: Some(mask), band, parameters }
+    }
+
+    /// How many weights are parameters of their own: all of them between two layers; within one as many as
+    /// there are pairs of units that are joined.
+    pub fn parameters(&self) -> usize {
+        self.parameters
     }
 
     /// Whether it couples a layer with itself.

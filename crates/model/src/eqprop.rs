@@ -164,9 +164,9 @@ impl EpGradient {
 
 /// The gradient of a cost by equilibrium propagation.
 ///
-/// `free` is the equilibrium `s*` of `relaxation`; `forces` hold `dC/ds` there. Nudged phases relax `d = s
-/// - s*`, from the answer of the nudged layers alone, and a centred nudge's two run side by side as one
-/// batch. The dynamics are those of the network, in terms of what changes,
+/// `free` is the equilibrium `s*` of `relaxation`; `forces` hold `dC/ds` there. A nudged phase relaxes the
+/// deviation `d = s - s*`, from the answer of the nudged layers alone; the two of a centred nudge run side
+/// by side as one batch. The dynamics are those of the network, in terms of what changes,
 ///
 /// ```text
 /// d_k = g_k( c_k ( a_k* + e_k ) ) - g_k( c_k a_k* ),    e_k = sum_l W_kl d_l + R_k d_k - beta delta_k

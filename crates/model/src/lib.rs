@@ -38,7 +38,7 @@
 //! dC/dz    = - sum_l W_zl [ s_l (+beta) - s_l (-beta) ] / (2 beta),    per sample, z clamped
 //! ```
 //!
-//! `dC/dR` is symmetric with zero diagonal. Every entry counts as a parameter of its own: it is half
+//! `dC/dR` is symmetric, zero on the diagonal and for pairs of units that are not joined. Every entry counts as a parameter of its own: it is half
 //! of the derivative in the number that `R_ij` and `R_ji` share, the other half of which is in the
 //! entry across the diagonal.
 //!

@@ -184,7 +184,7 @@ impl HopfieldNetwork {
     /// Number of independent parameters: of a symmetric matrix within a layer one for each pair of
     /// units that it joins.
     pub fn parameters(&self) -> usize {
-        let weights = self.couplings.iter().map(|c| c.parameters);
+        let weights = self.couplings.iter().map(Coupling::parameters);
         let biases = self.layers.iter().filter(|l| l.bias.is_some()).map(|l| l.spec.size);
         weights.chain(biases).sum()
     }

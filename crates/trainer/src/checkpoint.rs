@@ -171,7 +171,8 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<TrainingState> {
     Ok(TrainingState { format: FORMAT, ..state })
 }
 
-/// Reads the tensors of `file` into `module`: every one of them, none besides, all finite.
+/// Reads the tensors of `file` into `module`: every one of them, none besides, all finite, and those within
+/// a layer symmetric.
 fn load_module(checkpoint: &Path, file: &str, state: &TrainingState, module: Vae) -> Result<Vae> {
     let path = checkpoint.join(file);
     let shown = path.display();

@@ -243,6 +243,10 @@ fn a_dry_run_tells_and_writes_nothing() {
     for part in ["total = 38760", "latent = 4", "steps per epoch = 4", "checkpoint = 0.6 MB"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // Of pixels up to three rows and columns apart there are 16,536 pairs.
+    arguments.extend(["--model", "tdh-vae"]);
+    let text = folder.ok(&arguments);
+    assert!(text.contains("network image-image = 16536 [784, 784]"), "{text}");
     assert!(!folder.path("checkpoints").exists());
 }
 

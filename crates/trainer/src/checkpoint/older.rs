@@ -75,6 +75,8 @@ pub(crate) fn settings_before(config: &Table) -> Vec<String> {
         ("model", "hidden_gain", HIDDEN_GAIN.to_string()),
         ("model", "learned_amplitudes", false.to_string()),
         ("training", "ema_decay", EMA_DECAY.to_string()),
+        // Without a reach all pixels are coupled, whatever a kind begins with today.
+        ("model", "visible_reach", "none".to_owned()),
     ];
     let model = config.get("model");
     let of_model = |key| model.and_then(|model| model.get(key));
@@ -82,10 +84,6 @@ pub(crate) fn settings_before(config: &Table) -> Vec<String> {
     if kind.is_some_and(Kind::is_tied) {
         let of_gain = |(amplitude, gain)| Some(("model", amplitude, of_model(gain)?.to_string()));
         lacked.extend(AMPLITUDES.into_iter().filter_map(of_gain));
-    }
-    if kind.is_some_and(Kind::is_dense) {
-        // Without a reach all pixels are coupled, whatever the kind begins with today.
-        lacked.push(("model", "visible_reach", "none".to_owned()));
     }
     let lacked = lacked.into_iter().filter(|(section, key, _)| in_full && !has(section, key));
     lacked.map(|(section, key, value)| format!("{section}.{key}={value}")).collect()
@@ -130,17 +128,17 @@ mod tests {
         let settings = |text: &str| settings_before(&text.parse().unwrap());
         let whole =
             "[training]\nbatch_size = 128\n[ep]\ntolerance = 1e-3\n[model]\nlatent_gain = 30.0\n";
-        let all = ["model.hidden_gain=1", "model.learned_amplitudes=false", "training.ema_decay=0"];
+        let all = [
+            "model.hidden_gain=1",
+            "model.learned_amplitudes=false",
+            "training.ema_decay=0",
+            "model.visible_reach=none",
+        ];
         assert_eq!(settings(whole), all);
         assert_eq!(settings(&format!("{whole}hidden_gain = 30.0\n")), all[1..]);
         let tied =
             format!("{whole}visible_gain = 40.0\nimage_amplitude = 20.0\nkind = \"th-vae\"\n");
-        assert_eq!(settings(&tied)[3..], ["model.latent_amplitude=30.0"]);
-        let dense = tied.replace("th-vae", "tdh-vae");
-        assert_eq!(
-            settings(&dense)[3..],
-            ["model.latent_amplitude=30.0", "model.visible_reach=none"]
-        );
+        assert_eq!(settings(&tied)[4..], ["model.latent_amplitude=30.0"]);
         assert_eq!(settings(&tied.replace("th-vae", "h-vae")), all);
         assert!(settings("[training]\nbatch_size = 128\n[model]\nlatent_gain = 30.0\n").is_empty());
     }

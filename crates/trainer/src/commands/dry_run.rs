@@ -40,9 +40,9 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
 
     let model = training::new_model(config, pixels, device)?;
     say("\n# Parameters");
-    let mut count = Parameters { model: &model, total: 0 };
-    model.visit(&mut count);
-    say(&format!("total = {}", count.total));
+    model.visit(&mut Parameters(&model));
+    // Fewer than the shapes say: within a layer one for each pair of units that is joined.
+    say(&format!("total = {}", model.parameters()));
 
     let (seconds, timed) = time_steps(config, model, train, device)?;
     let evaluation = time_evaluation(config, test, pixels, device)?;
@@ -66,18 +66,16 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     Ok(())
 }
 
-/// Counts parameters and names them.
-struct Parameters<'a> {
-    model: &'a Vae,
-    total: usize,
-}
+/// Names parameters.
+struct Parameters<'a>(&'a Vae);
 
 impl ModuleVisitor for Parameters<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape = param.val().dims();
-        let count: usize = shape.iter().product();
-        self.total += count;
-        report::result(&format!("{} = {count} {shape:?}", self.model.parameter_name(param.id)));
+        let within = self.0.networks().flat_map(|(_, network)| &network.couplings);
+        let within = within.filter(|c| c.is_recurrent()).find(|c| c.weight.id == param.id);
+        let count = within.map_or_else(|| shape.iter().product(), hvae_model::Coupling::parameters);
+        report::result(&format!("{} = {count} {shape:?}", self.0.parameter_name(param.id)));
     }
 }
 

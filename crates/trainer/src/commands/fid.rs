@@ -35,7 +35,7 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
             let stored = matches!(source, Source::Statistics(_));
             ensure!(!stored, "--more needs images on both sides, but {source} are stored");
         }
-        let least = manifold::NEIGHBOURS as usize + 1;
+        let least = manifold::NEIGHBOURS + 1;
         let count = args.count.map_or(usize::MAX, |count| count as usize);
         ensure!(
             count >= least,

@@ -73,7 +73,8 @@ impl Axis {
     /// What a tick at `position` is called.
     pub(super) fn label(&self, position: f64) -> String {
         let value = if self.logarithmic { position.exp() } else { position };
-        if let Some(name) = self.names.get((value.round() as usize).wrapping_sub(1)) {
+        let mut named = (1..).zip(&self.names);
+        if let Some((_, name)) = named.find(|&(at, _)| (value - f64::from(at)).abs() < 1e-9) {
             return name.clone();
         }
         let size = value.abs();
