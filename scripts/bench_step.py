@@ -36,7 +36,7 @@ GAIN_Z, GAIN_X, PRECISION, NUDGE, EMA_DECAY = 30.0, 120.0, 10.0, 0.02, 0.999
 # What these are called in a configuration; `hvae` is told them, so that both do the same.
 SETTINGS = {
     "model.latent_gain": GAIN_Z, "model.visible_gain": GAIN_X, "model.precision": PRECISION,
-    "ep.nudge": NUDGE, "training.ema_decay": EMA_DECAY,
+    "ep.nudge": NUDGE, "ep.nudging": "centred", "training.ema_decay": EMA_DECAY,
 }
 
 

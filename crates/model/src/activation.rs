@@ -31,6 +31,9 @@ pub enum Activation {
     Tanh,
 }
 
+/// Beyond this the logistic function is at its ends.
+pub(crate) const LAST: f32 = 43.0;
+
 impl Activation {
     /// `g(a)`, elementwise.
     pub fn apply<const D: usize>(self, a: Tensor<D>) -> Tensor<D> {
@@ -69,7 +72,14 @@ impl Activation {
                 moved.clone().mask_where(moved.greater(high.clone()), high)
             }
             Self::Sigmoid => {
-                let (t, change) = (a.clamp(-80.0, 80.0).neg().exp(), change.clamp(-80.0, 80.0));
+                // Where the function has ended, what counts is where the change comes to.
+                let range = |t: Tensor<D>| t.clamp(-LAST, LAST);
+                let to = a.clone() + change.clone();
+                let beyond =
+                    a.clone().abs().greater_elem(LAST).bool_or(to.clone().abs().greater_elem(LAST));
+                let a = range(a);
+                let change = change.mask_where(beyond, range(to) - a.clone());
+                let t = a.neg().exp();
                 let grown = change.clone().exp();
                 // The exponential series to the eighth power: below 2^-1, to within 1e-8.
                 let mut series = change.ones_like();

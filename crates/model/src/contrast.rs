@@ -67,7 +67,7 @@ impl Kept {
 ///
 /// Products of states are contrasted through sums and differences,
 /// `s_a t_a - s_b t_b = [(s_a - s_b)(t_a + t_b) + (s_a + s_b)(t_a - t_b)] / 2`:
-/// a difference of nearby states is exact in floating point, one of their products is not.
+/// a difference of nearby states may be known to all its digits, one of their products is not.
 #[derive(Debug)]
 pub(crate) struct Contrast {
     /// The state of each layer that is the same in both, `[batch, n_k]`.

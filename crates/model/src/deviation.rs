@@ -20,7 +20,8 @@ use crate::{LayerSpec, ModelError};
 /// however small they are, because [`increment`](crate::Activation::increment) takes no difference of
 /// nearby numbers, and what the free phase still had to go is in none of them.
 ///
-/// Residuals measure `d_k / c_k`, which is of one size in all layers.
+/// Residuals measure `d_k / c_k`, in which gains are evened out; what slopes take from layers far from the
+/// nudge is not.
 #[derive(Debug, Clone)]
 struct Deviation<'p, 'n> {
     phase: &'p Relaxation<'n>,
@@ -58,15 +59,43 @@ pub(crate) fn deviations(
     let mut blocks = phase.blocks().to_vec();
     blocks.sort_by_key(|block| block.iter().any(|&k| push[k].is_some()));
     let deviation = Deviation { phase, drive: drive.collect(), push, blocks };
-    let start = deviation.start();
-    Ok(solve(Sweep(deviation), start, &Damped::new(damping)?, rule)?)
+    let waves = deviation.waves();
+    // What is a layer's answer to the one before it is passed on through two layers a sweep, and back.
+    let rule = rule.with_min_steps(waves.len().div_ceil(2).max(1))?;
+    let start = deviation.start(&waves);
+    Ok(solve(Sweep(deviation), start, &Damped::new(damping)?, &rule)?)
 }
 
 impl Deviation<'_, '_> {
-    /// The answer of every layer to its own push.
-    fn start(&self) -> State {
+    /// The layers that are not pushed, by how many couplings they are away from a pushed one.
+    fn waves(&self) -> Vec<Vec<usize>> {
+        let mut last: Vec<usize> =
+            (0..self.push.len()).filter(|&k| self.push[k].is_some()).collect();
+        let mut rest: Vec<usize> =
+            (0..self.push.len()).filter(|&k| self.push[k].is_none()).collect();
+        let mut waves = Vec::new();
+        while !last.is_empty() && !rest.is_empty() {
+            let near = |&k: &usize| last.iter().any(|&other| self.phase.are_coupled(k, other));
+            (last, rest) = rest.into_iter().partition(near);
+            waves.push(last.clone());
+        }
+        waves
+    }
+
+    /// The answer of every pushed layer to its own push, and of every other layer to those nearer to one:
+    /// otherwise a sample could end before the nudge has come to the layers far from it, whose part in the
+    /// residual is small, and these would have no gradient.
+    fn start(&self, waves: &[Vec<usize>]) -> State {
         let answers = (0..self.drive.len()).map(|k| self.answer(k, None));
-        State::new(answers.collect()).expect("all drives have one batch size")
+        let mut state = State::new(answers.collect()).expect("all drives have one batch size");
+        // A first sweep begins with the layers next to the pushed ones anyway.
+        if waves.len() > 1 {
+            for &component in waves.iter().flatten() {
+                let answer = self.update(component, &state);
+                state.replace(component, answer).expect("an update keeps the shape");
+            }
+        }
+        state
     }
 
     /// `d_k` of a component whose layer feels `field`.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
+use crate::activation::LAST;
 use crate::{Activation, LayerSpec};
 
 /// Values that one thread works on at a time. Fewer are done sooner than a second thread is woken.
@@ -250,6 +251,11 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 /// `sigmoid(a + change) - sigmoid(a)`, see [`Activation::increment`].
 #[inline(always)]
 fn sigmoid_increment(a: f32, change: f32) -> f32 {
+    // Where the function has ended, what counts is where the change comes to.
+    let to = a + change;
+    let beyond = a.abs() > LAST || to.abs() > LAST;
+    let a = a.clamp(-LAST, LAST);
+    let change = if beyond { to.clamp(-LAST, LAST) - a } else { change };
     let [r, scale] = exponential(-a);
     let t = (1.0 + r) * scale;
     let [r, scale] = exponential(change);
@@ -323,6 +329,25 @@ mod tests {
         };
         let sizes = [1e-20, 1e-12, 1e-6, 1e-3, 0.1, 0.34, 0.36, 0.499, 0.501, 0.7, 2.0, 9.0, 30.0];
         let changes = sizes.iter().flat_map(|&c: &f32| [c, -c]).chain([0.0]);
+        // Far beyond its ends the logistic function is at them.
+        let ends =
+            [(200.0, -100.0, 0.0), (200.0, -300.0, -1.0), (-90.0, 50.0, 0.0), (-90.0, 200.0, 1.0)];
+        for (a, change, expected) in ends {
+            let (drive, change) =
+                (Tensor::full([1, 1], a, &device), Tensor::full([1, 1], change, &device));
+            let layer = LayerSpec {
+                name: String::new(),
+                size: 1,
+                activation: Activation::Sigmoid,
+                gain: 1.0,
+                bias: true,
+            };
+            let drive = Drive::Tensor(drive);
+            for drive in [&drive, &drive.prepare()] {
+                let found = host(drive.increment(change.clone(), &layer))[0];
+                assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
+            }
+        }
         let points = [-30.0, -9.0, -1.5, -0.3, 0.0, 0.2, 0.8, 1.0, 1.6, 7.0, 25.0];
         let pairs: Vec<(f32, f32)> =
             changes.flat_map(|c| points.iter().map(move |&a: &f32| (a, c))).collect();
@@ -340,16 +365,20 @@ mod tests {
             Activation::Tanh,
         ] {
             let layer =
-                LayerSpec { name: String::new(), size: 1, activation, gain: 1.0, bias: true };
+                LayerSpec { name: String::new(), size: 1, activation, gain: 2.0, bias: true };
             for drive in [&drive, &drive.prepare()] {
                 let found = host(drive.increment(change.clone(), &layer));
                 for (&(a, change), found) in pairs.iter().zip(found) {
+                    let (a, change) = (2.0 * a, 2.0 * change);
                     let exact = exact(activation, a.into(), change.into());
                     // Where it bends, `a` itself is subtracted.
                     let bends = !matches!(activation, Activation::Sigmoid | Activation::Tanh)
                         && (exact - f64::from(change)).abs() > 0.0;
                     let slack =
                         if bends { 1e-7 * f64::from(a.abs().max(change.abs())) } else { 1e-37 };
+                    let steep = if activation == Activation::Tanh { 2.0 } else { 1.0 };
+                    let far = steep * a.abs().max((a + change).abs()) > LAST;
+                    let slack = if far { 1e-17 } else { slack };
                     let error = (f64::from(found) - exact).abs();
                     assert!(
                         error <= 2e-6 * exact.abs() + slack,

@@ -26,8 +26,8 @@ impl Vae {
     /// the weights `k_i` of `weight`, both `[batch, pixels]`. A weight of 0 hides a pixel, whatever
     /// its value, which need not be a number.
     ///
-    /// The decoder relaxes, is nudged at the known pixels alone, and relaxes again: `dC/dz` is the
-    /// difference of the two equilibria, as in training, without a backward pass. The strength of the
+    /// The decoder relaxes, is nudged at the known pixels alone, and relaxes again: `dC/dz` follows from how far
+    /// that takes it, as in training, without a backward pass. The strength of the
     /// nudge follows from the mean square of the forces on all samples ([`Strength::Size`]), so a
     /// sample's gradient depends on the rest of its batch, in its error of order `beta^2` (of order
     /// `beta` with a one-sided nudge).

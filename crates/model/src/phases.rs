@@ -29,8 +29,8 @@ impl Phases {
     ///
     /// [`ModelError::Setting`] or [`ModelError::Solver`], naming the setting.
     pub fn new(config: &EpConfig) -> Result<Self, ModelError> {
-        let positive = config.nudge.is_finite() && config.nudge > 0.0;
-        require(positive, "nudge", config.nudge, "must be a positive number")?;
+        let fits = crate::network::FACTORS.contains(&config.nudge);
+        require(fits, "nudge", config.nudge, "must lie between 1e-15 and 1e15")?;
         for (name, sweeps) in [
             ("free_sweeps", config.free_sweeps),
             ("nudged_sweeps", config.nudged_sweeps),
@@ -94,7 +94,7 @@ pub struct PhaseOutcomes {
     pub encoder_free: Vec<Outcome>,
     /// Decoder, latent clamped.
     pub decoder_free: Vec<Outcome>,
-    /// Decoder with the reconstruction cost, each sample in both states that are contrasted.
+    /// Decoder with the reconstruction cost; with a centred nudge each sample twice.
     pub decoder_nudged: Vec<Outcome>,
     /// Encoder with the cost handed down, likewise.
     pub encoder_nudged: Vec<Outcome>,

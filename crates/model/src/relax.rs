@@ -247,6 +247,12 @@ impl<'n> Relaxation<'n> {
         self.network.field(self.free[component], &states)
     }
 
+    /// Whether the layers of two components are coupled.
+    pub(crate) fn are_coupled(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.free[a].min(self.free[b]), self.free[a].max(self.free[b]));
+        self.network.couplings.iter().any(|c| (c.lower, c.upper) == (a, b))
+    }
+
     /// Component of layer `k`.
     pub(crate) fn component(&self, k: usize) -> usize {
         self.free.iter().position(|&f| f == k).expect("the layer is free in this phase")

@@ -198,9 +198,11 @@ impl Measured {
 fn squares(state: &State, image: &State, scale: &Scale) -> Vec<Tensor<2>> {
     let Scale { carried, weights } = scale;
     let squares = |k: usize, t: Tensor<2>| {
-        let squares = t.cast(burn::tensor::FloatDType::F32).square().sum_dim(1);
+        let t = t.cast(burn::tensor::FloatDType::F32);
         let is_one = (weights[k] - 1.0).abs() < f64::EPSILON;
-        if is_one { squares } else { squares.mul_scalar(weights[k] * weights[k]) }
+        // Before the square, which could be less than any number.
+        let t = if is_one { t } else { t.mul_scalar(weights[k]) };
+        t.square().sum_dim(1)
     };
     let total = |sums: &mut dyn Iterator<Item = Tensor<2>>| sums.reduce(|a, b| a + b);
     let step = |k: usize| image.component(k).clone() - state.component(k).clone();

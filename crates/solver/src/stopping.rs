@@ -12,6 +12,7 @@ use crate::{SolverError, error::in_range};
 /// | `atol` | 0 | absolute tolerance | finite, >= 0 |
 /// | `max_steps` | given | applications of the map at most | >= 1 |
 /// | `check_every` | 1 | steps between two looks at the residual, each a read of the device | >= 1 |
+/// | `min_steps` | 1 | steps before the first look | >= 1 |
 /// | `whole` | off | the batch stays whole until all samples have ended, see [`Self::with_whole_batch`] | |
 /// | `trace` | off | keep the residuals of every check | |
 ///
@@ -23,6 +24,7 @@ pub struct StoppingRule {
     atol: f64,
     max_steps: usize,
     check_every: usize,
+    min_steps: usize,
     whole: bool,
     trace: bool,
 }
@@ -36,7 +38,15 @@ impl StoppingRule {
     pub fn new(rtol: f64, max_steps: usize) -> Result<Self, SolverError> {
         in_range("rtol", rtol, ">= 0", rtol >= 0.0)?;
         in_range("max_steps", max_steps as f64, ">= 1", max_steps >= 1)?;
-        Ok(Self { rtol, atol: 0.0, max_steps, check_every: 1, whole: false, trace: false })
+        Ok(Self {
+            rtol,
+            atol: 0.0,
+            max_steps,
+            check_every: 1,
+            min_steps: 1,
+            whole: false,
+            trace: false,
+        })
     }
 
     /// With an absolute tolerance.
@@ -57,6 +67,18 @@ impl StoppingRule {
     pub fn with_check_every(mut self, check_every: usize) -> Result<Self, SolverError> {
         in_range("check_every", check_every as f64, ">= 1", check_every >= 1)?;
         self.check_every = check_every;
+        Ok(self)
+    }
+
+    /// With no check before step `min_steps`, unless it is the last: for maps that take so many to pass on what
+    /// happens at one end of the state to the other, where a small residual means nothing before.
+    ///
+    /// # Errors
+    ///
+    /// [`SolverError::OutOfRange`] for 0.
+    pub fn with_min_steps(mut self, min_steps: usize) -> Result<Self, SolverError> {
+        in_range("min_steps", min_steps as f64, ">= 1", min_steps >= 1)?;
+        self.min_steps = min_steps;
         Ok(self)
     }
 
@@ -99,7 +121,8 @@ impl StoppingRule {
     }
 
     pub(crate) fn is_check(&self, step: usize) -> bool {
-        step.is_multiple_of(self.check_every) || step == self.max_steps
+        let looked = step >= self.min_steps && step.is_multiple_of(self.check_every);
+        looked || step == self.max_steps
     }
 
     /// `|f(s) - s| <= atol + rtol |f(s)|`; false for anything that is not a number.

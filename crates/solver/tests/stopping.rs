@@ -86,6 +86,17 @@ fn a_weight_that_is_none_is_refused() {
 }
 
 #[test]
+fn nobody_ends_before_the_least_number_of_steps() {
+    let map = Affine::new(&[0.5, 0.0], &[0.0, 0.0]);
+    for (least, most, expected) in [(3, 5, 3), (7, 5, 5)] {
+        let rule = rule(1e-5, most).with_min_steps(least).unwrap();
+        let solution = Any::Picard.run(map.clone(), zeros(2, &[3]), &rule);
+        assert!(solution.all_converged() && steps(&solution) == [expected; 2]);
+    }
+    assert!(rule(1e-5, 5).with_min_steps(0).is_err());
+}
+
+#[test]
 fn a_fixed_point_at_zero_has_residual_zero() {
     let map = Affine::new(&[0.5, 0.0], &[0.0, 0.0]);
     let solution = Any::Picard.run(map, zeros(2, &[3]), &rule(1e-5, 5));

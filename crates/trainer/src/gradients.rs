@@ -63,9 +63,10 @@ pub fn summary(comparisons: &[Comparison]) -> GradientCheck {
     GradientCheck { cosine, norm_ratio, worst_cosine }
 }
 
+/// Nothing found where there is something is as wrong as can be.
 fn cosine_and_ratio([both, estimate, exact]: [f64; 3]) -> (f64, f64) {
     let (e, x) = (estimate.sqrt(), exact.sqrt());
-    (both / (e * x), e / x)
+    if e == 0.0 && x > 0.0 { (0.0, 0.0) } else { (both / (e * x), e / x) }
 }
 
 /// The id and rank of every parameter.

@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn what_no_machine_holds_is_refused_and_named() {
-        let set = ["model.hidden=[10000000,10000000]".to_owned()];
+        let layers = ["65536"; 60].join(",");
+        let set = ["model.kind=th-vae".to_owned(), format!("model.hidden=[{layers}]")];
         let config = RunConfig::resolve(None, &set).unwrap();
         let refusal = Needed::of(&config, 784).require(&Device::flex());
         if available().is_some() {

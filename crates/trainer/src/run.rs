@@ -238,11 +238,11 @@ impl RunDir {
         let pointer = self.path.join(name);
         if !pointer.exists() {
             let shown = self.path.display();
+            let steps = self.checkpoints().unwrap_or_default();
             ensure!(
-                which == Which::Latest,
+                which == Which::Latest || steps.is_empty(),
                 "{shown} has no best checkpoint; the newest is the default"
             );
-            let steps = self.checkpoints().unwrap_or_default();
             ensure!(
                 steps.is_empty(),
                 "{} is missing, which names the newest checkpoint",

@@ -223,7 +223,7 @@ fn damaged_checkpoints_are_named_and_never_used() {
     assert!(text.contains("latest"), "{text}");
     std::fs::remove_file(run.join("latest")).unwrap();
     let text = folder.fails(1, &["train", "--resume", "checkpoints/run"]);
-    assert!(text.contains("no checkpoint"), "{text}");
+    assert!(text.contains("latest is missing"), "{text}");
 }
 
 /// Held-out images change what training is watched on, and nothing that is learnt.

@@ -52,7 +52,8 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
         args.names.clone()
     };
     for (number, path) in paths.iter().enumerate() {
-        let same = |other: &PathBuf| other.components().eq(path.components());
+        let place = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let same = |other: &PathBuf| place(other) == place(path);
         ensure!(!paths[..number].iter().any(same), "{} is named twice", path.display());
     }
     // Before the work, so that what cannot be compared costs none.

@@ -32,7 +32,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
             let kind = config.model.kind.name();
             report::warning(&format!(
-                "model.visible_reach does nothing in an {kind}, whose pixels are not coupled with each other"
+                "model.visible_reach does nothing with model.kind = {kind}, which has no couplings among pixels"
             ));
         }
         (new_target(&args.new)?, config)

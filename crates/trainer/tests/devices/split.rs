@@ -35,7 +35,10 @@ fn compare_split(kind: &str, more: &[&str]) {
     let kind = format!("model.kind={kind}");
     let overrides =
         [kind.as_str(), "model.hidden=[24]", "model.latent=4", "data.dataset=synthetic"];
-    let overrides = [&overrides[..], &["data.train_images=64", "ep.tolerance=1e-6"], more].concat();
+    // A nudge large enough that its size is seen in the gradient.
+    let nudge = ["ep.nudging=centred", "ep.nudge=0.02", "ep.nudged_tolerance=1e-5"];
+    let data = ["data.train_images=64", "ep.tolerance=1e-6"];
+    let overrides = [&overrides[..], &data, &nudge, more].concat();
     let overrides: Vec<String> = overrides.into_iter().map(str::to_owned).collect();
     let config = RunConfig::resolve(None, &overrides).unwrap();
     let device = Device::flex();
