@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{Folder, assert_same_run, metrics, newest, read, skipped, stderr, train};
-use hvae::rng::{self, Stream};
 use hvae::run::{RunDir, Which};
 use hvae::training::new_model;
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
 use rand::RngExt;
 
 /// Kills in all.

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use crate::cli::runs::CompareArgs;
 use crate::cli::{Cli, Command, Global, TrainArgs};
 use crate::config::RunConfig;
-use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::figures::plot;
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::run::summary::Summary;
 use crate::run::{RunDir, Which};
-use crate::summary::Summary;
-use crate::{device, files, interrupt, report};
+use hvae_runtime::{files, interrupt, terminal};
 
-use super::{Ended, eval, load, train};
+use crate::commands::{Ended, eval, load, train};
 use protocol::Basis;
 
 /// Seed of all that is drawn to score.
@@ -63,24 +64,24 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     let bases = each.map(|(run, summary)| Basis::of(run, &summary.config, global, device));
     let differences = protocol::differences(&bases.collect::<Result<Vec<_>>>()?)?;
     for difference in &differences {
-        report::warning(difference);
+        terminal::warning(difference);
     }
     files::require_writable_folder(&args.out)?;
     // Scores are not kept piecemeal; the runs are.
     interrupt::end_at_once();
     let mut rows = Vec::new();
     for (number, (path, summary)) in paths.iter().zip(&summaries).enumerate() {
-        report::line(&format!("scoring {} ({} of {})", path.display(), number + 1, paths.len()));
+        terminal::line(&format!("scoring {} ({} of {})", path.display(), number + 1, paths.len()));
         rows.push(row(args, path, summary, &summaries, global, device)?);
     }
     let table = markdown(&rows, &differences);
-    report::result(&table);
+    terminal::result(&table);
     let write = |name: &str, text: &str| files::write(&args.out.join(name), text);
     write("compare.md", &table)?;
     write("compare.csv", &csv(&rows))?;
     write("compare.json", &(serde_json::to_string_pretty(&rows)? + "\n"))?;
     plot::save(&figure(&rows, &summaries), &args.out, "compare")?;
-    report::line(&format!("written to {}", args.out.display()));
+    terminal::line(&format!("written to {}", args.out.display()));
     Ok(Ended::Done)
 }
 
@@ -89,7 +90,7 @@ fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Opt
     let mut runs = Vec::new();
     for kind in Kind::ALL {
         let path = args.runs.join(run_name(kind));
-        let (mut train, wanted) = wanted(args, kind, device::is_host(device))?;
+        let (mut train, wanted) = wanted(args, kind, hvae_device::is_host(device))?;
         if path.is_dir() {
             same_settings(&path, &wanted)?;
             train = training(vec![
@@ -99,7 +100,7 @@ fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Opt
             ])?;
         }
         if train::run(&train, global, device.clone())? == Ended::Interrupted {
-            report::line("`hvae compare` with the same arguments goes on from here");
+            terminal::line("`hvae compare` with the same arguments goes on from here");
             return Ok(None);
         }
         runs.push(path);
@@ -311,7 +312,7 @@ mod tests {
                 // As `hvae train` begins it.
                 let begun = training(new_run(&args, kind)).unwrap();
                 let config = train::configuration(&begun, host).unwrap();
-                let every = if host { 1 } else { device::QUIET_CHECK_EVERY };
+                let every = if host { 1 } else { hvae_device::QUIET_CHECK_EVERY };
                 assert_eq!((config.model.kind, config.ep.check_every), (kind, every));
                 let path = args.runs.join(run_name(kind));
                 RunDir::create(&path, &config).unwrap();

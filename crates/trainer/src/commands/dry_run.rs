@@ -8,11 +8,15 @@ use burn::tensor::{Device, Tensor};
 use hvae_model::{StepLosses, Vae};
 
 use crate::config::RunConfig;
-use crate::images::{Images, upload};
-use crate::memory::{self, Needed, shown};
 use crate::optimizer::Optimizer;
-use crate::rng::{self, Stream};
-use crate::{device, report, training};
+use crate::training;
+use crate::training::memory;
+use crate::training::memory::{Needed, shown};
+use hvae_data::images::Images;
+use hvae_device::host::upload;
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
+use hvae_runtime::terminal;
 
 /// Steps before the clock runs, and at least and at most while it does.
 const WARM_UP: usize = 2;
@@ -22,7 +26,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> Result<()> {
     let [train, test] = images;
-    let say = report::result;
+    let say = terminal::result;
     say("# Configuration");
     say(config.to_toml()?.trim_end());
     let pixels = train.set().pixels();
@@ -60,7 +64,7 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     say(&format!("epoch = {}", duration(epoch)));
     let total = epoch * config.training.epochs as f64;
     say(&format!("all {} epochs = {}", config.training.epochs, duration(total)));
-    report::line(
+    terminal::line(
         "an estimate: sweeps become more or fewer while a model learns. Nothing was written.",
     );
     Ok(())
@@ -75,7 +79,7 @@ impl ModuleVisitor for Parameters<'_> {
         let within = self.0.networks().flat_map(|(_, network)| &network.couplings);
         let within = within.filter(|c| c.is_recurrent()).find(|c| c.weight.id == param.id);
         let count = within.map_or_else(|| shape.iter().product(), hvae_model::Coupling::parameters);
-        report::result(&format!("{} = {count} {shape:?}", self.0.parameter_name(param.id)));
+        terminal::result(&format!("{} = {count} {shape:?}", self.0.parameter_name(param.id)));
     }
 }
 
@@ -87,7 +91,7 @@ fn time_steps(
     device: &Device,
 ) -> Result<(f64, usize)> {
     let training = &config.training;
-    let (phases, quiet) = (device::phases(&config.ep, device)?, !device::is_host(device));
+    let (phases, quiet) = (hvae_device::phases(&config.ep, device)?, !hvae_device::is_host(device));
     let scales = model.learning_rate_scales(training.visible_rate);
     let mut optimizer = Optimizer::new(training.optimizer.rule(training.momentum), scales);
     let batch = training.batch_size.min(train.len());
@@ -131,12 +135,12 @@ fn time_evaluation(
     device: &Device,
 ) -> Result<f64> {
     let model = training::new_model(config, pixels, device)?;
-    let phases = device::phases(&config.ep, device)?;
+    let phases = hvae_device::phases(&config.ep, device)?;
     let batch = test.batches(training::EVALUATION_BATCH).next().context("the test set is empty")?;
     let [rows, _] = batch.dims();
     let started = Instant::now();
     let found = model.reconstruct(batch, None, &phases)?;
-    crate::images::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
+    hvae_device::host::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
     Ok(started.elapsed().as_secs_f64() * test.len() as f64 / rows as f64)
 }
 

@@ -5,10 +5,13 @@ use burn::tensor::Device;
 
 use crate::cli::Global;
 use crate::cli::pictures::{Endpoint, InterpolateArgs};
-use crate::images::{Images, SIDE, download};
-use crate::{picture, report, training};
+use crate::figures::picture;
+use crate::training;
+use hvae_data::images::{Images, SIDE};
+use hvae_device::host::download;
+use hvae_runtime::terminal;
 
-use super::{Output, Trained, cannot_write, decoded, load, output, require, test_images};
+use crate::commands::{Output, Trained, cannot_write, decoded, load, output, require, test_images};
 
 /// Milliseconds a frame.
 const PACE: u32 = 80;
@@ -43,7 +46,7 @@ pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> R
         }
         _ => return Err(cannot_write(&args.out, ".png or .gif")),
     }
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }
 

@@ -5,11 +5,14 @@ use burn::tensor::Device;
 
 use crate::cli::Global;
 use crate::cli::pictures::ManifoldArgs;
-use crate::images::{SIDE, download};
-use crate::principal::Principal;
-use crate::{files, picture, report, training};
+use crate::figures::picture;
+use crate::latents::principal::Principal;
+use crate::training;
+use hvae_data::images::SIDE;
+use hvae_device::host::download;
+use hvae_runtime::{files, terminal};
 
-use super::{Output, cannot_write, decoded, load, means, output, test_images};
+use crate::commands::{Output, cannot_write, decoded, load, means, output, test_images};
 
 /// Test images that principal directions are taken from.
 const IMAGES: usize = 5000;
@@ -52,6 +55,6 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
     let images = decoded(&trained, &latents.collect::<Vec<_>>(), device)?;
     let grid = picture::grid(&images, SIDE, SIDE, side, training::SCALE)?;
     picture::save_png(&args.out, &grid)?;
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }

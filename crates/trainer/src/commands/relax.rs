@@ -7,11 +7,15 @@ use hvae_solver::{State, StoppingRule};
 use image::GrayImage;
 
 use crate::cli::pictures::RelaxArgs;
-use crate::images::{SIDE, download, upload};
-use crate::rng::{self, Stream};
-use crate::{picture, report, training};
+use crate::figures::picture;
+use crate::training;
+use hvae_data::images::SIDE;
+use hvae_device::host::{download, upload};
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
+use hvae_runtime::terminal;
 
-use super::{Output, Trained, cannot_write, load, output, require};
+use crate::commands::{Output, Trained, cannot_write, load, output, require};
 
 pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     let output = output(&args.out);
@@ -49,7 +53,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
         }
         _ => return Err(cannot_write(&args.out, ".gif or .png")),
     }
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }
 

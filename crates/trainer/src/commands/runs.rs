@@ -3,22 +3,23 @@
 use anyhow::Result;
 
 use crate::cli::runs::RunsArgs;
-use crate::report;
-use crate::summary::{self, Summary};
+use crate::run::summary;
+use crate::run::summary::Summary;
+use hvae_runtime::terminal;
 
 pub(super) fn run(args: &RunsArgs) -> Result<()> {
     let (runs, broken) = summary::all(&args.runs)?;
     for problem in &broken {
-        report::warning(problem);
+        terminal::warning(problem);
     }
     if args.json {
         for run in &runs {
-            report::result(&run.to_json()?.to_string());
+            terminal::result(&run.to_json()?.to_string());
         }
         return Ok(());
     }
     if runs.is_empty() {
-        report::line(&format!("no runs in {}; `hvae train` makes one", args.runs.display()));
+        terminal::line(&format!("no runs in {}; `hvae train` makes one", args.runs.display()));
         return Ok(());
     }
     let head = ["run", "dataset", "epochs", "train", "test", "KL", "ELBO", "seconds"];
@@ -30,7 +31,7 @@ pub(super) fn run(args: &RunsArgs) -> Result<()> {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
             if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
-        report::result(cells.collect::<Vec<_>>().join("  ").trim_end());
+        terminal::result(cells.collect::<Vec<_>>().join("  ").trim_end());
     }
     Ok(())
 }

@@ -5,10 +5,12 @@ use burn::tensor::Device;
 
 use crate::cli::{Global, SampleArgs};
 use crate::config::Usage;
-use crate::{npz, picture, report, training};
+use crate::figures::picture;
+use crate::training;
+use hvae_runtime::{npz, terminal};
 
-use super::fid::latents;
-use super::{Output, SIDE, cannot_write, decoded, load, output, require};
+use crate::commands::fid::latents;
+use crate::commands::{Output, SIDE, cannot_write, decoded, load, output, require};
 
 pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out);
@@ -38,6 +40,6 @@ pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result
         Output::Gif => return Err(cannot_write(&args.out, ".png, .npz or a folder")),
         Output::Folder => picture::save_folder(&args.out, &images, SIDE, SIDE)?,
     }
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }

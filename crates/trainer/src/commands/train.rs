@@ -9,29 +9,30 @@ use burn::tensor::Device;
 use crate::cli::runs::NewRunArgs;
 use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::RunConfig;
-use crate::device::{self, open};
-use crate::environment::{self, Environment};
-use crate::images::Images;
-use crate::memory::Needed;
+use crate::observers::tensorboard::TensorBoard;
+use crate::observers::trace::Trace;
+use crate::observers::tui::{Tui, Ui};
+use crate::observers::watch::{Bar, Watch};
 use crate::run::RunDir;
-use crate::tensorboard::TensorBoard;
-use crate::training::trace::Trace;
-use crate::training::watch::{Bar, Watch};
+use crate::run::environment;
+use crate::run::environment::Environment;
+use crate::training::memory::Needed;
 use crate::training::{Finished, Trainer};
-use crate::tui::{Tui, Ui};
-use crate::{interrupt, report};
+use hvae_data::images::Images;
+use hvae_device::open;
+use hvae_runtime::{interrupt, terminal};
 
-use super::{Ended, dry_run};
+use crate::commands::{Ended, dry_run};
 
 pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<Ended> {
     let (target, config) = if let Some(path) = &args.resume {
         let (run, config) = resumed(path, args)?;
         (Target::Existing(run), config)
     } else {
-        let config = configuration(args, device::is_host(&device))?;
+        let config = configuration(args, hvae_device::is_host(&device))?;
         if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
             let kind = config.model.kind.name();
-            report::warning(&format!(
+            terminal::warning(&format!(
                 "model.visible_reach does nothing with model.kind = {kind}, which has no couplings among pixels"
             ));
         }
@@ -45,7 +46,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     };
     let started = Instant::now();
     let images = Images::load_for_training(&config.data, &data_dir, global.verbosity(), &device)?;
-    report::detail(&format!(
+    terminal::detail(&format!(
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),
         images[1].len(),
@@ -80,8 +81,8 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     if resume {
         trainer.restore()?;
         if trainer.is_complete() {
-            report::line(&complete(&trainer, &shown));
-            report::result(&shown);
+            terminal::line(&complete(&trainer, &shown));
+            terminal::result(&shown);
             return Ok(Ended::Done);
         }
         run.write_text("config.toml", &toml)?;
@@ -94,7 +95,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
     let step = trainer.state().step;
     let doing =
         if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
-    report::line(&format!("{doing} {shown}"));
+    terminal::line(&format!("{doing} {shown}"));
     trainer.watch(watcher);
     if args.trace_device {
         trainer.watch(Box::new(Trace::default()));
@@ -103,7 +104,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         trainer.watch(Box::new(TensorBoard::new(run.path())));
     }
     let finished = trainer.train()?;
-    report::result(&shown);
+    terminal::result(&shown);
     Ok(tell_end(finished, &trainer, (args, global), &shown))
 }
 
@@ -118,7 +119,7 @@ fn watcher(args: &TrainArgs) -> Result<Box<dyn Watch>> {
     Ok(match args.ui {
         Some(Ui::Tui) if !args.dry_run => Box::new(Tui::new()?),
         ui => {
-            report::set_lines(ui == Some(Ui::Lines));
+            terminal::set_lines(ui == Some(Ui::Lines));
             Box::new(Bar::default())
         }
     })
@@ -133,15 +134,15 @@ fn tell_end(
     match finished {
         Finished::Complete => {
             if trainer.is_out_of_patience() {
-                report::line(&complete(trainer, run));
+                terminal::line(&complete(trainer, run));
             }
-            report::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
+            terminal::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
             Ended::Done
         }
         Finished::Interrupted => {
             let step = trainer.state().step;
             let command = resume_command(global, &args.devices, run);
-            report::line(&format!("saved at step {step}; go on with: {command}"));
+            terminal::line(&format!("saved at step {step}; go on with: {command}"));
             Ended::Interrupted
         }
     }
@@ -261,7 +262,7 @@ fn overrides(args: &TrainArgs, host: bool) -> Vec<String> {
     let mut overrides = Vec::new();
     if args.new.config.is_none() && !host {
         // Whoever says otherwise, says so later.
-        overrides.push(format!("ep.check_every={}", device::QUIET_CHECK_EVERY));
+        overrides.push(format!("ep.check_every={}", hvae_device::QUIET_CHECK_EVERY));
     }
     overrides.extend(args.new.set.iter().cloned());
     let mut add = |key: &str, value: Option<String>| {

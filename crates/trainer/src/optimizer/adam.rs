@@ -3,7 +3,7 @@
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
 
-use super::Rule;
+use crate::optimizer::Rule;
 
 /// PyTorch's default; Burn's own is 1e-5.
 const EPSILON: f32 = 1e-8;

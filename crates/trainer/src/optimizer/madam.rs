@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::Rule;
+use crate::optimizer::Rule;
 
 /// Settings of [`MadamRule`].
 ///
@@ -186,8 +186,8 @@ mod tests {
     use burn::module::{Module, Param};
     use burn::optim::GradientsParams;
 
-    use super::super::Optimizer;
     use super::*;
+    use crate::optimizer::Optimizer;
 
     #[derive(Module, Debug)]
     struct One {

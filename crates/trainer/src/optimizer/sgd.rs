@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::Rule;
+use crate::optimizer::Rule;
 
 /// Gradient descent with momentum `m`, as PyTorch counts it, without dampening:
 ///

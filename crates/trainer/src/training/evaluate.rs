@@ -4,12 +4,17 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
 use hvae_model::{Kind, Phases, Vae};
 
-use super::EVALUATION_BATCH;
 use crate::config::{RunConfig, TrainingConfig};
-use crate::gradients;
-use crate::images::{Images, binarised, download, upload};
-use crate::metrics::{GradientCheck, LoopGains, Losses};
-use crate::rng::{self, Stream};
+use crate::evaluation::gradients;
+use crate::run::metrics::{GradientCheck, LoopGains, Losses};
+use crate::training::binarize::binarised;
+use hvae_data::images::Images;
+use hvae_device::host::{download, upload};
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
+
+/// Images per batch where nothing is learnt.
+pub const EVALUATION_BATCH: usize = 500;
 
 /// Test images on which the loop gain is measured, and steps of its power iteration.
 const LOOP_GAIN: (usize, usize) = (64, 30);

@@ -6,11 +6,14 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use hvae_model::{Phases, Vae};
 
-use super::{EVALUATION_BATCH, SCALE};
-use crate::images::{Images, download, upload};
-use crate::picture;
-use crate::report::Progress;
-use crate::rng::{self, Stream};
+use crate::figures::picture;
+use crate::figures::picture::SCALE;
+use crate::training::evaluate::EVALUATION_BATCH;
+use hvae_data::images::Images;
+use hvae_device::host::{download, upload};
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
+use hvae_runtime::terminal::Progress;
 
 /// Images of each grid, and how many stand side by side.
 const GRID: (usize, usize) = (100, 10);

@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use burn::tensor::Tensor;
 use hvae_model::{PhaseOutcomes, StepLosses, Vae};
 
-use crate::metrics::EpochSums;
 use crate::optimizer::{GradientNorm, finite_norm};
+use crate::run::metrics::EpochSums;
 
 /// Steps at most whose losses wait: so late a number that is not finite is noticed, at most.
 const MOST: usize = 16;

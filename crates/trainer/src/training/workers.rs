@@ -15,8 +15,9 @@ use burn::train::train::MultiDevicesTrainStep;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use hvae_model::{Agreement, EpConfig, ModelError, PhaseOutcomes, Phases, StepLosses, Vae};
 
-use crate::device;
-use crate::images::{Images, tossed, upload};
+use crate::training::binarize::tossed;
+use hvae_data::images::Images;
+use hvae_device::host::upload;
 
 /// What is drawn for a step, row after row of its batch.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Workers {
     /// When a device cannot take the images.
     pub fn new(devices: Vec<Device>, train: &Images, ep: &EpConfig) -> Result<Self> {
         ensure!(!devices.is_empty(), "--devices: needs at least one device");
-        let phases = devices.iter().map(|d| device::phases(ep, d)).collect::<Result<_>>()?;
+        let phases = devices.iter().map(|d| hvae_device::phases(ep, d)).collect::<Result<_>>()?;
         let images = devices.iter().map(|d| train.tensor().clone().to_device(d)).collect();
         Ok(Self { engine: MultiDevicesTrainStep::new(&devices), devices, images, phases })
     }

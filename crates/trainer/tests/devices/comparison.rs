@@ -5,12 +5,10 @@ use std::sync::OnceLock;
 
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 use burn::tensor::TensorData;
+use hvae_scores::inception::conv::{Conv, Stored};
+use hvae_scores::inception::map::FeatureMap;
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
-use hvae::evaluation::inception::{
-    Depth, Inception,
-    conv::{Conv, Stored},
-    map::FeatureMap,
-};
+use hvae_scores::inception::{Depth, Inception};
 
 use hvae_model::modern::{ModernHopfield, Space};
 use hvae_solver::{Anderson, Damped, Picard, StoppingRule, Termination};
@@ -43,9 +41,11 @@ pub(crate) fn compare_with_cpu(
         let sample = ["sample", &here, "--quiet", "--count", "32", "--out"];
         folder.ok(&[&sample[..], &["cpu.npz"]].concat());
         run(&[&sample[..], &["device.npz"], &on].concat());
-        let pixels = |out: &str| match hvae::npz::load(&folder.path(out), "images").unwrap().values
+        let pixels = |out: &str| match hvae_runtime::npz::load(&folder.path(out), "images")
+            .unwrap()
+            .values
         {
-            hvae::npz::Values::F32(pixels) => pixels,
+            hvae_runtime::npz::Values::F32(pixels) => pixels,
             other => panic!("pixels are float32, not {other:?}"),
         };
         let (a, b) = (pixels("cpu.npz"), pixels("device.npz"));
@@ -53,7 +53,7 @@ pub(crate) fn compare_with_cpu(
         assert_eq!(a.len(), b.len());
         assert!(apart < 1e-3, "{kind} on {device}: pixels differ by {apart:.1e}");
     }
-    compare_solutions(&hvae::device::open(device, true).unwrap());
+    compare_solutions(&hvae_device::open(device, true).unwrap());
 }
 
 /// Fixed points of a modern Hopfield network by each method on `device` and on the CPU.
@@ -65,7 +65,7 @@ fn compare_solutions(device: &Device) {
     let solve = |device: &Device, method: &str| {
         let drawn = |index, rows: usize| {
             let values = rng::normal(1, Stream::Starts, index, rows * DIMENSION);
-            hvae::images::upload(values, DIMENSION, device)
+            hvae_device::host::upload(values, DIMENSION, device)
         };
         let network = ModernHopfield::new(drawn(0, COUNT)).unwrap();
         let map = network.at(&betas, Space::States).unwrap();

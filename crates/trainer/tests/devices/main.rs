@@ -22,10 +22,11 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use hvae::config::RunConfig;
-use hvae::data::{Split, Verbosity};
-use hvae::images::Images;
-use hvae::rng::{self, Stream};
+use hvae_data::images::Images;
+use hvae_data::{Split, Verbosity};
 use hvae_model::Kind;
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -135,5 +136,5 @@ fn ndarray_agrees_with_cpu() {
     compare_with_cpu(&folder, "ndarray", &KINDS, &|arguments| {
         folder.ok(arguments);
     });
-    compare_features(&hvae::device::open("ndarray", false).unwrap(), "ndarray");
+    compare_features(&hvae_device::open("ndarray", false).unwrap(), "ndarray");
 }

@@ -4,8 +4,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use super::comparison::compare_with_cpu;
 use super::*;
+use hvae::comparison::compare_with_cpu;
 
 /// `hvae serve`, ended with the test.
 struct Server(Child, u16);

@@ -55,10 +55,10 @@ fn compare_split(kind: &str, more: &[&str]) {
             .then(|| rng::uniform(1, Stream::Binarisation, 0, rows.len() * model.pixels())),
     };
     let phases = Phases::new(&config.ep).unwrap();
-    let on_device = hvae::images::upload(drawn.noise.clone(), model.latent(), &device);
+    let on_device = hvae_device::host::upload(drawn.noise.clone(), model.latent(), &device);
     let mut batch = images.gather(images.order(&rows));
     if binarise {
-        batch = hvae::images::binarised(batch, 1, Stream::Binarisation, 0);
+        batch = hvae::training::binarize::binarised(batch, 1, Stream::Binarisation, 0);
     }
     let whole = model.training_step(batch, on_device, 1.0, &phases).unwrap();
     let expected = flat(&model, &whole.gradients);

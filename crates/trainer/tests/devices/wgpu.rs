@@ -6,14 +6,14 @@ use anyhow::Result;
 use clap::Parser;
 use hvae::cli::Cli;
 use hvae::commands;
-use hvae::device::fault;
+use hvae::observers::watch::{StepReport, Watch};
 use hvae::run::RunDir;
 use hvae::training::Trainer;
-use hvae::training::watch::{StepReport, Watch};
+use hvae_device::fault;
 use hvae_solver::Transfers;
 
-use super::comparison::{KINDS, compare_features, compare_with_cpu};
 use super::*;
+use hvae::comparison::{KINDS, compare_features, compare_with_cpu};
 
 /// Whether there is an adapter, hardware or not.
 fn adapter(folder: &Folder) -> bool {
@@ -40,7 +40,7 @@ fn wgpu_agrees_with_cpu() {
     let folder = Folder::new();
     if adapter(&folder) {
         compare_with_cpu(&folder, "wgpu", &KINDS, &|arguments| inside(&folder, arguments));
-        compare_features(&hvae::device::open("wgpu", true).unwrap(), "wgpu");
+        compare_features(&hvae_device::open("wgpu", true).unwrap(), "wgpu");
     }
 }
 
@@ -77,7 +77,7 @@ fn the_hot_loop_is_quiet() {
     if !adapter(&folder) {
         return;
     }
-    let device = hvae::device::open("wgpu", true).unwrap();
+    let device = hvae_device::open("wgpu", true).unwrap();
     for kind in ["h-vae", "tdh-vae"] {
         let config = RunConfig::resolve(None, &tiny(kind)).unwrap();
         let images = [Split::Train, Split::Test]

@@ -7,11 +7,12 @@ use burn::tensor::Device;
 
 use crate::cli::Global;
 use crate::config::RunConfig;
-use crate::data::{ImageSet, Split};
-use crate::environment::{self, Environment};
 use crate::evaluation::likelihood;
-use crate::images::Images;
 use crate::run::RunDir;
+use crate::run::environment;
+use crate::run::environment::Environment;
+use hvae_data::images::Images;
+use hvae_data::{ImageSet, Split};
 
 /// Digits of a SHA-256 that are shown.
 const DIGITS: usize = 12;
@@ -136,7 +137,7 @@ fn groups<'a>(texts: impl Iterator<Item = (&'a str, String)>) -> Vec<(String, Ve
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
-    use crate::data::synthetic::synthetic;
+    use hvae_data::synthetic::synthetic;
 
     fn basis(run: &str, test: ImageSet) -> Basis {
         Basis {
