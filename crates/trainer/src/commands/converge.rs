@@ -2,25 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use burn::tensor::Device;
+use anyhow::{Context as _, Result};
+use clap::Args;
 use hvae_model::classifier::{Classifier, Dynamics, Form, Order};
 use hvae_solver::{Anderson, Picard, Safeguard};
 
 use crate::COMMIT;
-use crate::cli::Global;
-use crate::commands::Ended;
+use crate::commands::context::{Context, Ended, Run};
 use crate::config::Usage;
-use crate::converge::args::ConvergeArgs;
 use crate::converge::count::{Counted, count, curves};
 use crate::converge::output;
 use crate::converge::output::{Curve, Measured, Report, Sample};
 use crate::converge::paper;
 use crate::converge::paper::Row;
-use crate::converge::plan::{Plan, Recipe};
+use crate::converge::plan::{Plan, PlanArgs, Recipe};
 use crate::converge::timing;
 use crate::converge::timing::Timing;
 use crate::converge::weights::Training;
@@ -32,63 +30,102 @@ use hvae_data::images::Images;
 use hvae_runtime::terminal::Progress;
 use hvae_runtime::{files, interrupt, terminal};
 
-/// Test images whose residuals are drawn.
-const DRAWN: usize = 256;
-/// The curves reach so many times the mean number of iterations.
-const REACH: f64 = 2.0;
+/// Count iterations to equilibrium of layered Hopfield networks, next to published counts
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae converge                                         the small preset, all three networks
+  hvae converge --networks 3 --preset full              the 3-layer rows as in the paper
+  hvae converge --networks 5 --seeds 1 --epochs 10 --train-images 60000 --test-images 10000
+  hvae converge --networks 3 --learner ep               trained by equilibrium propagation
+  hvae converge --dataset synthetic --networks 3        needs no download
 
-pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Result<Ended> {
-    let plan = Plan::new(args).map_err(Usage)?;
-    files::require_writable_folder(&args.out)?;
-    interrupt::ask_first()?;
-    let started = Instant::now();
-    let load =
-        |split| Images::load(&plan.data, split, &global.data_dir, global.verbosity(), device);
-    let (images, test) = (load(Split::Train)?, load(Split::Test)?);
-    for images in [&images, &test] {
-        images.set().require_labels(&plan.data.dataset)?;
-    }
-    if let Some(text) = plan.shortfall() {
-        terminal::result(&format!("Smaller than in the paper: {text}."));
-    }
-    let mut found = Found::new(&plan);
-    let seeds = if args.time.is_some() { 1 } else { plan.seeds };
-    for seed in 1..=seeds {
-        for (recipe, rows) in plan.trainings(seed, images.set().pixels()) {
-            if !found.measure(args, &plan, &recipe, &rows, [&images, &test])? {
-                return Ok(Ended::Interrupted);
-            }
-        }
-    }
-    if args.time.is_some() {
-        found.timed.write(&args.out, &test)?;
-        return Ok(Ended::Done);
-    }
-    found.drawn.sort_by_key(|(i, _)| *i);
-    let report = Report {
-        format: 1,
-        commit: COMMIT,
-        command: format!("{args:?}"),
-        shortfall: plan.shortfall(),
-        test_images: test.len(),
-        rows: found.measured,
-        trainings: found.trainings,
-        curves: found.drawn.into_iter().map(|(_, c)| c).collect(),
-        seconds: started.elapsed().as_secs_f64(),
-    };
-    plot::save(&figure::residuals(&report.curves), &args.out, "convergence")?;
-    output::write(&report, &args.out)?;
-    terminal::result(&output::table(&report.rows));
-    terminal::result(&format!(
-        "{} test images, {} seeds; written to {}",
-        report.test_images,
-        plan.seeds,
-        args.out.display()
-    ));
-    Ok(Ended::Done)
+The folder --out gets convergence.png and .svg, table.csv, samples.csv, curves.csv, report.json, and
+the trained weights under weights/. Existing tables, pictures and reports are replaced; weights are
+not: each training has its own folder, named after its settings. Weights of the same settings are
+reused, and an interrupted training resumes after its last complete epoch; --fresh trains again and
+replaces them.")]
+pub struct Converge {
+    /// What is trained and counted
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Instead of the table, measure the time to the tolerance of every row, N times, on the first 64
+    /// and the first 1024 test images; see `scripts/bench_converge.py`
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    time: Option<u16>,
+    /// Train again even if there are weights
+    #[arg(long)]
+    fresh: bool,
+    /// Folder for weights, pictures and numbers
+    #[arg(long, value_name = "DIR", default_value = "converge")]
+    out: PathBuf,
 }
 
-/// What a run has found so far.
+/// Test images whose residuals are drawn.
+const DRAWN: usize = 256;
+/// Length of the curves as a multiple of the mean number of iterations.
+const REACH: f64 = 2.0;
+
+impl Run for Converge {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let plan = Plan::new(&self.plan).map_err(Usage)?;
+        files::require_writable_folder(&self.out)?;
+        interrupt::ask_first()?;
+        let started = Instant::now();
+        let load = |split| cx.images(&plan.data, split, cx.global.data_dir.as_ref());
+        let (images, test) = (load(Split::Train)?, load(Split::Test)?);
+        for images in [&images, &test] {
+            images.set().require_labels(&plan.data.dataset)?;
+        }
+        if let Some(text) = plan.shortfall() {
+            terminal::result(&format!("Smaller than in the paper: {text}."));
+        }
+        let mut found = Found::new(&plan);
+        let seeds = if self.time.is_some() { 1 } else { plan.seeds };
+        for seed in 1..=seeds {
+            for (recipe, rows) in plan.trainings(seed, images.set().pixels()) {
+                if !found.measure(&self, &plan, &recipe, &rows, [&images, &test])? {
+                    return Ok(Ended::Interrupted);
+                }
+            }
+        }
+        if self.time.is_some() {
+            found.timed.write(&self.out, &test)?;
+        } else {
+            self.write(found, &plan, test.len(), started)?;
+        }
+        Ok(Ended::Done)
+    }
+}
+
+impl Converge {
+    fn write(&self, found: Found, plan: &Plan, test_images: usize, started: Instant) -> Result<()> {
+        let mut curves = found.drawn;
+        curves.sort_by_key(|(i, _)| *i);
+        let report = Report {
+            format: 1,
+            commit: COMMIT,
+            command: format!("{self:?}"),
+            shortfall: plan.shortfall(),
+            test_images,
+            rows: found.measured,
+            trainings: found.trainings,
+            curves: curves.into_iter().map(|(_, c)| c).collect(),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        plot::save(&figure::residuals(&report.curves), &self.out, "convergence")?;
+        output::write(&report, &self.out)?;
+        terminal::result(&output::table(&report.rows));
+        terminal::result(&format!(
+            "{} test images, {} seeds; written to {}",
+            report.test_images,
+            plan.seeds,
+            self.out.display()
+        ));
+        Ok(())
+    }
+}
+
+/// The results so far.
 struct Found {
     /// In the order of the plan's rows.
     measured: Vec<Measured>,
@@ -114,10 +151,10 @@ impl Found {
         }
     }
 
-    /// Trains `recipe` and counts its rows; false when the user stopped.
+    /// Trains `recipe` and counts its rows; false if interrupted.
     fn measure(
         &mut self,
-        args: &ConvergeArgs,
+        args: &Converge,
         plan: &Plan,
         recipe: &Recipe,
         rows: &[usize],
@@ -128,7 +165,7 @@ impl Found {
             train::train(recipe, &needed, images, &args.out, args.fresh)?
         else {
             terminal::line(&format!(
-                "stopped; the same command goes on after the last whole epoch of {}",
+                "interrupted; the same command resumes after the last complete epoch of {}",
                 recipe.name()
             ));
             return Ok(false);
@@ -253,7 +290,7 @@ fn published() -> Result<Anderson> {
     Ok(anderson.with_safeguard(Safeguard::Distance))
 }
 
-/// Counts the iterations of a row; `None` when the user stopped.
+/// Counts the iterations of a row; `None` if interrupted.
 fn sample(network: &Classifier, row: &Row, seed: u64, test: &Images) -> Result<Option<Sample>> {
     let limit = paper::limit(row.layers, row.form, row.solver);
     let (mut counted, mut own): (Vec<Counted>, Vec<Counted>) = (Vec::new(), Vec::new());
@@ -304,7 +341,7 @@ fn curve(network: &Classifier, row: &Row, sample: &Sample, test: &Images) -> Res
         curves(&dynamics, &Picard, steps)?
     };
     let mean = |values: &Vec<f64>| {
-        // Of single residuals below it, rounding makes some 0, which would rule the mean.
+        // Below the floor rounding makes some residuals 0, which would dominate the mean.
         let logs = values.iter().map(|r| r.max(figure::FLOOR).ln());
         (logs.sum::<f64>() / values.len() as f64).exp()
     };

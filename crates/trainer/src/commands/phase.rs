@@ -1,24 +1,25 @@
 //! `hvae phase`.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use burn::tensor::Device;
+use clap::Args;
 use hvae_model::modern::Thresholds;
 use hvae_solver::StoppingRule;
 
 use crate::COMMIT;
-use crate::cli::Global;
+use crate::cli::values::{NOT_NEGATIVE, POSITIVE, number};
+use crate::commands::context::{Context, Ended, Run};
 use crate::config::Usage;
 use crate::figures::plot;
-use crate::transition::args::PhaseArgs;
 use crate::transition::collapse::{Collapse, collapse};
 use crate::transition::figures;
 use crate::transition::hysteresis::{Step, Way, follow};
 use crate::transition::output;
 use crate::transition::output::Report;
-use crate::transition::set::{PatternSet, logarithmic};
+use crate::transition::set::{PatternArgs, PatternSet, logarithmic};
 use crate::transition::stability;
 use crate::transition::stability::Checked;
 use crate::transition::starts::Starts;
@@ -27,83 +28,133 @@ use crate::transition::sweep::{Point, Settings};
 use crate::transition::thresholds::{observe, table};
 use hvae_runtime::{files, terminal};
 
-/// Values of `beta` on the ways up and down, and on the curves that are compared.
+/// Observe the phase transition of modern Hopfield networks
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae phase                                            10 orthogonal patterns
+  hvae phase --count 100 --table 3,5,10,20,50,100,1000  and thresholds for other numbers
+  hvae phase --patterns equidistant --cosine 0.5 --dimension 64 --norm 2
+  hvae phase --patterns mnist --count 100 --out mnist-phase
+  hvae phase --count 1000 --starts 1000 --betas 200
+
+The folder --out gets minima, hysteresis, collapse and stability as pictures (.png and .svg), the
+numbers behind them as .csv, and report.json. Existing files of these names are replaced.
+
+Values of --from and --to, and all thresholds, are beta_eff = beta D^2 / 2, where D is the (root
+mean square) distance between two patterns.")]
+pub struct Phase {
+    /// The patterns
+    #[command(flatten)]
+    set: PatternArgs,
+    /// Number of values of beta, spaced evenly in its logarithm
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    betas: u32,
+    /// Smallest `beta_eff` [default: half of b1]
+    #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
+    from: Option<f64>,
+    /// Largest `beta_eff` [default: twice b3]
+    #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
+    to: Option<f64>,
+    /// Starts for each beta, shared by the families: at patterns, near the mean, at random
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
+    starts: u32,
+    /// Updates for each start at most; those that meet this limit are counted
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    max_steps: u32,
+    /// A start has converged when an update changes its weights by less than this, relatively
+    #[arg(long, allow_negative_numbers = true, value_name = "TOLERANCE", default_value_t = 1e-5, value_parser = number(NOT_NEGATIVE))]
+    tolerance: f64,
+    /// States closer than this share of the distance between patterns are one minimum
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.02, value_parser = number(NOT_NEGATIVE))]
+    same: f64,
+    /// Measure the thresholds of these numbers of patterns too
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..=5_000))]
+    table: Vec<u32>,
+    /// Seed of patterns and starts
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for pictures and numbers
+    #[arg(long, value_name = "DIR", default_value = "phase")]
+    out: PathBuf,
+}
+
+/// Values of `beta` at which states are followed up and down, and of the curves that are compared.
 const FOLLOWED: usize = 120;
 
-pub(super) fn run(args: &PhaseArgs, global: &Global, device: &Device) -> Result<()> {
-    let set = PatternSet::new(args, global, device)?;
-    let [from, to] = range(args, &set)?;
-    let rule = StoppingRule::new(args.tolerance, args.max_steps as usize)?;
-    files::require_writable_folder(&args.out)?;
-    let d = &set.description;
-    terminal::line(&format!(
-        "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",
-        d.count, d.dimension, d.kind, d.distance, d.scale
-    ));
-    let mut clock = Clock { last: Instant::now(), seconds: Vec::new() };
-    let several = set.count() > 1;
+impl Run for Phase {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let device = cx.device()?;
+        let set = PatternSet::new(&self.set, self.seed, &cx.global, device)?;
+        let [from, to] = self.range(&set)?;
+        let rule = StoppingRule::new(self.tolerance, self.max_steps as usize)?;
+        files::require_writable_folder(&self.out)?;
+        let d = &set.description;
+        terminal::line(&format!(
+            "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",
+            d.count, d.dimension, d.kind, d.distance, d.scale
+        ));
+        let mut clock = Clock { last: Instant::now(), seconds: Vec::new() };
+        let several = set.count() > 1;
+        let equidistant = several && d.equidistant;
 
-    let thresholds = (several && d.equidistant).then(|| observe(&set, args.seed)).transpose()?;
-    clock.lap("thresholds");
-    let table = table(&args.table, args.seed, device)?;
-    clock.lap("table");
-    let starts = Starts::new(&set, args.starts as usize, args.seed)?;
-    let values = logarithmic(from, to, args.betas as usize);
-    let settings = Settings { rule, same: args.same };
-    let points = sweep::sweep(&set, &starts, &values, &settings)?;
-    clock.lap("sweep");
-    let followed = logarithmic(from, to, FOLLOWED);
-    let (steps, fixed) =
-        if several { follow(&set, &followed, args.seed)? } else { Default::default() };
-    clock.lap("hysteresis");
-    let checked = if several {
-        stability::check(&set, steps, fixed, &followed, args.seed)?
-    } else {
-        Vec::new()
-    };
-    clock.lap("stability");
-    let compared = (several && d.equidistant)
-        .then(|| {
-            collapse(
-                set.count(),
-                &logarithmic(from, to.min(8.0 * from), FOLLOWED),
-                args.seed,
-                device,
-            )
-        })
-        .transpose()?;
-    clock.lap("collapse");
+        let thresholds = equidistant.then(|| observe(&set, self.seed)).transpose()?;
+        clock.lap("thresholds");
+        let table = table(&self.table, self.seed, device)?;
+        clock.lap("table");
+        let starts = Starts::new(&set, self.starts as usize, self.seed)?;
+        let values = logarithmic(from, to, self.betas as usize);
+        let settings = Settings { rule, same: self.same };
+        let points = sweep::sweep(&set, &starts, &values, &settings)?;
+        clock.lap("sweep");
+        let followed = logarithmic(from, to, FOLLOWED);
+        let (steps, fixed) =
+            if several { follow(&set, &followed, self.seed)? } else { Default::default() };
+        clock.lap("hysteresis");
+        let checked = if several {
+            stability::check(&set, steps, fixed, &followed, self.seed)?
+        } else {
+            Vec::new()
+        };
+        clock.lap("stability");
+        let compared = logarithmic(from, to.min(8.0 * from), FOLLOWED);
+        let compare = || collapse(set.count(), &compared, self.seed, device);
+        let compared = equidistant.then(compare).transpose()?;
+        clock.lap("collapse");
 
-    let report = Report {
-        format: 1,
-        commit: COMMIT,
-        command: format!("{args:?}"),
-        patterns: set.description.clone(),
-        thresholds,
-        table,
-        sweep: points,
-        fixed_points: checked,
-        collapse: compared,
-        seconds: clock.seconds,
-    };
-    draw(&report, &set, args)?;
-    output::write(&report, &args.out)?;
-    tell(&report, &set);
-    terminal::result(&format!("written to {}", args.out.display()));
-    Ok(())
-}
-
-/// First and last `beta_eff`.
-fn range(args: &PhaseArgs, set: &PatternSet) -> Result<[f64; 2]> {
-    let usual = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
-    let (from, to) = (args.from.unwrap_or(usual.b1 / 2.0), args.to.unwrap_or(usual.b3 * 2.0));
-    if from >= to {
-        bail!(Usage::new(format!("--from {from} --to {to}: the second must be the larger")));
+        let report = Report {
+            format: 1,
+            commit: COMMIT,
+            command: format!("{self:?}"),
+            patterns: set.description.clone(),
+            thresholds,
+            table,
+            sweep: points,
+            fixed_points: checked,
+            collapse: compared,
+            seconds: clock.seconds,
+        };
+        draw(&report, &set, &self.out)?;
+        output::write(&report, &self.out)?;
+        print(&report, &set);
+        terminal::result(&format!("written to {}", self.out.display()));
+        Ok(Ended::Done)
     }
-    Ok([from, to])
 }
 
-/// Seconds since the last look, by name.
+impl Phase {
+    /// First and last `beta_eff`.
+    fn range(&self, set: &PatternSet) -> Result<[f64; 2]> {
+        let default = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
+        let from = self.from.unwrap_or(default.b1 / 2.0);
+        let to = self.to.unwrap_or(default.b3 * 2.0);
+        if from >= to {
+            bail!(Usage::new(format!("--from {from} --to {to}: the second must be the larger")));
+        }
+        Ok([from, to])
+    }
+}
+
+/// Seconds of each part.
 struct Clock {
     last: Instant,
     seconds: Vec<(&'static str, f64)>,
@@ -116,8 +167,7 @@ impl Clock {
     }
 }
 
-fn draw(report: &Report, set: &PatternSet, args: &PhaseArgs) -> Result<()> {
-    let out = &args.out;
+fn draw(report: &Report, set: &PatternSet, out: &Path) -> Result<()> {
     plot::save(&figures::minima(set, &report.sweep), out, "minima")?;
     if !report.fixed_points.is_empty() {
         let steps: Vec<Step> = report.fixed_points.iter().map(|c| c.step).collect();
@@ -133,17 +183,17 @@ fn draw(report: &Report, set: &PatternSet, args: &PhaseArgs) -> Result<()> {
     Ok(())
 }
 
-/// The results in words and tables, on standard output.
-fn tell(report: &Report, set: &PatternSet) {
+/// Prints the results.
+fn print(report: &Report, set: &PatternSet) {
     let rows: Vec<_> = report.thresholds.iter().chain(&report.table).collect();
     if !rows.is_empty() {
         terminal::result("Thresholds as beta_eff, by formula and as observed:");
         terminal::result(&output::thresholds(&rows));
     }
-    terminal::result(&tell_sweep(&report.sweep));
+    terminal::result(&sweep_summary(&report.sweep));
     if !report.fixed_points.is_empty() {
-        terminal::result(&tell_jumps(&report.fixed_points, set));
-        terminal::result(&tell_stability(&report.fixed_points));
+        terminal::result(&jump_summary(&report.fixed_points, set));
+        terminal::result(&stability_summary(&report.fixed_points));
     }
     if let Some(Collapse { curves, spread, .. }) = &report.collapse {
         terminal::result(&format!(
@@ -155,7 +205,7 @@ fn tell(report: &Report, set: &PatternSet) {
     terminal::result(&format!("Time: {}", times.join(", ")));
 }
 
-fn tell_sweep(points: &[Point]) -> String {
+fn sweep_summary(points: &[Point]) -> String {
     let families = || points.iter().flat_map(|p| &p.families);
     let starts: usize = families().map(|f| f.starts).sum();
     let limit: usize = families().map(|f| f.at_limit).sum();
@@ -163,7 +213,7 @@ fn tell_sweep(points: &[Point]) -> String {
     let steps: f64 = families().map(|f| f.mean_steps * f.starts as f64).sum();
     let most = points.iter().map(|p| p.distinct).max().unwrap_or(0);
     format!(
-        "Sweep: {} values of beta, {starts} starts, {:.1} updates each; {limit} met the step limit, \
+        "Sweep: {} values of beta, {starts} starts, {:.1} updates each; {limit} did not converge, \
          {broken} were not finite; up to {most} distinct minima at one beta",
         points.len(),
         steps / starts.max(1) as f64
@@ -171,7 +221,7 @@ fn tell_sweep(points: &[Point]) -> String {
 }
 
 /// Where states followed up and down leave their branch.
-fn tell_jumps(checked: &[Checked], set: &PatternSet) -> String {
+fn jump_summary(checked: &[Checked], set: &PatternSet) -> String {
     let mut text = "Hysteresis:".to_owned();
     for (way, what) in [(Way::Up, "up from the mean"), (Way::Down, "down from a pattern")] {
         let track: Vec<&Checked> =
@@ -181,7 +231,8 @@ fn tell_jumps(checked: &[Checked], set: &PatternSet) -> String {
         if let Some(([before, after], size)) = jump {
             let _ = write!(
                 text,
-                "\n  {what}: largest jump, of {size:.3}, between beta_eff {:.4} and {:.4}; eigenvalue before it {:.4}",
+                "\n  {what}: largest jump, of {size:.3}, between beta_eff {:.4} and {:.4}; eigenvalue \
+                 before it {:.4}",
                 before.step.beta_eff, after.step.beta_eff, before.eigenvalue
             );
         }
@@ -190,11 +241,11 @@ fn tell_jumps(checked: &[Checked], set: &PatternSet) -> String {
     if let (Some(formula), true) = (set.formula, set.description.equidistant) {
         let _ = write!(text, "\n  expected at b3 = {:.4} and b1 = {:.4}", formula.b3, formula.b1);
     }
-    text + &format!("\n  {limit} of {} states met the step limit", checked.len())
+    text + &format!("\n  {limit} of {} states did not converge", checked.len())
 }
 
-/// How well eigenvalues predict what deviations do.
-fn tell_stability(checked: &[Checked]) -> String {
+/// How well eigenvalues predict the growth of deviations.
+fn stability_summary(checked: &[Checked]) -> String {
     let usable = || checked.iter().filter(|c| !c.step.at_limit);
     let unstable = usable().filter(|c| c.eigenvalue > 1.0).count();
     let wrong: Vec<f64> = usable()
@@ -202,7 +253,7 @@ fn tell_stability(checked: &[Checked]) -> String {
         .map(|c| (c.eigenvalue - 1.0).abs())
         .collect();
     let furthest = wrong.iter().copied().fold(0.0, f64::max);
-    // Below this the deviation is lost in rounding.
+    // Below this, rounding dominates the deviation.
     let mut errors: Vec<f64> = usable()
         .filter(|c| c.eigenvalue > 0.01)
         .map(|c| (c.growth / c.eigenvalue - 1.0).abs())
@@ -211,7 +262,8 @@ fn tell_stability(checked: &[Checked]) -> String {
     let at = |tenths: usize| errors.get(errors.len() * tenths / 10).copied().unwrap_or(0.0);
     format!(
         "Stability: {} fixed points, {unstable} with an eigenvalue above 1; stability predicted \
-         wrongly at {} (eigenvalue then within {furthest:.1e} of 1); growth differs from the eigenvalue by {:.2}% (median), {:.2}% (9 of 10)",
+         wrongly at {} (eigenvalue then within {furthest:.1e} of 1); growth differs from the \
+         eigenvalue by {:.2}% (median), {:.2}% (90th percentile)",
         usable().count(),
         wrong.len(),
         100.0 * at(5),

@@ -6,7 +6,7 @@ pub mod schedule;
 use std::path::Path;
 
 use anyhow::{Context, Error, Result, ensure};
-use hvae_model::{EpConfig, Phases, VaeConfig};
+use hvae_model::{EpConfig, Kind, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::schedule::Schedule;
@@ -139,29 +139,42 @@ impl Default for TrainingConfig {
 const LARGEST_COUNT: usize = 10_000_000;
 
 impl RunConfig {
-    /// The defaults, overridden by `file`, overridden by `overrides` (`section.key=value`, the
-    /// value as TOML or else as a plain word); checked.
+    /// The preset, overridden by `file`, overridden by `set` (`section.key=value`, the value as TOML
+    /// or else as a plain word); checked.
     ///
     /// # Errors
     ///
-    /// For a file that cannot be read, an unknown key, or a value that cannot work; the message
-    /// names the key.
-    pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let Some(path) = file else { return Self::parse("", "configuration", overrides) };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("reading configuration {}", path.display()))?;
-        Self::parse(&text, &path.display().to_string(), overrides)
+    /// For a file that cannot be read, an unknown key, or an invalid value; the message names the
+    /// key.
+    pub fn resolve(file: Option<&Path>, set: &[String]) -> Result<Self> {
+        Self::resolve_with(file, &Changes { set, ..Changes::default() })
     }
 
-    /// The configuration that `text`, TOML from `source`, says, with some keys changed.
+    /// The preset, overridden by `file`, overridden by `changes`; checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resolve`].
+    pub fn resolve_with(file: Option<&Path>, changes: &Changes<'_>) -> Result<Self> {
+        let Some(path) = file else { return Self::parse_with("", "configuration", changes) };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("reading configuration {}", path.display()))?;
+        Self::parse_with(&text, &path.display().to_string(), changes)
+    }
+
+    /// The configuration in `text`, TOML from `source`, with some keys changed.
     ///
     /// # Errors
     ///
     /// As [`Self::resolve`]; the message names `source`.
-    pub fn parse(text: &str, source: &str, overrides: &[String]) -> Result<Self> {
-        Self::read(text, overrides).map_err(|error| {
+    pub fn parse(text: &str, source: &str, set: &[String]) -> Result<Self> {
+        Self::parse_with(text, source, &Changes { set, ..Changes::default() })
+    }
+
+    fn parse_with(text: &str, source: &str, changes: &Changes<'_>) -> Result<Self> {
+        Self::read(text, changes).map_err(|error| {
             // A mistake that is not in the file was made on the command line.
-            if Self::read(text, &[]).is_ok() {
+            if Self::read(text, &Changes::default()).is_ok() {
                 Usage(error).into()
             } else {
                 error.context(format!("in {source}"))
@@ -169,20 +182,21 @@ impl RunConfig {
         })
     }
 
-    fn read(text: &str, overrides: &[String]) -> Result<Self> {
+    fn read(text: &str, changes: &Changes<'_>) -> Result<Self> {
         let in_its_line = |error: toml::de::Error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = 1 + before.matches('\n').count();
             Error::msg(format!("line {line}: {}", plain(error.message())))
         };
         let mut table: toml::Table = text.parse().map_err(in_its_line)?;
-        for text in overrides {
-            overrides::set(&mut table, text)?;
-        }
+        changes.apply_to(&mut table)?;
         let table = overrides::over_preset(table)?;
         let config: Result<Self, _> = table.try_into();
-        let config =
+        let mut config =
             config.map_err(|error: toml::de::Error| Error::msg(plain(&error.to_string())))?;
+        if let Some(flags) = changes.flags {
+            flags(&mut config);
+        }
         config.check()?;
         Ok(config)
     }
@@ -297,6 +311,41 @@ impl RunConfig {
         }
         self.model.check().context("model")?;
         Phases::new(&self.ep).context("ep")?;
+        Ok(())
+    }
+}
+
+/// What the command line changes in a configuration, in the order in which it is applied.
+#[derive(Clone, Copy, Default)]
+pub struct Changes<'a> {
+    /// `ep.check_every`, a default of the device.
+    pub check_every: Option<usize>,
+    /// `section.key=value` as the user typed it.
+    pub set: &'a [String],
+    /// The kind of model, and with it the preset.
+    pub kind: Option<Kind>,
+    /// Sets what has a flag of its own.
+    pub flags: Option<&'a dyn Fn(&mut RunConfig)>,
+}
+
+impl std::fmt::Debug for Changes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changes").field("set", &self.set).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl Changes<'_> {
+    fn apply_to(&self, table: &mut toml::Table) -> Result<()> {
+        if let Some(every) = self.check_every {
+            let every = i64::try_from(every).context("ep.check_every")?;
+            overrides::insert(table, &["ep"], "check_every", every.into())?;
+        }
+        for text in self.set {
+            overrides::set(table, text)?;
+        }
+        if let Some(kind) = self.kind {
+            overrides::insert(table, &["model"], "kind", kind.name().into())?;
+        }
         Ok(())
     }
 }

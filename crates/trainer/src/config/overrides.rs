@@ -1,4 +1,4 @@
-//! What lies under a configuration and over it: the preset of its kind, and single keys.
+//! What a configuration file is merged with: the preset of its kind, and what the command line changes.
 
 use anyhow::{Context, Result, bail};
 
@@ -64,11 +64,20 @@ pub(super) fn set(table: &mut toml::Table, text: &str) -> Result<()> {
         Some((sections, key)) => (sections.split('.').collect(), key),
         None => (Vec::new(), path.trim()),
     };
-    let mut table = table;
-    for section in sections {
+    insert(table, &sections, key, value).with_context(|| format!("--set {text}"))
+}
+
+/// Sets `key` of the section at the path `sections`.
+pub(super) fn insert(
+    mut table: &mut toml::Table,
+    sections: &[&str],
+    key: &str,
+    value: toml::Value,
+) -> Result<()> {
+    for &section in sections {
         let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         let Some(inner) = entry.as_table_mut() else {
-            bail!("--set {text}: {section} is a value, not a section");
+            bail!("{section} is a value, not a section");
         };
         table = inner;
     }

@@ -3,7 +3,6 @@
 //! [`paper`] holds the table; [`train`] makes the networks, [`weights`] keeps them; [`count`] counts as the paper counts;
 //! [`output`] and [`figure`] show both. `docs/convergence.md` explains what is seen.
 
-pub mod args;
 pub mod count;
 pub mod figure;
 pub mod output;

@@ -1,10 +1,11 @@
 //! What is trained and counted, from the arguments.
 
 use anyhow::{Result, ensure};
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
 use hvae_model::classifier::Form;
 use serde::{Deserialize, Serialize};
 
-use crate::converge::args::{ConvergeArgs, Forms, Learner, Preset};
 use crate::converge::paper;
 use crate::converge::paper::{Row, Solver, TABLE};
 use hvae_data::CLASSES;
@@ -14,6 +15,79 @@ use hvae_data::dataset::Dataset;
 /// Numbers of images and epochs of a preset.
 const SMALL: (u64, u16, u32, u32) = (1, 3, 20_000, 2_000);
 const FULL: (u64, u16) = (5, 10);
+
+/// Units of a layer at most, as in a model.
+const LARGEST_LAYER: u64 = 1 << 16;
+
+/// How much is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// 1 seed, 3 epochs of 20,000 training images, the first 2,000 test images: for two CPU cores
+    Small,
+    /// 5 seeds, 10 epochs of all training images, all test images, as in the paper
+    Full,
+}
+
+/// Which rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Forms {
+    /// All rows
+    Both,
+    /// Continuous Hopfield networks
+    Chn,
+    /// Hierarchical associative memories
+    Ham,
+}
+
+/// How weights are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Learner {
+    /// Recurrent backpropagation, as in the paper
+    Rbp,
+    /// Equilibrium propagation
+    Ep,
+}
+
+/// What is trained and counted: arguments of `hvae converge`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// Which networks, by their number of layers: 3, 5, 7
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "3,5,7", value_parser = layers)]
+    pub networks: Vec<u8>,
+    /// Which rows of the table
+    #[arg(long, value_enum, default_value_t = Forms::Both)]
+    pub forms: Forms,
+    /// Defaults of the options below
+    #[arg(long, value_enum, default_value_t = Preset::Small)]
+    pub preset: Preset,
+    /// Trainings of each network, with the seeds 1 to N [default: 1, or 5 in the full preset]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub seeds: Option<u64>,
+    /// Passes over the training images [default: 3, or 10 in the full preset]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub epochs: Option<u16>,
+    /// Use only the first N training images [default: 20,000, or all in the full preset]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..))]
+    pub train_images: Option<u32>,
+    /// Count on the first N test images [default: 2,000, or all in the full preset]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub test_images: Option<u32>,
+    /// Images to train and count on: mnist, fashion-mnist, synthetic, or a folder or file
+    #[arg(long, value_name = "SET", default_value = "mnist")]
+    pub dataset: Dataset,
+    /// How weights are trained
+    #[arg(long, value_enum, default_value_t = Learner::Rbp)]
+    pub learner: Learner,
+    /// Units of the hidden layers, instead of the paper's, e.g. 64 or 64,32,16 (one network only)
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST_LAYER))]
+    pub hidden: Vec<usize>,
+}
+
+/// A network of arXiv 2311.15673, by its number of layers.
+fn layers(text: &str) -> Result<u8, String> {
+    let known = text.parse().ok().filter(|n| paper::hidden(*n).is_some());
+    known.ok_or_else(|| "must be 3, 5 or 7, the networks of the paper".to_owned())
+}
 
 /// What the arguments ask for, checked.
 #[derive(Debug, Clone)]
@@ -117,7 +191,7 @@ impl Plan {
     /// # Errors
     ///
     /// For arguments that contradict each other.
-    pub fn new(args: &ConvergeArgs) -> Result<Self> {
+    pub fn new(args: &PlanArgs) -> Result<Self> {
         if let (false, [network]) = (args.hidden.is_empty(), args.networks.as_slice()) {
             let needed = usize::from(*network) - 2;
             let given = args.hidden.len();
@@ -254,21 +328,23 @@ pub fn training_solver(recipe: &Recipe) -> Solver {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        plan: PlanArgs,
+    }
 
     #[test]
     fn trainings_of_other_settings_lie_in_other_folders() {
         let folder = |flags: &[&str]| {
-            let line = [&["hvae", "converge", "--networks", "3", "--forms", "ham"][..], flags];
-            let Command::Converge(args) = Cli::try_parse_from(line.concat()).unwrap().command
-            else {
-                panic!("another command")
-            };
+            let line = [&["converge", "--networks", "3", "--forms", "ham"][..], flags];
+            let args = Line::try_parse_from(line.concat()).unwrap().plan;
             Plan::new(&args).unwrap().trainings(1, 784)[0].0.folder()
         };
         for (flags, expected) in [

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::run::RunDir;
 use hvae_data::ImageSet;
 use hvae_data::dataset::Dataset;

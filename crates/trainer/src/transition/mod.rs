@@ -4,7 +4,6 @@
 //! [`hysteresis`] follows states up and down, [`collapse`] compares sets, [`stability`] puts
 //! eigenvalues beside the growth of deviations. `docs/phase-transition.md` explains what is seen.
 
-pub mod args;
 pub mod collapse;
 pub mod figures;
 pub mod growth;

@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
+use clap::{Args, ValueEnum};
 use hvae_model::ModelError;
 use hvae_model::modern::{Equidistant, ModernHopfield, Thresholds, beta_eff, equidistant, random};
 use serde::Serialize;
 
-use crate::cli::Global;
+use crate::cli::global::Global;
+use crate::cli::values::{COSINE, POSITIVE, number};
 use crate::config::Usage;
-use crate::transition::args::{Kind, PhaseArgs};
 use hvae_data::Split;
 use hvae_data::config::DataConfig;
 use hvae_data::dataset::Dataset;
@@ -16,6 +17,43 @@ use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
+
+/// What the patterns are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Equidistant, summing to 0
+    Simplex,
+    /// Equidistant and orthogonal
+    Orthogonal,
+    /// Equidistant with the cosine --cosine
+    Equidistant,
+    /// Directions drawn at random
+    Random,
+    /// The first training images of MNIST
+    Mnist,
+    /// Drawn signs, which need no download
+    Synthetic,
+}
+
+/// The patterns: arguments of `hvae phase`.
+#[derive(Debug, Clone, Args)]
+pub struct PatternArgs {
+    /// What the patterns are
+    #[arg(long, value_enum, default_value_t = Kind::Orthogonal)]
+    pub patterns: Kind,
+    /// Number of patterns
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub count: u32,
+    /// Dimension of the patterns [default: N; images have their own]
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub dimension: Option<u32>,
+    /// Norm of each pattern; images keep their own
+    #[arg(long, allow_negative_numbers = true, value_name = "M", default_value_t = 1.0, value_parser = number(POSITIVE))]
+    pub norm: f64,
+    /// Cosine between any two patterns, from -1/(N-1) to 1
+    #[arg(long, value_name = "C", allow_negative_numbers = true, value_parser = number(COSINE))]
+    pub cosine: Option<f64>,
+}
 
 /// A network and what is known of its patterns.
 #[derive(Debug)]
@@ -56,7 +94,7 @@ impl PatternSet {
     /// # Errors
     ///
     /// When it cannot exist or cannot be loaded.
-    pub fn new(args: &PhaseArgs, global: &Global, device: &Device) -> Result<Self> {
+    pub fn new(args: &PatternArgs, seed: u64, global: &Global, device: &Device) -> Result<Self> {
         let count = args.count as usize;
         let images = matches!(args.patterns, Kind::Mnist | Kind::Synthetic);
         if args.cosine.is_some() != (args.patterns == Kind::Equidistant) {
@@ -66,7 +104,7 @@ impl PatternSet {
             bail!(Usage::new("--dimension: images have their own"));
         }
         let dimension = args.dimension.map_or(count, |d| d as usize);
-        let mut rng = rng::generator(args.seed, Stream::Patterns, 0);
+        let mut rng = rng::generator(seed, Stream::Patterns, 0);
         let equal = |cosine| Equidistant { count, dimension, norm: args.norm, cosine };
         let set = match args.patterns {
             Kind::Simplex => Some(Equidistant::simplex(count, dimension, args.norm)),

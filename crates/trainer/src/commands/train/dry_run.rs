@@ -18,10 +18,11 @@ use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
 use hvae_runtime::terminal;
 
-/// Steps before the clock runs, and at least and at most while it does.
+/// Steps before timing begins.
 const WARM_UP: usize = 2;
-const STEPS: (usize, usize) = (3, 30);
-/// No further step begins after this long.
+/// Fewest and most steps that are timed.
+const STEPS: std::ops::RangeInclusive<usize> = 3..=30;
+/// No further step is timed after this long.
 const LONG_ENOUGH: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> Result<()> {
@@ -32,20 +33,20 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     let pixels = train.set().pixels();
     let needed = Needed::of(config, pixels);
     say("\n# Memory and disk");
-    say(&format!("weights = {}, gradients as much again", shown(needed.weights)));
+    say(&format!("weights = {}, gradients the same", shown(needed.weights)));
     say(&format!("optimizer = {}", shown(needed.optimizer)));
     say(&format!("averages = {}", shown(needed.averages)));
     let images = 4 * (train.len() + test.len()) * pixels;
     say(&format!("images = {}", shown(images as f64)));
     let kept = config.training.keep_checkpoints + config.training.keep_best;
     let checkpoint = shown(needed.checkpoint());
-    say(&format!("checkpoint = {checkpoint}, at most {kept} of them kept"));
+    say(&format!("checkpoint = {checkpoint}, at most {kept} are kept"));
     needed.require(device)?;
 
     let model = training::new_model(config, pixels, device)?;
     say("\n# Parameters");
     model.visit(&mut Parameters(&model));
-    // Fewer than the shapes say: within a layer one for each pair of units that is joined.
+    // Fewer than the shapes say: within a layer there is one for each pair of connected units.
     say(&format!("total = {}", model.parameters()));
 
     let (seconds, timed) = time_steps(config, model, train, device)?;
@@ -54,7 +55,7 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     let steps = train.len().div_ceil(config.training.batch_size);
     let epoch = steps as f64 * seconds + evaluation / config.training.evaluate_every as f64;
     if let Some(peak) = memory::peak() {
-        say(&format!("\n# Memory in use\nprocess = {} at its peak so far", shown(peak)));
+        say(&format!("\n# Memory in use\nprocess = {} at its peak", shown(peak)));
     }
     say("\n# Time");
     say(&format!("step = {:.1} ms (mean of {timed})", 1e3 * seconds));
@@ -64,13 +65,11 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     say(&format!("epoch = {}", duration(epoch)));
     let total = epoch * config.training.epochs as f64;
     say(&format!("all {} epochs = {}", config.training.epochs, duration(total)));
-    terminal::line(
-        "an estimate: sweeps become more or fewer while a model learns. Nothing was written.",
-    );
+    terminal::line("an estimate: the number of sweeps changes during training. Nothing was written.");
     Ok(())
 }
 
-/// Names parameters.
+/// Prints every parameter with its count and shape.
 struct Parameters<'a>(&'a Vae);
 
 impl ModuleVisitor for Parameters<'_> {
@@ -98,7 +97,7 @@ fn time_steps(
     let rate = training.learning_rate / training.warmup_steps.max(1) as f64;
     let mut started = Instant::now();
     let (mut steps, mut last) = (0, None);
-    for step in 0..WARM_UP + STEPS.1 {
+    for step in 0..WARM_UP + STEPS.end() {
         if step == WARM_UP {
             wait(&model, last.as_ref())?;
             started = Instant::now();
@@ -111,7 +110,7 @@ fn time_steps(
         model = optimizer.step(model, &found.gradients, rate, clip, quiet)?.0;
         last = Some(found.losses);
         steps = (step + 1).saturating_sub(WARM_UP);
-        if steps >= STEPS.0 && started.elapsed() > LONG_ENOUGH {
+        if steps >= *STEPS.start() && started.elapsed() > LONG_ENOUGH {
             break;
         }
     }
