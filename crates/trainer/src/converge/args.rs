@@ -49,7 +49,7 @@ pub enum Learner {
   hvae converge --networks 3 --learner ep               trained by equilibrium propagation
   hvae converge --dataset synthetic --networks 3        needs no download
 
-The folder --out gets convergence.png and .svg, table.csv, samples.csv, curves.csv, report.json, and
+The folder --out gets convergence.png and .svg, table.csv, samples.csv, curves.csv, results.json, and
 the trained weights under weights/. Existing tables, pictures and reports are replaced; weights are
 not: each training has a folder of its own, named by its settings. Weights of the same settings are
 used again, and a training that was interrupted goes on after its last whole epoch; --fresh trains
