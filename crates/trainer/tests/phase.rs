@@ -1,4 +1,4 @@
-//! `hvae phase` as a person runs it, in a temporary folder.
+//! `hvae phase` from the command line, in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
 mod common;

@@ -208,8 +208,9 @@ fn describe_sweep(points: &[SweepPoint]) -> String {
     let iterations: f64 = families().map(|f| f.mean_iterations * f.starts as f64).sum();
     let most = points.iter().map(|p| p.distinct).max().unwrap_or(0);
     format!(
-        "Sweep: {} values of beta, {starts} starts, {:.1} iterations on average; {limit} reached the \
-         iteration limit, {broken} became non-finite; at most {most} distinct minima at one beta",
+        "Sweep: {} values of beta, {starts} starts, {:.1} iterations on average; {limit} reached \
+         the iteration limit, {broken} became non-finite; at most {most} distinct minima at \
+         one beta",
         points.len(),
         iterations / starts.max(1) as f64
     )

@@ -11,8 +11,8 @@ use hvae_device::host::{download, upload};
 /// linear, large enough for f32.
 const SMALL: f64 = 0.02;
 
-/// The growth per iteration of a small perturbation of each of `states` `[B, d]`, after `iterations`
-/// of
+/// The growth per iteration of a small perturbation of each of `states` `[B, d]`, after
+/// `iterations` of
 ///
 /// ```text
 /// v <- [ f(xi + v) - f(xi - v) ] / 2,  rescaled to its initial length

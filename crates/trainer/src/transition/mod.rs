@@ -4,7 +4,8 @@
 //! - [`patterns`] and [`starts`]: the stored patterns and the initial states;
 //! - [`sweep`]: the minima reached at each `beta`, grouped by [`minima`];
 //! - [`thresholds`]: the three thresholds by bisection;
-//! - [`hysteresis`]: [`fixed_points`] followed up and down in `beta`, [`saddles`] by Newton's method;
+//! - [`hysteresis`]: [`fixed_points`] followed up and down in `beta`, [`saddles`] by Newton's
+//!   method;
 //! - [`stability`]: eigenvalues at fixed points against the measured [`growth`] of perturbations;
 //! - [`collapse`]: pattern sets that differ in norm, cosine and dimension, against `beta_eff`;
 //! - [`results`] and [`plots`]: what is written.

@@ -73,7 +73,8 @@ fn csv(head: &str, rows: impl Iterator<Item = String>) -> String {
 }
 
 fn sweep(points: &[SweepPoint]) -> String {
-    let head = "beta,beta_eff,family,starts,at_limit,not_finite,distinct,mean_iterations,max_iterations,\
+    let head = "beta,beta_eff,family,starts,at_limit,not_finite,distinct,\
+        mean_iterations,max_iterations,\
         order_min,order_median,order_max,to_nearest_median,entropy_mean,\
         energy_min,energy_median,energy_max";
     let rows = points.iter().flat_map(|p| p.families.iter().map(move |f| (p, f)));
@@ -122,7 +123,8 @@ fn minima(points: &[SweepPoint]) -> String {
 }
 
 fn fixed_points(checks: &[StabilityCheck]) -> String {
-    let head = "branch,track,beta_eff,order,energy,iterations,at_limit,eigenvalue,eigenvalue_at_limit,growth";
+    let head = "branch,track,beta_eff,order,energy,iterations,at_limit,\
+        eigenvalue,eigenvalue_at_limit,growth";
     csv(
         head,
         checks.iter().map(|c| {

@@ -18,7 +18,8 @@ use hvae_device::host::{download, upload};
 pub(crate) struct StabilityCheck {
     #[serde(flatten)]
     pub(crate) point: FixedPoint,
-    /// The largest eigenvalue of `beta Cov_p(X)`: the predicted growth per iteration; stable below 1.
+    /// The largest eigenvalue of `beta Cov_p(X)`: the predicted growth per iteration; stable below
+    /// 1.
     pub(crate) eigenvalue: f64,
     /// Whether the power iteration reached its limit; the eigenvalue is then a lower bound.
     pub(crate) eigenvalue_at_limit: bool,

@@ -15,7 +15,8 @@ use hvae_runtime::rng::Stream;
 pub(crate) enum Family {
     /// At a pattern.
     Pattern,
-    /// Near the mean: displaced by [`NEAR`] times the distance between patterns, in a random direction.
+    /// Near the mean: displaced by [`NEAR`] times the distance between patterns, in a random
+    /// direction.
     Mean,
     /// As far from the mean as the patterns, in a random direction.
     Random,

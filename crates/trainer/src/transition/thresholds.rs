@@ -102,7 +102,8 @@ pub(crate) fn table(counts: &[u32], seed: u64, device: &Device) -> Result<Vec<Th
     Ok(rows)
 }
 
-/// Narrows `bracket` to where `above`, evaluated at many values at once, changes from false to true.
+/// Narrows `bracket` to where `above`, evaluated at many values at once, changes from false to
+/// true.
 fn multisection(
     mut bracket: [f64; 2],
     mut above: impl FnMut(&[f64]) -> Result<Vec<bool>>,
