@@ -79,7 +79,7 @@ impl FeatureScores {
     /// Compares `samples` with `real` images at the default settings.
     pub(super) fn of(real: &FeatureSet, samples: &FeatureSet, seed: u64) -> Result<Self> {
         terminal::stage(&format!(
-            "KID, precision and recall of {} samples and {} real images",
+            "KID, precision and recall of {} samples and {} images",
             samples.len(),
             real.len()
         ));

@@ -1,5 +1,4 @@
 //! `docs/settings.md` against the program: the same keys, and the defaults that every kind begins with.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,13 +1,6 @@
 //! `hvae fid`, `hvae eval`, `hvae classifier` and `hvae weights` as a person runs them, offline.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test may stop where it finds something wrong"
-)]
 
-mod common;
-
-use common::{Folder, json, stderr, train};
+use crate::common::{Folder, json, stderr, train};
 use hvae::figures::picture;
 use hvae_data::{Split, synthetic};
 use hvae_runtime::npz;
@@ -194,7 +187,7 @@ fn statistics_of_other_features_are_refused() {
     npz::save(&folder.path("plain.npz"), &both).unwrap();
     let output = folder.run(&["fid", "plain.npz", "b.npz", "--save-stats", "still-plain.npz"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("do not say in which features"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("do not name their features"), "{}", stderr(&output));
     let names = npz::names(&folder.path("still-plain.npz")).unwrap();
     assert_eq!(names, ["mu", "sigma"], "what is not known is not made up");
 
