@@ -11,19 +11,19 @@ use crate::run::RunDir;
 
 /// A new run: its folder and its configuration.
 #[derive(Debug, Args)]
-pub struct NewRunArgs {
+pub(crate) struct NewRunArgs {
     /// Folder that holds the runs
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
-    pub runs: PathBuf,
+    pub(crate) runs: PathBuf,
     /// Name of the run's folder [default: the kind and the next free number, such as h-vae-001]
     #[arg(long, value_parser = run_name)]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Configuration to start from, such as another run's config.toml
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Change one key of the configuration; may be given many times
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    pub set: Vec<String>,
+    pub(crate) set: Vec<String>,
 }
 
 impl NewRunArgs {

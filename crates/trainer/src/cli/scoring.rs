@@ -13,18 +13,18 @@ pub(crate) const BATCHES: std::ops::RangeInclusive<i64> = 1..=4096;
 
 /// Feature network and batch size.
 #[derive(Debug, Args)]
-pub struct FeatureArgs {
+pub(crate) struct FeatureArgs {
     /// Features to compare in: mnist-classifier (built in), inception (2048 features, the standard
     /// FID), inception-64, inception-192, inception-768, or a .safetensors file made by
     /// `hvae classifier train`
     #[arg(long, value_name = "NAME|FILE", default_value = "mnist-classifier")]
-    pub features: FeatureChoice,
+    pub(crate) features: FeatureChoice,
     /// A copy of pt_inception-2015-12-05-6726825d.pth [default: where `hvae weights fetch` puts it]
     #[arg(long, value_name = "PATH")]
-    pub inception_weights: Option<PathBuf>,
+    pub(crate) inception_weights: Option<PathBuf>,
     /// Images per batch of the feature network [default: depends on the network]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(BATCHES))]
-    pub batch: Option<u32>,
+    pub(crate) batch: Option<u32>,
 }
 
 impl FeatureArgs {
@@ -48,17 +48,17 @@ pub(crate) const NLL_SAMPLES: u32 = 200;
 
 /// Sizes of the estimates that score a run.
 #[derive(Debug, Args)]
-pub struct ScoreArgs {
+pub(crate) struct ScoreArgs {
     /// Feature network
     #[command(flatten)]
-    pub features: FeatureArgs,
+    pub(crate) features: FeatureArgs,
     /// Samples per distance, and the largest number of test images
     #[arg(long, value_name = "N", default_value_t = COUNT, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
-    pub count: u32,
+    pub(crate) count: u32,
     /// Test images whose likelihood is estimated, from the first
     #[arg(long, value_name = "N", default_value_t = NLL_IMAGES, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub nll_images: u32,
+    pub(crate) nll_images: u32,
     /// Importance samples per image (K)
     #[arg(long, value_name = "K", default_value_t = NLL_SAMPLES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub nll_samples: u32,
+    pub(crate) nll_samples: u32,
 }

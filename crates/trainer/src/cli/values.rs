@@ -78,11 +78,11 @@ pub(crate) fn kind() -> impl TypedValueParser<Value = Kind> {
 
 /// Rows and columns of a grid of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grid {
+pub(crate) struct Grid {
     /// Number of rows.
-    pub rows: usize,
+    pub(crate) rows: usize,
     /// Number of columns.
-    pub columns: usize,
+    pub(crate) columns: usize,
 }
 
 impl Grid {
@@ -101,9 +101,7 @@ impl std::str::FromStr for Grid {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = |part: &str| part.parse().ok().filter(|n| (1..=Self::LARGEST).contains(n));
         text.split_once('x')
-            .and_then(|(rows, columns)| {
-                Some(Self { rows: parse(rows)?, columns: parse(columns)? })
-            })
+            .and_then(|(rows, columns)| Some(Self { rows: parse(rows)?, columns: parse(columns)? }))
             .ok_or_else(|| {
                 format!("expected ROWSxCOLUMNS such as 10x10, each from 1 to {}", Self::LARGEST)
             })

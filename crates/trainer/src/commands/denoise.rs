@@ -247,7 +247,9 @@ fn print_passes(outcomes: &[Outcome]) {
     let converged = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
     let passes: usize = outcomes.iter().map(|o| o.steps).sum();
     let (mean, count) = (passes as f64 / outcomes.len().max(1) as f64, outcomes.len());
-    terminal::line(&format!("{mean:.1} passes on average; {converged} of {count} images converged"));
+    terminal::line(&format!(
+        "{mean:.1} passes on average; {converged} of {count} images converged"
+    ));
 }
 
 /// Squared errors of the images before and after.

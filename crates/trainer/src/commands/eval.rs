@@ -225,7 +225,10 @@ impl Scores {
         let images = self.likelihood.images;
         let mut lines = vec![
             format!("{}, {} checkpoint", self.run, self.checkpoint),
-            row("reconstruction error per image", &format!("{:.3}", self.losses.reconstruction_error)),
+            row(
+                "reconstruction error per image",
+                &format!("{:.3}", self.losses.reconstruction_error),
+            ),
             row("KL divergence, nats", &format!("{:.3}", self.losses.divergence)),
             row("ELBO, nats", &format!("{:.3}", self.losses.elbo)),
             row(&format!("ELBO, {images} images"), &estimate(self.likelihood.elbo)),

@@ -84,7 +84,7 @@ impl Run for Gradcheck {
         let default = vec![config.ep.nudge];
         for &nudge in if self.nudge.is_empty() { &default } else { &self.nudge } {
             let ep = EpConfig { nudge, ..config.ep.clone() };
-            let phases = training::phases(&ep, cx.device()?).context("ep")?;
+            let phases = training::phases::phases(&ep, cx.device()?).context("ep")?;
             let step = batch.step(&model, &phases)?;
             let outcomes = &step.outcomes;
             warn(&[&outcomes.encoder_free, &outcomes.decoder_free], sweeps);

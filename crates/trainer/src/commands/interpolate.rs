@@ -83,8 +83,7 @@ impl Run for Interpolate {
         let steps = usize::from(self.steps);
         let images = trained.decode(&between(&latents, steps))?;
         if self.out.format == Format::Gif {
-            let frame =
-                |image| Sheet::new(trained.size(), 1, image).draw_at(4 * SCALE);
+            let frame = |image| Sheet::new(trained.size(), 1, image).draw_at(4 * SCALE);
             let images = images.chunks(trained.model.pixels());
             let mut frames: Vec<_> = images.map(frame).collect::<Result<_>>()?;
             frames.extend(frames.clone().into_iter().rev());

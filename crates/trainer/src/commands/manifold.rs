@@ -61,11 +61,7 @@ impl Run for Manifold {
 
 impl Manifold {
     /// The latent at each position of the plane.
-    fn plane(
-        &self,
-        trained: &Trained,
-        cx: &Context,
-    ) -> Result<Box<dyn Fn([f64; 2]) -> Vec<f32>>> {
+    fn plane(&self, trained: &Trained, cx: &Context) -> Result<Box<dyn Fn([f64; 2]) -> Vec<f32>>> {
         let latent = trained.model.latent();
         let coordinates = match self.dimensions {
             Some([i, j]) if i.max(j) < latent => Some([i, j]),

@@ -52,7 +52,7 @@ impl Format {
 
 /// A path to write to, and the format that its name asks for.
 #[derive(Debug, Clone)]
-pub struct Output {
+pub(super) struct Output {
     pub(super) path: PathBuf,
     pub(super) format: Format,
 }

@@ -60,7 +60,7 @@ impl Run for Reconstruct {
         if let Some(tolerance) = self.tolerance {
             let free_sweeps = trained.config.ep.free_sweeps.max(FREE_SWEEPS);
             let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
-            trained.phases = training::phases(&ep, &trained.device)?;
+            trained.phases = training::phases::phases(&ep, &trained.device)?;
         }
         let test = trained.images(Split::Test, cx)?;
         let count = self.count.map_or(test.len().min(COUNT), |count| count as usize);

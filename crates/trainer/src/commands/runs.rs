@@ -28,8 +28,7 @@ pub struct Runs {
 }
 
 /// Headings of the table.
-const HEADINGS: [&str; 8] =
-    ["run", "dataset", "epochs", "train", "test", "KL", "ELBO", "seconds"];
+const HEADINGS: [&str; 8] = ["run", "dataset", "epochs", "train", "test", "KL", "ELBO", "seconds"];
 /// Columns of text, aligned to the left.
 const TEXTS: usize = 2;
 

@@ -18,7 +18,7 @@ use hvae_scores::{FeatureSet, kid, prdc};
 
 /// Where the latents of samples come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LatentSource {
+pub(super) enum LatentSource {
     /// The prior, a standard normal distribution.
     Prior,
     /// Ex-post density estimation: a mixture of 10 Gaussians, fitted to latents of the run's

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::commands::context::{Context, Ended, Run};
+use crate::report;
 use crate::run::RunDir;
 use crate::run::environment::Environment;
 use crate::run::history::flat;
@@ -63,7 +64,7 @@ fn print(run: &RunDir, summary: &Summary, environment: Option<&Environment>) -> 
     if let Some(last) = summary.epochs.last() {
         say("\n# last epoch");
         for (name, value) in flat(last) {
-            say(&format!("{name} = {}", terminal::shown(value)));
+            say(&format!("{name} = {}", report::shown(value)));
         }
     }
     say("\n# config.toml");

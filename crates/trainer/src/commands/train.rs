@@ -21,6 +21,7 @@ use crate::run::RunDir;
 use crate::run::environment;
 use crate::run::environment::Environment;
 use crate::training::memory::Needed;
+use crate::training::phases::QUIET_CHECK_EVERY;
 use crate::training::{Finished, Trainer};
 use hvae_data::dataset::Dataset;
 use hvae_data::images::Images;
@@ -168,7 +169,7 @@ fn count(count: u32) -> usize {
 
 /// Default of `ep.check_every` on `device`, if it is not that of the configuration.
 pub(super) fn check_every(device: &Device) -> Option<usize> {
-    (!hvae_device::is_host(device)).then_some(hvae_device::QUIET_CHECK_EVERY)
+    (!hvae_device::is_host(device)).then_some(QUIET_CHECK_EVERY)
 }
 
 fn warn_without_effect(config: &RunConfig) {
@@ -434,10 +435,7 @@ mod tests {
     fn a_kind_brings_its_preset() {
         for kind in Kind::ALL {
             let set = [format!("model.kind={}", kind.name())];
-            assert_eq!(
-                config(&["--model", kind.name()]),
-                RunConfig::resolve(None, &set).unwrap()
-            );
+            assert_eq!(config(&["--model", kind.name()]), RunConfig::resolve(None, &set).unwrap());
         }
     }
 }

@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor};
 use hvae_model::{Phases, Vae};
 
 use crate::commands::context::Context;
-use crate::config::RunConfig;
 use crate::commands::output::ImageSize;
+use crate::config::RunConfig;
 use crate::run::{RunDir, Which};
 use crate::training;
 use crate::training::evaluate::EVALUATION_BATCH;
@@ -32,7 +32,7 @@ impl Trained {
         let run = RunDir::open(run)?;
         let config = run.config()?;
         let device = cx.device()?.clone();
-        let phases = training::phases(&config.ep, &device)?;
+        let phases = training::phases::phases(&config.ep, &device)?;
         let untrained = training::new_model(&config, SIDE * SIDE, &device)?;
         let (model, _) = run.load_model(which, &config, untrained)?;
         Ok(Self { run, checkpoint: which, model, config, phases, device })

@@ -330,7 +330,10 @@ pub struct Changes<'a> {
 
 impl std::fmt::Debug for Changes<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Changes").field("set", &self.set).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Changes")
+            .field("set", &self.set)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -407,7 +410,7 @@ mod tests {
         assert!((config.training.learning_rate - 0.005).abs() < f64::EPSILON);
         assert_eq!(config.model.hidden, [64, 32]);
         assert_eq!(config.model.hidden_activation, Activation::Tanh.into());
-        assert_eq!(config.data.dataset, Dataset::Synthetic);
+        assert_eq!(config.data.dataset, hvae_data::dataset::Dataset::Synthetic);
     }
 
     #[test]

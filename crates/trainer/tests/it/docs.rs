@@ -120,7 +120,9 @@ fn of_cargo(words: &[&str]) -> Option<String> {
         let name = words[at + 1];
         let files = [format!("{folder}/{name}.rs"), format!("{folder}/{name}/main.rs")];
         let mut crates = std::fs::read_dir(root().join("crates")).unwrap();
-        if !crates.any(|krate| files.iter().any(|file| krate.as_ref().unwrap().path().join(file).is_file())) {
+        if !crates.any(|krate| {
+            files.iter().any(|file| krate.as_ref().unwrap().path().join(file).is_file())
+        }) {
             return Some(format!("no crate has {}", files[0]));
         }
     }

@@ -68,9 +68,8 @@ fn interpolations_begin_and_end_with_reconstructions() {
     assert_eq!(frames.len(), 10);
     for (number, frame) in frames.iter().enumerate() {
         assert_eq!(frame.dimensions(), (224, 224));
-        let image: Vec<u8> = (0..28 * 28)
-            .map(|at| frame.get_pixel(8 * (at % 28), 8 * (at / 28)).0[0])
-            .collect();
+        let image: Vec<u8> =
+            (0..28 * 28).map(|at| frame.get_pixel(8 * (at % 28), 8 * (at / 28)).0[0]).collect();
         let column = number.min(9 - number) as u32;
         // A GIF has a palette of its own.
         assert!(difference(&image, &path.cell(0, column)) <= 8, "frame {number}");

@@ -2,9 +2,9 @@
 
 use std::any::TypeId;
 
+use crate::common::Folder;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use crate::common::Folder;
 use hvae::cli::Cli;
 
 /// Values of flags that are invalid for every run, and what the message must contain.

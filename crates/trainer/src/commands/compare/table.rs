@@ -155,9 +155,8 @@ fn distances(rows: &[Row], title: &str, of: fn(&Scores) -> &Distances) -> Panel 
     let heights = rows.iter().map(|row| of(&row.scores).fid).enumerate();
     let heights: Vec<_> = heights.filter(|(_, fid)| fid.is_finite()).collect();
     let highest = heights.iter().map(|(_, fid)| *fid).fold(1e-6, f64::max);
-    let bar = |(i, fid): (usize, f64)| {
-        series(rows, i, Mark::Bars, vec![[i as f64 + 1.0, fid, 0.7]])
-    };
+    let bar =
+        |(i, fid): (usize, f64)| series(rows, i, Mark::Bars, vec![[i as f64 + 1.0, fid, 0.7]]);
     Panel {
         title: title.to_owned(),
         x: Scale {
