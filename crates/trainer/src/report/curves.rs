@@ -4,7 +4,7 @@ use plotters::style::RGBColor;
 use serde_json::Value;
 
 use crate::figures::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
-use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series};
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series};
 
 /// The phases of a step, in the order in which they run.
 const PHASES: [(&str, &str, RGBColor); 4] = [
@@ -115,10 +115,10 @@ fn panel(title: &str, y: &'static str, series: Vec<Series>) -> Panel {
 
 /// The numbers at `pointer` over the epochs; none if there is none.
 fn line(epochs: &[Value], name: &str, pointer: &str, colour: RGBColor) -> Option<Series> {
-    let points: Vec<[f64; 3]> = epochs
+    let points: Vec<Point> = epochs
         .iter()
         .filter_map(|epoch| {
-            Some([epoch.get("epoch")?.as_f64()?, epoch.pointer(pointer)?.as_f64()?, 1.0])
+            Some([epoch.get("epoch")?.as_f64()?, epoch.pointer(pointer)?.as_f64()?].into())
         })
         .collect();
     let mark = if points.len() > 1 { Mark::Line } else { Mark::Discs(4) };
@@ -147,13 +147,15 @@ fn nested(epochs: &[Value], what: &str) -> Vec<Series> {
 fn histogram(epochs: &[Value], (key, label, colour): &(&str, &str, RGBColor)) -> Panel {
     let pointer = format!("/phases/{key}/by_sweeps");
     let counts = epochs.iter().rev().find_map(|epoch| epoch.pointer(&pointer)?.as_array());
-    let points: Vec<[f64; 3]> = counts
+    let points: Vec<Point> = counts
         .into_iter()
         .flatten()
         .enumerate()
-        .filter_map(|(sweeps, count)| Some([sweeps as f64, count.as_f64()?, 0.8]))
+        .filter_map(|(sweeps, count)| {
+            Some(Point { x: sweeps as f64, y: count.as_f64()?, size: 0.8 })
+        })
         .collect();
-    let highest = points.iter().map(|p| p[1]).fold(1.0, f64::max);
+    let highest = points.iter().map(|p| p.y).fold(1.0, f64::max);
     let last = points.len() as f64;
     let bars = Series { name: String::new(), colour: *colour, mark: Mark::Bars, points };
     let series = if bars.points.is_empty() { Vec::new() } else { vec![bars] };
@@ -170,12 +172,12 @@ fn histogram(epochs: &[Value], (key, label, colour): &(&str, &str, RGBColor)) ->
 }
 
 /// Points of the plane by their class.
-pub fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
+pub(crate) fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
     let series = CLASSES.iter().enumerate().filter_map(|(class, colour)| {
-        let points: Vec<[f64; 3]> = points
+        let points: Vec<Point> = points
             .iter()
             .filter(|(_, label)| usize::from(*label) == class)
-            .map(|([x, y], _)| [*x, *y, 1.0])
+            .map(|(at, _)| (*at).into())
             .collect();
         let name = class.to_string();
         let mark = Mark::Discs(3);
@@ -212,9 +214,9 @@ mod tests {
         assert_eq!(titles.len(), 5, "{titles:?}");
         let cosines = &figures[3].1.panels[0].series;
         assert_eq!(cosines.len(), 2);
-        assert_eq!(cosines[0].points, [[1.0, 0.99, 1.0], [2.0, 0.99, 1.0]]);
+        assert_eq!(cosines[0].points, [[1.0, 0.99].into(), [2.0, 0.99].into()]);
         let bars = &figures[4].1.panels[0].series[0];
-        assert_eq!((bars.mark, bars.points.len(), bars.points[3][1]), (Mark::Bars, 4, 6.0));
+        assert_eq!((bars.mark, bars.points.len(), bars.points[3].y), (Mark::Bars, 4, 6.0));
         assert!(all(&[], "test").is_empty());
         for (_, figure) in &figures {
             assert!(crate::figures::plot::svg(figure).unwrap().contains("<svg"));

@@ -15,25 +15,25 @@ use crate::run::environment::Environment;
 use crate::run::history::flat;
 use crate::run::summary::Summary;
 
-pub use curves::scatter;
+pub(crate) use curves::scatter;
 
 /// Everything that is escaped comes from files; only pictures made here are not.
 const TEMPLATE: &str = include_str!("page.html");
 
 /// A picture with what it shows.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// Its heading.
-    pub title: String,
+    pub(crate) title: String,
     /// A sentence below it.
-    pub caption: String,
+    pub(crate) caption: String,
     /// A PNG as a data URI.
     uri: String,
 }
 
 impl Picture {
     /// The PNG in `bytes`.
-    pub fn new(title: &str, caption: &str, bytes: &[u8]) -> Self {
+    pub(crate) fn new(title: &str, caption: &str, bytes: &[u8]) -> Self {
         let data = base64::engine::general_purpose::STANDARD.encode(bytes);
         let uri = format!("data:image/png;base64,{data}");
         Self { title: title.to_owned(), caption: caption.to_owned(), uri }
@@ -44,7 +44,7 @@ impl Picture {
     /// # Errors
     ///
     /// When it cannot be read.
-    pub fn of_file(title: &str, caption: &str, path: &Path) -> Result<Option<Self>> {
+    pub(crate) fn of_file(title: &str, caption: &str, path: &Path) -> Result<Option<Self>> {
         if !path.is_file() {
             return Ok(None);
         }
@@ -55,13 +55,13 @@ impl Picture {
 
 /// What a page shows besides what every run's folder holds.
 #[derive(Debug, Default)]
-pub struct Extras {
+pub(crate) struct Extras {
     /// Pictures, in order.
-    pub pictures: Vec<Picture>,
+    pub(crate) pictures: Vec<Picture>,
     /// Figures with their headings, in order.
-    pub figures: Vec<(String, Figure)>,
+    pub(crate) figures: Vec<(String, Figure)>,
     /// What had to be left out, and why.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// The page about a run.
@@ -69,7 +69,7 @@ pub struct Extras {
 /// # Errors
 ///
 /// When a figure cannot be drawn.
-pub fn render(
+pub(crate) fn render(
     summary: &Summary,
     environment: Option<&Environment>,
     extras: &Extras,
