@@ -32,6 +32,7 @@ use hvae_model::{Phases, Vae};
 use crate::cli::{Cli, Command, Global};
 use crate::config::RunConfig;
 use crate::figures::picture;
+use crate::latents::decode::decode;
 use crate::run::environment;
 use crate::run::{RunDir, Which};
 use crate::training;
@@ -188,5 +189,5 @@ fn means(trained: &Trained, images: &Images, most: usize) -> Result<Tensor<2>> {
 
 /// The images of `latents` (`[rows, latent]`), pixel after pixel, with values in `[0, 1]`.
 fn decoded(trained: &Trained, latents: &[f32], device: &Device) -> Result<Vec<f32>> {
-    training::decode(&trained.model, latents, &trained.phases, device)
+    decode(&trained.model, latents, &trained.phases, device)
 }

@@ -29,8 +29,6 @@ use hvae_runtime::{interrupt, terminal};
 
 use crate::observers::watch::{Begin, StepReport, Watch};
 pub use evaluate::evaluate;
-pub(crate) use grids::decode_batches;
-pub use grids::{decode, sample};
 use waiting::{Taken, Waiting};
 use workers::{Drawn, Together, Workers};
 
