@@ -2,18 +2,16 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
-use hvae_data::Split;
-use hvae_data::images::Images;
 use hvae_runtime::{files, terminal};
 use hvae_scores::FeatureChoice;
 use serde::Serialize;
 
 use crate::cli::Global;
 use crate::commands::fid::{extractor, write_json};
-use crate::commands::{Trained, load, test_images};
+use crate::commands::{Trained, load, test_images, training_images};
 use crate::evaluation::args::{COUNT, EvalArgs, NLL_IMAGES, NLL_SAMPLES, ScoreArgs};
 use crate::evaluation::scores::{ScoreSettings, Scores, Scoring};
-use crate::run::{RunDir, Which, environment};
+use crate::run::{RunDir, Which};
 
 /// The scores of a run as they are stored.
 #[derive(Debug, Clone, Serialize)]
@@ -92,14 +90,4 @@ pub(super) fn score(
         commit: crate::COMMIT,
         scores,
     })
-}
-
-/// The run's training images.
-pub(super) fn training_images(
-    trained: &Trained,
-    global: &Global,
-    device: &Device,
-) -> Result<Images> {
-    let data_dir = environment::data_dir(global, &trained.run)?;
-    Images::load(&trained.config.data, Split::Train, &data_dir, global.verbosity(), device)
 }

@@ -7,8 +7,7 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::commands::eval::training_images;
-use crate::commands::{SIDE, Trained, load};
+use crate::commands::{SIDE, Trained, load, training_images};
 use crate::evaluation::args::{FeatureArgs, FidArgs};
 use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
