@@ -85,7 +85,7 @@ fn a_run_is_scored_from_its_samples() {
     assert!((drawn - fid(&output)).abs() < 1e-3 * drawn, "{drawn} {output}");
 
     let mixture = folder.ok(&[&arguments[..], &["--from", "mixture"]].concat());
-    assert!(mixture.contains("10-component GMM"), "{mixture}");
+    assert!(mixture.contains("GMM prior (10 components)"), "{mixture}");
     assert!((fid(&mixture) - fid(&output)).abs() > 1e-6 * fid(&output));
     folder.ok(&["sample", "checkpoints/h", "--from", "mixture", "--out", "mixture.png"]);
 
@@ -107,7 +107,7 @@ fn a_run_is_scored_from_its_samples() {
     for part in [
         "NLL",
         "FID, prior",
-        "FID, 10-component GMM",
+        "FID, GMM prior (10 components)",
         "K = 16",
         "binarization: none",
         "200 samples, seed 0",

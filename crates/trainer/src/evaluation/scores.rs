@@ -226,5 +226,5 @@ impl fmt::Display for Distances {
 
 /// A row of the table.
 fn row(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
-    writeln!(f, "  {name:<42} {:>22}", value.to_string())
+    writeln!(f, "  {name:<45} {:>22}", value.to_string())
 }

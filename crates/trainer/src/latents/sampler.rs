@@ -28,7 +28,7 @@ impl LatentSource {
     pub fn name(self) -> String {
         match self {
             Self::Prior => "prior".to_owned(),
-            Self::Mixture => format!("{COMPONENTS}-component GMM"),
+            Self::Mixture => format!("GMM prior ({COMPONENTS} components)"),
         }
     }
 
