@@ -11,9 +11,9 @@ use crate::features::FeatureSet;
 use crate::linear::product;
 
 /// The usual number of subsets.
-pub const SUBSETS: usize = 100;
+pub(crate) const SUBSETS: usize = 100;
 /// The usual number of images of each set in a subset.
-pub const SUBSET_SIZE: usize = 1000;
+pub(crate) const SUBSET_SIZE: usize = 1000;
 
 /// A kernel distance as mean over subsets.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

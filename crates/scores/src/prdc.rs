@@ -12,10 +12,10 @@ use crate::linear::product;
 const BLOCK: usize = 512;
 
 /// The usual number of nearest neighbours.
-pub const NEIGHBOURS: usize = 5;
+pub(crate) const NEIGHBOURS: usize = 5;
 
 /// At most this many images of each set are compared: memory and time grow with the square.
-pub const MAX_IMAGES: usize = 10_000;
+pub(crate) const MAX_IMAGES: usize = 10_000;
 
 /// Precision, recall, density and coverage of samples with respect to real images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -37,8 +37,8 @@ pub struct Prdc {
 }
 
 /// Compares samples with real images. The neighbourhood of a point is the open ball whose radius is
-/// the distance to the `k`-th nearest other point of its own set. Only the first [`MAX_IMAGES`] of
-/// each set are compared.
+/// the distance to the `k`-th nearest other point of its own set. Only the first 10,000 images
+/// of each set are compared.
 ///
 /// # Errors
 ///

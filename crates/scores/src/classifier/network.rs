@@ -31,9 +31,9 @@ const FLAT: usize = CHANNELS[1] * 7 * 7;
 const MAX_BYTES: u64 = 4 << 20;
 
 /// The weights in this crate, trained on MNIST by `hvae classifier train`.
-const SHIPPED: &[u8] = include_bytes!("../assets/mnist-classifier.safetensors");
+const SHIPPED: &[u8] = include_bytes!("../../assets/mnist-classifier.safetensors");
 /// Their SHA-256.
-const SHIPPED_SHA256: &str = include_str!("../assets/mnist-classifier.sha256").trim_ascii();
+const SHIPPED_SHA256: &str = include_str!("../../assets/mnist-classifier.sha256").trim_ascii();
 
 /// A 5x5 and a 3x3 convolution of stride 2, a hidden layer of 128 units and 10 logits, with `ReLU`.
 #[derive(Module, Debug)]

@@ -129,7 +129,7 @@ struct Trained {
 fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let run = RunDir::open(run)?;
     let config = run.config()?;
-    let phases = hvae_device::phases(&config.ep, device)?;
+    let phases = crate::training::phases::phases(&config.ep, device)?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, _) = run.load_model(which, &config, fresh)?;
     Ok(Trained { run, checkpoint: which, model, config, phases })
@@ -187,9 +187,9 @@ fn images(trained: &Trained, split: Split, global: &Global, device: &Device) -> 
 
 /// The posterior means of the first of `images`, at most so many, `[images, latent]`.
 fn means(trained: &Trained, images: &Images, most: usize) -> Result<Tensor<2>> {
-    let batches = most.div_ceil(training::EVALUATION_BATCH);
+    let batches = most.div_ceil(training::evaluate::EVALUATION_BATCH);
     let mut means = Vec::new();
-    for batch in images.batches(training::EVALUATION_BATCH).take(batches) {
+    for batch in images.batches(training::evaluate::EVALUATION_BATCH).take(batches) {
         means.push(trained.model.encode(batch, &trained.phases)?.0.mean);
     }
     Ok(Tensor::cat(means, 0))

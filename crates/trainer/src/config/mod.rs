@@ -358,7 +358,7 @@ mod tests {
         assert!((config.training.learning_rate - 0.005).abs() < f64::EPSILON);
         assert_eq!(config.model.hidden, [64, 32]);
         assert_eq!(config.model.hidden_activation, Activation::Tanh.into());
-        assert_eq!(config.data.dataset, Dataset::Synthetic);
+        assert_eq!(config.data.dataset, hvae_data::dataset::Dataset::Synthetic);
     }
 
     #[test]
