@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{Folder, assert_same_run, metrics, newest, read, skipped, stderr, train};
-use hvae::run::{RunDir, Which};
+use hvae::run::{CheckpointChoice, RunDir};
 use hvae::training::new_model;
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
@@ -40,9 +40,9 @@ fn pointers_load(run: &Path) -> bool {
     let run = RunDir::open(run).unwrap();
     let config = run.config().unwrap();
     let fresh = || new_model(&config, 784, &burn::tensor::Device::flex()).unwrap();
-    run.load_model(Which::Latest, &config, fresh()).unwrap();
+    run.load_model(CheckpointChoice::Latest, &config, fresh()).unwrap();
     if run.path().join("best").exists() {
-        run.load_model(Which::Best, &config, fresh()).unwrap();
+        run.load_model(CheckpointChoice::Best, &config, fresh()).unwrap();
     }
     true
 }
@@ -223,7 +223,7 @@ fn averaged_weights_are_what_is_evaluated_and_sampled() {
     assert!(model != average, "the average is that of many steps");
     let config = run.config().unwrap();
     let fresh = new_model(&config, 784, &burn::tensor::Device::flex()).unwrap();
-    let (loaded, _) = run.load_model(Which::Latest, &config, fresh).unwrap();
+    let (loaded, _) = run.load_model(CheckpointChoice::Latest, &config, fresh).unwrap();
     folder.ok(&["export", "checkpoints/run", "--out", "m.safetensors"]);
     folder.ok(&["import", "m.safetensors", "--name", "copy", "--set", "training.epochs=1"]);
     let copy = read(&newest(&folder.path("checkpoints/copy")).join("model.safetensors"));

@@ -187,7 +187,7 @@ pub(super) fn latents(
         LatentSource::Mixture => {
             let data = &trained.config.data;
             let verbosity = global.verbosity();
-            let data_dir = environment::data_dir(global, &trained.run)?;
+            let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
             let images = Images::load(data, Split::Train, &data_dir, verbosity, device)?;
             let mixture = fit_mixture(&trained.model, &trained.phases, &images, seed)?;
             Ok(mixture.sample(count, seed))

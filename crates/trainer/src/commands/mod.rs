@@ -128,7 +128,7 @@ struct Trained {
 fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let run = RunDir::open(run)?;
     let config = run.config()?;
-    let phases = hvae_device::phases(&config.ep, device)?;
+    let phases = training::phases(&config.ep, device)?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, _) = run.load_model(which, &config, fresh)?;
     Ok(Trained { run, checkpoint: which, model, config, phases })
@@ -171,7 +171,7 @@ fn cannot_write(path: &Path, endings: &str) -> anyhow::Error {
 
 /// The run's test images.
 fn test_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
-    let data_dir = environment::data_dir(global, &trained.run)?;
+    let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
     let data = &trained.config.data;
     Images::load(data, Split::Test, &data_dir, global.verbosity(), device)
 }

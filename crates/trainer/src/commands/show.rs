@@ -5,7 +5,6 @@ use anyhow::Result;
 use crate::cli::runs::ShowArgs;
 use crate::run::RunDir;
 use crate::run::environment::Environment;
-use crate::run::history::flat;
 use crate::run::summary::Summary;
 use hvae_runtime::terminal;
 
@@ -39,7 +38,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     }
     if let Some(last) = summary.epochs.last() {
         say("\n# last epoch");
-        for (name, value) in flat(last) {
+        for (name, value) in last.scalars() {
             say(&format!("{name} = {}", terminal::shown(value)));
         }
     }

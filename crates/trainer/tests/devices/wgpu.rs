@@ -6,9 +6,10 @@ use anyhow::Result;
 use clap::Parser;
 use hvae::cli::Cli;
 use hvae::commands;
-use hvae::observers::watch::{StepReport, Watch};
+use hvae::observers::observer::{Observer, StepEvent};
 use hvae::run::RunDir;
-use hvae::training::Trainer;
+use hvae::run::environment::Environment;
+use hvae::training::{Trainer, TrainingRequest};
 use hvae_device::fault;
 use hvae_solver::Transfers;
 
@@ -56,8 +57,8 @@ struct Counts {
 #[derive(Debug, Clone, Default)]
 struct Counter(Arc<Mutex<Counts>>);
 
-impl Watch for Counter {
-    fn step(&mut self, _report: &StepReport<'_>) -> Result<()> {
+impl Observer for Counter {
+    fn step(&mut self, _event: &StepEvent<'_>) -> Result<()> {
         let (mut counts, now) = (self.0.lock().unwrap(), hvae_solver::transfers());
         if let Some(start) = counts.start {
             counts.steps += 1;
@@ -70,9 +71,9 @@ impl Watch for Counter {
     }
 }
 
-/// A step reads the device at convergence checks, not otherwise, and sends it its noise alone.
+/// A step reads the device only at convergence checks, and uploads only its noise.
 #[test]
-fn the_hot_loop_is_quiet() {
+fn a_step_reads_the_device_rarely() {
     let folder = Folder::new();
     if !adapter(&folder) {
         return;
@@ -84,9 +85,17 @@ fn the_hot_loop_is_quiet() {
             .map(|split| Images::load(&config.data, split, None, Verbosity::Quiet, &device))
             .map(Result::unwrap);
         let run = RunDir::create(&folder.path(kind), &config).unwrap();
-        let mut trainer = Trainer::new(run, config, images, device.clone()).unwrap();
         let counter = Counter::default();
-        trainer.watch(Box::new(counter.clone()));
+        let dataset = &config.data.dataset;
+        let environment = Environment::current("wgpu".to_owned(), dataset, None, images[0].set());
+        let request = TrainingRequest {
+            config,
+            images,
+            devices: vec![device.clone()],
+            environment,
+            observers: vec![Box::new(counter.clone())],
+        };
+        let mut trainer = Trainer::create(run, request).unwrap();
         trainer.train().unwrap();
         let counts = counter.0.lock().unwrap();
         assert_eq!(counts.steps, 2);
