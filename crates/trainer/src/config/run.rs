@@ -63,8 +63,8 @@ impl Changes<'_> {
 }
 
 impl RunConfig {
-    /// The preset, overridden by `file`, overridden by `set` (`section.key=value`, the value as TOML
-    /// or as a plain word); checked.
+    /// The preset, overridden by `file`, overridden by `set` (`section.key=value`, the value as
+    /// TOML or as a plain word); checked.
     ///
     /// # Errors
     ///
@@ -133,8 +133,8 @@ impl RunConfig {
         toml::to_string(self).context("writing the configuration as TOML")
     }
 
-    /// The first setting that differs from `other`, as `key = now (was then)`, except those that may
-    /// change when a run is resumed.
+    /// The first setting that differs from `other`, as `key = now (was then)`, except those that
+    /// may change when a run is resumed.
     ///
     /// # Errors
     ///

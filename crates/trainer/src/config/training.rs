@@ -9,30 +9,7 @@ use crate::optimizer::OptimizerKind;
 /// Upper limit of every count: far above what is sensible, far below an overflow.
 pub(super) const MAX_COUNT: usize = 10_000_000;
 
-/// How a model is trained.
-///
-/// | setting | default | meaning | range |
-/// |---|---|---|---|
-/// | `epochs` | 10 | passes over the training images, in total | >= 1 |
-/// | `batch_size` | 128 | images per step | >= 1 |
-/// | `optimizer` | `adam` | update rule of the weights | `adam`, `sgd` |
-/// | `momentum` | 0.9 | of `sgd` | in [0, 1) |
-/// | `learning_rate` | 8e-3 | peak learning rate | > 0 |
-/// | `visible_rate` | 3 | factor on the learning rate of the decoder's image layer, after division by its gain | > 0 |
-/// | `warmup_steps` | 200 | steps over which the learning rate rises linearly from 0 | >= 0 |
-/// | `schedule` | `cosine` | shape of the decay after the warm-up | `cosine`, `linear`, `constant` |
-/// | `decay_epochs` | 10 | epochs until the decay ends; then the rate is constant | >= 1 |
-/// | `final_learning_rate` | 0.1 | share of `learning_rate` reached then | in [0, 1] |
-/// | `kl_weight` | 1 | weight of the KL divergence | >= 0 |
-/// | `kl_warmup_steps` | 0 | steps over which that weight rises linearly from 0 | >= 0 |
-/// | `clip_norm` | none | Euclidean norm to which a step's gradient is clipped | > 0 |
-/// | `ema_decay` | 0.999 | decay per step of averaged weights, which are then evaluated; smaller at first; 0: no averages | in [0, 1) |
-/// | `seed` | 1 | of weights, batch order and noise | |
-/// | `evaluate_every` | 1 | epochs between two evaluations; the last epoch always has one | >= 1 |
-/// | `patience` | none | evaluations without a lower validation loss after which training ends | >= 1 |
-/// | `checkpoint_every` | none | steps between checkpoints within an epoch; each epoch ends with one | >= 1 |
-/// | `keep_checkpoints` | 3 | newest checkpoints kept, besides the best | >= 1 |
-/// | `keep_best` | 1 | checkpoints of lowest validation loss kept | >= 1 |
+/// How a model is trained. `docs/settings.md` has a table of defaults and ranges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingConfig {
@@ -42,7 +19,7 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Update rule of the weights.
     pub optimizer: OptimizerKind,
-    /// Momentum of [`OptimizerKind::Sgd`].
+    /// Momentum of [`OptimizerKind::Sgd`], in `[0, 1)`.
     pub momentum: f64,
     /// The peak learning rate.
     pub learning_rate: f64,
@@ -52,28 +29,28 @@ pub struct TrainingConfig {
     pub warmup_steps: usize,
     /// Shape of the decay after the warm-up.
     pub schedule: Schedule,
-    /// Epochs until the decay of the learning rate ends.
+    /// Epochs until the decay of the learning rate ends; then it is constant.
     pub decay_epochs: usize,
-    /// Share of `learning_rate` reached then.
+    /// Share of `learning_rate` at the end of the decay, in `[0, 1]`.
     pub final_learning_rate: f64,
     /// Weight of the KL divergence.
     pub kl_weight: f64,
     /// Steps over which that weight rises linearly from 0.
     pub kl_warmup_steps: usize,
-    /// Norm to which a step's gradient is clipped.
+    /// Euclidean norm to which a step's gradient is clipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
     /// Decay per step of averaged weights, which are evaluated, sampled and exported instead of the
-    /// newest ones; 0 for no averages.
+    /// newest ones, in `[0, 1)`; 0 for no averages.
     pub ema_decay: f64,
     /// Seed of weights, batch order and noise.
     pub seed: u64,
-    /// Epochs between two evaluations.
+    /// Epochs between two evaluations; the last epoch always has one.
     pub evaluate_every: usize,
     /// Evaluations without a lower validation loss after which training ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
-    /// Steps between two checkpoints within an epoch.
+    /// Steps between two checkpoints within an epoch; each epoch ends with one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<usize>,
     /// Newest checkpoints kept, besides the best.

@@ -1,7 +1,7 @@
 //! Event files for TensorBoard.
 //!
-//! `syntaxdot-summary` writes them: it takes any sink, returns errors, and builds without a Protocol
-//! Buffers compiler.
+//! `syntaxdot-summary` writes them: it takes any sink, returns errors, and builds without a
+//! Protocol Buffers compiler.
 
 use std::fs::File;
 use std::io::{self, BufWriter};

@@ -7,7 +7,8 @@ use hvae_solver::{Transfers, transfers};
 use crate::observers::observer::{Observer, StepEvent};
 use crate::run::metrics::EpochMetrics;
 
-/// Counts reads, uploads and, where the backend reports them, kernel launches of each epoch's steps.
+/// Counts reads, uploads and, where the backend reports them, kernel launches of each epoch's
+/// steps.
 #[derive(Debug, Default)]
 pub struct Trace {
     start: Option<Counts>,

@@ -37,12 +37,13 @@ impl Default for MadamSettings {
 /// ```text
 /// m <- decay m + (1 - decay) g^2                                 (from m = 0)
 /// w <- w exp( -rate sign(w) clamp(g / sqrt(m / (1 - decay^step)), +-bound) )
-/// w <- clamp(w, +-scale r),      r = root mean square of the tensor's weights before the first step
+/// w <- clamp(w, +-scale r),   r = root mean square of the tensor's weights before the first step
 /// ```
 ///
-/// The algorithm in the paper has no bias correction of `m`; published implementations do, and without
-/// it steps are too long, by `1 / sqrt(1 - decay^step)`. Weights keep their signs, and a weight of 0
-/// stays 0: trainable weights must not start there. Where `m` is 0 the weight is not updated.
+/// The algorithm in the paper has no bias correction of `m`; published implementations do, and
+/// without it steps are too long, by `1 / sqrt(1 - decay^step)`. Weights keep their signs, and a
+/// weight of 0 stays 0: trainable weights must not start there. Where `m` is 0 the weight is not
+/// updated.
 ///
 /// Its state: the mean squares `m`, and the largest weight `scale r` in every entry.
 #[derive(Debug, Clone, Copy)]
@@ -219,8 +220,9 @@ mod tests {
         }
     }
 
-    /// Three steps by hand. decay 0.75: m1 = g^2/4, corrected by 1/4: g/sqrt(g^2) = +-1. With g2 = 3 g1:
-    /// m2 = 3/4 * g^2/4 + 1/4 * 9 g^2 = 39/16 g^2, corrected by 7/16: g2/sqrt(39/7 g^2) = 3/sqrt(39/7).
+    /// Three steps by hand. decay 0.75: m1 = g^2/4, corrected by 1/4: g/sqrt(g^2) = +-1. With g2 =
+    /// 3 g1: m2 = 3/4 * g^2/4 + 1/4 * 9 g^2 = 39/16 g^2, corrected by 7/16: g2/sqrt(39/7 g^2) =
+    /// 3/sqrt(39/7).
     #[test]
     fn steps_are_those_computed_by_hand() {
         let mut madam = madam(0.75, 1.25, 100.0);

@@ -1,7 +1,8 @@
 //! Optimizers on plain tensors, with a state that can be saved.
 //!
 //! A [`Rule`] says how one parameter is updated, in its own file: [`Adam`](adam::AdamRule),
-//! [`SGD`](sgd::SgdRule), [`Madam`](madam::MadamRule). An [`Optimizer`] applies one to a whole model.
+//! [`SGD`](sgd::SgdRule), [`Madam`](madam::MadamRule). An [`Optimizer`] applies one to a whole
+//! model.
 
 pub mod adam;
 pub mod madam;

@@ -10,8 +10,8 @@ use crate::optimizer::rule::Rule;
 /// v <- m v + g,   w <- w - rate v
 /// ```
 ///
-/// Its state: the velocity `v`; no state without momentum. Burn's SGD keeps its velocity private, so
-/// that a checkpoint could not hold it.
+/// Its state: the velocity `v`; no state without momentum. Burn's SGD keeps its velocity private,
+/// so that a checkpoint could not hold it.
 #[derive(Debug, Clone, Copy)]
 pub struct SgdRule {
     /// `m`, in `[0, 1)`.

@@ -186,8 +186,8 @@ fn load_module(checkpoint: &Path, file: &str, state: &TrainingState, module: Vae
     from_bytes(&path, bytes, module)
 }
 
-/// `module` with the tensors in the `bytes` of the safetensors file `path`: exactly its tensors, all
-/// finite, and couplings within a layer symmetric.
+/// `module` with the tensors in the `bytes` of the safetensors file `path`: exactly its tensors,
+/// all finite, and couplings within a layer symmetric.
 pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: Vae) -> Result<Vae> {
     let shown = path.display();
     let module = tensors::from_bytes(bytes, module)

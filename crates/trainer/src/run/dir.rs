@@ -84,7 +84,8 @@ impl RunDir {
         Ok(run)
     }
 
-    /// The same run, locked by this process for training, without scratch files of killed processes.
+    /// The same run, locked by this process for training, without scratch files of killed
+    /// processes.
     ///
     /// # Errors
     ///
@@ -302,8 +303,8 @@ impl RunDir {
     pub fn require_unchanged(&self, change: Option<String>) -> Result<()> {
         let Some(change) = change else { return Ok(()) };
         bail!(
-            "{} has changed since the checkpoint was saved: {change}. Change it back, or start a new \
-             run",
+            "{} has changed since the checkpoint was saved: {change}. Change it back, or start a \
+             new run",
             self.config_path().display()
         )
     }
@@ -336,7 +337,8 @@ impl RunDir {
         if names.len() > 1 { error.context(hint) } else { error }
     }
 
-    /// Loads the newest checkpoint with `moments` tensors of the optimizer; `like` gives the shapes.
+    /// Loads the newest checkpoint with `moments` tensors of the optimizer; `like` gives the
+    /// shapes.
     ///
     /// # Errors
     ///

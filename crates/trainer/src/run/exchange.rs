@@ -29,8 +29,8 @@ pub struct Metadata {
     pub step: usize,
     /// The configuration as TOML.
     pub config: String,
-    /// `encoder` and `decoder`, for programs that build the networks themselves; a weight-tied model
-    /// has only an `encoder`.
+    /// `encoder` and `decoder`, for programs that build the networks themselves; a weight-tied
+    /// model has only an `encoder`.
     pub networks: HashMap<String, Layout>,
     /// How images are encoded and latents decoded.
     #[serde(flatten)]

@@ -23,7 +23,7 @@ fn flat(model: &Vae, gradients: &GradientsParams) -> Vec<f32> {
 
 /// Splitting a batch changes only the order of sums: all workers use the same `beta`.
 #[test]
-fn gradients_of_a_split_batch_are_those_of_the_whole() {
+fn gradients_of_a_split_batch_equal_those_of_the_whole() {
     for kind in Kind::ALL.map(Kind::name) {
         compare_split(kind, &[]);
     }
@@ -105,7 +105,7 @@ fn a_failed_worker_is_an_error_and_not_a_deadlock() {
 }
 
 #[test]
-fn a_run_on_two_devices_is_that_on_one() {
+fn a_run_on_two_devices_agrees_with_one_device() {
     let folder = Folder::new();
     for kind in Kind::ALL.map(Kind::name) {
         let (one, two) = (format!("{kind}-one"), format!("{kind}-two"));

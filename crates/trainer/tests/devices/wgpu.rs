@@ -1,4 +1,4 @@
-//! A GPU, or a program that plays one.
+//! A GPU, or a software adapter.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,22 +14,22 @@ use hvae_device::fault;
 use hvae_solver::Transfers;
 
 use super::*;
-use hvae::comparison::{KINDS, compare_features, compare_with_cpu};
+use crate::comparison::{KINDS, compare_features, compare_with_cpu};
 
-/// Whether there is an adapter, hardware or not.
+/// Whether there is an adapter, hardware or software.
 fn adapter(folder: &Folder) -> bool {
     let list = folder.ok(&["devices"]);
     let found = list.lines().any(|l| l.starts_with("wgpu:0"));
     if !found {
         eprintln!(
             "\n*** NOT TESTED: no adapter for wgpu on this machine. `apt install \
-             mesa-vulkan-drivers libvulkan1` brings one that is a program. ***\n{list}\n"
+             mesa-vulkan-drivers libvulkan1` installs a software adapter. ***\n{list}\n"
         );
     }
     found
 }
 
-/// In this process, not in one for each command: a GPU's kernels are compiled once for all.
+/// In this process, not in one for each command, so that kernels are compiled once.
 fn inside(folder: &Folder, arguments: &[&str]) {
     std::env::set_current_dir(folder.path(".")).unwrap();
     let cli = Cli::try_parse_from(["hvae"].iter().chain(arguments)).unwrap();
@@ -45,7 +45,7 @@ fn wgpu_agrees_with_cpu() {
     }
 }
 
-/// Counts reads of the device and uploads to it, from the end of the first step on.
+/// Counts reads of the device and uploads to it after the first step.
 #[derive(Debug, Default)]
 struct Counts {
     start: Option<Transfers>,
@@ -106,7 +106,7 @@ fn a_step_reads_the_device_rarely() {
 }
 
 #[test]
-fn what_a_gpu_cannot_do_is_a_sentence() {
+fn a_missing_adapter_is_an_error_that_names_it() {
     let folder = Folder::new();
     let text = folder.fails(1, &["sample", "run", "--device", "wgpu:99"]);
     assert!(text.contains("wgpu:99") || text.contains("no adapter"), "{text}");
@@ -116,7 +116,7 @@ fn what_a_gpu_cannot_do_is_a_sentence() {
         assert!(text.contains("--allow-software"), "{text}");
         assert!(list.contains("`--device auto` takes cpu"), "{list}");
     }
-    // No driver at all.
+    // Without any driver.
     let mut command = folder.command(&["sample", "run", "--device", "wgpu"]);
     for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
         command.env(variable, "/nonexistent");
