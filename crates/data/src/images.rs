@@ -8,8 +8,6 @@ use burn::tensor::{Device, Int, Tensor};
 use crate::config::DataConfig;
 use crate::dataset::Dataset;
 use crate::{ImageSet, Split, Verbosity, custom, fashion, mnist, synthetic};
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
 
 /// How many synthetic images there are unless a run asks for fewer.
 const SYNTHETIC_COUNT: (usize, usize) = (10_000, 2_000);

@@ -17,7 +17,7 @@ static INSTALLED: OnceLock<()> = OnceLock::new();
 static FAREWELL: Mutex<Option<Farewell>> = Mutex::new(None);
 
 /// What is still to be done when the process ends at once.
-pub(crate) type Farewell = Box<dyn Fn() + Send>;
+pub type Farewell = Box<dyn Fn() + Send>;
 
 /// The user asked a command to end at once by other means than a signal.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ pub fn end_at_once() {
 }
 
 /// What is done when a signal ends the process, such as leaving the terminal in order.
-pub(crate) fn set_farewell(farewell: Option<Farewell>) {
+pub fn set_farewell(farewell: Option<Farewell>) {
     *FAREWELL.lock().unwrap_or_else(PoisonError::into_inner) = farewell;
 }
 

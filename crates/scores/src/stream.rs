@@ -41,3 +41,21 @@ impl ImageStream for ImageSet {
             .try_for_each(|bytes| take(Pictures { bytes, height, width }))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_streams_in_batches() {
+        let set = ImageSet::new((0..20).collect(), vec![0; 5], 2, 2).unwrap();
+        let mut sizes = Vec::new();
+        set.stream(3, 2, &mut |pictures| {
+            sizes.push((pictures.len(), pictures.bytes[0]));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(sizes, [(2, 0), (1, 8)]);
+    }
+}

@@ -47,7 +47,7 @@ pub fn file_sha256(path: &Path) -> anyhow::Result<String> {
 }
 
 /// `bytes` in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
@@ -194,7 +194,7 @@ pub fn lock_folder(path: &Path) -> anyhow::Result<Option<File>> {
 /// # Errors
 ///
 /// When this cannot be found out, for want of permissions for example.
-pub(crate) fn is_present(path: &Path) -> anyhow::Result<bool> {
+pub fn is_present(path: &Path) -> anyhow::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -203,7 +203,7 @@ pub(crate) fn is_present(path: &Path) -> anyhow::Result<bool> {
 }
 
 /// The folder that holds `path`.
-pub(crate) fn parent_of(path: &Path) -> &Path {
+pub fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -224,13 +224,13 @@ fn sync_tree(folder: &Path) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 #[cfg(not(unix))]
 #[allow(clippy::unnecessary_wraps, reason = "folders can be flushed on Unix only")]
-pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
+pub fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -11,7 +11,6 @@ use crate::cli::pictures::{DenoiseArgs, Hide, Way};
 use crate::config::Usage;
 use crate::figures::picture;
 use crate::latents::completion::{Completion, complete, explain};
-use crate::training;
 use hvae_data::images::SIDE;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
@@ -63,7 +62,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
     let outputs = film.last().context("nothing was computed")?.clone();
     let stacked = |images: &Vec<f32>| {
         let kinds: [&[f32]; 3] = [&inputs, &known, images];
-        picture::stacked(&kinds, SIDE, SIDE, COLUMNS.min(count), training::SCALE)
+        picture::stacked(&kinds, SIDE, SIDE, COLUMNS.min(count), picture::SCALE)
     };
     match output {
         Output::Png => picture::save_png(&args.out, &stacked(&outputs)?)?,

@@ -113,7 +113,10 @@ fn time_evaluation(
 ) -> Result<f64> {
     let model = training::new_model(config, pixels, device)?;
     let phases = training::phases(&config.ep, device)?;
-    let batch = test.batches(training::EVALUATION_BATCH).next().context("the test set is empty")?;
+    let batch = test
+        .batches(training::evaluate::EVALUATION_BATCH)
+        .next()
+        .context("the test set is empty")?;
     let [rows, _] = batch.dims();
     let started = Instant::now();
     let found = model.reconstruct(batch, None, &phases)?;

@@ -103,7 +103,7 @@ struct Side {
 impl Side {
     fn new(extractor: &Extractor, seen: Seen, shown: String) -> Self {
         let images = seen.statistics.count.unwrap_or_default();
-        Self { origin: Some(Origin::here(extractor, &shown, images)), seen, shown }
+        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), seen, shown }
     }
 }
 

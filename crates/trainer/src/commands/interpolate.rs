@@ -6,7 +6,6 @@ use burn::tensor::Device;
 use crate::cli::Global;
 use crate::cli::pictures::{Endpoint, InterpolateArgs};
 use crate::figures::picture;
-use crate::training;
 use hvae_data::images::{Images, SIDE};
 use hvae_device::host::download;
 use hvae_runtime::terminal;
@@ -33,13 +32,13 @@ pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> R
     let pictures = decoded(&trained, &way, device)?;
     match output {
         Output::Png => {
-            let grid = picture::grid(&pictures, SIDE, SIDE, steps, training::SCALE)?;
+            let grid = picture::grid(&pictures, SIDE, SIDE, steps, picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         Output::Gif => {
             let mut frames: Vec<_> = pictures
                 .chunks(SIDE * SIDE)
-                .map(|image| picture::grid(image, SIDE, SIDE, 1, 4 * training::SCALE))
+                .map(|image| picture::grid(image, SIDE, SIDE, 1, 4 * picture::SCALE))
                 .collect::<Result<_>>()?;
             frames.extend(frames.clone().into_iter().rev());
             picture::save_gif(&args.out, &frames, PACE)?;

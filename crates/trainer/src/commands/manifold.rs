@@ -7,7 +7,6 @@ use crate::cli::Global;
 use crate::cli::pictures::ManifoldArgs;
 use crate::figures::picture;
 use crate::latents::principal::Principal;
-use crate::training;
 use hvae_data::images::SIDE;
 use hvae_device::host::download;
 use hvae_runtime::{files, terminal};
@@ -53,7 +52,7 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
         .flat_map(|y| (0..side).map(move |x| (x, y)))
         .flat_map(|(x, y)| place(at(x), at(y)));
     let images = decoded(&trained, &latents.collect::<Vec<_>>(), device)?;
-    let grid = picture::grid(&images, SIDE, SIDE, side, training::SCALE)?;
+    let grid = picture::grid(&images, SIDE, SIDE, side, picture::SCALE)?;
     picture::save_png(&args.out, &grid)?;
     terminal::result(&args.out.display().to_string());
     Ok(())

@@ -33,7 +33,7 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
     if let Some(tolerance) = args.tolerance {
         let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);
         let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
-        trained.phases = training::phases(&ep, device)?;
+        trained.phases = crate::training::phases(&ep, device)?;
     }
     let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
     let load =

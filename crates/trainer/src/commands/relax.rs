@@ -8,7 +8,6 @@ use image::GrayImage;
 
 use crate::cli::pictures::RelaxArgs;
 use crate::figures::picture;
-use crate::training;
 use hvae_data::images::SIDE;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
@@ -31,7 +30,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     match output {
         Output::Gif => {
             let grid =
-                |images: &Vec<f32>| picture::grid(images, SIDE, SIDE, columns, training::SCALE);
+                |images: &Vec<f32>| picture::grid(images, SIDE, SIDE, columns, picture::SCALE);
             let mut film: Vec<GrayImage> = frames.iter().map(grid).collect::<Result<_>>()?;
             // The end stays for a while.
             if let Some(last) = film.last().cloned() {
@@ -48,7 +47,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
                 .flatten()
                 .copied()
                 .collect();
-            let grid = picture::grid(&strip, SIDE, SIDE, frames.len(), training::SCALE)?;
+            let grid = picture::grid(&strip, SIDE, SIDE, frames.len(), picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         _ => return Err(cannot_write(&args.out, ".gif or .png")),

@@ -6,7 +6,6 @@ use burn::tensor::Device;
 use crate::cli::{Global, SampleArgs};
 use crate::config::Usage;
 use crate::figures::picture;
-use crate::training;
 use hvae_runtime::{npz, terminal};
 
 use crate::commands::fid::latents;
@@ -30,7 +29,7 @@ pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result
     let images = decoded(&trained, &latents, device)?;
     match output {
         Output::Png => {
-            let grid = picture::grid(&images, SIDE, SIDE, columns, training::SCALE)?;
+            let grid = picture::grid(&images, SIDE, SIDE, columns, picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         Output::Npz => {

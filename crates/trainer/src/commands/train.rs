@@ -231,7 +231,7 @@ fn overrides(args: &TrainArgs, host: bool) -> Vec<String> {
     let mut overrides = Vec::new();
     if args.new.config.is_none() && !host {
         // Whoever says otherwise, says so later.
-        overrides.push(format!("ep.check_every={}", crate::training::setup::DEFERRED_CHECK_EVERY));
+        overrides.push(format!("ep.check_every={}", crate::training::phases::DEFERRED_CHECK_EVERY));
     }
     overrides.extend(args.new.set.iter().cloned());
     let mut add = |key: &str, value: Option<String>| {

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail, ensure};
 
 use hvae_data::dataset::Dataset;
 use hvae_data::{ImageSet, Split, Verbosity, arrays, folder, idx, mnist};
-use hvae_scores::extractor::Pictures;
 use hvae_scores::statistics::Statistics;
 
 /// One side of a comparison.
@@ -126,17 +125,5 @@ mod tests {
         assert!(error("nothing").contains("neither a file nor a folder"));
         std::fs::write(path("one.png"), "x").unwrap();
         assert!(error("one.png").contains("single picture"));
-    }
-
-    #[test]
-    fn a_set_streams_in_batches() {
-        let set = ImageSet::new((0..20).collect(), vec![0; 5], 2, 2).unwrap();
-        let mut sizes = Vec::new();
-        set.stream(3, 2, &mut |pictures| {
-            sizes.push((pictures.len(), pictures.bytes[0]));
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(sizes, [(2, 0), (1, 8)]);
     }
 }

@@ -6,7 +6,7 @@ use hvae_model::{Phases, Vae};
 
 use crate::latents::mixture;
 use crate::latents::mixture::Mixture;
-use crate::training::decode_batches;
+use crate::training::decode::decode_batches;
 use crate::training::evaluate::EVALUATION_BATCH;
 use hvae_data::images::Images;
 use hvae_device::host::{download, upload};

@@ -100,7 +100,7 @@ mod tests {
                 let set = [format!("model.kind={kind}"), "model.hidden=[7,5]".into(), more.into()];
                 let config = RunConfig::resolve(None, &set).unwrap();
                 let device = Device::flex();
-                let model = crate::training::setup::new_model(&config, 36, &device).unwrap();
+                let model = crate::training::model::new_model(&config, 36, &device).unwrap();
                 let mut count = Count(0);
                 model.visit(&mut count);
                 let amplitudes =

@@ -9,7 +9,7 @@
 //! | `all_reduce` | how those workers add up numbers |
 //! | `pending` | steps whose losses the host has not read yet |
 //! | [`schedule`] | learning rate, KL weight and averaging decay of a step |
-//! | [`setup`] | the model and the phases that a configuration describes |
+//! | [`mod@model`], [`mod@phases`] | initial weights, and the phases for a device |
 //! | [`evaluate`] | losses, loop gains and gradient check on images |
 //! | [`decode`], `grids` | images from latents, and pictures of them |
 //! | [`memory`] | an estimate of the memory that training takes |
@@ -22,14 +22,16 @@ mod ema;
 pub mod evaluate;
 mod grids;
 pub mod memory;
+pub mod model;
 mod pending;
+pub mod phases;
 pub mod schedule;
-pub mod setup;
 pub mod step;
 pub mod trainer;
 pub mod workers;
 
 pub use decode::{decode, sample};
 pub use evaluate::{EVALUATION_BATCH, evaluate};
-pub use setup::{new_model, phases};
+pub use model::new_model;
+pub use phases::phases;
 pub use trainer::{Finished, Trainer, TrainingRequest};

@@ -12,8 +12,10 @@ use crate::run::checkpoint::{Checkpoint, TrainingState};
 use crate::run::dir::RunDir;
 use crate::run::sums::Counts;
 use crate::training::binarize::binarize;
-use crate::training::setup::{new_model, phases, read_policy};
-use crate::training::workers::{StepDraws, Workers};
+use crate::training::draws::StepDraws;
+use crate::training::model::new_model;
+use crate::training::phases::{phases, read_policy};
+use crate::training::workers::Workers;
 use crate::training::{ema, schedule};
 
 /// Steps between two applications of the limits on the couplings.

@@ -21,7 +21,7 @@ use hvae_model::{EpConfig, ModelError, PhaseOutcomes, Phases, StepLosses, Traini
 use crate::training::all_reduce::{AbortGuard, Communicator, Rank};
 use crate::training::binarize::binarize;
 use crate::training::draws::StepDraws;
-use crate::training::setup::phases;
+use crate::training::phases::phases;
 
 /// Several devices that compute the gradient of a batch together.
 pub struct Workers {

@@ -1,15 +1,13 @@
-//! The model and the phases that a configuration describes.
+//! When training reads a device, and the phases that follow from it.
 
 use anyhow::Result;
 use burn::tensor::Device;
-use hvae_model::{EpConfig, Phases, Vae};
-use hvae_runtime::rng::{self, Stream};
+use hvae_model::{EpConfig, Phases};
 
-use crate::config::RunConfig;
 use crate::optimizer::ReadPolicy;
 
-/// Default of `ep.check_every` on a device that is read rarely: every convergence check makes the
-/// host wait.
+/// Default of `ep.check_every` on a device with deferred reads, where every convergence check makes
+/// the host wait.
 pub const DEFERRED_CHECK_EVERY: usize = 5;
 
 /// When training reads `device`: at every step in host memory, where a read costs nothing, else
@@ -29,14 +27,4 @@ pub fn phases(config: &EpConfig, device: &Device) -> Result<Phases> {
         ReadPolicy::EveryStep => phases,
         ReadPolicy::Deferred => phases.quiet(),
     })
-}
-
-/// A model with initial weights drawn from the seed of `config`.
-///
-/// # Errors
-///
-/// When the configuration cannot work.
-pub fn new_model(config: &RunConfig, pixels: usize, device: &Device) -> Result<Vae> {
-    let mut rng = rng::generator(config.training.seed, Stream::Weights, 0);
-    Ok(Vae::new(&config.model, pixels, &mut rng, device)?)
 }
