@@ -15,6 +15,7 @@ use crate::cli::{Cli, Command, Global, TrainArgs};
 use crate::config::RunConfig;
 use crate::figures::plot;
 use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::run::metrics::EpochMetrics;
 use crate::run::summary::Summary;
 use crate::run::{RunDir, Which};
 use hvae_runtime::{files, interrupt, terminal};
@@ -165,19 +166,23 @@ fn row(
 ) -> Result<Value> {
     let trained = load(path, Which::Latest, device)?;
     let scores = eval::score(&trained, &args.scores, SEED, global, device)?;
-    let phases = |of: &str| {
-        let one = |network| summary.last(&format!("/phases/{network}_{of}/sweeps"));
-        Some(one("encoder")? + one("decoder")?)
-    };
+    let free = summary.last(|epoch| {
+        let phases = &epoch.phases;
+        Some(phases.encoder_free.as_ref()?.sweeps + phases.decoder_free.as_ref()?.sweeps)
+    });
+    let nudged = summary.last(|epoch| {
+        let phases = &epoch.phases;
+        Some(phases.encoder_nudged.as_ref()?.sweeps + phases.decoder_nudged.as_ref()?.sweeps)
+    });
     Ok(json!({
         "model": label(trained.config.model.kind, path, summaries),
         "run": path,
         "parameters": trained.model.parameters(),
         "epochs": summary.done(),
         "seconds": summary.seconds(),
-        "free_sweeps": phases("free"),
-        "nudged_sweeps": phases("nudged"),
-        "gradient_cosine": summary.last("/gradient_check/cosine"),
+        "free_sweeps": free,
+        "nudged_sweeps": nudged,
+        "gradient_cosine": summary.last(|epoch| Some(epoch.gradient_check?.cosine)),
         "scores": scores,
     }))
 }
@@ -252,9 +257,7 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         points,
     };
     let elbo = summaries.iter().enumerate().map(|(i, summary)| {
-        let point = |epoch: &Value| {
-            Some([epoch.get("epoch")?.as_f64()?, epoch.pointer("/test/elbo")?.as_f64()?, 1.0])
-        };
+        let point = |epoch: &EpochMetrics| Some([epoch.epoch as f64, epoch.test?.elbo, 1.0]);
         series(i, Mark::Line, summary.epochs.iter().filter_map(point).collect())
     });
     let bars = |of: &str| {
@@ -314,7 +317,7 @@ mod tests {
                 // As `hvae train` begins it.
                 let begun = training(new_run(&args, kind)).unwrap();
                 let config = train::configuration(&begun, host).unwrap();
-                let every = if host { 1 } else { crate::training::phases::QUIET_CHECK_EVERY };
+                let every = if host { 1 } else { crate::training::phases::DEFERRED_CHECK_EVERY };
                 assert_eq!((config.model.kind, config.ep.check_every), (kind, every));
                 let path = args.runs.join(run_name(kind));
                 RunDir::create(&path, &config).unwrap();

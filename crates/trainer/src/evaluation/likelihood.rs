@@ -12,7 +12,7 @@ use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
 use serde::Serialize;
 
-use crate::training::binarize::tossed;
+use crate::training::binarize::binarize;
 
 /// Latents decoded at once.
 const BATCH: usize = 500;
@@ -145,7 +145,7 @@ fn images(set: &ImageSet, range: Range<usize>, seed: Option<u64>, device: &Devic
     let uniform = range.flat_map(|index| {
         rng::uniform(seed, Stream::LikelihoodBinarisation, index as u64, set.pixels())
     });
-    tossed(images, uniform.collect())
+    binarize(images, uniform.collect())
 }
 
 /// An image with its posterior.

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::config::RunConfig;
 use crate::evaluation::likelihood::{self, LikelihoodSettings, Likelihoods, likelihoods};
-use crate::latents::sampler::{LatentSource, Samples, mixture_latents, prior_latents};
-use crate::run::metrics::Losses;
+use crate::latents::prior::prior_latents;
+use crate::latents::sampler::{LatentSource, Samples, mixture_latents};
+use crate::run::metrics::MeanLosses;
 use crate::training::evaluate::evaluate;
 
 /// How a model is scored.
@@ -38,7 +39,7 @@ pub struct Scores {
     pub test_images: usize,
     /// Mean losses over all test images.
     #[serde(flatten)]
-    pub losses: Losses,
+    pub losses: MeanLosses,
     /// What the losses depend on.
     pub loss_protocol: String,
     /// ELBO and NLL of the first test images.

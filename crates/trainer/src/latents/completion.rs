@@ -6,8 +6,8 @@ use burn::tensor::{Int, Tensor};
 use hvae_model::{Phases, Vae};
 use hvae_solver::{FixedPointMap, Outcome, Picard, Solution, State, StoppingRule, solve};
 
-use crate::optimizer::Rule;
 use crate::optimizer::adam::AdamRule;
+use crate::optimizer::rule::Rule;
 
 /// The map `x <- k * known + (1 - k) * decode(mean of encode(x))` on images `x`, `[batch, pixels]`.
 ///
@@ -80,7 +80,7 @@ pub fn optimize_latents(map: &Completion<'_>, steps: usize) -> Result<Vec<Tensor
     let mut latents = map.model.encode(map.known.clone(), map.phases)?.0.mean;
     let shape = latents.dims();
     let adam = AdamRule::new();
-    let mut memory = vec![latents.clone().reshape([-1]).zeros_like(); adam.memory()];
+    let mut memory = vec![latents.clone().reshape([-1]).zeros_like(); adam.state_len()];
     let mut frames = Vec::new();
     for step in 1..=steps {
         let found =

@@ -9,8 +9,9 @@ use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::{self, Progress};
 use hvae_scores::{ImageBatch, ImageStream};
 
-use crate::latents::decode::decode_batches;
 use crate::latents::mixture::{self, COMPONENTS, Mixture};
+use crate::latents::prior::prior_latents;
+use crate::training::decode::decode_batches;
 use crate::training::evaluate::EVALUATION_BATCH;
 
 /// The distribution of the latents that samples are decoded from.
@@ -51,11 +52,6 @@ impl LatentSource {
             Self::Mixture => mixture_latents(model, phases, &training_images()?, count, seed),
         }
     }
-}
-
-/// `count` latents drawn from the prior, `[count, latent]`.
-pub fn prior_latents(model: &Vae, count: usize, seed: u64) -> Vec<f32> {
-    rng::normal(seed, Stream::Prior, 0, count * model.latent())
 }
 
 /// `count` latents drawn from a mixture fitted to the latents of `images`, `[count, latent]`.

@@ -1,4 +1,4 @@
-//! The images of many latents, batch by batch.
+//! Images from latents, batch by batch.
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
@@ -6,13 +6,29 @@ use hvae_device::host::{download, upload};
 use hvae_model::{Phases, Vae};
 use hvae_runtime::terminal::Progress;
 
+use crate::latents::prior::prior_latents;
 use crate::training::evaluate::EVALUATION_BATCH;
 
-/// The decoded images of `latents` (`[rows, latent]`) in `[0, 1]`: `[rows, pixels]`.
+/// `count` images decoded from samples of the prior, pixel after pixel, image after image.
 ///
 /// # Errors
 ///
-/// When the images do not fit into memory, or the device cannot be read.
+/// When the device cannot be read.
+pub fn sample(
+    model: &Vae,
+    count: usize,
+    seed: u64,
+    phases: &Phases,
+    device: &Device,
+) -> Result<Vec<f32>> {
+    decode(model, &prior_latents(model, count, seed), phases, device)
+}
+
+/// The images of `latents` with values in `[0, 1]`, pixel after pixel, image after image.
+///
+/// # Errors
+///
+/// When they do not fit into memory, or the device cannot be read.
 pub fn decode(model: &Vae, latents: &[f32], phases: &Phases, device: &Device) -> Result<Vec<f32>> {
     let count = latents.len() / model.latent();
     let mut progress = Progress::start("decoding", count, 0);
@@ -27,7 +43,7 @@ pub fn decode(model: &Vae, latents: &[f32], phases: &Phases, device: &Device) ->
     Ok(images)
 }
 
-/// The decoder's output for `latents`, `batch` at a time, each `[batch, pixels]`.
+/// The decoder's output for `latents`, not clamped, `batch` images at a time, pixel after pixel.
 pub(crate) fn decode_batches(
     model: &Vae,
     latents: &[f32],
