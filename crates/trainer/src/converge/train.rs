@@ -17,8 +17,8 @@ use crate::converge::plan::{Learner, Recipe};
 use crate::converge::weights::{
     EpochStats, OPTIMIZER_STATE, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
-use crate::optimizer::Optimizer;
 use crate::optimizer::madam::{MadamRule, MadamSettings};
+use crate::optimizer::{Optimizer, ReadPolicy};
 use hvae_data::CLASSES;
 use hvae_data::images::Images;
 use hvae_device::host::download;
@@ -194,7 +194,7 @@ fn one_epoch(
         let loss = sums.add(&gradient, &labels, learning.unroll_steps)?;
         ensure!(loss.is_finite(), "{}: the loss is not finite", diverged());
         let gradients = register(model, gradient);
-        let updated = madam.step(model.clone(), &gradients, rate, None, false);
+        let updated = madam.step(model.clone(), &gradients, rate, None, ReadPolicy::EveryStep);
         *model = updated.with_context(diverged)?.0;
         if interrupt::requested() {
             return Ok(None);
