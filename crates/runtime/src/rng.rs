@@ -28,9 +28,9 @@ pub enum Stream {
     /// Initial states of a network, and their perturbations.
     Starts = 6,
     /// Dynamic binarization of the images of a training step.
-    Binarisation = 7,
+    Binarization = 7,
     /// Binarization of an evaluation batch.
-    EvaluationBinarisation = 8,
+    EvaluationBinarization = 8,
     /// Subsets of a kernel distance.
     Subsets = 9,
     /// Shifts of a classifier's training images.
@@ -42,7 +42,7 @@ pub enum Stream {
     /// Latents of an importance-weighted bound, per image.
     Importance = 13,
     /// Binarization of the images of an importance-weighted bound.
-    LikelihoodBinarisation = 14,
+    LikelihoodBinarization = 14,
     /// Hidden pixels, and noise on the others.
     Occlusion = 15,
 }
@@ -105,14 +105,14 @@ mod tests {
             Stream::Evaluation,
             Stream::Patterns,
             Stream::Starts,
-            Stream::Binarisation,
-            Stream::EvaluationBinarisation,
+            Stream::Binarization,
+            Stream::EvaluationBinarization,
             Stream::Subsets,
             Stream::Augmentation,
             Stream::MixtureFit,
             Stream::Mixture,
             Stream::Importance,
-            Stream::LikelihoodBinarisation,
+            Stream::LikelihoodBinarization,
             Stream::Occlusion,
         ];
         assert!(streams.iter().zip(0_u64..).all(|(stream, number)| *stream as u64 == number));

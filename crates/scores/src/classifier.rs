@@ -11,11 +11,12 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::Rng;
 use rand_distr::{Distribution, Uniform};
 
-use hvae_data::CLASSES;
 use hvae_runtime::{files, tensors};
 
 /// Height and width of the images it takes.
 pub const SIDE: usize = 28;
+/// Classes that it tells apart.
+pub const CLASSES: u8 = 10;
 /// Numbers of its penultimate layer.
 pub const FEATURES: usize = 128;
 /// How the name of a file of its weights ends.

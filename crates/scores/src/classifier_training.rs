@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use serde::Serialize;
 
 use crate::classifier::{Classifier, SIDE};
-use hvae_data::ImageSet;
+use hvae_data::{ImageSet, ImageShape};
 use hvae_device::host::download;
 use hvae_runtime::interrupt;
 use hvae_runtime::rng;
@@ -53,10 +53,9 @@ pub fn train(
     for set in [train, test] {
         ensure!(!set.is_empty(), "there are no images to learn from or to judge by");
         ensure!(
-            [set.height(), set.width()] == [SIDE; 2],
-            "the classifier takes images of {SIDE}x{SIDE} pixels, not {}x{}",
-            set.width(),
-            set.height()
+            set.shape() == ImageShape::grey(SIDE, SIDE),
+            "the classifier takes images of {SIDE}x{SIDE} pixels, not {}",
+            set.shape().size()
         );
     }
     let learning = device.clone().autodiff();

@@ -1,7 +1,7 @@
 //! Images that are scored batch by batch.
 
 use anyhow::Result;
-use hvae_data::ImageSet;
+use hvae_data::{ImageSet, ImageShape};
 
 use crate::extractor::Pictures;
 
@@ -35,9 +35,27 @@ impl ImageStream for ImageSet {
         take: &mut dyn FnMut(Pictures<'_>) -> Result<()>,
     ) -> Result<()> {
         let bytes = &self.bytes()[..count * self.pixels()];
-        let (height, width) = (self.height(), self.width());
+        let ImageShape { height, width, .. } = self.shape();
         bytes
             .chunks(batch * self.pixels())
             .try_for_each(|bytes| take(Pictures { bytes, height, width }))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_streams_in_batches() {
+        let set = ImageSet::new((0..20).collect(), vec![0; 5], ImageShape::grey(2, 2)).unwrap();
+        let mut sizes = Vec::new();
+        set.stream(3, 2, &mut |pictures| {
+            sizes.push((pictures.len(), pictures.bytes[0]));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(sizes, [(2, 0), (1, 8)]);
     }
 }

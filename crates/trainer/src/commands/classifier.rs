@@ -14,6 +14,7 @@ use hvae_data::images::Images;
 use hvae_data::{ImageSet, Split};
 use hvae_runtime::{files, interrupt, terminal};
 use hvae_scores::classifier;
+use hvae_scores::classifier::CLASSES;
 use hvae_scores::classifier_training;
 use hvae_scores::classifier_training::Schedule;
 
@@ -87,11 +88,11 @@ fn load(
 ) -> Result<ImageSet> {
     let Some(path) = path else {
         let data = DataConfig { dataset, ..DataConfig::default() };
-        let images = Images::load(&data, split, &global.data_dir, global.verbosity(), device)?;
-        images.set().require_labels(&data.dataset)?;
+        let images = Images::load(&data, split, &global.data_dir, device)?;
+        images.set().require_classes(CLASSES, &data.dataset)?;
         return Ok(images.set().clone());
     };
-    let set = Source::find(path)?.images(global.data_dir.as_deref(), global.verbosity())?;
-    set.require_labels(path.display())?;
+    let set = Source::find(path)?.images(global.data_dir.as_deref())?;
+    set.require_classes(CLASSES, path.display())?;
     Ok(set)
 }

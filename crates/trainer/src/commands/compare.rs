@@ -312,7 +312,7 @@ mod tests {
                 // As `hvae train` begins it.
                 let begun = training(new_run(&args, kind)).unwrap();
                 let config = train::configuration(&begun, host).unwrap();
-                let every = if host { 1 } else { hvae_device::QUIET_CHECK_EVERY };
+                let every = if host { 1 } else { crate::training::phases::QUIET_CHECK_EVERY };
                 assert_eq!((config.model.kind, config.ep.check_every), (kind, every));
                 let path = args.runs.join(run_name(kind));
                 RunDir::create(&path, &config).unwrap();

@@ -20,7 +20,7 @@ use crate::converge::output;
 use crate::converge::output::{Curve, Measured, Report, Sample};
 use crate::converge::paper;
 use crate::converge::paper::Row;
-use crate::converge::plan::{Plan, Recipe};
+use crate::converge::plan::{CLASSES, Plan, Recipe};
 use crate::converge::timing;
 use crate::converge::timing::Timing;
 use crate::converge::weights::Training;
@@ -42,11 +42,10 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
     files::require_writable_folder(&args.out)?;
     interrupt::ask_first()?;
     let started = Instant::now();
-    let load =
-        |split| Images::load(&plan.data, split, &global.data_dir, global.verbosity(), device);
+    let load = |split| Images::load(&plan.data, split, &global.data_dir, device);
     let (images, test) = (load(Split::Train)?, load(Split::Test)?);
     for images in [&images, &test] {
-        images.set().require_labels(&plan.data.dataset)?;
+        images.set().require_classes(CLASSES, &plan.data.dataset)?;
     }
     if let Some(text) = plan.shortfall() {
         terminal::result(&format!("Smaller than in the paper: {text}."));

@@ -91,7 +91,8 @@ fn time_steps(
     device: &Device,
 ) -> Result<(f64, usize)> {
     let training = &config.training;
-    let (phases, quiet) = (hvae_device::phases(&config.ep, device)?, !hvae_device::is_host(device));
+    let (phases, quiet) =
+        (crate::training::phases::phases(&config.ep, device)?, !hvae_device::is_host(device));
     let scales = model.learning_rate_scales(training.visible_rate);
     let mut optimizer = Optimizer::new(training.optimizer.rule(training.momentum), scales);
     let batch = training.batch_size.min(train.len());
@@ -135,8 +136,11 @@ fn time_evaluation(
     device: &Device,
 ) -> Result<f64> {
     let model = training::new_model(config, pixels, device)?;
-    let phases = hvae_device::phases(&config.ep, device)?;
-    let batch = test.batches(training::EVALUATION_BATCH).next().context("the test set is empty")?;
+    let phases = crate::training::phases::phases(&config.ep, device)?;
+    let batch = test
+        .batches(training::evaluate::EVALUATION_BATCH)
+        .next()
+        .context("the test set is empty")?;
     let [rows, _] = batch.dims();
     let started = Instant::now();
     let found = model.reconstruct(batch, None, &phases)?;

@@ -12,8 +12,8 @@ use crate::evaluation::source::Source;
 use crate::latents::mixture::COMPONENTS;
 use crate::latents::sampler::{Samples, fit_mixture, prior_latents};
 use crate::run::environment;
-use hvae_data::Split;
 use hvae_data::images::Images;
+use hvae_data::{ImageSize, Split};
 use hvae_runtime::{files, terminal};
 use hvae_scores::distance::frechet;
 use hvae_scores::extractor::Extractor;
@@ -24,7 +24,7 @@ use hvae_scores::scoring::{Seen, look};
 use hvae_scores::statistics::Statistics;
 use hvae_scores::{FeatureSet, kid, prdc};
 
-use crate::commands::{SIDE, Trained, load};
+use crate::commands::{Trained, load};
 
 /// Samples of a run unless the user asks for another number.
 const SAMPLES: usize = 10_000;
@@ -103,7 +103,7 @@ struct Side {
 impl Side {
     fn new(extractor: &Extractor, seen: Seen, shown: String) -> Self {
         let images = seen.statistics.count.unwrap_or_default();
-        Self { origin: Some(Origin::here(extractor, &shown, images)), seen, shown }
+        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), seen, shown }
     }
 }
 
@@ -152,7 +152,7 @@ fn side(
             Ok(Side::new(extractor, seen, format!("{name} ({drawn})")))
         }
         _ => {
-            let set = source.images(global.data_dir.as_deref(), global.verbosity())?;
+            let set = source.images(global.data_dir.as_deref())?;
             let seen = look(extractor, &name, &set, count, batch, args.more)?;
             Ok(Side::new(extractor, seen, shown(count.unwrap_or(set.len()))))
         }
@@ -162,7 +162,8 @@ fn side(
 /// The samples of these latents.
 pub(super) fn samples<'a>(trained: &'a Trained, latents: Vec<f32>, device: &Device) -> Samples<'a> {
     let (model, phases) = (&trained.model, &trained.phases);
-    Samples { model, phases, latents, size: [SIDE, SIDE], device: device.clone() }
+    let ImageSize { height, width } = trained.config.data.size;
+    Samples { model, phases, latents, size: [height, width], device: device.clone() }
 }
 
 /// What a source of latents is called in protocols.
@@ -186,9 +187,8 @@ pub(super) fn latents(
         LatentSource::Prior => Ok(prior_latents(&trained.model, count, seed)),
         LatentSource::Mixture => {
             let data = &trained.config.data;
-            let verbosity = global.verbosity();
             let data_dir = environment::data_dir(global, &trained.run)?;
-            let images = Images::load(data, Split::Train, &data_dir, verbosity, device)?;
+            let images = Images::load(data, Split::Train, &data_dir, device)?;
             let mixture = fit_mixture(&trained.model, &trained.phases, &images, seed)?;
             Ok(mixture.sample(count, seed))
         }

@@ -27,7 +27,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
         Some(run) => environment::data_dir(global, run)?,
         None => global.data_dir.clone(),
     };
-    let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
+    let test = Images::load(&config.data, Split::Test, &data_dir, device)?;
     let fresh = training::new_model(&config, test.set().pixels(), device)?;
     let model = match &run {
         // The run's own configuration; --set may try the weights under another.
@@ -55,7 +55,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let nudges = if args.nudge.is_empty() { vec![config.ep.nudge] } else { args.nudge.clone() };
     for nudge in nudges {
         let ep = EpConfig { nudge, ..config.ep.clone() };
-        let phases = crate::training::phases(&ep, device).context("ep")?;
+        let phases = crate::training::phases::phases(&ep, device).context("ep")?;
         let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
         let outcomes = &step.outcomes;
         let phases = [&outcomes.encoder_free, &outcomes.decoder_free];

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::cli::runs::ShowArgs;
+use crate::report;
 use crate::run::RunDir;
 use crate::run::environment::Environment;
 use crate::run::history::flat;
@@ -40,7 +41,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     if let Some(last) = summary.epochs.last() {
         say("\n# last epoch");
         for (name, value) in flat(last) {
-            say(&format!("{name} = {}", terminal::shown(value)));
+            say(&format!("{name} = {}", report::shown(value)));
         }
     }
     say("\n# config.toml");

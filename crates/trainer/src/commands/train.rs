@@ -45,7 +45,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         _ => global.data_dir.clone(),
     };
     let started = Instant::now();
-    let images = Images::load_for_training(&config.data, &data_dir, global.verbosity(), &device)?;
+    let images = Images::load_for_training(&config.data, &data_dir, &device)?;
     terminal::detail(&format!(
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),
@@ -262,7 +262,7 @@ fn overrides(args: &TrainArgs, host: bool) -> Vec<String> {
     let mut overrides = Vec::new();
     if args.new.config.is_none() && !host {
         // Whoever says otherwise, says so later.
-        overrides.push(format!("ep.check_every={}", hvae_device::QUIET_CHECK_EVERY));
+        overrides.push(format!("ep.check_every={}", crate::training::phases::QUIET_CHECK_EVERY));
     }
     overrides.extend(args.new.set.iter().cloned());
     let mut add = |key: &str, value: Option<String>| {

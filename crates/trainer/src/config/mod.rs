@@ -285,16 +285,7 @@ impl RunConfig {
         if let Some(norm) = t.clip_norm {
             ensure!(positive(norm), "training.clip_norm = {norm}: must be a positive number");
         }
-        let data = &self.data;
-        for (name, count) in [
-            ("train", data.train_images),
-            ("validation", data.validation_images),
-            ("test", data.test_images),
-        ] {
-            let fits = count.is_none_or(|c| (1..=LARGEST_COUNT).contains(&c));
-            let shown = count.unwrap_or(0);
-            ensure!(fits, "data.{name}_images = {shown}: must lie between 1 and {LARGEST_COUNT}");
-        }
+        self.data.check()?;
         self.model.check().context("model")?;
         Phases::new(&self.ep).context("ep")?;
         Ok(())
@@ -358,7 +349,7 @@ mod tests {
         assert!((config.training.learning_rate - 0.005).abs() < f64::EPSILON);
         assert_eq!(config.model.hidden, [64, 32]);
         assert_eq!(config.model.hidden_activation, Activation::Tanh.into());
-        assert_eq!(config.data.dataset, Dataset::Synthetic);
+        assert_eq!(config.data.dataset, hvae_data::dataset::Dataset::Synthetic);
     }
 
     #[test]

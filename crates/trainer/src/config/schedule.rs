@@ -18,7 +18,7 @@ pub enum Schedule {
 
 /// Linear warm-up, then a fall from `learning_rate` to its final share after `decay_epochs`.
 /// It does not depend on the number of epochs, so that a run can be made longer.
-pub(super) fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
+pub(crate) fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
     let total = training.decay_epochs as f64 * steps_per_epoch as f64;
     let warmup = training.warmup_steps as f64;
     let step = step as f64;
@@ -36,14 +36,14 @@ pub(super) fn learning_rate(training: &TrainingConfig, step: usize, steps_per_ep
 }
 
 /// The weight of the KL divergence: linear from 0 over its warm-up.
-pub(super) fn kl_weight(training: &TrainingConfig, step: usize) -> f64 {
+pub(crate) fn kl_weight(training: &TrainingConfig, step: usize) -> f64 {
     let warmup = training.kl_warmup_steps.max(1) as f64;
     training.kl_weight * ((step as f64 + 1.0) / warmup).min(1.0)
 }
 
 /// The decay of averaged weights at `step` (from 0): `min(decay, (1 + step) / (10 + step))`, so
 /// that the first weights, which are random, are soon forgotten.
-pub(super) fn ema_decay(decay: f64, step: usize) -> f64 {
+pub(crate) fn ema_decay(decay: f64, step: usize) -> f64 {
     let step = step as f64;
     decay.min((1.0 + step) / (10.0 + step))
 }

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::converge::args::{ConvergeArgs, Forms, Learner, Preset};
 use crate::converge::paper;
 use crate::converge::paper::{Row, Solver, TABLE};
-use hvae_data::CLASSES;
 use hvae_data::config::DataConfig;
 use hvae_data::dataset::Dataset;
 
+/// Classes of the data sets of the paper.
+pub(crate) const CLASSES: u8 = 10;
 /// Numbers of images and epochs of a preset.
 const SMALL: (u64, u16, u32, u32) = (1, 3, 20_000, 2_000);
 const FULL: (u64, u16) = (5, 10);

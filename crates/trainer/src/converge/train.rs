@@ -12,13 +12,13 @@ use hvae_solver::{Outcome, StoppingRule, Termination};
 use rand::seq::SliceRandom;
 
 use crate::converge::paper;
+use crate::converge::plan::CLASSES;
 use crate::converge::plan::{Recipe, training_solver};
 use crate::converge::weights::{
     Epoch, MEMORY, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
 use crate::optimizer::Optimizer;
 use crate::optimizer::madam::{MadamRule, MadamSettings};
-use hvae_data::CLASSES;
 use hvae_data::images::Images;
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
@@ -254,9 +254,9 @@ mod tests {
     use crate::converge::weights;
     use crate::converge::weights::{TRAINING, version};
     use burn::tensor::Device;
+    use hvae_data::Split;
     use hvae_data::config::DataConfig;
     use hvae_data::dataset::Dataset;
-    use hvae_data::{Split, Verbosity};
 
     #[test]
     fn the_rate_falls_linearly_to_a_tenth() {
@@ -274,7 +274,7 @@ mod tests {
             ..DataConfig::default()
         };
         let device = Device::flex();
-        let images = Images::load(&data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
+        let images = Images::load(&data, Split::Train, None, &device).unwrap();
         for form in [Form::Ham, Form::Chn] {
             let recipe = Recipe {
                 layers: 3,

@@ -20,7 +20,7 @@ fn pixels(set: &ImageSet, index: usize, binarise: bool, seed: u64) -> Vec<f32> {
     if !binarise {
         return grey.collect();
     }
-    let coins = rng::uniform(seed, Stream::LikelihoodBinarisation, index as u64, set.pixels());
+    let coins = rng::uniform(seed, Stream::LikelihoodBinarization, index as u64, set.pixels());
     grey.zip(coins).map(|(grey, coin)| if grey > coin { 1.0 } else { 0.0 }).collect()
 }
 
@@ -194,12 +194,14 @@ mod tests {
     use burn::tensor::TensorData;
     use hvae_model::{Activation, EpConfig, Kind, VaeConfig};
 
+    use hvae_data::ImageShape;
+
     use super::*;
 
     #[test]
     fn pixels_are_drawn_with_the_probability_of_their_grey() {
         let grey: Vec<u8> = (0..200 * 50).map(|at| if at % 2 == 0 { 255 } else { 51 }).collect();
-        let set = ImageSet::new(grey, vec![0; 50], 10, 20).unwrap();
+        let set = ImageSet::new(grey, vec![0; 50], ImageShape::grey(10, 20)).unwrap();
         let draw = |index, seed| pixels(&set, index, true, seed);
         let all: Vec<f32> = (0..50).flat_map(|index| draw(index, 1)).collect();
         assert!(
@@ -263,7 +265,8 @@ mod tests {
     fn the_bound_reaches_the_exact_likelihood_of_a_linear_model() {
         let weight = [0.8_f32, -0.3, 0.4];
         let model = linear_model(weight);
-        let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], 1, 3).unwrap();
+        let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], ImageShape::grey(1, 3))
+            .unwrap();
         let phases = Phases::new(&EpConfig::default()).unwrap();
         let effort = Effort { images: 2, samples: 20_000, binarise: false, seed: 5 };
         let found = likelihoods(&model, &phases, &set, effort, &Device::flex()).unwrap();
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn likelihoods_repeat_themselves_and_counts_are_checked() {
         let model = linear_model([0.8, -0.3, 0.4]);
-        let set = ImageSet::new(vec![9; 6], vec![0; 2], 1, 3).unwrap();
+        let set = ImageSet::new(vec![9; 6], vec![0; 2], ImageShape::grey(1, 3)).unwrap();
         let phases = Phases::new(&EpConfig::default()).unwrap();
         let run = |images, samples| {
             let effort = Effort { images, samples, binarise: true, seed: 5 };

@@ -1,5 +1,7 @@
 //! The figures of a page: numbers over epochs, sweeps as histograms, latents as points.
 
+use std::collections::BTreeSet;
+
 use plotters::style::RGBColor;
 use serde_json::Value;
 
@@ -171,15 +173,12 @@ fn histogram(epochs: &[Value], (key, label, colour): &(&str, &str, RGBColor)) ->
 
 /// Points of the plane by their class.
 pub fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
-    let series = CLASSES.iter().enumerate().filter_map(|(class, colour)| {
-        let points: Vec<[f64; 3]> = points
-            .iter()
-            .filter(|(_, label)| usize::from(*label) == class)
-            .map(|([x, y], _)| [*x, *y, 1.0])
-            .collect();
-        let name = class.to_string();
-        let mark = Mark::Discs(3);
-        (!points.is_empty()).then_some(Series { name, colour: *colour, mark, points })
+    let classes: BTreeSet<u8> = points.iter().map(|(_, label)| *label).collect();
+    let series = classes.into_iter().map(|class| {
+        let points = points.iter().filter(|(_, label)| *label == class);
+        let points = points.map(|([x, y], _)| [*x, *y, 1.0]).collect();
+        let colour = CLASSES[usize::from(class) % CLASSES.len()];
+        Series { name: class.to_string(), colour, mark: Mark::Discs(3), points }
     });
     let scale = |name| Scale { name, ..Scale::default() };
     let panel = Panel {

@@ -18,7 +18,7 @@ use crate::run::summary::Summary;
 pub use curves::scatter;
 
 /// Everything that is escaped comes from files; only pictures made here are not.
-const TEMPLATE: &str = include_str!("page/page.html");
+const TEMPLATE: &str = include_str!("page.html");
 
 /// A picture with what it shows.
 #[derive(Debug, Clone)]

@@ -163,7 +163,7 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<TrainingState> {
         path.display(),
         format.map_or("missing".to_owned(), |f| f.to_string())
     );
-    older::upgrade_state(&mut value);
+
     let state: TrainingState =
         serde_json::from_value(value).with_context(|| format!("{} is damaged", path.display()))?;
     Ok(TrainingState { format: FORMAT, ..state })

@@ -20,7 +20,7 @@ const TABLE: &str = "metrics.csv";
 /// # Errors
 ///
 /// When a file cannot be written.
-pub(super) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
+pub(crate) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
     let path = run.path().join(METRICS);
     let line = serde_json::to_string(metrics).context("writing metrics")? + "\n";
     let append = || {
@@ -38,7 +38,7 @@ pub(super) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
 /// # Errors
 ///
 /// When a file cannot be read or written.
-pub(super) fn cut(run: &RunDir, step: usize) -> Result<()> {
+pub(crate) fn cut(run: &RunDir, step: usize) -> Result<()> {
     let path = run.path().join(METRICS);
     if !path.exists() {
         return Ok(());

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::config::RunConfig;
 use crate::run::RunDir;
-use crate::training;
+use crate::run::history;
 
 /// A run in short.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Summary {
         Ok(Self {
             path: run.path().display().to_string(),
             config: run.config()?,
-            epochs: training::history(run)?,
+            epochs: history::read(run)?,
             latest: pointer("latest"),
             best: pointer("best"),
         })

@@ -41,7 +41,7 @@ pub fn evaluate(
     for (index, mut batch) in images.batches(EVALUATION_BATCH).enumerate() {
         let (index, [rows, _]) = (index as u64, batch.dims());
         if config.data.binarise {
-            batch = binarised(batch, seed, Stream::EvaluationBinarisation, index);
+            batch = binarised(batch, seed, Stream::EvaluationBinarization, index);
         }
         let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
         add(&mut error, reconstruction.error)?;
@@ -104,7 +104,7 @@ pub(super) fn gradient_check(
     let mut images = images.batches(count).next().context("the test set is empty")?;
     let TrainingConfig { seed, kl_weight, .. } = config.training;
     if config.data.binarise {
-        images = binarised(images, seed, Stream::EvaluationBinarisation, 0);
+        images = binarised(images, seed, Stream::EvaluationBinarization, 0);
     }
     let ([rows, _], device) = (images.dims(), images.device());
     let noise = rng::normal(seed, Stream::Evaluation, 0, rows * model.latent());

@@ -9,6 +9,7 @@ use hvae_model::{Phases, Vae};
 use crate::figures::picture;
 use crate::figures::picture::SCALE;
 use crate::training::evaluate::EVALUATION_BATCH;
+use hvae_data::ImageSize;
 use hvae_data::images::Images;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
@@ -33,7 +34,7 @@ pub(super) fn draw(
     phases: &Phases,
 ) -> Result<()> {
     let (count, columns) = GRID;
-    let (height, width) = (test.set().height(), test.set().width());
+    let ImageSize { height, width } = test.set().shape().size();
     let shown = test.batches(count / 2).next().context("the test set is empty")?;
     let samples = sample(model, count, seed, phases, &shown.device())?;
     let grid = picture::grid(&samples, height, width, columns, SCALE)?;

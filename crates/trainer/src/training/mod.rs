@@ -5,6 +5,7 @@ pub mod binarize;
 pub mod evaluate;
 mod grids;
 pub mod memory;
+pub mod phases;
 mod waiting;
 pub mod workers;
 
@@ -36,16 +37,6 @@ use workers::{Drawn, Together, Workers};
 
 /// Steps between two looks at the strength of the couplings.
 const LIMIT_EVERY: usize = 10;
-
-/// The phases of `config` as this device runs them best.
-///
-/// # Errors
-///
-/// As [`Phases::new`].
-pub fn phases(config: &EpConfig, device: &Device) -> Result<Phases> {
-    let phases = Phases::new(config)?;
-    Ok(if hvae_device::is_host(device) { phases } else { phases.quiet() })
-}
 
 /// A run under way.
 #[derive(Debug)]
@@ -105,7 +96,7 @@ impl Trainer {
         let training = &config.training;
         let scales = model.learning_rate_scales(training.visible_rate);
         Ok(Self {
-            phases: phases(&config.ep, &device)?,
+            phases: phases::phases(&config.ep, &device)?,
             quiet: !hvae_device::is_host(&device),
             optimizer: Optimizer::new(training.optimizer.rule(training.momentum), scales),
             state: TrainingState::new(config.clone()),
@@ -166,7 +157,7 @@ impl Trainer {
         self.average = average;
         self.saved = Some((state.step, state.epoch));
         self.state = TrainingState { config: self.config.clone(), ..state };
-        history::cut(&self.run, self.state.step)
+        crate::run::history::cut(&self.run, self.state.step)
     }
 
     /// Whether all epochs are done, or patience is at an end.
@@ -248,7 +239,7 @@ impl Trainer {
         let steps = self.steps_per_epoch();
         let order = self.order(self.state.epoch);
         let batch = self.config.training.batch_size;
-        let on_device = self.train.order(&order);
+        let on_device = self.train.index_tensor(&order);
         let batches: Vec<&[usize]> = order.chunks(batch).collect();
         for watcher in &mut self.watchers {
             watcher.begin_epoch(self.state.epoch, self.state.step_in_epoch);
@@ -346,7 +337,7 @@ impl Trainer {
         let noise = rng::normal(seed, Stream::Noise, step, images * self.model.latent());
         let coins =
             self.config.data.binarise.then(|| {
-                rng::uniform(seed, Stream::Binarisation, step, images * self.model.pixels())
+                rng::uniform(seed, Stream::Binarization, step, images * self.model.pixels())
             });
         Drawn { noise, coins }
     }
@@ -400,7 +391,7 @@ impl Trainer {
         if let Some(test) = metrics.test {
             self.state.rank(-test.elbo, self.config.training.keep_best);
         }
-        history::append(&self.run, &metrics)?;
+        crate::run::history::append(&self.run, &metrics)?;
         self.save()?;
         for watcher in &mut self.watchers {
             watcher.epoch(&metrics)?;

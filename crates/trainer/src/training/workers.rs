@@ -65,7 +65,10 @@ impl Workers {
     /// When a device cannot take the images.
     pub fn new(devices: Vec<Device>, train: &Images, ep: &EpConfig) -> Result<Self> {
         ensure!(!devices.is_empty(), "--devices: needs at least one device");
-        let phases = devices.iter().map(|d| hvae_device::phases(ep, d)).collect::<Result<_>>()?;
+        let phases = devices
+            .iter()
+            .map(|d| crate::training::phases::phases(ep, d))
+            .collect::<Result<_>>()?;
         let images = devices.iter().map(|d| train.tensor().clone().to_device(d)).collect();
         Ok(Self { engine: MultiDevicesTrainStep::new(&devices), devices, images, phases })
     }

@@ -81,7 +81,7 @@ fn the_hot_loop_is_quiet() {
     for kind in ["h-vae", "tdh-vae"] {
         let config = RunConfig::resolve(None, &tiny(kind)).unwrap();
         let images = [Split::Train, Split::Test]
-            .map(|split| Images::load(&config.data, split, None, Verbosity::Quiet, &device))
+            .map(|split| Images::load(&config.data, split, None, &device))
             .map(Result::unwrap);
         let run = RunDir::create(&folder.path(kind), &config).unwrap();
         let mut trainer = Trainer::new(run, config, images, device.clone()).unwrap();
