@@ -82,11 +82,11 @@ impl ImageSet {
     /// When there are no labels or one is out of range.
     pub fn require_classes(
         &self,
-        classes: u8,
+        classes: usize,
         source: impl std::fmt::Display,
     ) -> anyhow::Result<()> {
         ensure!(
-            self.labelled && self.labels.iter().all(|label| *label < classes),
+            self.labelled && self.labels.iter().all(|label| usize::from(*label) < classes),
             "{source} has no labels from 0 to {}, which a classifier needs: a .npz with an array of \
              them, or a folder with a subfolder for each class",
             classes - 1

@@ -15,6 +15,7 @@ use crate::cli::{Cli, Command, Global, TrainArgs};
 use crate::config::RunConfig;
 use crate::figures::plot;
 use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::run::metrics::EpochMetrics;
 use crate::run::summary::Summary;
 use crate::run::{RunDir, Which};
 use hvae_runtime::{files, interrupt, terminal};
@@ -36,8 +37,8 @@ const COLUMNS: [(&str, &str, usize); 12] = [
     ("KL", "/scores/kl", 1),
     ("ELBO", "/scores/elbo", 1),
     ("NLL", "/scores/likelihood/nll/mean", 1),
-    ("FID prior", "/scores/distances/0/fid", 2),
-    ("FID mixture", "/scores/distances/1/fid", 2),
+    ("FID prior", "/scores/prior/fid", 2),
+    ("FID mixture", "/scores/mixture/fid", 2),
     ("gradient cosine", "/gradient_cosine", 4),
 ];
 
@@ -164,20 +165,24 @@ fn row(
     device: &Device,
 ) -> Result<Value> {
     let trained = load(path, Which::Latest, device)?;
-    let scores = eval::score(&trained, &args.scores, SEED, global, device)?.value;
-    let phases = |of: &str| {
-        let one = |network| summary.last(&format!("/phases/{network}_{of}/sweeps"));
-        Some(one("encoder")? + one("decoder")?)
-    };
+    let scores = eval::score(&trained, &args.scores, SEED, global, device)?;
+    let free = summary.last(|epoch| {
+        let phases = &epoch.phases;
+        Some(phases.encoder_free.as_ref()?.sweeps + phases.decoder_free.as_ref()?.sweeps)
+    });
+    let nudged = summary.last(|epoch| {
+        let phases = &epoch.phases;
+        Some(phases.encoder_nudged.as_ref()?.sweeps + phases.decoder_nudged.as_ref()?.sweeps)
+    });
     Ok(json!({
         "model": label(trained.config.model.kind, path, summaries),
         "run": path,
         "parameters": trained.model.parameters(),
         "epochs": summary.done(),
         "seconds": summary.seconds(),
-        "free_sweeps": phases("free"),
-        "nudged_sweeps": phases("nudged"),
-        "gradient_cosine": summary.last("/gradient_check/cosine"),
+        "free_sweeps": free,
+        "nudged_sweeps": nudged,
+        "gradient_cosine": summary.last(|epoch| Some(epoch.gradient_check?.cosine)),
         "scores": scores,
     }))
 }
@@ -252,14 +257,11 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         points,
     };
     let elbo = summaries.iter().enumerate().map(|(i, summary)| {
-        let point = |epoch: &Value| {
-            Some([epoch.get("epoch")?.as_f64()?, epoch.pointer("/test/elbo")?.as_f64()?, 1.0])
-        };
+        let point = |epoch: &EpochMetrics| Some([epoch.epoch as f64, epoch.test?.elbo, 1.0]);
         series(i, Mark::Line, summary.epochs.iter().filter_map(point).collect())
     });
-    let bars = |of: usize| {
-        let height =
-            move |row: &Value| row.pointer(&format!("/scores/distances/{of}/fid"))?.as_f64();
+    let bars = |of: &str| {
+        let height = move |row: &Value| row["scores"][of]["fid"].as_f64();
         let bar = move |(i, row): (usize, &Value)| {
             height(row).map(|y| series(i, Mark::Bars, vec![[i as f64 + 1.0, y, 0.7]]))
         };
@@ -288,8 +290,11 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         legend: Legend::LowerRight,
         ..Panel::default()
     };
-    let panels =
-        vec![curves, distance("Samples of the prior", 0), distance("Samples of the mixture", 1)];
+    let panels = vec![
+        curves,
+        distance("Samples of the prior", "prior"),
+        distance("Samples of the mixture", "mixture"),
+    ];
     Figure { title: "Models compared".to_owned(), columns: 3, panels }
 }
 
@@ -312,7 +317,7 @@ mod tests {
                 // As `hvae train` begins it.
                 let begun = training(new_run(&args, kind)).unwrap();
                 let config = train::configuration(&begun, host).unwrap();
-                let every = if host { 1 } else { crate::training::phases::QUIET_CHECK_EVERY };
+                let every = if host { 1 } else { crate::training::phases::DEFERRED_CHECK_EVERY };
                 assert_eq!((config.model.kind, config.ep.check_every), (kind, every));
                 let path = args.runs.join(run_name(kind));
                 RunDir::create(&path, &config).unwrap();

@@ -45,7 +45,7 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
     let load = |split| Images::load(&plan.data, split, &global.data_dir, device);
     let (images, test) = (load(Split::Train)?, load(Split::Test)?);
     for images in [&images, &test] {
-        images.set().require_classes(CLASSES, &plan.data.dataset)?;
+        images.set().require_classes(CLASSES.into(), &plan.data.dataset)?;
     }
     if let Some(text) = plan.shortfall() {
         terminal::result(&format!("Smaller than in the paper: {text}."));

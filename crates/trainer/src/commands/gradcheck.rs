@@ -8,7 +8,7 @@ use hvae_solver::Termination;
 use crate::cli::{Global, GradcheckArgs};
 use crate::config::RunConfig;
 use crate::evaluation::gradients;
-use crate::evaluation::gradients::Comparison;
+use crate::evaluation::gradients::GradientComparison;
 use crate::run::environment;
 use crate::run::{RunDir, Which};
 use crate::training;
@@ -24,7 +24,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let file = run.as_ref().map(RunDir::config_path);
     let config = RunConfig::resolve(file.as_deref(), &args.set)?;
     let data_dir = match &run {
-        Some(run) => environment::data_dir(global, run)?,
+        Some(run) => environment::data_dir(global.data_dir.as_deref(), run)?,
         None => global.data_dir.clone(),
     };
     let test = Images::load(&config.data, Split::Test, &data_dir, device)?;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
     let nudges = if args.nudge.is_empty() { vec![config.ep.nudge] } else { args.nudge.clone() };
     for nudge in nudges {
         let ep = EpConfig { nudge, ..config.ep.clone() };
-        let phases = crate::training::phases::phases(&ep, device).context("ep")?;
+        let phases = training::phases(&ep, device).context("ep")?;
         let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
         let outcomes = &step.outcomes;
         let phases = [&outcomes.encoder_free, &outcomes.decoder_free];
@@ -80,7 +80,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
             mean(&step.outcomes.decoder_nudged)
         );
         let comparisons = gradients::compare(&model, &step.gradients, &exact)?;
-        for Comparison { name, cosine, norm_ratio, .. } in &comparisons {
+        for GradientComparison { name, cosine, norm_ratio, .. } in &comparisons {
             terminal::result(&format!(
                 "{:>10}  {shown:>12}  {name:<32}  {cosine:>9.6}  {norm_ratio:>10.4}",
                 ep.nudge

@@ -35,6 +35,7 @@ use crate::figures::picture;
 use crate::run::environment;
 use crate::run::{RunDir, Which};
 use crate::training;
+use hvae_data::ImageSize;
 use hvae_data::Split;
 use hvae_data::images::Images;
 use hvae_runtime::terminal::Verbosity;
@@ -101,7 +102,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Compare(args) => compare::run(&args, &global, &device),
         Command::Eval(args) => eval::run(&args, &global, &device).map(|()| Ended::Done),
-        Command::Weights(args) => weights::run(&args, &device).map(|()| Ended::Done),
+        Command::Weights(args) => weights::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Classifier(args) => classifier::run(&args, &global, &device),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
@@ -126,7 +127,7 @@ struct Trained {
 fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let run = RunDir::open(run)?;
     let config = run.config()?;
-    let phases = crate::training::phases::phases(&config.ep, device)?;
+    let phases = training::phases(&config.ep, device)?;
     let fresh = training::new_model(&config, config.data.shape().pixels(), device)?;
     let (model, _) = run.load_model(which, &config, fresh)?;
     Ok(Trained { run, checkpoint: which, model, config, phases })
@@ -169,16 +170,24 @@ fn cannot_write(path: &Path, endings: &str) -> anyhow::Error {
 
 /// The run's test images.
 fn test_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
-    let data_dir = environment::data_dir(global, &trained.run)?;
-    let data = &trained.config.data;
-    Images::load(data, Split::Test, &data_dir, device)
+    images(trained, Split::Test, global, device)
+}
+
+/// The run's training images.
+fn training_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
+    images(trained, Split::Train, global, device)
+}
+
+fn images(trained: &Trained, split: Split, global: &Global, device: &Device) -> Result<Images> {
+    let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
+    Images::load(&trained.config.data, split, &data_dir, device)
 }
 
 /// The posterior means of the first of `images`, at most so many, `[images, latent]`.
 fn means(trained: &Trained, images: &Images, most: usize) -> Result<Tensor<2>> {
-    let batches = most.div_ceil(training::evaluate::EVALUATION_BATCH);
+    let batches = most.div_ceil(training::EVALUATION_BATCH);
     let mut means = Vec::new();
-    for batch in images.batches(training::evaluate::EVALUATION_BATCH).take(batches) {
+    for batch in images.batches(training::EVALUATION_BATCH).take(batches) {
         means.push(trained.model.encode(batch, &trained.phases)?.0.mean);
     }
     Ok(Tensor::cat(means, 0))

@@ -34,9 +34,9 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
     if let Some(tolerance) = args.tolerance {
         let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);
         let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
-        trained.phases = crate::training::phases::phases(&ep, device)?;
+        trained.phases = crate::training::phases(&ep, device)?;
     }
-    let data_dir = environment::data_dir(global, &trained.run)?;
+    let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
     let load = |data: &DataConfig| Images::load(data, Split::Test, &data_dir, device);
     let available = load(&trained.config.data)?.len();
     let count = args.count.map_or(available.min(COUNT), |count| count as usize);

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::cli::runs::RunsArgs;
+use crate::run::metrics::EpochMetrics;
 use crate::run::summary;
 use crate::run::summary::Summary;
 use hvae_runtime::terminal;
@@ -37,8 +38,8 @@ pub(super) fn run(args: &RunsArgs) -> Result<()> {
 }
 
 fn row(run: &Summary) -> Vec<String> {
-    let number = |pointer: &str, digits: usize| {
-        run.last(pointer).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
+    let number = |digits: usize, metric: fn(&EpochMetrics) -> Option<f64>| {
+        run.last(metric).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
     };
     // Said where it is not what the column says.
     let watched = run.config.data.watched();
@@ -47,10 +48,10 @@ fn row(run: &Summary) -> Vec<String> {
         run.path.clone(),
         run.config.data.dataset.to_string(),
         format!("{}/{}", run.done(), run.config.training.epochs),
-        number("/train/reconstruction_error", 2),
-        told(number("/test/reconstruction_error", 2)),
-        number("/test/kl", 2),
-        number("/test/elbo", 1),
+        number(2, |epoch| Some(epoch.train.reconstruction_error)),
+        told(number(2, |epoch| Some(epoch.test?.reconstruction_error))),
+        number(2, |epoch| Some(epoch.test?.divergence)),
+        number(1, |epoch| Some(epoch.test?.elbo)),
         format!("{:.0}", run.seconds()),
     ]
 }

@@ -6,7 +6,6 @@ use crate::cli::runs::ShowArgs;
 use crate::report;
 use crate::run::RunDir;
 use crate::run::environment::Environment;
-use crate::run::history::flat;
 use crate::run::summary::Summary;
 use hvae_runtime::terminal;
 
@@ -40,7 +39,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     }
     if let Some(last) = summary.epochs.last() {
         say("\n# last epoch");
-        for (name, value) in flat(last) {
+        for (name, value) in last.scalars() {
             say(&format!("{name} = {}", report::shown(value)));
         }
     }

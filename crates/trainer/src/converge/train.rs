@@ -17,8 +17,8 @@ use crate::converge::plan::{Recipe, training_solver};
 use crate::converge::weights::{
     Epoch, MEMORY, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
-use crate::optimizer::Optimizer;
 use crate::optimizer::madam::{MadamRule, MadamSettings};
+use crate::optimizer::{Optimizer, ReadPolicy};
 use hvae_data::images::Images;
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
@@ -162,8 +162,10 @@ fn one_epoch(
             *sum += value;
         }
         let gradients = register(model, gradient);
-        *model =
-            madam.step(model.clone(), &gradients, rate, None, false).with_context(|| lost(step))?.0;
+        *model = madam
+            .step(model.clone(), &gradients, rate, None, ReadPolicy::EveryStep)
+            .with_context(|| lost(step))?
+            .0;
         if interrupt::requested() {
             return Ok(None);
         }

@@ -131,7 +131,7 @@ fn line(epochs: &[Value], name: &str, pointer: &str, colour: RGBColor) -> Option
 fn nested(epochs: &[Value], what: &str) -> Vec<Series> {
     let mut names: Vec<String> = epochs
         .iter()
-        .flat_map(crate::run::history::flat)
+        .flat_map(crate::run::metrics::flat)
         .map(|(name, _)| name)
         .filter(|name| name.contains(what))
         .collect();

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::figures::plot;
 use crate::figures::plot::Figure;
 use crate::run::environment::Environment;
-use crate::run::history::flat;
+use crate::run::metrics::EpochMetrics;
 use crate::run::summary::Summary;
 
 pub use curves::scatter;
@@ -74,7 +74,8 @@ pub fn render(
     environment: Option<&Environment>,
     extras: &Extras,
 ) -> Result<String> {
-    let mut figures = curves::all(&summary.epochs, summary.config.data.watched());
+    let epochs = summary.epochs.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+    let mut figures = curves::all(&epochs, summary.config.data.watched());
     figures.extend(extras.figures.iter().map(|(title, figure)| (title.clone(), figure.clone())));
     let figures = figures
         .iter()
@@ -90,7 +91,7 @@ pub fn render(
     let last: Vec<Vec<String>> = summary
         .epochs
         .last()
-        .map(flat)
+        .map(EpochMetrics::scalars)
         .unwrap_or_default()
         .into_iter()
         .map(|(name, value)| vec![name, shown(value)])

@@ -34,7 +34,7 @@ impl Basis {
         global: &Global,
         device: &Device,
     ) -> Result<Self> {
-        let data_dir = environment::data_dir(global, run)?;
+        let data_dir = environment::data_dir(global.data_dir.as_deref(), run)?;
         let test = Images::load(&config.data, Split::Test, &data_dir, device)?;
         let images = match (config.data.train_images, config.data.validation_images) {
             (Some(count), _) => format!("the first {count}"),
@@ -46,7 +46,7 @@ impl Basis {
             dataset: config.data.dataset.to_string(),
             test: test.set().clone(),
             training: format!("{images} training images of {}", config.data.dataset),
-            training_sha256: Environment::of(run)?.and_then(|then| then.images_sha256),
+            training_sha256: Environment::of(run)?.map(|then| then.images_sha256),
             likelihood: likelihood::protocol(&config.model, config.data.binarise),
         })
     }
