@@ -35,7 +35,6 @@ use crate::figures::picture;
 use crate::run::environment;
 use crate::run::{RunDir, Which};
 use crate::training;
-use hvae_data::ImageSize;
 use hvae_data::Split;
 use hvae_data::images::Images;
 use hvae_runtime::terminal::Verbosity;
@@ -102,7 +101,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Compare(args) => compare::run(&args, &global, &device),
         Command::Eval(args) => eval::run(&args, &global, &device).map(|()| Ended::Done),
-        Command::Weights(args) => weights::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Weights(args) => weights::run(&args, &device).map(|()| Ended::Done),
         Command::Classifier(args) => classifier::run(&args, &global, &device),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Error, Result};
 use hvae_data::config::DataConfig;
 use hvae_model::{EpConfig, Kind, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::config::training::{MAX_COUNT, TrainingConfig};
+use crate::config::training::TrainingConfig;
 use crate::config::usage::Usage;
 use crate::config::{overrides, presets};
 
