@@ -116,9 +116,6 @@ mod tests {
             Stream::Occlusion,
         ];
         assert!(streams.iter().zip(0_u64..).all(|(stream, number)| *stream as u64 == number));
-        let bits =
-            uniform(1, Stream::Occlusion, 2, 3).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits, [0, 0, 0]);
     }
 
     #[test]
