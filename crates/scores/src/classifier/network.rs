@@ -14,8 +14,8 @@ use rand_distr::{Distribution, Uniform};
 
 /// Height and width of its images.
 pub(crate) const SIDE: usize = 28;
-/// Classes that it tells apart.
-pub(crate) const CLASSES: usize = 10;
+/// Number of its classes.
+pub const CLASSES: usize = 10;
 /// Width of its penultimate layer.
 pub(crate) const FEATURES: usize = 128;
 /// Images per batch where nothing is trained.
