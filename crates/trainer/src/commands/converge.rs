@@ -11,7 +11,7 @@ use crate::commands::Ended;
 use crate::config::Usage;
 use crate::converge::args::ConvergeArgs;
 use crate::converge::paper::Row;
-use crate::converge::plan::{Plan, PlanOptions, Recipe};
+use crate::converge::plan::{CLASSES, Plan, PlanOptions, Recipe};
 use crate::converge::results::{Curve, Results, RowResult};
 use crate::converge::timing::Timings;
 use crate::converge::train::{Trained, train};
@@ -27,11 +27,10 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
     files::require_writable_folder(&args.out)?;
     interrupt::ask_first()?;
     let started = Instant::now();
-    let load =
-        |split| Images::load(&plan.data, split, &global.data_dir, global.verbosity(), device);
+    let load = |split| Images::load(&plan.data, split, &global.data_dir, device);
     let (images, test) = (load(Split::Train)?, load(Split::Test)?);
     for images in [&images, &test] {
-        images.set().require_labels(&plan.data.dataset)?;
+        images.set().require_classes(CLASSES, &plan.data.dataset)?;
     }
     if let Some(text) = plan.shortfall() {
         terminal::result(&format!("Smaller than in the paper: {text}."));

@@ -133,8 +133,7 @@ fn training_images(
     device: &Device,
 ) -> Result<Tensor<2>> {
     let config = DataConfig { dataset, train_images: Some(count), ..DataConfig::default() };
-    let verbosity = global.verbosity();
-    let images = Images::load(&config, Split::Train, &global.data_dir, verbosity, device)?;
+    let images = Images::load(&config, Split::Train, &global.data_dir, device)?;
     images.batches(count).next().context("the training set is empty")
 }
 

@@ -1,5 +1,7 @@
 //! The figures of the page: metrics against epochs, histograms of sweeps, latents.
 
+use std::collections::BTreeSet;
+
 use plotters::style::RGBColor;
 
 use crate::figures::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
@@ -164,15 +166,12 @@ fn logarithmic(mut panel: Panel) -> Panel {
 
 /// Points of a plane, coloured by class.
 pub(crate) fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
-    let series = CLASSES.iter().enumerate().filter_map(|(class, colour)| {
-        let points: Vec<Point> = points
-            .iter()
-            .filter(|(_, label)| usize::from(*label) == class)
-            .map(|(at, _)| (*at).into())
-            .collect();
-        let name = class.to_string();
-        let mark = Mark::Discs(3);
-        (!points.is_empty()).then_some(Series { name, colour: *colour, mark, points })
+    let classes: BTreeSet<u8> = points.iter().map(|(_, label)| *label).collect();
+    let series = classes.into_iter().map(|class| {
+        let points = points.iter().filter(|(_, label)| *label == class);
+        let points = points.map(|(at, _)| (*at).into()).collect();
+        let colour = CLASSES[usize::from(class) % CLASSES.len()];
+        Series { name: class.to_string(), colour, mark: Mark::Discs(3), points }
     });
     let scale = |name| Scale { name, ..Scale::default() };
     let panel = Panel {
