@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cli::values;
-use hvae_data::Verbosity;
+use hvae_runtime::terminal::Verbosity;
 use hvae_runtime::{interrupt, terminal};
 
 /// Default of `--device`.
@@ -42,8 +42,11 @@ pub struct Global {
 impl Global {
     /// Sets up terminal, threads and signal handlers of this process.
     pub(crate) fn apply(&self) -> Result<()> {
-        terminal::set_quiet(self.quiet);
-        terminal::set_verbose(self.verbose);
+        terminal::set_verbosity(match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        });
         if let Some(threads) = self.threads {
             let cores = std::thread::available_parallelism().map_or(usize::MAX / 4, usize::from);
             if usize::from(threads) > 4 * cores {
@@ -57,9 +60,5 @@ impl Global {
                 .context("setting the number of threads")?;
         }
         interrupt::install()
-    }
-
-    pub(crate) fn verbosity(&self) -> Verbosity {
-        if self.quiet { Verbosity::Quiet } else { Verbosity::Normal }
     }
 }

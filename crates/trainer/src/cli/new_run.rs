@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::values::run_name;
 use crate::config::RunConfig;
-use crate::run::RunDir;
+use crate::run::dir::RunDir;
 
 /// A new run: its folder and its configuration.
 #[derive(Debug, Args)]

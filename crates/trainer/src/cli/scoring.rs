@@ -6,7 +6,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
 
-use hvae_scores::extractor::{Extractor, FeatureChoice};
+use hvae_scores::{Extractor, FeatureChoice};
 
 /// Images per batch of a network: enough to use the cores, few enough for any memory.
 pub(crate) const BATCHES: std::ops::RangeInclusive<i64> = 1..=4096;
@@ -33,9 +33,9 @@ impl FeatureArgs {
         Extractor::load(&self.features, self.inception_weights.as_deref(), device)
     }
 
-    /// Images per batch of `extractor`.
-    pub(crate) fn batch(&self, extractor: &Extractor) -> usize {
-        self.batch.map_or(extractor.batch(), |batch| batch as usize)
+    /// Images per batch, if not the network's default.
+    pub(crate) fn batch(&self) -> Option<usize> {
+        self.batch.map(|batch| batch as usize)
     }
 }
 

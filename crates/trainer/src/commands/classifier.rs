@@ -13,9 +13,7 @@ use hvae_data::config::DataConfig;
 use hvae_data::dataset::Dataset;
 use hvae_data::{ImageSet, Split};
 use hvae_runtime::{files, interrupt, terminal};
-use hvae_scores::classifier;
-use hvae_scores::classifier_training;
-use hvae_scores::classifier_training::Schedule;
+use hvae_scores::classifier::{self, CLASSES, Schedule};
 
 /// Train or test a feature classifier, a CNN whose features score images
 #[derive(Debug, Args)]
@@ -104,7 +102,7 @@ impl Run for Test {
             Some(path) => classifier::load(path, cx.device()?)?,
             None => classifier::shipped(cx.device()?)?,
         };
-        let accuracy = classifier_training::accuracy(&network, &set, cx.device()?)?;
+        let accuracy = classifier::accuracy(&network, &set, cx.device()?)?;
         terminal::line(&format!("{} images, weights sha256 {hash}", set.len()));
         terminal::result(&format!("accuracy {accuracy:.4}"));
         Ok(Ended::Done)
@@ -133,7 +131,7 @@ impl Run for Train {
                 "epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {accuracy:.4}"
             ));
         };
-        let trained = classifier_training::train(&training, &test, schedule, device, print)?;
+        let trained = classifier::train(&training, &test, schedule, device, print)?;
         let Some(network) = trained else {
             terminal::line("interrupted; nothing was written");
             return Ok(Ended::Interrupted);
@@ -142,7 +140,7 @@ impl Run for Train {
         files::write(&self.out, &bytes)?;
         // The accuracy of the stored weights, which are rounded to half precision.
         let (stored, hash) = classifier::load(&self.out, device)?;
-        let accuracy = classifier_training::accuracy(&stored, &test, device)?;
+        let accuracy = classifier::accuracy(&stored, &test, device)?;
         terminal::line(&format!(
             "test accuracy {accuracy:.4} ({last:.4} before rounding), {} bytes, sha256 {hash}; use \
              it with --features {shown}",
@@ -158,10 +156,10 @@ fn load(path: Option<&Path>, dataset: &Dataset, split: Split, cx: &Context) -> R
     let Some(path) = path else {
         let data = DataConfig { dataset: dataset.clone(), ..DataConfig::default() };
         let images = cx.images(&data, split, cx.global.data_dir.as_ref())?;
-        images.set().require_labels(dataset)?;
+        images.set().require_classes(CLASSES, dataset)?;
         return Ok(images.set().clone());
     };
-    let set = Source::find(path)?.images(cx.global.data_dir.as_deref(), cx.verbosity())?;
-    set.require_labels(path.display())?;
+    let set = Source::find(path)?.images(cx.global.data_dir.as_deref())?;
+    set.require_classes(CLASSES, path.display())?;
     Ok(set)
 }

@@ -19,8 +19,9 @@ use crate::commands::train::RunRequest;
 use crate::commands::trained::Trained;
 use crate::config::{Changes, RunConfig};
 use crate::figures::plot;
+use crate::run::dir::{CheckpointChoice, RunDir};
+use crate::run::metrics::PhaseStats;
 use crate::run::summary::Summary;
-use crate::run::{RunDir, Which};
 use hvae_data::images::Images;
 use hvae_runtime::{files, interrupt, terminal};
 
@@ -146,12 +147,11 @@ impl Compare {
 
     /// The metrics and scores of `run`, one of `runs`.
     fn row(&self, run: &Compared, runs: &[Compared], cx: &Context) -> Result<Row> {
-        let trained = Trained::load(&run.path, Which::Latest, cx)?;
+        let trained = Trained::load(&run.path, CheckpointChoice::Latest, cx)?;
         let scores = score(&trained, &run.test, &self.scores, SEED, cx)?;
         let summary = &run.summary;
-        let sweeps = |phase: &str| {
-            let of = |network| summary.last(&format!("/phases/{network}_{phase}/sweeps"));
-            Some(of("encoder")? + of("decoder")?)
+        let sweeps = |encoder: &Option<PhaseStats>, decoder: &Option<PhaseStats>| {
+            Some(encoder.as_ref()?.sweeps + decoder.as_ref()?.sweeps)
         };
         Ok(Row {
             model: label(trained.config.model.kind, &run.path, runs),
@@ -159,9 +159,11 @@ impl Compare {
             parameters: trained.model.parameters(),
             epochs: summary.done(),
             seconds: summary.seconds(),
-            free_sweeps: sweeps("free"),
-            nudged_sweeps: sweeps("nudged"),
-            gradient_cosine: summary.last("/gradient_check/cosine"),
+            free_sweeps: summary
+                .last(|epoch| sweeps(&epoch.phases.encoder_free, &epoch.phases.decoder_free)),
+            nudged_sweeps: summary
+                .last(|epoch| sweeps(&epoch.phases.encoder_nudged, &epoch.phases.decoder_nudged)),
+            gradient_cosine: summary.last(|epoch| Some(epoch.gradient_check?.cosine)),
             scores,
         })
     }

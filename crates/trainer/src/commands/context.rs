@@ -7,11 +7,11 @@ use anyhow::Result;
 use burn::tensor::Device;
 
 use crate::cli::global::Global;
-use crate::run::RunDir;
+use crate::run::dir::RunDir;
 use crate::run::environment;
+use hvae_data::Split;
 use hvae_data::config::DataConfig;
 use hvae_data::images::Images;
-use hvae_data::{Split, Verbosity};
 
 /// A command of the program.
 pub trait Run {
@@ -66,10 +66,6 @@ impl Context {
         hvae_device::open(name, self.global.allow_software)
     }
 
-    pub(crate) fn verbosity(&self) -> Verbosity {
-        self.global.verbosity()
-    }
-
     /// The images of `data` on the device; their files are in `folder`, by default in the usual one.
     pub(crate) fn images(
         &self,
@@ -77,7 +73,7 @@ impl Context {
         split: Split,
         folder: Option<&PathBuf>,
     ) -> Result<Images> {
-        Images::load(data, split, folder, self.verbosity(), self.device()?)
+        Images::load(data, split, folder, self.device()?)
     }
 
     /// The images that `run` is trained or tested on.
@@ -87,6 +83,7 @@ impl Context {
         data: &DataConfig,
         split: Split,
     ) -> Result<Images> {
-        self.images(data, split, environment::data_dir(&self.global, run)?.as_ref())
+        let folder = environment::data_dir(self.global.data_dir.as_deref(), run)?;
+        self.images(data, split, folder.as_ref())
     }
 }

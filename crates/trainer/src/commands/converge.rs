@@ -12,7 +12,7 @@ use crate::commands::context::{Context, Ended, Run};
 use crate::config::Usage;
 use crate::converge::paper;
 use crate::converge::paper::Row;
-use crate::converge::plan::{Forms, Learner, Plan, PlanOptions, Preset, Recipe};
+use crate::converge::plan::{CLASSES, Forms, Learner, Plan, PlanOptions, Preset, Recipe};
 use crate::converge::results::{Curve, Results, RowResult};
 use crate::converge::timing::Timings;
 use crate::converge::train::{Trained, train};
@@ -39,10 +39,10 @@ not: each training has its own folder, named after its settings. Weights of the 
 reused, and an interrupted training resumes after its last complete epoch; --fresh trains again and
 replaces them.")]
 pub struct Converge {
-    /// Which networks, by their number of layers: 3, 5, 7
+    /// CheckpointChoice networks, by their number of layers: 3, 5, 7
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "3,5,7", value_parser = layers)]
     networks: Vec<u8>,
-    /// Which rows of the table
+    /// CheckpointChoice rows of the table
     #[arg(long, value_enum, default_value_t = Forms::Both)]
     forms: Forms,
     /// Defaults of the options below
@@ -99,7 +99,7 @@ impl Run for Converge {
         let load = |split| cx.images(&plan.data, split, cx.global.data_dir.as_ref());
         let (images, test) = (load(Split::Train)?, load(Split::Test)?);
         for images in [&images, &test] {
-            images.set().require_labels(&plan.data.dataset)?;
+            images.set().require_classes(CLASSES, &plan.data.dataset)?;
         }
         if let Some(text) = plan.shortfall() {
             terminal::result(&format!("Smaller than in the paper: {text}."));

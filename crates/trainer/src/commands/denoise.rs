@@ -10,12 +10,12 @@ use rand::RngExt;
 
 use crate::cli::values::{NOT_NEGATIVE, SHARE, number};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, ImageSize, Output, Sheet};
+use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::Trained;
 use crate::config::Usage;
-use crate::latents::completion::{Completion, complete, explain};
-use crate::run::Which;
-use hvae_data::Split;
+use crate::latents::completion::{Completion, complete, optimize_latents};
+use crate::run::dir::CheckpointChoice;
+use hvae_data::{ImageSize, Split};
 use hvae_device::host::download;
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
@@ -50,7 +50,7 @@ pub struct Denoise {
     /// Index of the first test image, counted from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u32,
-    /// Which pixels are hidden
+    /// CheckpointChoice pixels are hidden
     #[arg(long, value_enum, default_value_t = Hide::Lower)]
     hide: Hide,
     /// Fraction of the pixels that `--hide random` hides
@@ -81,11 +81,11 @@ pub struct Denoise {
     #[arg(long, value_name = "PATH", default_value = "denoised.png", value_parser = Output::parser(&[Format::Png, Format::Gif, Format::Npz]))]
     out: Output,
     /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
 }
 
-/// Which part of an image is hidden.
+/// CheckpointChoice part of an image is hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Hide {
     /// The lower half.
@@ -212,7 +212,7 @@ impl Denoise {
 
     fn latent_frames(&self, map: &Completion<'_>) -> Result<Vec<Vec<f32>>> {
         let all = self.out.format == Format::Gif;
-        let frames = explain(map, self.steps as usize)?;
+        let frames = optimize_latents(map, self.steps as usize)?;
         let last = frames.len() - 1;
         let shown = frames.into_iter().enumerate();
         let shown =

@@ -6,10 +6,9 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::commands::context::{Context, Ended, Run};
+use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::run::exchange;
-use crate::run::{RunDir, Which};
 use crate::training;
-use hvae_data::images::SIDE;
 use hvae_runtime::{files, terminal};
 
 /// Write the weights of a run to a file for other programs
@@ -28,8 +27,8 @@ pub struct Export {
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     out: PathBuf,
     /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
 }
 
 impl Run for Export {
@@ -37,7 +36,7 @@ impl Run for Export {
         let run = RunDir::open(&self.run)?;
         files::require_writable(&self.out)?;
         let config = run.config()?;
-        let untrained = training::new_model(&config, SIDE * SIDE, cx.device()?)?;
+        let untrained = training::new_model(&config, config.data.shape().pixels(), cx.device()?)?;
         let (model, state) = run.load_model(self.checkpoint, &config, untrained)?;
         exchange::export(&self.out, &model, &config, state.step)?;
         terminal::result(&self.out.display().to_string());

@@ -9,17 +9,15 @@ use serde_json::json;
 use crate::cli::scoring::FeatureArgs;
 use crate::cli::values::file;
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::sampling::{FeatureScores, LatentSource, write_json};
+use crate::commands::output::write_json;
 use crate::commands::trained::Trained;
+use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
-use crate::run::Which;
+use crate::latents::sampler::LatentSource;
+use crate::run::dir::CheckpointChoice;
 use hvae_runtime::{files, terminal};
-use hvae_scores::distance::frechet;
-use hvae_scores::extractor::Extractor;
-use hvae_scores::origin::Origin;
-use hvae_scores::prdc;
-use hvae_scores::scoring::{Seen, look};
-use hvae_scores::statistics::Statistics;
+use hvae_scores::{ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics};
+use hvae_scores::{extract, frechet_distance};
 
 /// Fréchet distance (FID) between two sets of images
 #[derive(Debug, Args)]
@@ -50,8 +48,8 @@ pub struct Fid {
     #[arg(long, value_enum, default_value_t = LatentSource::Prior)]
     from: LatentSource,
     /// Checkpoint of a run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
     /// Also KID, precision, recall, density and coverage (B are the real images; both sides must be
     /// images)
     #[arg(long)]
@@ -75,26 +73,26 @@ impl Run for Fid {
         let [a, b] = &sources;
         let [a, b] = [self.side(a, &extractor, cx)?, self.side(b, &extractor, cx)?];
         if let Some(path) = &self.save_stats {
-            a.seen.statistics.save(path, a.origin.as_ref())?;
+            a.found.statistics.save(path, a.origin.as_ref())?;
         }
         let distance = {
             let _working = terminal::Progress::start("distance", 1, 0);
-            frechet(&a.seen.statistics, &b.seen.statistics)?
+            frechet_distance(&a.found.statistics, &b.found.statistics)?
         };
         let mut scores = json!({
             "fid": distance,
-            "features": extractor.protocol(),
+            "features": extractor.description(),
             "a": a.shown,
             "b": b.shown,
             "commit": crate::COMMIT,
         });
         terminal::result(&format!("FID {distance:.4}"));
-        if let [Some(samples), Some(real)] = [&a.seen.features, &b.seen.features] {
-            let more = FeatureScores::of(real, samples, self.seed)?;
-            terminal::result(&more.lines());
-            scores["more"] = more.json();
+        if self.more {
+            let metrics = feature_metrics(&b.found, &a.found, self.seed)?;
+            terminal::result(&metrics.to_string());
+            scores["more"] = serde_json::to_value(metrics)?;
         }
-        let protocol = extractor.protocol();
+        let protocol = extractor.description();
         terminal::result(&format!("  {protocol}; A = {}; B = {}", a.shown, b.shown));
         if let Some(path) = &self.json {
             write_json(path, &scores)?;
@@ -103,18 +101,18 @@ impl Run for Fid {
     }
 }
 
-/// One side of the comparison: its features, and how messages name it.
+/// One side of the comparison: its features, and its name in messages.
 struct Side {
-    seen: Seen,
+    found: FeatureStats,
     shown: String,
     /// Where its statistics are from, if that is known.
     origin: Option<Origin>,
 }
 
 impl Side {
-    fn new(extractor: &Extractor, seen: Seen, shown: String) -> Self {
-        let images = seen.statistics.count.unwrap_or_default();
-        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), seen, shown }
+    fn new(extractor: &Extractor, found: FeatureStats, shown: String) -> Self {
+        let images = found.statistics.count().unwrap_or_default();
+        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), found, shown }
     }
 
     /// Statistics of a `.npz`.
@@ -133,12 +131,12 @@ impl Side {
             format!("{source} of {}", origin.source)
         } else {
             terminal::warning(&format!(
-                "{source} do not name their features: assumed to be {}",
-                extractor.protocol()
+                "{source} do not say in which features they are: assuming those of {}",
+                extractor.description()
             ));
             source.to_string()
         };
-        Ok(Self { seen: Seen { statistics, features: None }, shown, origin })
+        Ok(Self { found: FeatureStats { statistics, features: None }, shown, origin })
     }
 }
 
@@ -150,7 +148,7 @@ impl Fid {
                 let stored = matches!(source, Source::Statistics(_));
                 ensure!(!stored, "--more needs images on both sides, but {source} are stored");
             }
-            let least = prdc::NEIGHBOURS + 1;
+            let least = FeatureMetrics::MIN_IMAGES;
             let count = self.count.map_or(usize::MAX, |count| count as usize);
             ensure!(
                 count >= least,
@@ -164,8 +162,9 @@ impl Fid {
     }
 
     fn side(&self, source: &Source, extractor: &Extractor, cx: &Context) -> Result<Side> {
-        let batch = self.features.batch(extractor);
         let count = self.count.map(|count| count as usize);
+        let batch = self.features.batch();
+        let options = ExtractOptions { count: None, batch, keep: self.more };
         let name = source.to_string();
         match source {
             Source::Statistics(path) => Side::stored(source, path, extractor),
@@ -174,16 +173,16 @@ impl Fid {
                 let count = count.unwrap_or(SAMPLES);
                 let latents = trained.latents(self.from, count, self.seed, cx)?;
                 let samples = trained.samples(latents);
-                let seen = look(extractor, &name, &samples, None, batch, self.more)?;
+                let found = extract(extractor, &name, &samples, options)?;
                 let (from, seed) = (self.from.name(), self.seed);
                 let shown = format!("{name} ({count} samples from the {from}, seed {seed})");
-                Ok(Side::new(extractor, seen, shown))
+                Ok(Side::new(extractor, found, shown))
             }
             _ => {
-                let set = source.images(cx.global.data_dir.as_deref(), cx.verbosity())?;
-                let seen = look(extractor, &name, &set, count, batch, self.more)?;
+                let set = source.images(cx.global.data_dir.as_deref())?;
+                let found = extract(extractor, &name, &set, ExtractOptions { count, ..options })?;
                 let shown = format!("{name} ({} images)", count.unwrap_or(set.len()));
-                Ok(Side::new(extractor, seen, shown))
+                Ok(Side::new(extractor, found, shown))
             }
         }
     }

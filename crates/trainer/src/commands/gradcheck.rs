@@ -12,8 +12,8 @@ use crate::cli::values::{POSITIVE, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::RunConfig;
 use crate::evaluation::gradients;
-use crate::evaluation::gradients::Comparison;
-use crate::run::{RunDir, Which};
+use crate::evaluation::gradients::GradientComparison;
+use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::training;
 use hvae_data::Split;
 use hvae_data::images::Images;
@@ -61,7 +61,7 @@ impl Run for Gradcheck {
         let untrained = training::new_model(&config, test.set().pixels(), cx.device()?)?;
         let model = match &run {
             // With the run's own configuration; --set changes how its gradients are computed.
-            Some(run) => run.load_model(Which::Latest, &run.config()?, untrained)?.0,
+            Some(run) => run.load_model(CheckpointChoice::Latest, &run.config()?, untrained)?.0,
             None => untrained,
         };
         ensure!(
@@ -84,7 +84,7 @@ impl Run for Gradcheck {
         let default = vec![config.ep.nudge];
         for &nudge in if self.nudge.is_empty() { &default } else { &self.nudge } {
             let ep = EpConfig { nudge, ..config.ep.clone() };
-            let phases = training::phases::phases(&ep, cx.device()?).context("ep")?;
+            let phases = training::phases(&ep, cx.device()?).context("ep")?;
             let step = batch.step(&model, &phases)?;
             let outcomes = &step.outcomes;
             warn(&[&outcomes.encoder_free, &outcomes.decoder_free], sweeps);
@@ -137,7 +137,7 @@ fn warn(phases: &[&Vec<Outcome>; 2], sweeps: usize) {
 }
 
 /// Prints a row for each parameter and one for all of them.
-fn print(nudge: f64, [free, nudged]: [&Vec<Outcome>; 2], comparisons: &[Comparison]) {
+fn print(nudge: f64, [free, nudged]: [&Vec<Outcome>; 2], comparisons: &[GradientComparison]) {
     let mean = |outcomes: &[Outcome]| {
         let sweeps = outcomes.iter().map(|outcome| outcome.steps as f64).sum::<f64>();
         sweeps / outcomes.len().max(1) as f64
@@ -148,7 +148,7 @@ fn print(nudge: f64, [free, nudged]: [&Vec<Outcome>; 2], comparisons: &[Comparis
             "{nudge:>10}  {sweeps:>12}  {name:<32}  {cosine:>9.6}  {norm_ratio:>10.4}"
         ));
     };
-    for Comparison { name, cosine, norm_ratio, .. } in comparisons {
+    for GradientComparison { name, cosine, norm_ratio, .. } in comparisons {
         row(name, *cosine, *norm_ratio);
     }
     let all = gradients::summary(comparisons);

@@ -13,7 +13,6 @@ use crate::run::checkpoint;
 use crate::run::checkpoint::{Checkpoint, TrainingState};
 use crate::run::exchange;
 use crate::training;
-use hvae_data::images::SIDE;
 use hvae_runtime::terminal;
 
 /// Make a run from a file of weights
@@ -46,7 +45,7 @@ impl Run for Import {
                  as another run's config.toml"
             ),
         };
-        let model = training::new_model(&config, SIDE * SIDE, cx.device()?)?;
+        let model = training::new_model(&config, config.data.shape().pixels(), cx.device()?)?;
         let model = checkpoint::from_bytes(&self.file, bytes, model)?;
         let run = self.new.target()?.open(&config)?;
         let training = &config.training;

@@ -9,7 +9,7 @@ use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::Trained;
 use crate::figures::picture::SCALE;
-use crate::run::Which;
+use crate::run::dir::CheckpointChoice;
 use hvae_data::Split;
 use hvae_data::images::Images;
 use hvae_device::host::download;
@@ -38,8 +38,8 @@ pub struct Interpolate {
     #[arg(long, value_name = "PATH", default_value = "interpolation.png", value_parser = Output::parser(&[Format::Png, Format::Gif]))]
     out: Output,
     /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
 }
 
 /// Where an interpolation begins or ends.

@@ -9,8 +9,8 @@ use crate::cli::values::{POSITIVE, number, plane};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::Trained;
-use crate::latents::principal::Principal;
-use crate::run::Which;
+use crate::latents::pca::Pca;
+use crate::run::dir::CheckpointChoice;
 use hvae_data::Split;
 use hvae_device::host::download;
 
@@ -39,8 +39,8 @@ pub struct Manifold {
     #[arg(long, value_name = "PATH", default_value = "manifold.png", value_parser = Output::parser(&[Format::Png]))]
     out: Output,
     /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
 }
 
 /// Test images from which principal components are computed.
@@ -82,8 +82,8 @@ impl Manifold {
         } else {
             let images = trained.images(Split::Test, cx)?;
             let means = download(trained.means(&images, IMAGES)?)?;
-            let principal = Principal::of(&means, latent)?;
-            Box::new(move |position| principal.point(&position))
+            let pca = Pca::of(&means, latent)?;
+            Box::new(move |position| pca.point(&position))
         })
     }
 }

@@ -3,7 +3,6 @@
 
 pub mod context;
 mod output;
-mod sampling;
 mod trained;
 
 mod classifier;

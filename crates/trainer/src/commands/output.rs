@@ -2,22 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use image::GrayImage;
+use serde::Serialize;
 
 use crate::cli::values::expected;
 use crate::figures::picture;
 use crate::figures::picture::SCALE;
+use hvae_data::ImageSize;
 use hvae_runtime::npz::Array;
 use hvae_runtime::{files, npz, terminal};
-
-/// Height and width of images, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ImageSize {
-    pub(super) height: usize,
-    pub(super) width: usize,
-}
 
 /// What a command can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,4 +143,11 @@ impl<'a> Sheet<'a> {
         };
         self.layers.iter().map(array).collect()
     }
+}
+
+/// Writes `value` as a JSON file with sorted keys.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let value = serde_json::to_value(value).context("writing JSON")?;
+    let text = serde_json::to_string_pretty(&value).context("writing JSON")? + "\n";
+    files::write(path, &text)
 }

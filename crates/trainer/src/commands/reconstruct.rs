@@ -10,7 +10,7 @@ use crate::cli::values::{NOT_NEGATIVE, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::Trained;
-use crate::run::Which;
+use crate::run::dir::CheckpointChoice;
 use crate::training;
 use crate::training::evaluate::EVALUATION_BATCH;
 use hvae_data::Split;
@@ -42,8 +42,8 @@ pub struct Reconstruct {
     #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = number(NOT_NEGATIVE))]
     tolerance: Option<f64>,
     /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
 }
 
 /// Fewest `ep.free_sweeps` with `--tolerance`.
@@ -60,7 +60,7 @@ impl Run for Reconstruct {
         if let Some(tolerance) = self.tolerance {
             let free_sweeps = trained.config.ep.free_sweeps.max(FREE_SWEEPS);
             let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
-            trained.phases = training::phases::phases(&ep, &trained.device)?;
+            trained.phases = training::phases(&ep, &trained.device)?;
         }
         let test = trained.images(Split::Test, cx)?;
         let count = self.count.map_or(test.len().min(COUNT), |count| count as usize);

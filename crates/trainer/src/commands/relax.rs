@@ -13,8 +13,8 @@ use crate::cli::values::{DAMPING, Grid, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::Trained;
-use crate::latents::sampler::prior_latents;
-use crate::run::Which;
+use crate::latents::prior::prior_latents;
+use crate::run::dir::CheckpointChoice;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
@@ -50,8 +50,8 @@ pub struct Relax {
     #[arg(long, value_name = "PATH", default_value = "relaxation.gif", value_parser = Output::parser(&[Format::Gif, Format::Png]))]
     out: Output,
     /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
 }
 
 impl Run for Relax {

@@ -11,11 +11,11 @@ use crate::commands::interpolate::between;
 use crate::commands::manifold::square;
 use crate::commands::output::Sheet;
 use crate::commands::trained::Trained;
-use crate::latents::principal::Principal;
+use crate::latents::pca::Pca;
 use crate::report::{self, Extras, Picture};
+use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::run::environment::Environment;
 use crate::run::summary::Summary;
-use crate::run::{RunDir, Which};
 use hvae_data::Split;
 use hvae_data::images::Images;
 use hvae_device::host::download;
@@ -36,8 +36,8 @@ pub struct Report {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
 }
 
 /// Test images in the scatter plot.
@@ -114,22 +114,22 @@ fn latents(trained: &Trained, images: &Images, extras: &mut Extras) -> Result<()
         return Ok(());
     }
     // A latent of two dimensions is shown as it is.
-    let principal = if latent == 2 { None } else { Some(Principal::of(&points, latent)?) };
-    let position = |row: &Vec<f32>| match &principal {
+    let pca = if latent == 2 { None } else { Some(Pca::of(&points, latent)?) };
+    let position = |row: &Vec<f32>| match &pca {
         None => [f64::from(row[0]), f64::from(row[1])],
-        Some(principal) => [principal.coordinate(row, 0), principal.coordinate(row, 1)],
+        Some(pca) => [pca.coordinate(row, 0), pca.coordinate(row, 1)],
     };
     let labels = images.set().labels().iter().copied();
     let labelled: Vec<_> = rows.iter().map(position).zip(labels).collect();
-    let axes = match principal {
+    let axes = match pca {
         None => ["first coordinate", "second coordinate"],
         Some(_) => ["first principal component, in standard deviations", "second component"],
     };
     let title = format!("Posterior means of {} test images, by label", labelled.len());
     extras.figures.push((title, report::scatter(&labelled, axes)));
-    let latents = square(SIDE, RANGE).flat_map(|[x, y]| match &principal {
+    let latents = square(SIDE, RANGE).flat_map(|[x, y]| match &pca {
         None => vec![x as f32, y as f32],
-        Some(principal) => principal.point(&[x, y]),
+        Some(pca) => pca.point(&[x, y]),
     });
     let plane = trained.decode(&latents.collect::<Vec<_>>())?;
     let png = png(&Sheet::new(trained.size(), SIDE, &plane).draw()?)?;

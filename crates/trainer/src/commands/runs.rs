@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::commands::context::{Context, Ended, Run};
+use crate::run::metrics::EpochMetrics;
 use crate::run::summary;
 use crate::run::summary::Summary;
 use hvae_runtime::terminal;
@@ -66,20 +67,20 @@ fn print(runs: &[Summary]) {
 }
 
 fn row(run: &Summary) -> [String; HEADINGS.len()] {
-    let number = |pointer: &str, digits: usize| {
-        run.last(pointer).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
+    let number = |digits: usize, metric: fn(&EpochMetrics) -> Option<f64>| {
+        run.last(metric).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
     };
     // Named where it is not what the column says.
     let validation = run.config.data.watched();
-    let test = number("/test/reconstruction_error", 2);
+    let test = number(2, |epoch| Some(epoch.test?.reconstruction_error));
     [
         run.path.clone(),
         run.config.data.dataset.to_string(),
         format!("{}/{}", run.done(), run.config.training.epochs),
-        number("/train/reconstruction_error", 2),
+        number(2, |epoch| Some(epoch.train.reconstruction_error)),
         if validation == "test" { test } else { format!("{test} ({validation})") },
-        number("/test/kl", 2),
-        number("/test/elbo", 1),
+        number(2, |epoch| Some(epoch.test?.divergence)),
+        number(1, |epoch| Some(epoch.test?.elbo)),
         format!("{:.0}", run.seconds()),
     ]
 }

@@ -8,10 +8,10 @@ use clap::Args;
 use crate::cli::values::Grid;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::sampling::LatentSource;
 use crate::commands::trained::Trained;
 use crate::config::Usage;
-use crate::run::Which;
+use crate::latents::sampler::LatentSource;
+use crate::run::dir::CheckpointChoice;
 
 /// Decode latents drawn from the prior
 #[derive(Debug, Args)]
@@ -43,8 +43,8 @@ pub struct Sample {
     #[arg(long, value_name = "PATH", default_value = "samples.png", value_parser = Output::parser(&[Format::Png, Format::Npz, Format::Folder]))]
     out: Output,
     /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
 }
 
 impl Run for Sample {

@@ -7,9 +7,8 @@ use clap::Args;
 
 use crate::commands::context::{Context, Ended, Run};
 use crate::report;
-use crate::run::RunDir;
+use crate::run::dir::RunDir;
 use crate::run::environment::Environment;
-use crate::run::history::flat;
 use crate::run::summary::Summary;
 use hvae_runtime::terminal;
 
@@ -63,7 +62,7 @@ fn print(run: &RunDir, summary: &Summary, environment: Option<&Environment>) -> 
     }
     if let Some(last) = summary.epochs.last() {
         say("\n# last epoch");
-        for (name, value) in flat(last) {
+        for (name, value) in last.scalars() {
             say(&format!("{name} = {}", report::shown(value)));
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
 use hvae_model::Kind;
@@ -13,16 +13,17 @@ use crate::cli::new_run::{NewRunArgs, Target};
 use crate::cli::values::{self, POSITIVE, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::{Changes, RunConfig};
+use crate::observers::observer::Observer;
+use crate::observers::progress_bar::ProgressBar;
 use crate::observers::tensorboard::TensorBoard;
 use crate::observers::trace::Trace;
 use crate::observers::tui::{Tui, Ui};
-use crate::observers::watch::{Bar, Watch};
-use crate::run::RunDir;
+use crate::run::dir::RunDir;
 use crate::run::environment;
 use crate::run::environment::Environment;
-use crate::training::memory::Needed;
-use crate::training::phases::QUIET_CHECK_EVERY;
-use crate::training::{Finished, Trainer};
+use crate::training::memory::MemoryEstimate;
+use crate::training::phases::DEFERRED_CHECK_EVERY;
+use crate::training::trainer::{Finished, Trainer, TrainingRequest};
 use hvae_data::dataset::Dataset;
 use hvae_data::images::Images;
 use hvae_runtime::{interrupt, terminal};
@@ -112,8 +113,8 @@ impl Run for Train {
             (self.new.target()?, config)
         };
         if self.dry_run {
-            let images = load(&config, cx.global.data_dir.as_ref(), &devices[0], cx)?;
-            return dry_run::run(&config, &images, &devices[0]).map(|()| Ended::Done);
+            let images = load(&config, cx.global.data_dir.as_ref(), &devices[0])?;
+            return dry_run::run(&config, &images, &devices).map(|()| Ended::Done);
         }
         let request = RunRequest {
             config,
@@ -169,7 +170,7 @@ fn count(count: u32) -> usize {
 
 /// Default of `ep.check_every` on `device`, if it is not that of the configuration.
 pub(super) fn check_every(device: &Device) -> Option<usize> {
-    (!hvae_device::is_host(device)).then_some(QUIET_CHECK_EVERY)
+    (!hvae_device::is_host(device)).then_some(DEFERRED_CHECK_EVERY)
 }
 
 fn warn_without_effect(config: &RunConfig) {
@@ -211,53 +212,41 @@ pub(super) struct RunRequest {
 
 /// Trains a run until it is complete or interrupted.
 pub(super) fn start(request: RunRequest, cx: &Context) -> Result<Ended> {
-    let progress = progress(request.ui)?;
-    let data_dir = match &request.target {
-        Target::Existing(run) => environment::data_dir(&cx.global, run)?,
+    let RunRequest { config, target, devices, device_names, .. } = request;
+    let mut observers = vec![progress(request.ui)?];
+    let data_dir = match &target {
+        Target::Existing(run) => environment::data_dir(cx.global.data_dir.as_deref(), run)?,
         _ => cx.global.data_dir.clone(),
     };
-    let images = load(&request.config, data_dir.as_ref(), &request.devices[0], cx)?;
-    Needed::of(&request.config, images[0].set().pixels()).require(&request.devices[0])?;
+    let images = load(&config, data_dir.as_ref(), &devices[0])?;
+    MemoryEstimate::of(&config, images[0].set().pixels()).require(&devices[0])?;
     interrupt::ask_first()?;
-    let environment = request.environment(&images[0], data_dir.as_deref(), cx);
-    let RunRequest { config, target, devices, device_names, trace_device, tensorboard, .. } =
-        request;
+    let names =
+        if device_names.is_empty() { cx.global.device.clone() } else { device_names.join(",") };
+    let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
+    let environment = Environment::current(names, dataset, folder, images[0].set());
     let resumed = matches!(target, Target::Existing(_));
     let run = target.open(&config)?;
     let shown = run.path().display().to_string();
-    if resumed {
-        same_images(&run, &environment)?;
+    if request.trace_device {
+        observers.push(Box::new(Trace::default()));
     }
-    let toml = config.to_toml()?;
-    let mut trainer = Trainer::new(run.clone(), config, images, devices[0].clone())?;
-    if devices.len() > 1 {
-        trainer.split_over(devices)?;
+    if request.tensorboard {
+        observers.push(Box::new(TensorBoard::new(run.path())));
     }
-    if resumed {
-        trainer.restore()?;
-        if trainer.is_complete() {
-            terminal::line(&complete(&trainer, &shown));
-            terminal::result(&shown);
-            return Ok(Ended::Done);
-        }
-        run.write_text("config.toml", &toml)?;
-        environment.save(&run)?;
-        terminal::line(&format!("resuming at step {} in {shown}", trainer.state().step));
+    let request = TrainingRequest { config, images, devices, environment, observers };
+    let mut trainer =
+        if resumed { Trainer::resume(run, request) } else { Trainer::create(run, request) }?;
+    if trainer.is_complete() {
+        terminal::line(&complete(&trainer, &shown));
+        terminal::result(&shown);
+        return Ok(Ended::Done);
+    }
+    terminal::line(&if resumed {
+        format!("resuming at step {} in {shown}", trainer.state().step)
     } else {
-        // From the first checkpoint on the run can be resumed.
-        if let Err(error) = trainer.save().and_then(|()| environment.save(&run)) {
-            run.discard();
-            return Err(error);
-        }
-        terminal::line(&format!("training in {shown}"));
-    }
-    trainer.watch(progress);
-    if trace_device {
-        trainer.watch(Box::new(Trace::default()));
-    }
-    if tensorboard {
-        trainer.watch(Box::new(TensorBoard::new(run.path())));
-    }
+        format!("training in {shown}")
+    });
     let finished = trainer.train()?;
     terminal::result(&shown);
     let command = resume_command(&cx.global, &device_names, &shown);
@@ -277,30 +266,12 @@ impl RunRequest {
             tensorboard: false,
         }
     }
-
-    /// Program, machine and data of this process.
-    fn environment(&self, train: &Images, data_dir: Option<&Path>, cx: &Context) -> Environment {
-        let dataset = &self.config.data.dataset;
-        let mut environment = Environment::here(&cx.global, dataset, train.set());
-        if !self.device_names.is_empty() {
-            environment.device = self.device_names.join(",");
-        }
-        if let (Some(folder), Some(_)) = (data_dir, &environment.data_dir) {
-            environment.data_dir = std::path::absolute(folder).ok();
-        }
-        environment
-    }
 }
 
 /// The training and validation images.
-fn load(
-    config: &RunConfig,
-    folder: Option<&PathBuf>,
-    device: &Device,
-    cx: &Context,
-) -> Result<[Images; 2]> {
+fn load(config: &RunConfig, folder: Option<&PathBuf>, device: &Device) -> Result<[Images; 2]> {
     let started = Instant::now();
-    let images = Images::load_for_training(&config.data, folder, cx.verbosity(), device)?;
+    let images = Images::load_for_training(&config.data, folder, device)?;
     terminal::detail(&format!(
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),
@@ -313,26 +284,13 @@ fn load(
 }
 
 /// The observer that shows progress.
-fn progress(ui: Option<Ui>) -> Result<Box<dyn Watch>> {
+fn progress(ui: Option<Ui>) -> Result<Box<dyn Observer>> {
     Ok(if ui == Some(Ui::Tui) {
         Box::new(Tui::new()?)
     } else {
         terminal::set_lines(ui == Some(Ui::Lines));
-        Box::new(Bar::default())
+        Box::new(ProgressBar::default())
     })
-}
-
-/// Refuses to resume a run on other images.
-fn same_images(run: &RunDir, now: &Environment) -> Result<()> {
-    let then = Environment::of(run)?.and_then(|then| then.images_sha256);
-    if then.is_some() && then != now.images_sha256 {
-        bail!(
-            "the training images of {} have changed since the run was started: restore them, or \
-             start a new run",
-            run.path().display()
-        );
-    }
-    Ok(())
 }
 
 fn print_end(finished: Finished, trainer: &Trainer, run: &str, command: &str) -> Ended {
@@ -360,7 +318,7 @@ fn complete(trainer: &Trainer, run: &str) -> String {
             "{run} stopped after {} epochs: the {} loss has not fallen for {} evaluations; continue \
              with a larger --patience N",
             state.epoch,
-            trainer.watched(),
+            state.config.data.watched(),
             state.stale
         )
     } else {

@@ -7,19 +7,19 @@ use burn::tensor::{Device, Tensor};
 use hvae_model::{Phases, Vae};
 
 use crate::commands::context::Context;
-use crate::commands::output::ImageSize;
 use crate::config::RunConfig;
-use crate::run::{RunDir, Which};
+use crate::latents::sampler::{LatentSource, Samples};
+use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::training;
 use crate::training::evaluate::EVALUATION_BATCH;
-use hvae_data::Split;
-use hvae_data::images::{Images, SIDE};
+use hvae_data::images::Images;
+use hvae_data::{ImageSize, Split};
 use hvae_device::host::upload;
 
 /// A trained model and what is needed to use it.
 pub(super) struct Trained {
     pub(super) run: RunDir,
-    pub(super) checkpoint: Which,
+    pub(super) checkpoint: CheckpointChoice,
     pub(super) model: Vae,
     pub(super) config: RunConfig,
     pub(super) phases: Phases,
@@ -27,25 +27,49 @@ pub(super) struct Trained {
 }
 
 impl Trained {
-    /// Loads the checkpoint `which` of the run in the folder `run`.
-    pub(super) fn load(run: &Path, which: Which, cx: &Context) -> Result<Self> {
+    /// Loads the checkpoint `choice` of the run in the folder `run`.
+    pub(super) fn load(run: &Path, choice: CheckpointChoice, cx: &Context) -> Result<Self> {
         let run = RunDir::open(run)?;
         let config = run.config()?;
         let device = cx.device()?.clone();
-        let phases = training::phases::phases(&config.ep, &device)?;
-        let untrained = training::new_model(&config, SIDE * SIDE, &device)?;
-        let (model, _) = run.load_model(which, &config, untrained)?;
-        Ok(Self { run, checkpoint: which, model, config, phases, device })
+        let phases = training::phases(&config.ep, &device)?;
+        let untrained = training::new_model(&config, config.data.shape().pixels(), &device)?;
+        let (model, _) = run.load_model(choice, &config, untrained)?;
+        Ok(Self { run, checkpoint: choice, model, config, phases, device })
     }
 
     /// Height and width of its images.
     pub(super) fn size(&self) -> ImageSize {
-        ImageSize { height: SIDE, width: SIDE }
+        self.config.data.size
     }
 
     /// The run's training or test images.
     pub(super) fn images(&self, split: Split, cx: &Context) -> Result<Images> {
         cx.images_of(&self.run, &self.config.data, split)
+    }
+
+    /// Latents for `count` samples.
+    pub(super) fn latents(
+        &self,
+        from: LatentSource,
+        count: usize,
+        seed: u64,
+        cx: &Context,
+    ) -> Result<Vec<f32>> {
+        let images = || self.images(Split::Train, cx);
+        from.latents(&self.model, &self.phases, count, seed, images)
+    }
+
+    /// The samples that `latents` decode to.
+    pub(super) fn samples(&self, latents: Vec<f32>) -> Samples<'_> {
+        let ImageSize { height, width } = self.size();
+        Samples {
+            model: &self.model,
+            phases: &self.phases,
+            latents,
+            size: [height, width],
+            device: self.device.clone(),
+        }
     }
 
     /// The posterior means of the first `count` of `images`, in whole batches: `[images, latent]`.

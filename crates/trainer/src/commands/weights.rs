@@ -52,7 +52,7 @@ The file is written only if its length and SHA-256 are right.")]
 impl Run for Weights {
     fn run(self, cx: &Context) -> Result<Ended> {
         match self.action {
-            Action::Fetch { out, url } => fetch(out, url.as_deref(), cx)?,
+            Action::Fetch { out, url } => fetch(out, url.as_deref())?,
             Action::Check { path } => {
                 let (_, hash) = weights::load(path.as_deref(), cx.device()?)?;
                 terminal::result(&format!("checksum ok, all tensors present; sha256 {hash}"));
@@ -62,13 +62,13 @@ impl Run for Weights {
     }
 }
 
-fn fetch(out: Option<PathBuf>, url: Option<&str>, cx: &Context) -> Result<()> {
-    let path = out.unwrap_or_else(weights::usual_place);
+fn fetch(out: Option<PathBuf>, url: Option<&str>) -> Result<()> {
+    let path = out.unwrap_or_else(weights::default_path);
     if path.exists() && FILE.verify(&path).is_ok() {
         terminal::line("weights already present (checksum ok)");
     } else {
         files::require_writable(&path)?;
-        FILE.fetch(url.unwrap_or(FILE.url), &path, cx.verbosity()).with_context(|| {
+        FILE.fetch(url.unwrap_or(FILE.url), &path).with_context(|| {
             format!(
                 "cannot download the weights of Inception. Download {} on a machine with access \
                  and name the copy with --inception-weights, or give another address with --url",

@@ -1,98 +1,15 @@
-//! What changes from step to step: learning rate, weight of the divergence, decay of the averages.
+//! The shape of the learning-rate decay.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::TrainingConfig;
-
-/// How the learning rate falls after its warm-up.
+/// How the learning rate decays after its warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// Half a period of a cosine.
     Cosine,
-    /// A straight line.
+    /// Linear.
     Linear,
-    /// Not at all.
+    /// No decay.
     Constant,
-}
-
-/// Linear warm-up, then a fall from `learning_rate` to its final share after `decay_epochs`.
-/// It does not depend on the number of epochs, so that a run can be made longer.
-pub(crate) fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
-    let total = training.decay_epochs as f64 * steps_per_epoch as f64;
-    let warmup = training.warmup_steps as f64;
-    let step = step as f64;
-    if step < warmup {
-        return training.learning_rate * (step + 1.0) / warmup;
-    }
-    let done = ((step - warmup) / (total - warmup).max(1.0)).min(1.0);
-    let height = match training.schedule {
-        Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
-        Schedule::Linear => 1.0 - done,
-        Schedule::Constant => return training.learning_rate,
-    };
-    let last = training.final_learning_rate;
-    training.learning_rate * (last + (1.0 - last) * height)
-}
-
-/// The weight of the KL divergence: linear from 0 over its warm-up.
-pub(crate) fn kl_weight(training: &TrainingConfig, step: usize) -> f64 {
-    let warmup = training.kl_warmup_steps.max(1) as f64;
-    training.kl_weight * ((step as f64 + 1.0) / warmup).min(1.0)
-}
-
-/// The decay of averaged weights at `step` (from 0): `min(decay, (1 + step) / (10 + step))`, so
-/// that the first weights, which are random, are soon forgotten.
-pub(crate) fn ema_decay(decay: f64, step: usize) -> f64 {
-    let step = step as f64;
-    decay.min((1.0 + step) / (10.0 + step))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shares(schedule: Schedule) -> impl Fn(usize) -> f64 {
-        let training = TrainingConfig { schedule, warmup_steps: 10, ..TrainingConfig::default() };
-        move |step| learning_rate(&training, step, 100) / training.learning_rate
-    }
-
-    #[test]
-    fn the_learning_rate_rises_then_falls_to_its_final_share() {
-        let at = shares(Schedule::Cosine);
-        assert!((at(0) - 0.1).abs() < 1e-12);
-        assert!((at(9) - 1.0).abs() < 1e-12);
-        assert!((at(505) - 0.55).abs() < 1e-12, "half way: {}", at(505));
-        assert!((at(999) - 0.1).abs() < 1e-4, "end: {}", at(999));
-        assert!((at(5000) - 0.1).abs() < 1e-12, "afterwards: {}", at(5000));
-    }
-
-    #[test]
-    fn other_schedules_warm_up_too() {
-        let (linear, constant) = (shares(Schedule::Linear), shares(Schedule::Constant));
-        assert!((linear(4) - 0.5).abs() < 1e-12 && (constant(4) - 0.5).abs() < 1e-12);
-        // A quarter of the way from 1 to 0.1; the cosine would stand at 0.868.
-        assert!((linear(10) - 1.0).abs() < 1e-12);
-        let quarter = 10 + 990 / 4;
-        assert!((linear(quarter) - 0.775).abs() < 1e-3, "{}", linear(quarter));
-        assert!((linear(2000) - 0.1).abs() < 1e-12);
-        assert!((constant(10) - 1.0).abs() < 1e-12 && (constant(2000) - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_kl_weight_warms_up() {
-        let training =
-            TrainingConfig { kl_warmup_steps: 4, kl_weight: 2.0, ..TrainingConfig::default() };
-        let weights: Vec<f64> = (0..5).map(|s| kl_weight(&training, s)).collect();
-        for (found, expected) in weights.iter().zip([0.5, 1.0, 1.5, 2.0, 2.0]) {
-            assert!((found - expected).abs() < 1e-12, "{weights:?}");
-        }
-    }
-
-    #[test]
-    fn averages_begin_with_a_short_memory() {
-        assert!((ema_decay(0.999, 0) - 0.1).abs() < 1e-12);
-        assert!((ema_decay(0.999, 90) - 0.91).abs() < 1e-12);
-        assert!((ema_decay(0.999, 100_000) - 0.999).abs() < 1e-12);
-    }
 }

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::converge::paper;
 use crate::converge::paper::{Row, Solver, TABLE};
-use hvae_data::CLASSES;
 use hvae_data::config::DataConfig;
 use hvae_data::dataset::Dataset;
 
+/// Classes of the data sets of the paper.
+pub(crate) const CLASSES: usize = 10;
 /// Epochs of the paper.
 const PAPER_EPOCHS: u16 = 10;
 /// Seeds of the paper.
@@ -220,7 +221,7 @@ impl Plan {
         } else {
             self.hidden.clone()
         };
-        let sizes = std::iter::once(pixels).chain(hidden).chain([usize::from(CLASSES)]).collect();
+        let sizes = std::iter::once(pixels).chain(hidden).chain([CLASSES]).collect();
         let even_odd = row.solver.is_even_odd() && self.learner == Learner::Rbp;
         Recipe {
             layers: row.layers,

@@ -48,6 +48,6 @@ fn series(index: usize, curve: &Curve) -> Series {
         name: curve.name.get(3..).unwrap_or(curve.name).to_owned(),
         colour: COLOURS[index % COLOURS.len()],
         mark: if index < COLOURS.len() { Mark::Line } else { Mark::Dashes },
-        points: points.map(|(i, r)| [i as f64, r.max(FLOOR), 1.0]).collect(),
+        points: points.map(|(i, r)| [i as f64, r.max(FLOOR)].into()).collect(),
     }
 }

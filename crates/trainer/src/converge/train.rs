@@ -13,13 +13,12 @@ use rand::seq::SliceRandom;
 
 use crate::converge::count::largest;
 use crate::converge::paper;
-use crate::converge::plan::{Learner, Recipe};
+use crate::converge::plan::{CLASSES, Learner, Recipe};
 use crate::converge::weights::{
     EpochStats, OPTIMIZER_STATE, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
-use crate::optimizer::Optimizer;
 use crate::optimizer::madam::{MadamRule, MadamSettings};
-use hvae_data::CLASSES;
+use crate::optimizer::{Optimizer, ReadPolicy};
 use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_runtime::rng;
@@ -194,7 +193,7 @@ fn one_epoch(
         let loss = sums.add(&gradient, &labels, learning.unroll_steps)?;
         ensure!(loss.is_finite(), "{}: the loss is not finite", diverged());
         let gradients = register(model, gradient);
-        let updated = madam.step(model.clone(), &gradients, rate, None, false);
+        let updated = madam.step(model.clone(), &gradients, rate, None, ReadPolicy::EveryStep);
         *model = updated.with_context(diverged)?.0;
         if interrupt::requested() {
             return Ok(None);
@@ -224,11 +223,11 @@ fn gradient(
     pixels: Tensor<2>,
     labels: &[u8],
 ) -> Result<Gradient> {
-    let mut targets = vec![0.0; labels.len() * usize::from(CLASSES)];
+    let mut targets = vec![0.0; labels.len() * CLASSES];
     for (row, &label) in labels.iter().enumerate() {
-        targets[row * usize::from(CLASSES) + usize::from(label)] = 1.0_f32;
+        targets[row * CLASSES + usize::from(label)] = 1.0_f32;
     }
-    let shape = [labels.len(), usize::from(CLASSES)];
+    let shape = [labels.len(), CLASSES];
     let targets = Tensor::from_data(TensorData::new(targets, shape), &pixels.device());
     if recipe.learner == Learner::Rbp {
         return Ok(model.backpropagate(pixels, targets, learning)?);
@@ -248,7 +247,7 @@ fn gradient(
 fn score(outputs: &Tensor<2>, labels: &[u8]) -> Result<(f64, usize)> {
     let values = download(outputs.clone())?;
     let (mut loss, mut correct) = (0.0, 0);
-    for (values, &label) in values.chunks_exact(usize::from(CLASSES)).zip(labels) {
+    for (values, &label) in values.chunks_exact(CLASSES).zip(labels) {
         correct += usize::from(largest(values) == usize::from(label));
         for (class, &value) in values.iter().enumerate() {
             let target = f64::from(u8::from(class == usize::from(label)));
@@ -275,9 +274,9 @@ mod tests {
     use super::*;
     use crate::converge::weights::{FORMAT, TRAINING};
     use burn::tensor::Device;
+    use hvae_data::Split;
     use hvae_data::config::DataConfig;
     use hvae_data::dataset::Dataset;
-    use hvae_data::{Split, Verbosity};
 
     #[test]
     fn the_learning_rate_decays_linearly_to_a_tenth() {
@@ -295,7 +294,7 @@ mod tests {
             ..DataConfig::default()
         };
         let device = Device::flex();
-        let images = Images::load(&data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
+        let images = Images::load(&data, Split::Train, None, &device).unwrap();
         for form in [Form::Ham, Form::Chn] {
             let recipe = Recipe {
                 layers: 3,

@@ -1,7 +1,7 @@
 //! Event files for TensorBoard.
 //!
-//! They are written by `syntaxdot-summary`, because it alone writes scalars to any sink, says what
-//! goes wrong, and builds without a compiler for Protocol Buffers.
+//! `syntaxdot-summary` writes them: it takes any sink, returns errors, and builds without a
+//! Protocol Buffers compiler.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -11,11 +11,10 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use syntaxdot_summary::SummaryWriter;
 
-use crate::observers::watch::{Begin, StepReport, Watch};
-use crate::run::history::flat;
+use crate::observers::observer::{Observer, StepEvent, TrainingStart};
 use crate::run::metrics::EpochMetrics;
 
-/// Steps between two points of the curves within an epoch.
+/// Steps between two points of the curves of steps.
 const EVERY: usize = 10;
 
 /// Writes scalars: those of steps under `step/`, those of epochs under the names of `metrics.csv`.
@@ -44,7 +43,7 @@ impl TensorBoard {
         SummaryWriter::new(BufWriter::new(File::create_new(self.folder.join(name))?))
     }
 
-    /// One event for each value, at this moment.
+    /// One event for each value.
     fn write(&mut self, step: usize, values: Vec<(String, f64)>) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let mut values = values.into_iter();
@@ -54,31 +53,30 @@ impl TensorBoard {
     }
 }
 
-impl Watch for TensorBoard {
-    fn begin(&mut self, _begin: &Begin) -> Result<()> {
+impl Observer for TensorBoard {
+    fn start(&mut self, _start: &TrainingStart) -> Result<()> {
         let created = self.create();
         self.writer =
             Some(created.with_context(|| format!("writing events in {}", self.folder.display()))?);
         Ok(())
     }
 
-    fn step(&mut self, report: &StepReport<'_>) -> Result<()> {
-        if !report.step.is_multiple_of(EVERY) {
+    fn step(&mut self, event: &StepEvent<'_>) -> Result<()> {
+        if !event.step.is_multiple_of(EVERY) {
             return Ok(());
         }
-        let losses = report.sums.losses();
+        let losses = event.sums.losses();
         let values = [
             ("step/reconstruction_error", losses.reconstruction_error),
             ("step/kl", losses.divergence),
-            ("step/gradient_norm", report.gradient_norm),
-            ("step/learning_rate", report.learning_rate),
+            ("step/gradient_norm", event.gradient_norm),
+            ("step/learning_rate", event.learning_rate),
         ];
-        self.write(report.step, values.map(|(tag, x)| (tag.to_owned(), x)).into())
+        self.write(event.step, values.map(|(tag, x)| (tag.to_owned(), x)).into())
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
-        let value = serde_json::to_value(metrics).context("writing metrics")?;
-        let values = flat(&value).into_iter().map(|(name, x)| (name.replace('.', "/"), x));
+        let values = metrics.scalars().into_iter().map(|(name, x)| (name.replace('.', "/"), x));
         self.write(metrics.step, values.collect())
     }
 }

@@ -1,13 +1,14 @@
-//! `--trace-device`: how often the host and the device talk.
+//! `--trace-device`: transfers between host and device.
 
 use anyhow::Result;
+use hvae_runtime::terminal;
 use hvae_solver::{Transfers, transfers};
 
-use crate::observers::watch::{StepReport, Watch};
+use crate::observers::observer::{Observer, StepEvent};
 use crate::run::metrics::EpochMetrics;
-use hvae_runtime::terminal;
 
-/// Counts reads, uploads and, where the backend tells, kernel launches of each epoch's steps.
+/// Counts reads, uploads and, where the backend reports them, kernel launches of each epoch's
+/// steps.
 #[derive(Debug, Default)]
 pub struct Trace {
     start: Option<Counts>,
@@ -37,15 +38,15 @@ impl Trace {
     }
 }
 
-impl Watch for Trace {
-    fn begin_epoch(&mut self, _epoch: usize, _done: usize) {
+impl Observer for Trace {
+    fn start_epoch(&mut self, _epoch: usize, _done: usize) {
         self.start = None;
         self.steps = 0;
     }
 
-    fn step(&mut self, _report: &StepReport<'_>) -> Result<()> {
+    fn step(&mut self, _event: &StepEvent<'_>) -> Result<()> {
         let now = self.count();
-        // The first step compiles and times kernels, which is launches of another kind.
+        // The first step also compiles and autotunes kernels.
         if self.start.is_none() {
             self.start = Some(now);
         } else {
@@ -80,10 +81,10 @@ mod launches {
 
     use cubecl_runtime::logging::{LaunchObservation, LaunchObserver};
 
-    /// Counts the kernels that this process starts.
+    /// Counts the kernels that this process launches.
     pub(super) struct Launches {
         counter: Arc<Counter>,
-        _watching: LaunchObservation,
+        _observation: LaunchObservation,
     }
 
     #[derive(Default)]
@@ -99,7 +100,7 @@ mod launches {
         fn default() -> Self {
             let counter = Arc::new(Counter::default());
             let watching = LaunchObservation::new(counter.clone());
-            Self { counter, _watching: watching }
+            Self { counter, _observation: watching }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Checkpoints: versioned, checked when read. A [`RunDir`](crate::run::RunDir) keeps them.
+//! Checkpoints: versioned, verified when read. A [`RunDir`](crate::run::dir::RunDir) manages them.
 //!
 //! ```text
 //! <run>/step-00000469/{model.safetensors, ema.safetensors, moment1.safetensors,
@@ -10,15 +10,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hvae_model::Vae;
+use hvae_runtime::{files, tensors};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
-use crate::run::metrics::EpochSums;
-use hvae_runtime::{files, tensors};
+use crate::run::sums::EpochSums;
 
-/// Version of the layout of a checkpoint, and the oldest that can be read.
-const FORMAT: u32 = 2;
-const OLDEST_FORMAT: u32 = 1;
+/// Version of the layout of a checkpoint.
+const FORMAT: u32 = 1;
 const MODEL: &str = "model.safetensors";
 const AVERAGE: &str = "ema.safetensors";
 const MOMENTS: [&str; 2] = ["moment1.safetensors", "moment2.safetensors"];
@@ -27,7 +26,7 @@ const STATE: &str = "state.json";
 /// Version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Where training stands, besides weights and moments.
+/// The state of training, besides weights and moments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingState {
@@ -41,18 +40,16 @@ pub struct TrainingState {
     pub step: usize,
     /// Epochs finished.
     pub epoch: usize,
-    /// Steps taken in the epoch under way.
+    /// Steps taken in the current epoch.
     pub step_in_epoch: usize,
     /// Optimizer steps, as the bias correction of Adam counts them.
     pub optimizer_steps: usize,
-    /// Evaluations since the lowest test loss.
-    #[serde(default)]
+    /// Evaluations since the lowest validation loss.
     pub stale: usize,
-    /// Sums over the epoch under way.
+    /// Sums over the current epoch.
     pub sums: EpochSums,
-    /// Lowest test losses (negative ELBO) so far and the steps they belong to, from the lowest; as
-    /// many as are kept.
-    pub best: Vec<(f64, usize)>,
+    /// The checkpoints of lowest validation loss so far, from the lowest; as many as are kept.
+    pub best: Vec<Ranked>,
     /// The configuration, seed included.
     pub config: RunConfig,
     /// SHA-256 of each file of tensors.
@@ -66,23 +63,32 @@ pub struct Checkpoint {
     pub model: Vae,
     /// Averaged weights, if the run has them.
     pub average: Option<Vae>,
-    /// What the optimizer remembers, each in the shape of the model: at most two.
+    /// The optimizer's state, each in the shape of the model: at most two.
     pub moments: Vec<Vae>,
-    /// Where training stands.
+    /// The state of training.
     pub state: TrainingState,
 }
 
+/// A step and its validation loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ranked {
+    /// The negative ELBO.
+    pub loss: f64,
+    /// The step.
+    pub step: usize,
+}
+
 impl TrainingState {
-    /// Takes note of the test loss at this step: the `keep` lowest are remembered.
+    /// Records the validation loss at this step: the `keep` lowest are kept.
     pub fn rank(&mut self, loss: f64, keep: usize) {
-        let improved = self.best.first().is_none_or(|&(lowest, _)| loss < lowest);
+        let improved = self.best.first().is_none_or(|lowest| loss < lowest.loss);
         self.stale = if improved { 0 } else { self.stale + 1 };
-        let place = self.best.partition_point(|&(other, _)| other <= loss);
-        self.best.insert(place, (loss, self.step));
+        let place = self.best.partition_point(|other| other.loss <= loss);
+        self.best.insert(place, Ranked { loss, step: self.step });
         self.best.truncate(keep);
     }
 
-    /// The state of a run that has not begun.
+    /// The state before the first step.
     pub fn new(config: RunConfig) -> Self {
         Self {
             format: FORMAT,
@@ -102,7 +108,7 @@ impl TrainingState {
 }
 
 impl Checkpoint {
-    /// Writes its files into `folder`, and hands back the state as it is written there.
+    /// Writes its files into `folder`; returns the state as it is written there.
     pub(crate) fn write(self, folder: &Path) -> Result<TrainingState> {
         let Self { model, average, moments, mut state } = self;
         VERSION.clone_into(&mut state.version);
@@ -121,8 +127,8 @@ impl Checkpoint {
         Ok(state)
     }
 
-    /// Reads the whole checkpoint in `folder`, with `moments` tensors of the optimizer; `like`
-    /// gives the shapes.
+    /// Reads the checkpoint in `folder` with `moments` tensors of the optimizer; `like` gives the
+    /// shapes.
     pub(crate) fn read(folder: &Path, like: &Vae, moments: usize) -> Result<Self> {
         let state = read_state(folder)?;
         let load = |file| load_module(folder, file, &state, like.clone());
@@ -136,8 +142,8 @@ impl Checkpoint {
     }
 }
 
-/// Reads the weights of the checkpoint in `folder`, whose state is `state`, into `model`: averaged
-/// ones if the run has them.
+/// Reads the weights of the checkpoint in `folder` with this `state` into `model`: averaged ones if
+/// the run has them.
 pub(crate) fn read_model(folder: &Path, state: &TrainingState, model: Vae) -> Result<Vae> {
     let averaged = state.config.training.averages();
     let file = if averaged { AVERAGE } else { MODEL };
@@ -148,29 +154,24 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Where training stood at the checkpoint.
+/// The state of training at the checkpoint.
 pub(crate) fn read_state(checkpoint: &Path) -> Result<TrainingState> {
     let path = checkpoint.join(STATE);
     let text =
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let mut value: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    let corrupt = || format!("{} is corrupt", path.display());
+    let value: serde_json::Value = serde_json::from_str(&text).with_context(corrupt)?;
     let format = value.get("format").and_then(serde_json::Value::as_u64);
-    let known = u64::from(OLDEST_FORMAT)..=u64::from(FORMAT);
     ensure!(
-        format.is_some_and(|format| known.contains(&format)),
-        "{}: checkpoint format {}, but this program reads formats {OLDEST_FORMAT} to {FORMAT}",
+        format == Some(u64::from(FORMAT)),
+        "{}: checkpoint format {}, but this program reads format {FORMAT}",
         path.display(),
         format.map_or("missing".to_owned(), |f| f.to_string())
     );
-
-    let state: TrainingState =
-        serde_json::from_value(value).with_context(|| format!("{} is damaged", path.display()))?;
-    Ok(TrainingState { format: FORMAT, ..state })
+    serde_json::from_value(value).with_context(corrupt)
 }
 
-/// Reads the tensors of `file` into `module`: every one of them, none besides, all finite, and those within
-/// a layer symmetric.
+/// Reads the tensors of `file` into `module`, see [`from_bytes`].
 fn load_module(checkpoint: &Path, file: &str, state: &TrainingState, module: Vae) -> Result<Vae> {
     let path = checkpoint.join(file);
     let shown = path.display();
@@ -179,14 +180,14 @@ fn load_module(checkpoint: &Path, file: &str, state: &TrainingState, module: Vae
     let found = files::hex_sha256(&bytes);
     ensure!(
         expected == Some(&found),
-        "{shown} has been altered or damaged: its SHA-256 is {found}, state.json says {}",
-        expected.map_or("nothing about it", String::as_str)
+        "{shown} is corrupt: its SHA-256 is {found}, but {} in state.json",
+        expected.map_or("missing", String::as_str)
     );
     from_bytes(&path, bytes, module)
 }
 
-/// `module` with the tensors in the `bytes` of the safetensors file `path`: every one of them, none
-/// besides, all finite, and within a layer symmetric.
+/// `module` with the tensors in the `bytes` of the safetensors file `path`: exactly its tensors,
+/// all finite, and couplings within a layer symmetric.
 pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: Vae) -> Result<Vae> {
     let shown = path.display();
     let module = tensors::from_bytes(bytes, module)

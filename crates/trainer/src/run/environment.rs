@@ -1,22 +1,20 @@
-//! Where a run was made: what its folder says besides configuration and results.
+//! Program, machine and data of a run, in `environment.json`.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-
-use crate::cli::global::Global;
-use crate::run::RunDir;
 use hvae_data::ImageSet;
 use hvae_data::dataset::Dataset;
 use hvae_runtime::files;
+use serde::{Deserialize, Serialize};
 
-/// The file of a run that holds it.
+use crate::run::dir::RunDir;
+
 const FILE: &str = "environment.json";
 
-/// Program, machine and data of a run, as of its last start. Nothing of it changes the results but
-/// for the images.
+/// Program, machine and data of a run when it was last started or resumed. Only the images affect
+/// the results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// Version of the program.
@@ -25,28 +23,30 @@ pub struct Environment {
     pub commit: String,
     /// Operating system and processor architecture.
     pub system: String,
-    /// The processor, where the system tells.
-    #[serde(default)]
+    /// The processor, where the system reports it.
     pub processor: Option<String>,
-    /// Threads that compute.
+    /// Compute threads.
     pub threads: usize,
     /// `--device`.
     pub device: String,
-    /// Folder of the images that were used; none for those that need no file.
-    #[serde(default)]
+    /// Folder of the images; `None` for sets that need none.
     pub data_dir: Option<PathBuf>,
     /// SHA-256 of the training images and their labels.
-    #[serde(default)]
-    pub images_sha256: Option<String>,
+    pub images_sha256: String,
 }
 
 impl Environment {
-    /// This process on this machine, with these training images.
-    pub fn here(global: &Global, dataset: &Dataset, images: &ImageSet) -> Self {
+    /// This process, which computes on `device` and has read the training images `images` of
+    /// `dataset` from `data_dir`, by default the set's usual folder.
+    pub fn current(
+        device: String,
+        dataset: &Dataset,
+        data_dir: Option<&Path>,
+        images: &ImageSet,
+    ) -> Self {
         let folder = match dataset {
             Dataset::Mnist | Dataset::FashionMnist => {
-                let folder = global.data_dir.as_deref().unwrap_or(dataset.default_folder());
-                std::path::absolute(folder).ok()
+                std::path::absolute(data_dir.unwrap_or(dataset.default_folder())).ok()
             }
             Dataset::Synthetic | Dataset::Path(_) => None,
         };
@@ -57,17 +57,17 @@ impl Environment {
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             processor: processor(),
             threads: rayon::current_num_threads(),
-            device: global.device.clone(),
+            device,
             data_dir: folder,
-            images_sha256: Some(files::hex_sha256(&bytes)),
+            images_sha256: files::hex_sha256(&bytes),
         }
     }
 
-    /// That of a run; none if the run has none, as those of older versions.
+    /// The environment of `run`, if it is recorded.
     ///
     /// # Errors
     ///
-    /// When it cannot be read or is damaged; the message names the file.
+    /// When it cannot be read or is corrupt; the message names the file.
     pub fn of(run: &RunDir) -> Result<Option<Self>> {
         let path = run.path().join(FILE);
         let shown = path.display();
@@ -75,11 +75,11 @@ impl Environment {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("reading {shown}"))?,
         };
-        let damaged = || format!("{shown} is damaged; remove it to go on without what it says");
-        serde_json::from_slice(&text).map(Some).with_context(damaged)
+        let corrupt = || format!("{shown} is corrupt; delete it to continue without it");
+        serde_json::from_slice(&text).map(Some).with_context(corrupt)
     }
 
-    /// Notes it in `run`.
+    /// Writes it into `run`.
     ///
     /// # Errors
     ///
@@ -90,20 +90,20 @@ impl Environment {
     }
 }
 
-/// Where to look for a run's images: as `global` says, else where they were when it was trained.
+/// The folder of a run's images: the `given` one, else the one that it was trained with.
 ///
 /// # Errors
 ///
 /// As [`Environment::of`].
-pub fn data_dir(global: &Global, run: &RunDir) -> Result<Option<PathBuf>> {
-    if let Some(folder) = &global.data_dir {
-        return Ok(Some(folder.clone()));
+pub fn data_dir(given: Option<&Path>, run: &RunDir) -> Result<Option<PathBuf>> {
+    if let Some(folder) = given {
+        return Ok(Some(folder.to_owned()));
     }
     let recorded = Environment::of(run)?.and_then(|then| then.data_dir);
     Ok(recorded.filter(|folder| folder.is_dir()))
 }
 
-/// The name of the processor, where the system tells.
+/// The name of the processor, where the system reports it.
 fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;

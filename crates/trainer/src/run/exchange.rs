@@ -5,15 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hvae_model::{HopfieldNetwork, Kind, Vae};
+use hvae_runtime::{files, tensors};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
-use hvae_runtime::{files, tensors};
 
-/// The key of the file's metadata. One alone, so that equal models give equal files.
+/// The only key of the file's metadata, so that equal models give equal files.
 const KEY: &str = "hvae";
-/// Version of what stands under it.
+/// Version of its value.
 const FORMAT: u32 = 1;
 
 /// What a file says about its tensors.
@@ -29,18 +29,18 @@ pub struct Metadata {
     pub step: usize,
     /// The configuration as TOML.
     pub config: String,
-    /// `encoder` and `decoder`, for programs that build the networks themselves; a tied model has an
-    /// `encoder` alone.
+    /// `encoder` and `decoder`, for programs that build the networks themselves; a weight-tied
+    /// model has only an `encoder`.
     pub networks: HashMap<String, Layout>,
-    /// How images become latents, and these become images; files of earlier versions do not say.
+    /// How images are encoded and latents decoded.
     #[serde(flatten)]
-    pub uses: Option<Uses>,
+    pub uses: Uses,
 }
 
 /// How the networks are used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Uses {
-    /// Whether signals pass through once, without feedback, in place of an equilibrium.
+    /// Whether the networks are feed-forward, without feedback and equilibrium.
     pub feed_forward: bool,
     /// The fixed standard deviation of the posterior, where log-variances are not learned.
     pub sigma: Option<f64>,
@@ -50,23 +50,23 @@ pub struct Uses {
     pub decode: Passage,
 }
 
-/// A network in one of its uses: one layer is held, others are read.
+/// A network in one of its uses: one layer is clamped, others are read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Passage {
     /// Which network.
     pub network: String,
-    /// The layer that is held.
+    /// The layer that is clamped.
     pub input: usize,
-    /// At how many times the value that goes in.
+    /// Scale of the input.
     pub amplitude: f64,
-    /// The tensor of which each unit has a factor more, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The tensor of a further factor for each unit, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<String>,
-    /// Layers that take no part.
+    /// Layers that are not used.
     pub absent: Vec<usize>,
-    /// The layer of what comes out: means, or images.
+    /// The output layer: means, or images.
     pub output: usize,
-    /// The layer of the log-variances, if they come out, too.
+    /// The layer of the log-variances, if they are an output.
     pub log_variance: Option<usize>,
 }
 
@@ -120,7 +120,7 @@ impl Layout {
     }
 }
 
-/// Writes `model` into `path`, whole or not at all.
+/// Writes `model` into `path`, atomically.
 ///
 /// # Errors
 ///
@@ -137,9 +137,9 @@ pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Resu
         step,
         config: config.to_toml()?,
         networks: networks.collect(),
-        uses: Some(Uses::of(model)),
+        uses: Uses::of(model),
     };
-    // Through a value, whose keys are sorted.
+    // Via a value, whose keys are sorted.
     let text = serde_json::to_value(&metadata).context("describing the model")?.to_string();
     let bytes = tensors::to_bytes(model)?;
     let views = SafeTensors::deserialize(&bytes).context("collecting tensors")?;
@@ -149,16 +149,16 @@ pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Resu
     files::write(path, &file)
 }
 
-/// The bytes of the file `path`, and what it says about itself if this program wrote it.
+/// The bytes of the file `path`, and its metadata if this program wrote it.
 ///
 /// # Errors
 ///
-/// When it is no safetensors file, or describes itself in a later version.
+/// When it is not a safetensors file, or has another format.
 pub fn read(path: &Path) -> Result<(Vec<u8>, Option<Metadata>)> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
     let (_, header) = SafeTensors::read_metadata(&bytes)
-        .with_context(|| format!("{shown} is not a safetensors file, or it is damaged"))?;
+        .with_context(|| format!("{shown} is not a safetensors file, or is corrupt"))?;
     let Some(text) = header.metadata().as_ref().and_then(|data| data.get(KEY)) else {
         return Ok((bytes, None));
     };

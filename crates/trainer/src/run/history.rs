@@ -1,18 +1,17 @@
-//! `metrics.jsonl`, one event a line, and `metrics.csv`, the same as a table.
+//! `metrics.jsonl`, one epoch a line, and `metrics.csv`, the same as a table.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
-use crate::run::RunDir;
+use crate::run::dir::RunDir;
 use crate::run::metrics::EpochMetrics;
 
-/// One event a line, each an [`EpochMetrics`].
-pub(super) const METRICS: &str = "metrics.jsonl";
-/// Its numbers as a table.
+/// The metrics as JSON lines.
+const METRICS: &str = "metrics.jsonl";
+/// Their scalars as a table.
 const TABLE: &str = "metrics.csv";
 
 /// Adds an epoch.
@@ -20,7 +19,7 @@ const TABLE: &str = "metrics.csv";
 /// # Errors
 ///
 /// When a file cannot be written.
-pub(crate) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
+pub fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
     let path = run.path().join(METRICS);
     let line = serde_json::to_string(metrics).context("writing metrics")? + "\n";
     let append = || {
@@ -32,39 +31,35 @@ pub(crate) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
     tabulate(run, &read(run)?)
 }
 
-/// Drops the metrics of steps after `step`, which will be made again, and a last line that was cut
-/// off. Other lines stay, whatever version of this program wrote them.
+/// Removes the metrics of steps after `step`, which will be repeated, and a truncated last line.
 ///
 /// # Errors
 ///
 /// When a file cannot be read or written.
-pub(crate) fn cut(run: &RunDir, step: usize) -> Result<()> {
+pub fn cut(run: &RunDir, step: usize) -> Result<()> {
     let path = run.path().join(METRICS);
     if !path.exists() {
         return Ok(());
     }
     let text = text_of(&path)?;
-    let before = |(line, event): (_, Value)| {
-        (event["step"].as_u64()? <= step as u64).then_some([line, "\n"])
-    };
-    let kept: String = events(&path, &text)?.into_iter().filter_map(before).flatten().collect();
-    run.write_text(METRICS, &kept)?;
-    tabulate(run, &read(run)?)
+    let kept: Vec<_> =
+        parse(&path, &text)?.into_iter().filter(|(_, epoch)| epoch.step <= step).collect();
+    run.write_text(METRICS, &kept.iter().flat_map(|(line, _)| [line, "\n"]).collect::<String>())?;
+    tabulate(run, &kept.into_iter().map(|(_, epoch)| epoch).collect::<Vec<_>>())
 }
 
-/// The epochs so far, in whatever version of the schema they were written; empty for a run without
-/// any. A last line that was cut off is left out.
+/// The epochs so far; empty for a run that has none. A truncated last line is ignored.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, or another line is damaged.
-pub fn read(run: &RunDir) -> Result<Vec<Value>> {
+/// When the file cannot be read, or another line is corrupt.
+pub fn read(run: &RunDir) -> Result<Vec<EpochMetrics>> {
     let path = run.path().join(METRICS);
     if !path.exists() {
         return Ok(Vec::new());
     }
     let text = text_of(&path)?;
-    Ok(events(&path, &text)?.into_iter().map(|(_, event)| event).collect())
+    Ok(parse(&path, &text)?.into_iter().map(|(_, epoch)| epoch).collect())
 }
 
 fn text_of(path: &Path) -> Result<String> {
@@ -72,43 +67,26 @@ fn text_of(path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The lines of the file `path` with what they say. Only the last may be damaged: a kill cuts it off.
-fn events<'t>(path: &Path, text: &'t str) -> Result<Vec<(&'t str, Value)>> {
+/// The lines of the file `path` with their epochs. Only the last line may be corrupt: a kill
+/// truncates it.
+fn parse<'t>(path: &Path, text: &'t str) -> Result<Vec<(&'t str, EpochMetrics)>> {
     let mut found = Vec::new();
     let mut lines = text.lines().zip(1..).peekable();
     while let Some((line, number)) = lines.next() {
-        let event: Option<Value> = serde_json::from_str(line).ok();
-        match event.filter(|event| event["step"].is_u64()) {
-            Some(event) => found.push((line, event)),
-            None if lines.peek().is_none() => {}
-            None => bail!("{}: line {number} is damaged; mend or remove it", path.display()),
+        match serde_json::from_str(line) {
+            Ok(epoch) => found.push((line, epoch)),
+            Err(_) if lines.peek().is_none() => {}
+            Err(error) => {
+                bail!("{}: line {number} is corrupt ({error}); fix or delete it", path.display())
+            }
         }
     }
     Ok(found)
 }
 
-/// The numbers of an epoch under their paths, such as `test.elbo`; lists are left out.
-pub fn flat(value: &Value) -> Vec<(String, f64)> {
-    fn walk(path: &str, value: &Value, into: &mut Vec<(String, f64)>) {
-        match value {
-            Value::Object(fields) => {
-                for (key, value) in fields {
-                    let dot = if path.is_empty() { "" } else { "." };
-                    walk(&format!("{path}{dot}{key}"), value, into);
-                }
-            }
-            Value::Number(number) => into.extend(number.as_f64().map(|n| (path.to_owned(), n))),
-            _ => {}
-        }
-    }
-    let mut numbers = Vec::new();
-    walk("", value, &mut numbers);
-    numbers
-}
-
 /// Writes the table: a column for every number that any epoch has, empty where an epoch lacks it.
-fn tabulate(run: &RunDir, epochs: &[Value]) -> Result<()> {
-    let rows: Vec<Vec<(String, f64)>> = epochs.iter().map(flat).collect();
+fn tabulate(run: &RunDir, epochs: &[EpochMetrics]) -> Result<()> {
+    let rows: Vec<Vec<(String, f64)>> = epochs.iter().map(EpochMetrics::scalars).collect();
     let first = ["epoch", "step"];
     let others: BTreeSet<&str> = rows
         .iter()
@@ -132,29 +110,58 @@ fn tabulate(run: &RunDir, epochs: &[Value]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::config::RunConfig;
+    use crate::run::metrics::MeanLosses;
+    use crate::run::sums::EpochSums;
+
+    fn epoch(epoch: usize, test: Option<f64>) -> EpochMetrics {
+        let losses = |elbo| MeanLosses { reconstruction_error: 1.0, divergence: 2.0, elbo };
+        EpochMetrics {
+            epoch,
+            step: 5 * epoch,
+            train: losses(-4.0),
+            test: test.map(losses),
+            phases: EpochSums::default().phases(),
+            dropped: 0,
+            loop_gains: None,
+            gradient_check: None,
+            gradient_norm: 0.5,
+            learning_rate: 0.1,
+            images_per_second: 10.0,
+            seconds: 3.0,
+        }
+    }
 
     #[test]
     fn the_table_has_a_column_for_every_number() {
         let root = tempfile::tempdir().unwrap();
         let run = RunDir::create(&root.path().join("run"), &RunConfig::default()).unwrap();
-        let lines = [
-            r#"{"epoch":1,"step":5,"test":{"elbo":-3.5,"kl":null},"list":[1,2]}"#,
-            r#"{"epoch":2,"step":10,"test":{"elbo":-2.25,"kl":1}}"#,
-            r#"{"epoch":3,"step":15,"test":null}"#,
-            r#"{"epoch":4,"st"#,
-        ];
+        let epochs = [epoch(1, Some(-3.5)), epoch(2, None), epoch(3, None)];
+        let mut lines: Vec<String> =
+            epochs.iter().map(|epoch| serde_json::to_string(epoch).unwrap()).collect();
+        lines.push(r#"{"epoch":4,"st"#.to_owned());
         std::fs::write(run.path().join(METRICS), lines.join("\n")).unwrap();
         cut(&run, 12).unwrap();
         let table = std::fs::read_to_string(run.path().join(TABLE)).unwrap();
-        assert_eq!(table, "epoch,step,test.elbo,test.kl\n1,5,-3.5,\n2,10,-2.25,1\n");
-        assert_eq!(read(&run).unwrap().len(), 2);
-        // Elsewhere a damaged line is none that a kill cut off: nothing is dropped without a word.
-        let damaged = [lines[0], "{\"epoch\":2,\"st", lines[2]].join("\n");
-        std::fs::write(run.path().join(METRICS), &damaged).unwrap();
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+        let column = |name| rows[0].iter().position(|column| *column == name).unwrap();
+        assert_eq!(rows.len(), 3);
+        for (row, expected) in rows[1..].iter().zip([["1", "5", "-3.5"], ["2", "10", ""]]) {
+            assert_eq!([row[0], row[1], row[column("test.elbo")]], expected);
+        }
+        assert_eq!(read(&run).unwrap(), epochs[..2]);
+    }
+
+    #[test]
+    fn a_corrupt_line_is_an_error_unless_it_is_the_last() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&root.path().join("run"), &RunConfig::default()).unwrap();
+        let good = serde_json::to_string(&epoch(1, None)).unwrap();
+        let text = [&good, "{\"epoch\":2,\"st", &good].join("\n");
+        std::fs::write(run.path().join(METRICS), &text).unwrap();
         for error in [read(&run).unwrap_err(), cut(&run, 15).unwrap_err()] {
             let message = error.to_string();
-            assert!(message.contains("metrics.jsonl: line 2 is damaged"), "{message}");
+            assert!(message.contains("metrics.jsonl: line 2 is corrupt"), "{message}");
         }
-        assert_eq!(std::fs::read_to_string(run.path().join(METRICS)).unwrap(), damaged);
+        assert_eq!(std::fs::read_to_string(run.path().join(METRICS)).unwrap(), text);
     }
 }

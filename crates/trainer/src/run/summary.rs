@@ -1,24 +1,27 @@
-//! What a run has come to, read from its folder.
+//! A summary of a run, read from its folder.
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::config::RunConfig;
-use crate::run::RunDir;
+use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::run::history;
+use crate::run::metrics::EpochMetrics;
 
-/// A run in short.
+/// Configuration, metrics and checkpoints of a run.
 #[derive(Debug, Clone)]
 pub struct Summary {
     /// Its folder.
     pub path: String,
     /// Its configuration.
     pub config: RunConfig,
-    /// One object for each epoch, as in `metrics.jsonl`.
-    pub epochs: Vec<Value>,
-    /// Folders of the newest and the best checkpoint.
+    /// The metrics of its epochs.
+    pub epochs: Vec<EpochMetrics>,
+    /// Name of the newest checkpoint.
     pub latest: Option<String>,
-    /// That of the best.
+    /// Name of the best checkpoint.
     pub best: Option<String>,
 }
 
@@ -29,32 +32,32 @@ impl Summary {
     ///
     /// When configuration or metrics cannot be read.
     pub fn of(run: &RunDir) -> Result<Self> {
-        let pointer = |name: &str| {
-            let text = std::fs::read_to_string(run.path().join(name)).ok()?;
+        let pointer = |choice: CheckpointChoice| {
+            let text = std::fs::read_to_string(run.path().join(choice.name())).ok()?;
             Some(text.trim().to_owned())
         };
         Ok(Self {
             path: run.path().display().to_string(),
             config: run.config()?,
             epochs: history::read(run)?,
-            latest: pointer("latest"),
-            best: pointer("best"),
+            latest: pointer(CheckpointChoice::Latest),
+            best: pointer(CheckpointChoice::Best),
         })
     }
 
-    /// The number at a path such as `/test/elbo` of the last epoch that has one.
-    pub fn last(&self, pointer: &str) -> Option<f64> {
-        self.epochs.iter().rev().find_map(|epoch| epoch.pointer(pointer)?.as_f64())
+    /// The newest value of `metric`, in the last epoch that has one.
+    pub fn last<T>(&self, metric: impl Fn(&EpochMetrics) -> Option<T>) -> Option<T> {
+        self.epochs.iter().rev().find_map(metric)
     }
 
     /// Epochs done.
-    pub fn done(&self) -> u64 {
-        self.epochs.last().and_then(|epoch| epoch.get("epoch")?.as_u64()).unwrap_or(0)
+    pub fn done(&self) -> usize {
+        self.epochs.last().map_or(0, |epoch| epoch.epoch)
     }
 
     /// Seconds over all epochs.
     pub fn seconds(&self) -> f64 {
-        self.epochs.iter().filter_map(|epoch| epoch.get("seconds")?.as_f64()).sum::<f64>().abs()
+        self.epochs.iter().map(|epoch| epoch.seconds).sum::<f64>().abs()
     }
 
     /// For other programs.
@@ -75,29 +78,28 @@ impl Summary {
     }
 }
 
-/// The runs in a folder by name, and what was wrong with those that cannot be read.
+/// The runs in a folder by name, and an error message for each that cannot be read.
 ///
 /// # Errors
 ///
 /// When the folder cannot be listed.
-pub fn all(folder: &std::path::Path) -> Result<(Vec<Summary>, Vec<String>)> {
-    use anyhow::Context;
-    let list = || -> std::io::Result<Vec<std::path::PathBuf>> {
+pub fn all(folder: &Path) -> Result<(Vec<Summary>, Vec<String>)> {
+    let list = || -> std::io::Result<Vec<PathBuf>> {
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     };
     let mut paths = list().with_context(|| {
         format!(
-            "listing {}: `hvae train` makes runs, by default under checkpoints/",
+            "listing {}: `hvae train` creates runs, by default under checkpoints/",
             folder.display()
         )
     })?;
     paths.sort();
-    let (mut runs, mut broken) = (Vec::new(), Vec::new());
+    let (mut runs, mut errors) = (Vec::new(), Vec::new());
     for path in paths.into_iter().filter(|path| path.join("config.toml").is_file()) {
         match RunDir::open(&path).and_then(|run| Summary::of(&run)) {
             Ok(summary) => runs.push(summary),
-            Err(error) => broken.push(format!("{}: {error:#}", path.display())),
+            Err(error) => errors.push(format!("{}: {error:#}", path.display())),
         }
     }
-    Ok((runs, broken))
+    Ok((runs, errors))
 }

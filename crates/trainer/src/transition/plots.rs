@@ -6,7 +6,7 @@ use hvae_model::modern::Thresholds;
 use plotters::style::RGBColor;
 
 use crate::figures::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
-use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series};
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series};
 use crate::transition::collapse::Collapse;
 use crate::transition::fixed_points::{Branch, FixedPoint};
 use crate::transition::patterns::PatternSet;
@@ -32,7 +32,7 @@ fn series(
     mark: Mark,
     points: impl Iterator<Item = [f64; 2]>,
 ) -> Series {
-    let points = points.map(|[x, y]| [x, y, 1.0]).collect();
+    let points = points.map(Point::from).collect();
     Series { name: name.to_owned(), colour, mark, points }
 }
 
@@ -136,7 +136,7 @@ fn bubbles(points: &[SweepPoint], family: Family, bin: f64, y: impl Fn(&Minimum)
                 *shares.entry(level).or_default() += share;
             }
         }
-        let of = |(level, share)| [point.beta_eff, level as f64 * bin, share];
+        let of = |(level, share)| Point { x: point.beta_eff, y: level as f64 * bin, size: share };
         discs.extend(shares.into_iter().map(of));
     }
     let name = format!("from {}", origin(family));

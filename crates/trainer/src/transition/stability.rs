@@ -1,7 +1,6 @@
 //! Eigenvalues at fixed points, against the measured growth of perturbations.
 
 use anyhow::Result;
-use burn::tensor::Tensor;
 use hvae_model::modern::stability;
 use hvae_solver::{StoppingRule, Termination};
 use serde::Serialize;

@@ -72,8 +72,8 @@ const COLUMNS: [(&str, &str); 12] = [
     ("KL", "/scores/kl"),
     ("ELBO", "/scores/elbo"),
     ("NLL", "/scores/likelihood/nll/mean"),
-    ("FID_prior", "/scores/distances/0/fid"),
-    ("FID_mixture", "/scores/distances/1/fid"),
+    ("FID_prior", "/scores/prior/fid"),
+    ("FID_mixture", "/scores/mixture/fid"),
     ("gradient_cosine", "/gradient_check/cosine"),
 ];
 
@@ -103,8 +103,8 @@ fn assert_same_numbers(folder: &Folder, out: &str) {
         };
         assert_eq!(row["free_sweeps"].as_f64().unwrap(), phases("free"));
         assert_eq!(row["nudged_sweeps"].as_f64().unwrap(), phases("nudged"));
-        assert_eq!(row["scores"]["distances"][0]["latents"], "prior");
-        assert_eq!(row["scores"]["distances"][1]["latents"], "10-component mixture");
+        assert_eq!(row["scores"]["prior"]["latents"], "prior");
+        assert_eq!(row["scores"]["mixture"]["latents"], "GMM prior (10 components)");
     }
 }
 

@@ -37,7 +37,7 @@ impl Grid {
 
     /// The image in this cell.
     fn cell(&self, row: u32, column: u32) -> Vec<u8> {
-        let at = |y, x| self.0.get_pixel(58 * column + 2 * x, 58 * row + 2 * y).0[0];
+        let at = |y: u32, x: u32| self.0.get_pixel(58 * column + 2 * x, 58 * row + 2 * y).0[0];
         (0..28).flat_map(|y| (0..28).map(move |x| (y, x))).map(|(y, x)| at(y, x)).collect()
     }
 }

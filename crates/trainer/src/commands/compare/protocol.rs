@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::commands::context::Context;
 use crate::config::RunConfig;
 use crate::evaluation::likelihood;
-use crate::run::RunDir;
+use crate::run::dir::RunDir;
 use crate::run::environment::Environment;
 use hvae_data::images::Images;
 use hvae_data::{ImageSet, Split};
@@ -39,7 +39,7 @@ impl Basis {
             dataset: config.data.dataset.to_string(),
             test: test.set().clone(),
             training: format!("{images} training images of {}", config.data.dataset),
-            training_sha256: Environment::of(run)?.and_then(|then| then.images_sha256),
+            training_sha256: Environment::of(run)?.map(|then| then.images_sha256),
             likelihood: likelihood::protocol(&config.model, config.data.binarise),
         };
         Ok((basis, test))

@@ -3,26 +3,29 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::commands::compare::protocol;
-use crate::commands::eval::{Distances, Scores};
-use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::commands::eval::RunScores;
+use crate::evaluation::scores::{Distances, Scores};
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series, colour};
+use crate::run::metrics::EpochMetrics;
 use crate::run::summary::Summary;
 
 /// The metrics and scores of a run.
+#[derive(Serialize)]
 pub(super) struct Row {
     /// The kind of model, and the run's name if needed to tell it apart.
     pub(super) model: String,
     pub(super) run: PathBuf,
     pub(super) parameters: usize,
-    pub(super) epochs: u64,
+    pub(super) epochs: usize,
     pub(super) seconds: f64,
     /// Per image, encoder and decoder together.
     pub(super) free_sweeps: Option<f64>,
     pub(super) nudged_sweeps: Option<f64>,
     pub(super) gradient_cosine: Option<f64>,
-    pub(super) scores: Scores,
+    pub(super) scores: RunScores,
 }
 
 /// A column of the table.
@@ -43,12 +46,12 @@ const COLUMNS: [Column; 12] = [
     column("seconds", 0, |row| Some(row.seconds)),
     column("free sweeps", 1, |row| row.free_sweeps),
     column("nudged sweeps", 1, |row| row.nudged_sweeps),
-    column("reconstruction", 2, |row| Some(row.scores.losses.reconstruction_error)),
-    column("KL", 1, |row| Some(row.scores.losses.divergence)),
-    column("ELBO", 1, |row| Some(row.scores.losses.elbo)),
-    column("NLL", 1, |row| Some(row.scores.likelihood.nll.mean)),
-    column("FID prior", 2, |row| Some(row.scores.prior.fid)),
-    column("FID mixture", 2, |row| Some(row.scores.mixture.fid)),
+    column("reconstruction", 2, |row| Some(row.scores.scores.losses.reconstruction_error)),
+    column("KL", 1, |row| Some(row.scores.scores.losses.divergence)),
+    column("ELBO", 1, |row| Some(row.scores.scores.losses.elbo)),
+    column("NLL", 1, |row| Some(row.scores.scores.likelihood.nll.mean)),
+    column("FID prior", 2, |row| Some(row.scores.scores.prior.fid)),
+    column("FID mixture", 2, |row| Some(row.scores.scores.mixture.fid)),
     column("gradient cosine", 4, |row| row.gradient_cosine),
 ];
 
@@ -76,13 +79,14 @@ pub(super) fn markdown(rows: &[Row], differences: &[String]) -> String {
     }));
     lines.push(String::new());
     let protocols: [(&str, fn(&Scores) -> String); 3] = [
-        ("Reconstruction, KL, ELBO", Scores::full_loss_protocol),
+        ("Reconstruction, KL, ELBO", |scores| scores.loss_protocol.clone()),
         ("NLL", |scores| scores.likelihood_protocol.clone()),
         ("FID", |scores| scores.distance_protocol.clone()),
     ];
     let runs: Vec<String> = rows.iter().map(|row| row.run.display().to_string()).collect();
     for (what, protocol) in protocols {
-        let texts = runs.iter().zip(rows).map(|(run, row)| (run.as_str(), protocol(&row.scores)));
+        let texts =
+            runs.iter().zip(rows).map(|(run, row)| (run.as_str(), protocol(&row.scores.scores)));
         lines.extend(protocol::lines(what, texts).into_iter().map(|line| line + "\n"));
     }
     lines.extend(differences.iter().map(|difference| format!("Note: {difference}\n")));
@@ -101,21 +105,8 @@ pub(super) fn csv(rows: &[Row]) -> String {
 }
 
 pub(super) fn json(rows: &[Row]) -> Result<String> {
-    let row = |row: &Row| {
-        json!({
-            "model": row.model,
-            "run": row.run,
-            "parameters": row.parameters,
-            "epochs": row.epochs,
-            "seconds": row.seconds,
-            "free_sweeps": row.free_sweeps,
-            "nudged_sweeps": row.nudged_sweeps,
-            "gradient_cosine": row.gradient_cosine,
-            "scores": row.scores.json(),
-        })
-    };
-    let rows: Vec<Value> = rows.iter().map(row).collect();
-    Ok(serde_json::to_string_pretty(&rows)? + "\n")
+    // As a value first, which sorts the keys.
+    Ok(serde_json::to_string_pretty(&serde_json::to_value(rows)?)? + "\n")
 }
 
 /// The ELBO over the epochs, and the final distances.
@@ -129,15 +120,13 @@ pub(super) fn figure(rows: &[Row], summaries: &[&Summary]) -> Figure {
 }
 
 /// A series of the run with index `i`, in its colour.
-fn series(rows: &[Row], i: usize, mark: Mark, points: Vec<[f64; 3]>) -> Series {
+fn series(rows: &[Row], i: usize, mark: Mark, points: Vec<Point>) -> Series {
     let colours = [colour::GREY, colour::BLUE, colour::GREEN, colour::VERMILION, colour::PURPLE];
     Series { name: rows[i].model.clone(), colour: colours[i % colours.len()], mark, points }
 }
 
 fn elbo_curves(rows: &[Row], summaries: &[&Summary]) -> Panel {
-    let point = |epoch: &Value| {
-        Some([epoch.get("epoch")?.as_f64()?, epoch.pointer("/test/elbo")?.as_f64()?, 1.0])
-    };
+    let point = |epoch: &EpochMetrics| Some([epoch.epoch as f64, epoch.test?.elbo].into());
     let curves = summaries.iter().enumerate().map(|(i, summary)| {
         series(rows, i, Mark::Line, summary.epochs.iter().filter_map(point).collect())
     });
@@ -152,11 +141,12 @@ fn elbo_curves(rows: &[Row], summaries: &[&Summary]) -> Panel {
 }
 
 fn distances(rows: &[Row], title: &str, of: fn(&Scores) -> &Distances) -> Panel {
-    let heights = rows.iter().map(|row| of(&row.scores).fid).enumerate();
+    let heights = rows.iter().map(|row| of(&row.scores.scores).fid).enumerate();
     let heights: Vec<_> = heights.filter(|(_, fid)| fid.is_finite()).collect();
     let highest = heights.iter().map(|(_, fid)| *fid).fold(1e-6, f64::max);
-    let bar =
-        |(i, fid): (usize, f64)| series(rows, i, Mark::Bars, vec![[i as f64 + 1.0, fid, 0.7]]);
+    let bar = |(i, fid): (usize, f64)| {
+        series(rows, i, Mark::Bars, vec![Point { x: i as f64 + 1.0, y: fid, size: 0.7 }])
+    };
     Panel {
         title: title.to_owned(),
         x: Scale {

@@ -1,37 +1,38 @@
 //! `hvae train --dry-run`.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use hvae_model::{StepLosses, Vae};
+use hvae_model::Vae;
 
 use crate::config::RunConfig;
-use crate::optimizer::Optimizer;
 use crate::training;
+use crate::training::evaluate::EVALUATION_BATCH;
 use crate::training::memory;
-use crate::training::memory::{Needed, shown};
+use crate::training::memory::{MemoryEstimate, shown};
+use crate::training::step::{Batch, StepRunner};
 use hvae_data::images::Images;
-use hvae_device::host::upload;
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
+use hvae_device::host::download;
 use hvae_runtime::terminal;
 
 /// Steps before timing begins.
 const WARM_UP: usize = 2;
 /// Fewest and most steps that are timed.
-const STEPS: std::ops::RangeInclusive<usize> = 3..=30;
+const STEPS: RangeInclusive<usize> = 3..=30;
 /// No further step is timed after this long.
 const LONG_ENOUGH: Duration = Duration::from_secs(5);
 
-pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> Result<()> {
+pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) -> Result<()> {
     let [train, test] = images;
+    let device = &train.device();
     let say = terminal::result;
     say("# Configuration");
     say(config.to_toml()?.trim_end());
     let pixels = train.set().pixels();
-    let needed = Needed::of(config, pixels);
+    let needed = MemoryEstimate::of(config, pixels);
     say("\n# Memory and disk");
     say(&format!("weights = {}, gradients the same", shown(needed.weights)));
     say(&format!("optimizer = {}", shown(needed.optimizer)));
@@ -49,7 +50,7 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     // Fewer than the shapes say: within a layer there is one for each pair of connected units.
     say(&format!("total = {}", model.parameters()));
 
-    let (seconds, timed) = time_steps(config, model, train, device)?;
+    let (seconds, timed) = time_steps(config, train, devices)?;
     let evaluation = time_evaluation(config, test, pixels, device)?;
     let batch = config.training.batch_size.min(train.len());
     let steps = train.len().div_ceil(config.training.batch_size);
@@ -65,13 +66,11 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     say(&format!("epoch = {}", duration(epoch)));
     let total = epoch * config.training.epochs as f64;
     say(&format!("all {} epochs = {}", config.training.epochs, duration(total)));
-    terminal::line(
-        "an estimate: the number of sweeps changes during training. Nothing was written.",
-    );
+    terminal::line("an estimate: the number of sweeps changes in training. Nothing was written.");
     Ok(())
 }
 
-/// Prints every parameter with its count and shape.
+/// Prints each parameter with its count and shape.
 struct Parameters<'a>(&'a Vae);
 
 impl ModuleVisitor for Parameters<'_> {
@@ -84,49 +83,27 @@ impl ModuleVisitor for Parameters<'_> {
     }
 }
 
-/// Seconds a step, and over how many steps it was measured.
-fn time_steps(
-    config: &RunConfig,
-    mut model: Vae,
-    train: &Images,
-    device: &Device,
-) -> Result<(f64, usize)> {
-    let training = &config.training;
-    let (phases, quiet) =
-        (crate::training::phases::phases(&config.ep, device)?, !hvae_device::is_host(device));
-    let scales = model.learning_rate_scales(training.visible_rate);
-    let mut optimizer = Optimizer::new(training.optimizer.rule(training.momentum), scales);
-    let batch = training.batch_size.min(train.len());
-    let rate = training.learning_rate / training.warmup_steps.max(1) as f64;
+/// Seconds per step, and over how many steps it was measured.
+fn time_steps(config: &RunConfig, train: &Images, devices: &[Device]) -> Result<(f64, usize)> {
+    let mut runner = StepRunner::new(config, train, devices.to_vec())?;
+    let batch = config.training.batch_size.min(train.len());
     let mut started = Instant::now();
-    let (mut steps, mut last) = (0, None);
+    let (mut steps, mut last) = (0, Vec::new());
     for step in 0..WARM_UP + STEPS.end() {
         if step == WARM_UP {
-            wait(&model, last.as_ref())?;
+            runner.read(&last)?;
             started = Instant::now();
         }
         let rows: Vec<usize> = (0..batch).map(|row| (step * batch + row) % train.len()).collect();
-        let noise = rng::normal(training.seed, Stream::Noise, step as u64, batch * model.latent());
-        let noise = upload(noise, model.latent(), device);
-        let found = model.training_step(train.select(&rows), noise, training.kl_weight, &phases)?;
-        let clip = training.clip_norm;
-        model = optimizer.step(model, &found.gradients, rate, clip, quiet)?.0;
-        last = Some(found.losses);
+        last = vec![runner.step(step, train, &Batch::new(train, &rows))?];
         steps = (step + 1).saturating_sub(WARM_UP);
         if steps >= *STEPS.start() && started.elapsed() > LONG_ENOUGH {
             break;
         }
     }
-    wait(&model, last.as_ref())?;
+    // Waits until the device is done.
+    runner.read(&last)?;
     Ok((started.elapsed().as_secs_f64() / steps.max(1) as f64, steps))
-}
-
-/// Waits until the device has done what it was asked; the losses are read with all weights.
-fn wait(model: &Vae, losses: Option<&StepLosses>) -> Result<()> {
-    if let Some(losses) = losses {
-        model.read_losses(&[losses])?;
-    }
-    Ok(())
 }
 
 /// Seconds that an evaluation of all test images takes, from one batch of them.
@@ -137,15 +114,12 @@ fn time_evaluation(
     device: &Device,
 ) -> Result<f64> {
     let model = training::new_model(config, pixels, device)?;
-    let phases = crate::training::phases::phases(&config.ep, device)?;
-    let batch = test
-        .batches(training::evaluate::EVALUATION_BATCH)
-        .next()
-        .context("the test set is empty")?;
+    let phases = training::phases(&config.ep, device)?;
+    let batch = test.batches(EVALUATION_BATCH).next().context("the test set is empty")?;
     let [rows, _] = batch.dims();
     let started = Instant::now();
     let found = model.reconstruct(batch, None, &phases)?;
-    hvae_device::host::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
+    download(model.decode(found.posterior.mean, &phases)?.0.images)?;
     Ok(started.elapsed().as_secs_f64() * test.len() as f64 / rows as f64)
 }
 

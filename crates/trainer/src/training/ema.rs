@@ -1,14 +1,14 @@
-//! Averaged weights.
+//! Exponential moving average of the weights.
 
 use burn::tensor::Tensor;
 use hvae_model::Vae;
 
-use crate::optimizer::{flat_parameters, with_parameters};
+use crate::optimizer::parameters::{flat_parameters, with_parameters};
 
 /// `decay * average + (1 - decay) * model`, parameter by parameter (an exponential moving average;
-/// Polyak & Juditsky 1992), in the form `average + (1 - decay) (model - average)`, which leaves an
-/// average alone that equals the model.
-pub fn advance(average: Vae, model: &Vae, decay: f64) -> Vae {
+/// Polyak & Juditsky 1992), computed as `average + (1 - decay) (model - average)`, which leaves an
+/// average unchanged that equals the model.
+pub(super) fn advance(average: Vae, model: &Vae, decay: f64) -> Vae {
     let values = flat_parameters(model);
     with_parameters(average, |id, old: Tensor<1>| {
         let value = values[&id].clone();
