@@ -45,8 +45,8 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A network with weights uniform in `+-sqrt(6 / fan_in)` (He et al. 2015, arXiv 1502.01852) and
-    /// biases of 0.
+    /// A network with weights uniform in `+-sqrt(6 / fan_in)` (He et al. 2015, arXiv 1502.01852)
+    /// and biases of 0.
     pub(crate) fn new(rng: &mut impl Rng, device: &Device) -> Self {
         let mut network = Self::zeros(device);
         fill(&mut network.first.weight, 25, rng, device);

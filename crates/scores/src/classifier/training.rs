@@ -33,8 +33,8 @@ pub struct Schedule {
     pub seed: u64,
 }
 
-/// Trains a classifier; `None` if the user interrupted it. After each epoch `report` gets its number,
-/// its mean loss and the accuracy on `test`.
+/// Trains a classifier; `None` if the user interrupted it. After each epoch `report` gets its
+/// number, its mean loss and the accuracy on `test`.
 ///
 /// # Errors
 ///

@@ -58,8 +58,8 @@ impl Source {
         }
     }
 
-    /// The images of a set; a run and statistics have none. MNIST is read from `data_dir`, or from its
-    /// default folder.
+    /// The images of a set; a run and statistics have none. MNIST is read from `data_dir`, or from
+    /// its default folder.
     ///
     /// # Errors
     ///
