@@ -8,9 +8,10 @@
 mod common;
 
 use common::{Folder, json, stderr, train};
-use hvae::data::{Split, synthetic};
-use hvae::npz::{self, Array};
-use hvae::picture;
+use hvae::figures::picture;
+use hvae_data::{Split, synthetic};
+use hvae_runtime::npz;
+use hvae_runtime::npz::Array;
 
 /// `count` synthetic images as bytes in a `.npz`.
 fn images(folder: &Folder, name: &str, count: usize, split: Split) {

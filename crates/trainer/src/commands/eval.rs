@@ -6,16 +6,19 @@ use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::evaluation::args::{COUNT, EvalArgs, LatentSource, NLL_IMAGES, NLL_SAMPLES, ScoreArgs};
-use crate::evaluation::distance::frechet;
-use crate::evaluation::extractor::{Extractor, FeatureChoice};
 use crate::evaluation::likelihood::{Effort, Estimate, likelihoods, protocol};
-use crate::evaluation::scoring::look;
-use crate::images::Images;
 use crate::run::{RunDir, Which};
-use crate::{files, report, training};
+use crate::training;
+use hvae_data::images::Images;
+use hvae_runtime::{files, terminal};
+use hvae_scores::distance::frechet;
+use hvae_scores::extractor::{Extractor, FeatureChoice};
+use hvae_scores::scoring::look;
 
-use super::fid::{More, batch, extractor, latent_name, latents, more, samples, write_json};
-use super::{Trained, load};
+use crate::commands::fid::{
+    More, batch, extractor, latent_name, latents, more, samples, write_json,
+};
+use crate::commands::{Trained, load};
 
 pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<()> {
     let path = args.json.clone().unwrap_or_else(|| args.run.join(file_name(args)));
@@ -23,9 +26,9 @@ pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<(
     files::require_writable(&path)?;
     let trained = load(&args.run, args.checkpoint, device)?;
     let scores = score(&trained, &args.scores, args.seed, global, device)?;
-    report::result(&scores.lines.join("\n"));
+    terminal::result(&scores.lines.join("\n"));
     write_json(&path, &scores.value)?;
-    report::line(&format!("written to {}", path.display()));
+    terminal::line(&format!("written to {}", path.display()));
     Ok(())
 }
 
@@ -71,13 +74,13 @@ pub(super) fn score(
     let real_count = test.len().min(args.count as usize);
 
     let losses = {
-        report::stage(&format!("reconstructing {} test images", test.len()));
-        let _working = report::Progress::start("reconstructing", 1, 0);
+        terminal::stage(&format!("reconstructing {} test images", test.len()));
+        let _working = terminal::Progress::start("reconstructing", 1, 0);
         training::evaluate(model, &test, config, phases)?
     };
     let nll_images = test.len().min(args.nll_images as usize);
     let samples_per_image = args.nll_samples as usize;
-    report::stage(&format!(
+    terminal::stage(&format!(
         "likelihood of {nll_images} test images, {samples_per_image} latents each"
     ));
     let bounds = likelihoods(

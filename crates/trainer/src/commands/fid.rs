@@ -7,23 +7,24 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::data::Split;
 use crate::evaluation::args::{FeatureArgs, FidArgs, LatentSource};
-use crate::evaluation::distance::frechet;
-use crate::evaluation::extractor::Extractor;
-use crate::evaluation::kid::{KernelDistance, kernel_distance};
-use crate::evaluation::manifold::{Overlap, overlap};
-use crate::evaluation::mixture::COMPONENTS;
-use crate::evaluation::origin::Origin;
-use crate::evaluation::sampler::{Samples, fit_mixture, prior_latents};
-use crate::evaluation::scoring::{Seen, look};
 use crate::evaluation::source::Source;
-use crate::evaluation::statistics::Statistics;
-use crate::evaluation::{FeatureSet, kid, manifold};
-use crate::images::Images;
-use crate::{environment, files, report};
+use crate::latents::mixture::COMPONENTS;
+use crate::latents::sampler::{Samples, fit_mixture, prior_latents};
+use crate::run::environment;
+use hvae_data::Split;
+use hvae_data::images::Images;
+use hvae_runtime::{files, terminal};
+use hvae_scores::distance::frechet;
+use hvae_scores::extractor::Extractor;
+use hvae_scores::kid::{KernelDistance, kernel_distance};
+use hvae_scores::origin::Origin;
+use hvae_scores::prdc::{Overlap, overlap};
+use hvae_scores::scoring::{Seen, look};
+use hvae_scores::statistics::Statistics;
+use hvae_scores::{FeatureSet, kid, prdc};
 
-use super::{SIDE, Trained, load};
+use crate::commands::{SIDE, Trained, load};
 
 /// Samples of a run unless the user asks for another number.
 const SAMPLES: usize = 10_000;
@@ -35,7 +36,7 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
             let stored = matches!(source, Source::Statistics(_));
             ensure!(!stored, "--more needs images on both sides, but {source} are stored");
         }
-        let least = manifold::NEIGHBOURS + 1;
+        let least = prdc::NEIGHBOURS + 1;
         let count = args.count.map_or(usize::MAX, |count| count as usize);
         ensure!(
             count >= least,
@@ -52,7 +53,7 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
         a_seen.seen.statistics.save(path, a_seen.origin.as_ref())?;
     }
     let distance = {
-        let _working = report::Progress::start("distance", 1, 0);
+        let _working = terminal::Progress::start("distance", 1, 0);
         frechet(&a_seen.seen.statistics, &b_seen.seen.statistics)?
     };
     let protocol = format!("{}; A = {}; B = {}", extractor.protocol(), a_seen.shown, b_seen.shown);
@@ -63,13 +64,13 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
         "b": b_seen.shown,
         "commit": crate::COMMIT,
     });
-    report::result(&format!("FID {distance:.4}"));
+    terminal::result(&format!("FID {distance:.4}"));
     if let [Some(samples), Some(real)] = [&a_seen.seen.features, &b_seen.seen.features] {
         let more = more(real, samples, args.seed)?;
-        report::result(&more.lines());
+        terminal::result(&more.lines());
         scores["more"] = more.json();
     }
-    report::result(&format!("  {protocol}"));
+    terminal::result(&format!("  {protocol}"));
     if let Some(path) = &args.json {
         write_json(path, &scores)?;
     }
@@ -102,7 +103,7 @@ struct Side {
 impl Side {
     fn new(extractor: &Extractor, seen: Seen, shown: String) -> Self {
         let images = seen.statistics.count.unwrap_or_default();
-        Self { origin: Some(Origin::here(extractor, &shown, images)), seen, shown }
+        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), seen, shown }
     }
 }
 
@@ -132,7 +133,7 @@ fn side(
                 origin.check(extractor).with_context(|| format!("cannot use the {name}"))?;
                 format!("{name} of {}", origin.source)
             } else {
-                report::warning(&format!(
+                terminal::warning(&format!(
                     "{name} do not say in which features they were taken: taken for those of {}",
                     extractor.protocol()
                 ));
@@ -186,7 +187,7 @@ pub(super) fn latents(
         LatentSource::Mixture => {
             let data = &trained.config.data;
             let verbosity = global.verbosity();
-            let data_dir = environment::data_dir(global, &trained.run)?;
+            let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
             let images = Images::load(data, Split::Train, &data_dir, verbosity, device)?;
             let mixture = fit_mixture(&trained.model, &trained.phases, &images, seed)?;
             Ok(mixture.sample(count, seed))
@@ -202,15 +203,15 @@ pub(super) struct More {
 
 /// All of them, at the usual settings.
 pub(super) fn more(real: &FeatureSet, samples: &FeatureSet, seed: u64) -> Result<More> {
-    report::stage(&format!(
+    terminal::stage(&format!(
         "kernel distance, precision and recall of {} samples and {} images",
         samples.len(),
         real.len()
     ));
-    let _working = report::Progress::start("kernel distance, precision, recall", 1, 0);
+    let _working = terminal::Progress::start("kernel distance, precision, recall", 1, 0);
     Ok(More {
         kernel: kernel_distance(samples, real, kid::SUBSETS, kid::SUBSET_SIZE, seed)?,
-        overlap: overlap(real, samples, manifold::NEIGHBOURS)?,
+        overlap: overlap(real, samples, prdc::NEIGHBOURS)?,
     })
 }
 

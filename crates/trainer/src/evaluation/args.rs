@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::extractor::FeatureChoice;
 use crate::cli::values::{POSITIVE, file, number, url};
-use crate::config::Dataset;
 use crate::run::Which;
+use hvae_data::dataset::Dataset;
+use hvae_scores::extractor::FeatureChoice;
 
 /// Images per batch of a network; enough that it counts, few enough for any memory.
 const BATCHES: std::ops::RangeInclusive<i64> = 1..=4096;

@@ -5,10 +5,11 @@ use burn::tensor::{Device, Tensor};
 use hvae_model::{Likelihood, Phases, Vae, VaeConfig};
 use serde::Serialize;
 
-use crate::data::ImageSet;
-use crate::images::{download, upload};
-use crate::report::Progress;
-use crate::rng::{self, Stream};
+use hvae_data::ImageSet;
+use hvae_device::host::{download, upload};
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
+use hvae_runtime::terminal::Progress;
 
 /// Latents that are decoded at once.
 const BATCH: usize = 500;
