@@ -1,14 +1,14 @@
-"""Generates the fixtures of the scores' tests, in crates/scores/tests/fixtures/.
+"""Makes the fixtures that the evaluation is tested against, in crates/scores/tests/fixtures/.
 
     pip install torch==2.9.0 torchvision==0.24.0 pytorch-fid==0.3.0 scipy numpy
     python3 scripts/evaluation_fixtures.py [--weights FILE.pth] [--legacy]
 
 inception.npz   features of pytorch-fid's network at its four depths, and its preprocessing, with
                 weights that come from (tensor name, index) by the formula below; the tests make the
-                same weights from the same formula. The published weights are not used.
-distance.npz    statistics with the distance that pytorch-fid computes (scipy's sqrtm).
+                same weights from the same formula. The real weights never enter.
+distance.npz    statistics with the distance that pytorch-fid takes of them (scipy's sqrtm).
 features.npz    features with their kernel distance, precision, recall, density and coverage, by
-                their definitions in plain numpy.
+                the definitions in plain numpy.
 --weights       also writes the weights of the formula as a PyTorch file of all the tensors (96 MB;
                 never committed), with --legacy in the format from before 2020.
 """
@@ -21,7 +21,7 @@ import pytorch_fid.inception as reference
 import torch
 from pytorch_fid.fid_score import calculate_frechet_distance
 
-FIXTURES = Path(__file__).resolve().parent.parent / "crates/trainer/tests/fixtures"
+FIXTURES = Path(__file__).resolve().parent.parent / "crates/scores/tests/fixtures"
 
 
 def uniform(name, count):
@@ -57,7 +57,7 @@ def weights():
     torch.nn.Module.load_state_dict = lambda *_, **__: None
     shapes = {k: tuple(v.shape) for k, v in reference.fid_inception_v3().state_dict().items()}
     torch.nn.Module.load_state_dict = network
-    # The published file predates these counters.
+    # The first published file is older than these counters.
     return {k: tensor(k, s) for k, s in shapes.items() if not k.endswith("num_batches_tracked")}
 
 

@@ -1,14 +1,13 @@
-//! Images per second of Inception's 2048 features on the CPU, for `scripts/bench_inception.py`:
-//! `inception_speed THREADS BATCH BATCHES`, with made-up weights, on which speed does not depend.
+//! Images per second of Inception's 2048 features on the CPU, with weights of a formula:
+//! `inception_speed THREADS BATCH BATCHES`. `scripts/bench_inception.py` compares it with PyTorch.
 #![allow(clippy::print_stdout, reason = "the number is the result")]
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use hvae_scores::extractor::Pictures;
-use hvae_scores::inception::conv::{Conv, Stored};
-use hvae_scores::inception::{Depth, Inception};
+use hvae_scores::ImageBatch;
+use hvae_scores::inception::{BatchNormConv, Conv, Depth, Inception};
 
 fn main() -> Result<()> {
     let arguments: Vec<usize> =
@@ -25,13 +24,18 @@ fn main() -> Result<()> {
         let weight =
             (0..out * inputs).map(|i| bound * ((i * 7919 % 1000) as f32 / 500.0 - 1.0)).collect();
         let of = |value: f32| vec![value; out];
-        let stored =
-            Stored { weight, scale: of(1.0), shift: of(0.0), mean: of(0.0), variance: of(1.0) };
+        let stored = BatchNormConv {
+            weight,
+            scale: of(1.0),
+            shift: of(0.0),
+            mean: of(0.0),
+            variance: of(1.0),
+        };
         Ok(Conv::fold(&stored, shape, &device))
     })?;
     let bytes: Vec<u8> = (0..batch * 28 * 28).map(|i| (i * 31 % 251) as u8).collect();
-    let pictures = Pictures { bytes: &bytes, height: 28, width: 28 };
-    let run = || network.features(pictures, Depth::D2048, &device);
+    let images = ImageBatch { bytes: &bytes, height: 28, width: 28 };
+    let run = || network.features(images, Depth::D2048, &device);
     run()?;
     let start = Instant::now();
     for _ in 0..batches {

@@ -1,31 +1,36 @@
-//! The networks whose features sets of images are compared in.
+//! The feature networks.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
+use hvae_device::host::download;
 use serde::{Deserialize, Serialize};
 
-use crate::classifier;
-use crate::classifier::Classifier;
-use crate::inception;
-use crate::inception::{Depth, Inception};
-use hvae_device::host::download;
+use crate::classifier::network as classifier;
+use crate::classifier::network::Classifier;
+use crate::inception::host;
+use crate::inception::network::{BATCH, Depth, Inception};
+use crate::inception::weights;
+use crate::stream::ImageBatch;
+
+/// Digits of a SHA-256 that are shown.
+const DIGITS: usize = 12;
 
 /// Which features, as `--features` takes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeatureChoice {
-    /// The classifier of MNIST digits that comes with the program.
+    /// The MNIST classifier that this crate contains.
     MnistClassifier,
     /// FID Inception v3, after one of its four stages.
     Inception(Depth),
-    /// A classifier that `hvae classifier train` has made.
+    /// A classifier trained by `hvae classifier train`.
     File(PathBuf),
 }
 
 impl FeatureChoice {
-    /// What it is called in the name of a file.
+    /// A short name for the names of files.
     pub fn name(&self) -> String {
         match self {
             Self::MnistClassifier => "mnist-classifier".to_owned(),
@@ -48,62 +53,40 @@ impl FromStr for FeatureChoice {
                 if let Some(depth) = text.strip_prefix("inception-") {
                     return depth.parse().map(Self::Inception);
                 }
-                if Path::new(text).extension().is_some_and(|e| e == classifier::ENDING) {
+                if Path::new(text).extension().is_some_and(|e| e == classifier::EXTENSION) {
                     return Ok(Self::File(PathBuf::from(text)));
                 }
                 Err(format!(
-                    "`{text}` is none of mnist-classifier, inception, inception-64, inception-192, \
-                     inception-768, or a .{} file made by `hvae classifier train`",
-                    classifier::ENDING
+                    "unknown features `{text}`: expected mnist-classifier, inception, \
+                     inception-64, inception-192, inception-768, or a .{} file of `hvae classifier \
+                     train`",
+                    classifier::EXTENSION
                 ))
             }
         }
     }
 }
 
-/// Grey images, one after another and row by row.
-#[derive(Debug, Clone, Copy)]
-pub struct Pictures<'a> {
-    /// Their pixels.
-    pub bytes: &'a [u8],
-    /// Height of each.
-    pub height: usize,
-    /// Width of each.
-    pub width: usize,
-}
-
-impl Pictures<'_> {
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.bytes.len() / (self.height * self.width)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-}
-
-/// Which features some numbers belong to; only those of equal ones compare.
+/// What identifies features: only features of equal specification can be compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Features {
+pub struct FeatureSpec {
     /// `classifier` or `inception`.
     pub network: String,
-    /// Numbers per image.
+    /// Features per image.
     pub dims: usize,
     /// SHA-256 of the network's weights.
     pub sha256: String,
-    /// How images reach the network.
+    /// How images are preprocessed.
     pub preprocessing: String,
 }
 
-/// A network with its weights, ready to turn images into features.
+/// A feature network with its weights.
 #[derive(Debug)]
 pub struct Extractor {
     network: Network,
     device: Device,
-    protocol: String,
-    given: Features,
+    description: String,
+    spec: FeatureSpec,
 }
 
 #[derive(Debug)]
@@ -113,121 +96,117 @@ enum Network {
 }
 
 impl Extractor {
-    /// Loads the network. `inception_weights` is where its file is, if not in its usual place.
+    /// Loads a feature network. `inception_weights` is the path of Inception's weights, by default
+    /// their place in the cache.
     ///
     /// # Errors
     ///
-    /// When weights are missing, altered or unsuitable; the message names the file and what to do.
+    /// When weights are missing, altered or of another network; the message names the file and the
+    /// remedy.
     pub fn load(
         choice: &FeatureChoice,
         inception_weights: Option<&Path>,
         device: &Device,
     ) -> Result<Self> {
-        let with_classifier = |name: &str, (network, hash): (Classifier, String)| Self {
-            network: Network::Classifier(Box::new(network)),
-            device: device.clone(),
-            protocol: format!("{name} ({} features, sha256 {})", classifier::FEATURES, &hash[..12]),
-            given: Features {
-                network: "classifier".to_owned(),
-                dims: classifier::FEATURES,
-                sha256: hash,
-                preprocessing: "28x28 grey in [0, 1]".to_owned(),
-            },
-        };
-        Ok(match choice {
+        match choice {
             FeatureChoice::MnistClassifier => {
-                with_classifier("mnist-classifier", classifier::shipped(device)?)
+                Ok(Self::classifier("mnist-classifier", classifier::shipped(device)?, device))
             }
             FeatureChoice::File(path) => {
-                let shown = format!("classifier {}", path.display());
-                with_classifier(&shown, classifier::load(path, device)?)
+                let name = format!("classifier {}", path.display());
+                Ok(Self::classifier(&name, classifier::load(path, device)?, device))
             }
             FeatureChoice::Inception(depth) => {
-                let (inception, hash) = inception::weights::load(inception_weights, device)?;
-                Self::inception(inception, *depth, &hash, device)
+                Ok(Self::inception(*depth, weights::load(inception_weights, device)?, device))
             }
-        })
+        }
     }
 
-    /// With an Inception network that is loaded already; `hash` is that of its weights.
-    pub fn inception(network: Inception, depth: Depth, hash: &str, device: &Device) -> Self {
+    fn classifier(name: &str, (network, sha256): (Classifier, String), device: &Device) -> Self {
+        let dims = classifier::FEATURES;
+        Self {
+            network: Network::Classifier(Box::new(network)),
+            device: device.clone(),
+            description: format!("{name} ({dims} features, sha256 {})", &sha256[..DIGITS]),
+            spec: FeatureSpec {
+                network: "classifier".to_owned(),
+                dims,
+                sha256,
+                preprocessing: "28x28 grey in [0, 1]".to_owned(),
+            },
+        }
+    }
+
+    fn inception(depth: Depth, (network, sha256): (Inception, String), device: &Device) -> Self {
         let preprocessing = "grey to RGB, bilinear 299x299";
-        let protocol = format!(
-            "inception-{} (FID Inception v3, sha256 {}), {preprocessing}",
-            depth.dims(),
-            &hash[..12]
-        );
-        let given = Features {
-            network: "inception".to_owned(),
-            dims: depth.dims(),
-            sha256: hash.to_owned(),
-            preprocessing: preprocessing.to_owned(),
-        };
         Self {
             network: Network::Inception(Box::new(network), depth),
             device: device.clone(),
-            protocol,
-            given,
+            description: format!(
+                "inception-{} (FID Inception v3, sha256 {}), {preprocessing}",
+                depth.dims(),
+                &sha256[..DIGITS]
+            ),
+            spec: FeatureSpec {
+                network: "inception".to_owned(),
+                dims: depth.dims(),
+                sha256,
+                preprocessing: preprocessing.to_owned(),
+            },
         }
     }
 
-    /// Numbers per image.
+    /// Features per image.
     pub fn dims(&self) -> usize {
-        match &self.network {
-            Network::Classifier(_) => classifier::FEATURES,
-            Network::Inception(_, depth) => depth.dims(),
-        }
+        self.spec.dims
+    }
+
+    /// Network, hash of its weights and preprocessing, in words.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The same as data.
+    pub fn spec(&self) -> &FeatureSpec {
+        &self.spec
     }
 
     /// Images per batch that suit the network.
-    pub fn batch(&self) -> usize {
+    pub(crate) fn batch(&self) -> usize {
         match &self.network {
-            Network::Classifier(_) => 500,
-            Network::Inception(..) => inception::BATCH,
+            Network::Classifier(_) => classifier::BATCH,
+            Network::Inception(..) => BATCH,
         }
     }
 
-    /// Which features these are: network, hash of its weights, and how images reach it.
-    pub fn protocol(&self) -> &str {
-        &self.protocol
+    /// Frees the buffers that the network keeps between batches.
+    pub(crate) fn release_memory(&self) {
+        if let Network::Inception(..) = self.network {
+            host::release_memory();
+        }
     }
 
-    /// The same for a program.
-    pub fn given(&self) -> &Features {
-        &self.given
-    }
-
-    /// The features of `pictures`, image after image.
+    /// The features of a batch, image after image.
     ///
     /// # Errors
     ///
-    /// When the network takes other sizes, or the device cannot be read.
-    pub fn features(&self, pictures: Pictures<'_>) -> Result<Vec<f32>> {
-        let Pictures { height, width, .. } = pictures;
+    /// When the network takes images of another size, or the device cannot be read.
+    pub fn features(&self, images: ImageBatch<'_>) -> Result<Vec<f32>> {
         match &self.network {
             Network::Classifier(network) => {
+                let ImageBatch { height, width, .. } = images;
                 ensure!(
                     [height, width] == [classifier::SIDE; 2],
                     "the classifier takes images of {side}x{side} pixels, not {width}x{height}; \
                      --features inception takes any size",
                     side = classifier::SIDE
                 );
-                let values: Vec<f32> =
-                    pictures.bytes.iter().map(|&b| f32::from(b) / 255.0).collect();
-                let shape = [pictures.len(), 1, height, width];
+                let values: Vec<f32> = images.bytes.iter().map(|&b| f32::from(b) / 255.0).collect();
+                let shape = [images.len(), 1, height, width];
                 let images = Tensor::from_data(TensorData::new(values, shape), &self.device);
                 download(network.features(images))
             }
-            Network::Inception(network, depth) => network.features(pictures, *depth, &self.device),
+            Network::Inception(network, depth) => network.features(images, *depth, &self.device),
         }
     }
-}
-
-/// The usual place of downloaded weights: `$XDG_CACHE_HOME/hvae` or `~/.cache/hvae`, else the
-/// working folder.
-pub fn cache_folder() -> PathBuf {
-    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = set("XDG_CACHE_HOME")
-        .or_else(|| set("HOME").or_else(|| set("USERPROFILE")).map(|home| home.join(".cache")));
-    cache.unwrap_or_default().join("hvae")
 }

@@ -1,37 +1,31 @@
-//! The few operations of dense linear algebra that scores need, in concrete types.
+//! The dense linear algebra that scores need: products, eigenvalues, singular values, Cholesky.
 //!
-//! faer's algorithms are generic and large: instantiated here, they are compiled once and not
-//! again with every change of the crates that use them. Matrices are faer's own.
+//! Thin functions in concrete types over faer's generic algorithms, which are large: instantiated
+//! here, they are compiled once and not with every change of a crate that uses them.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 
-/// Why a matrix was not decomposed.
+/// Why a matrix has no decomposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinearError {
-    /// Rows and columns of a matrix that should have as many of both.
+    /// Rows and columns of a matrix that is not square.
     #[error("a {0} by {1} matrix is not square")]
     NotSquare(usize, usize),
-    /// Size of a symmetric matrix whose eigenvalues were not found.
-    #[error("the eigenvalues of a {0} by {0} matrix were not found; are all its entries finite?")]
+    /// Size of a symmetric matrix whose eigenvalues did not converge.
+    #[error("the eigenvalues of a {0} by {0} matrix did not converge; are all entries finite?")]
     Eigen(usize),
-    /// Size of a symmetric matrix that has no Cholesky factor.
-    #[error("a {0} by {0} matrix is not positive definite, or not all its entries are finite")]
+    /// Size of a symmetric matrix without a Cholesky factor.
+    #[error("a {0} by {0} matrix is not positive definite, or an entry is not finite")]
     NotPositiveDefinite(usize),
-    /// Rows and columns of a matrix whose singular values were not found.
-    #[error(
-        "the singular values of a {0} by {1} matrix were not found; are all its entries finite?"
-    )]
+    /// Rows and columns of a matrix whose singular values did not converge.
+    #[error("the singular values of a {0} by {1} matrix did not converge; are all entries finite?")]
     Singular(usize, usize),
 }
 
 /// `output <- output + factor left right`, on all threads.
-///
-/// # Panics
-///
-/// When the shapes do not fit.
-pub fn add_product(
+pub(crate) fn add_product(
     output: MatMut<'_, f64>,
     left: MatRef<'_, f64>,
     right: MatRef<'_, f64>,
@@ -51,31 +45,27 @@ pub fn product(left: MatRef<'_, f64>, right: MatRef<'_, f64>, factor: f64) -> Ma
     output
 }
 
-/// `output <- left right`, in single precision and on this thread alone.
-///
-/// # Panics
-///
-/// When the shapes do not fit.
-pub fn product_f32(output: MatMut<'_, f32>, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
+/// `output <- left right`, in single precision on the calling thread.
+pub(crate) fn product_f32(output: MatMut<'_, f32>, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
     matmul(output, Accum::Replace, left, right, 1.0, Par::Seq);
 }
 
-/// `output <- output + left right`, in single precision and on this thread alone.
-///
-/// # Panics
-///
-/// When the shapes do not fit.
-pub fn add_product_f32(output: MatMut<'_, f32>, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
+/// `output <- output + left right`, in single precision on the calling thread.
+pub(crate) fn add_product_f32(
+    output: MatMut<'_, f32>,
+    left: MatRef<'_, f32>,
+    right: MatRef<'_, f32>,
+) {
     matmul(output, Accum::Add, left, right, 1.0, Par::Seq);
 }
 
-/// The eigenvalues of a symmetric matrix, of which the lower triangle is read, from the smallest to
-/// the largest, and its eigenvectors as columns in the same order.
+/// The eigenvalues of a symmetric matrix in ascending order, and its eigenvectors as columns in the
+/// same order. The lower triangle is used.
 ///
 /// # Errors
 ///
-/// [`LinearError::NotSquare`]; [`LinearError::Eigen`] when an entry of either triangle is not finite,
-/// or the iteration fails.
+/// [`LinearError::NotSquare`]; [`LinearError::Eigen`] when an entry is not finite or the iteration
+/// does not converge.
 pub fn eigen(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), LinearError> {
     let size = square(matrix)?;
     if !is_finite(matrix) {
@@ -86,12 +76,12 @@ pub fn eigen(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), LinearErro
     Ok(((0..size).map(|i| values[i]).collect(), eigen.U().to_owned()))
 }
 
-/// The singular values of a matrix, from the largest to the smallest.
+/// The singular values of a matrix in descending order.
 ///
 /// # Errors
 ///
-/// [`LinearError::Singular`] when an entry is not finite, or the iteration fails.
-pub fn singular_values(matrix: MatRef<'_, f64>) -> Result<Vec<f64>, LinearError> {
+/// [`LinearError::Singular`] when an entry is not finite or the iteration does not converge.
+pub(crate) fn singular_values(matrix: MatRef<'_, f64>) -> Result<Vec<f64>, LinearError> {
     let error = LinearError::Singular(matrix.nrows(), matrix.ncols());
     if !is_finite(matrix) {
         return Err(error);
@@ -99,7 +89,7 @@ pub fn singular_values(matrix: MatRef<'_, f64>) -> Result<Vec<f64>, LinearError>
     matrix.singular_values().map_err(|_| error)
 }
 
-/// Whether every entry is a finite number; iterations on others may end, with nonsense.
+/// Whether every entry is finite; otherwise iterations may end with nonsense.
 fn is_finite(matrix: MatRef<'_, f64>) -> bool {
     matrix.col_iter().all(|column| column.iter().all(|x| x.is_finite()))
 }
@@ -110,13 +100,11 @@ fn square(matrix: MatRef<'_, f64>) -> Result<usize, LinearError> {
     if rows == columns { Ok(rows) } else { Err(LinearError::NotSquare(rows, columns)) }
 }
 
-/// The lower triangle `L` with `L L^T = A` of a symmetric matrix, of which the lower triangle is
-/// read.
+/// The lower triangle `L` with `L L^T = A` of a symmetric matrix. The lower triangle of `A` is used.
 ///
 /// # Errors
 ///
-/// [`LinearError::NotSquare`]; [`LinearError::NotPositiveDefinite`], also when an entry of either
-/// triangle is not finite.
+/// [`LinearError::NotSquare`]; [`LinearError::NotPositiveDefinite`], also when an entry is not finite.
 pub fn cholesky(matrix: MatRef<'_, f64>) -> Result<Mat<f64>, LinearError> {
     let error = LinearError::NotPositiveDefinite(square(matrix)?);
     if !is_finite(matrix) {
@@ -134,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn decompositions_give_the_matrix_back() -> Result<(), LinearError> {
+    fn decompositions_reproduce_the_matrix() -> Result<(), LinearError> {
         let matrix = symmetric();
         let (values, vectors) = eigen(matrix.as_ref())?;
         let scaled = Mat::from_fn(3, 3, |i, j| vectors[(i, j)] * values[j]);
@@ -145,7 +133,7 @@ mod tests {
             assert!((from_eigen[(i, j)] - matrix[(i, j)]).abs() < 1e-12);
             assert!((from_root[(i, j)] - matrix[(i, j)]).abs() < 1e-12);
         }
-        // Of a positive matrix they are the eigenvalues, in the other order.
+        // Of a positive definite matrix they are the eigenvalues in reverse order.
         let singular = singular_values(matrix.as_ref())?;
         assert!(values.is_sorted() && singular.iter().rev().is_sorted());
         for (a, b) in singular.iter().rev().zip(&values) {
@@ -155,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_decomposition_is_told() {
+    fn singular_and_non_finite_matrices_are_refused() {
         let singular = Mat::from_fn(2, 2, |_, _| 1.0);
         let refused = |m: &Mat<f64>| cholesky(m.as_ref()).err();
         assert_eq!(refused(&singular), Some(LinearError::NotPositiveDefinite(2)));
@@ -172,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn matrices_that_are_not_square_are_told() {
+    fn non_square_matrices_are_refused() {
         let wide = Mat::from_fn(2, 3, |i, j| (i + j) as f64);
         for matrix in [wide.as_ref(), wide.transpose()] {
             let error = Some(LinearError::NotSquare(matrix.nrows(), matrix.ncols()));
@@ -183,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_product_is_added_by_its_factor() {
+    fn products_are_scaled_and_added() {
         let left = Mat::from_fn(2, 3, |i, j| (i + j) as f64);
         let right = Mat::from_fn(3, 2, |i, j| (2 * i + j) as f64);
         // [[10, 13], [16, 22]].
@@ -199,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn products_add_up() {
+    fn f32_products_overwrite_or_add() {
         let left = Mat::from_fn(2, 3, |i, j| (i + j) as f32);
         let right = Mat::from_fn(3, 2, |i, j| (2 * i + j) as f32);
         let mut output = Mat::from_fn(2, 2, |_, _| 7.0);

@@ -1,76 +1,69 @@
-//! Where statistics of features are from: an entry of their file, beside `mu` and `sigma`.
+//! Provenance of stored statistics: an entry of their file next to `mu` and `sigma`.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use hvae_runtime::npz::{self, Values};
 use serde::{Deserialize, Serialize};
 
-use crate::extractor::{Extractor, Features};
-use hvae_runtime::npz;
-use hvae_runtime::npz::Values;
+use crate::extractor::{Extractor, FeatureSpec};
 
-/// Name of the array that holds it: JSON as `uint8`. pytorch-fid reads `mu` and `sigma` alone.
-pub const ENTRY: &str = "protocol";
-/// Version of what stands there.
+/// Name of the array that holds it: JSON as `uint8`. pytorch-fid reads `mu` and `sigma` only.
+pub(crate) const ENTRY: &str = "protocol";
+/// Version of the JSON.
 const FORMAT: u32 = 1;
 
-/// What mean and covariance were taken of.
+/// What a mean and covariance were computed from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Version of this description.
     pub format: u32,
     /// The features.
-    pub features: Features,
+    pub features: FeatureSpec,
     /// The features in words.
     pub described: String,
     /// The images in words.
     pub source: String,
-    /// How many.
+    /// Number of images.
     pub images: usize,
-    /// Commit of the program that wrote it.
+    /// Commit of the program that wrote the file.
     pub commit: String,
 }
 
 impl Origin {
-    /// That of statistics which are taken now.
+    /// That of statistics computed now, by the program built from `commit`.
     pub fn here(extractor: &Extractor, source: &str, images: usize, commit: &str) -> Self {
         Self {
             format: FORMAT,
-            features: extractor.given().clone(),
-            described: extractor.protocol().to_owned(),
+            features: extractor.spec().clone(),
+            described: extractor.description().to_owned(),
             source: source.to_owned(),
             images,
             commit: commit.to_owned(),
         }
     }
 
-    /// As it stands in a file.
-    ///
-    /// # Errors
-    ///
-    /// When it has no form as JSON.
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).context("describing statistics")
+    /// The entry as it is stored.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).context("writing the origin of statistics")
     }
 
-    /// That of the statistics in `path`; none if the file does not say, as those of pytorch-fid.
+    /// Reads the entry of `path`; `None` if there is none, as in files of pytorch-fid.
     ///
     /// # Errors
     ///
-    /// When what the file says cannot be understood.
+    /// When the entry is damaged or of another format.
     pub fn of(path: &Path) -> Result<Option<Self>> {
         if !npz::names(path)?.iter().any(|name| name == ENTRY) {
             return Ok(None);
         }
         let read = || {
-            let Values::U8(bytes) = npz::load(path, ENTRY)?.values else {
-                bail!("it must hold uint8")
-            };
+            let Values::U8(bytes) = npz::load(path, ENTRY)?.values else { bail!("expected uint8") };
             let value: serde_json::Value = serde_json::from_slice(&bytes)?;
             let format = value.get("format").and_then(serde_json::Value::as_u64);
             ensure!(
                 format == Some(FORMAT.into()),
-                "it has format {}, but this program reads format {FORMAT}",
+                "format {}, but this program reads format {FORMAT}",
                 format.map_or("missing".to_owned(), |format| format.to_string())
             );
             Ok(Some(serde_json::from_value(value)?))
@@ -78,18 +71,18 @@ impl Origin {
         read().with_context(|| format!("the entry `{ENTRY}` of {}", path.display()))
     }
 
-    /// Refuses statistics in other features than those of `extractor`.
+    /// Refuses statistics of other features than those of `extractor`.
     ///
     /// # Errors
     ///
-    /// Then.
+    /// When network, weights or preprocessing differ.
     pub fn check(&self, extractor: &Extractor) -> Result<()> {
         ensure!(
-            self.features == *extractor.given(),
-            "they were taken in features of {}, but --features gives {}: distances are between \
-             statistics in the same features",
+            self.features == *extractor.spec(),
+            "they are of the features {}, but --features gives {}: only statistics of the same \
+             features can be compared",
             self.described,
-            extractor.protocol()
+            extractor.description()
         );
         Ok(())
     }

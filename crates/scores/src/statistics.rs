@@ -2,36 +2,66 @@
 
 use std::path::Path;
 
-use crate::linear::add_product;
 use anyhow::{Context, Result, bail, ensure};
 use faer::{Mat, MatRef};
+use hvae_runtime::npz::{self, Array, Loaded, Values};
 
-use crate::origin;
-use crate::origin::Origin;
-use hvae_runtime::npz;
-use hvae_runtime::npz::{Array, Loaded, Values};
+use crate::linear::add_product;
+use crate::origin::{ENTRY, Origin};
 
-/// Rows that are gathered before they enter the covariance as one matrix product.
+/// Rows per update of the covariance, which is one matrix product.
 const BLOCK: usize = 512;
 
-/// Mean and covariance of the features of a set.
+/// Mean and covariance of the features of a set of images.
 #[derive(Debug, Clone)]
 pub struct Statistics {
-    /// `mu`, one value per feature.
-    pub mean: Vec<f64>,
-    /// `sigma`, features by features, with `N - 1` in the denominator.
-    pub covariance: Mat<f64>,
-    /// How many images they come from; a statistics file does not tell.
-    pub count: Option<usize>,
+    /// `mu`, `[dims]`.
+    pub(crate) mean: Vec<f64>,
+    /// `sigma`, `[dims, dims]`, with `N - 1` in the denominator.
+    pub(crate) covariance: Mat<f64>,
+    /// Number of images, if known: a file of statistics does not hold it.
+    pub(crate) count: Option<usize>,
 }
 
 impl Statistics {
+    /// From a mean and a covariance in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// When the shapes do not fit, a value is not finite or the covariance is not symmetric.
+    pub fn new(mean: Vec<f64>, covariance: &[f64]) -> Result<Self> {
+        let dims = mean.len();
+        ensure!(
+            dims > 0 && covariance.len() == dims * dims,
+            "a mean of {dims} and a covariance of {} numbers do not fit",
+            covariance.len()
+        );
+        ensure!(
+            mean.iter().chain(covariance).all(|value| value.is_finite()),
+            "`mu` or `sigma` has values that are not finite"
+        );
+        let scale = covariance.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        let covariance = MatRef::from_row_major_slice(covariance, dims, dims).to_owned();
+        for i in 0..dims {
+            for j in 0..i {
+                let difference = (covariance[(i, j)] - covariance[(j, i)]).abs();
+                ensure!(difference <= 1e-6 * scale, "`sigma` is not symmetric at [{i}, {j}]");
+            }
+        }
+        Ok(Self { mean, covariance, count: None })
+    }
+
     /// Number of features.
     pub fn dims(&self) -> usize {
         self.mean.len()
     }
 
-    /// Saves `mu` and `sigma`, as pytorch-fid does, and where they are from, which it passes over.
+    /// Number of images, if known.
+    pub fn count(&self) -> Option<usize> {
+        self.count
+    }
+
+    /// Saves `mu` and `sigma` as pytorch-fid does, and `origin` in an entry that it ignores.
     ///
     /// # Errors
     ///
@@ -46,9 +76,9 @@ impl Statistics {
             ("sigma", Array::F64 { shape: vec![dims, dims], values: &sigma }),
         ];
         arrays.extend(
-            origin.iter().map(|bytes| {
-                (origin::ENTRY, Array::U8 { shape: vec![bytes.len()], values: bytes })
-            }),
+            origin
+                .iter()
+                .map(|bytes| (ENTRY, Array::U8 { shape: vec![bytes.len()], values: bytes })),
         );
         npz::save(path, &arrays)
     }
@@ -57,7 +87,7 @@ impl Statistics {
     ///
     /// # Errors
     ///
-    /// When the file is no `.npz`.
+    /// When the file is not a `.npz`.
     pub fn is_in(path: &Path) -> Result<bool> {
         let names = npz::names(path)?;
         Ok(["mu", "sigma"].iter().all(|wanted| names.iter().any(|name| name == wanted)))
@@ -67,31 +97,18 @@ impl Statistics {
     ///
     /// # Errors
     ///
-    /// When the arrays are missing, of unsuitable shapes, or not a mean and a covariance.
+    /// When an array is missing or not of the shape and values of a mean and a covariance.
     pub fn load(path: &Path) -> Result<Self> {
         let read = || {
             let (mu, sigma) = (npz::load(path, "mu")?, npz::load(path, "sigma")?);
-            let dims = mu.shape.iter().product();
+            let dims: usize = mu.shape.iter().product();
             ensure!(
                 mu.shape.len() == 1 && dims > 0 && sigma.shape == [dims, dims],
-                "`mu` has the shape {:?} and `sigma` {:?}; expected [d] and [d, d]",
+                "`mu` has shape {:?} and `sigma` {:?}; expected [d] and [d, d]",
                 mu.shape,
                 sigma.shape
             );
-            let (mean, sigma) = (doubles(mu)?, doubles(sigma)?);
-            ensure!(
-                mean.iter().chain(&sigma).all(|value| value.is_finite()),
-                "`mu` or `sigma` holds values that are not finite"
-            );
-            let covariance = MatRef::from_row_major_slice(&sigma, dims, dims).to_owned();
-            let scale = sigma.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-            for i in 0..dims {
-                for j in 0..i {
-                    let difference = (covariance[(i, j)] - covariance[(j, i)]).abs();
-                    ensure!(difference <= 1e-6 * scale, "`sigma` is not symmetric at [{i}, {j}]");
-                }
-            }
-            Ok(Self { mean, covariance, count: None })
+            Self::new(doubles(mu)?, &doubles(sigma)?)
         };
         read().with_context(|| format!("cannot use the statistics in {}", path.display()))
     }
@@ -105,7 +122,7 @@ fn doubles(array: Loaded) -> Result<Vec<f64>> {
     }
 }
 
-/// Takes in features row after row and keeps their mean and scatter matrix only.
+/// Mean and scatter matrix of a stream of feature vectors.
 ///
 /// Blocks are centred on their own mean and merged by the rule of Chan, Golub and `LeVeque` (1979):
 ///
@@ -123,7 +140,7 @@ pub struct Accumulator {
 }
 
 impl Accumulator {
-    /// Nothing yet, for features of `dims` numbers.
+    /// An empty accumulator for vectors of `dims` features.
     pub fn new(dims: usize) -> Self {
         Self {
             dims,
@@ -134,11 +151,11 @@ impl Accumulator {
         }
     }
 
-    /// Adds the features of some images, row after row.
+    /// Adds the features of some images, `[images, dims]` in row-major order.
     ///
     /// # Errors
     ///
-    /// When one is not finite.
+    /// When a feature is not finite.
     pub fn add(&mut self, features: &[f32]) -> Result<()> {
         debug_assert!(features.len().is_multiple_of(self.dims));
         for row in features.chunks(self.dims) {
@@ -184,16 +201,16 @@ impl Accumulator {
         self.block.clear();
     }
 
-    /// The statistics of all that was added.
+    /// The statistics of all images added.
     ///
     /// # Errors
     ///
-    /// With fewer than two images there is no covariance.
+    /// With fewer than two images, which have no covariance.
     pub fn finish(mut self) -> Result<Statistics> {
         self.merge();
         ensure!(self.count >= 2, "{} images have no covariance: at least 2 are needed", self.count);
         let scale = 1.0 / (self.count - 1) as f64;
-        // The product may round [i, j] and [j, i] apart.
+        // The matrix product may round [i, j] and [j, i] differently.
         let symmetric = |i, j| 0.5 * scale * (self.scatter[(i, j)] + self.scatter[(j, i)]);
         let covariance = Mat::from_fn(self.dims, self.dims, symmetric);
         Ok(Statistics { mean: self.mean, covariance, count: Some(self.count) })
@@ -202,9 +219,8 @@ impl Accumulator {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
-pub(super) mod tests {
-    use hvae_runtime::rng;
-    use hvae_runtime::rng::Stream;
+pub(crate) mod tests {
+    use hvae_runtime::rng::{self, Stream};
 
     use super::*;
 
@@ -248,7 +264,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_way_features_arrive_does_not_matter() {
+    fn batch_sizes_do_not_matter() {
         let (features, whole) = random(1100, 3, 4, 5.0);
         let mut pieces = Accumulator::new(3);
         for piece in features.chunks(3 * 7) {
@@ -260,7 +276,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_named() {
+    fn non_finite_features_are_located() {
         let mut accumulator = Accumulator::new(2);
         accumulator.add(&[1.0, 2.0]).unwrap();
         let message = accumulator.add(&[1.0, 2.0, 3.0, f32::NAN]).unwrap_err().to_string();
@@ -282,7 +298,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn files_that_hold_no_statistics_are_told() {
+    fn invalid_statistics_files_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("statistics.npz");
         let error = |mu: Array<'_>, sigma: Array<'_>| {

@@ -1,6 +1,6 @@
-//! FID Inception v3 against pytorch-fid 0.3.0, on weights that both sides make from one formula of
-//! name and index; and the loader on a whole file of them, as PyTorch writes it. The fixtures come
-//! from `scripts/evaluation_fixtures.py`.
+//! FID Inception v3 against pytorch-fid 0.3.0, with weights that both compute by one formula from
+//! name and index; and the loader on a complete file of them, as PyTorch writes it. The fixtures are
+//! made by `scripts/evaluation_fixtures.py`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,12 +17,9 @@ use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use hvae_data::remote::RemoteFile;
 use hvae_runtime::files;
-use hvae_runtime::npz;
-use hvae_runtime::npz::Values;
-use hvae_scores::extractor::Pictures;
-use hvae_scores::inception::map::FeatureMap;
-use hvae_scores::inception::preprocess::{SIDE, preprocess};
-use hvae_scores::inception::{Depth, Inception, weights};
+use hvae_runtime::npz::{self, Values};
+use hvae_scores::ImageBatch;
+use hvae_scores::inception::{Depth, FeatureMap, Inception, SIDE, preprocess, weights};
 use npyz::zip::{CompressionMethod, ZipWriter, write::FileOptions};
 
 /// FNV-1a of the name, plus the index, through splitmix64; the top 24 bits, in `[0, 1)`.
@@ -102,7 +99,7 @@ impl Fixture {
     }
 }
 
-/// Euclidean norm of the difference by that of what is expected.
+/// Euclidean norm of the error, relative to that of `expected`.
 fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
@@ -117,7 +114,7 @@ const SETS: [&str; 3] = ["digits", "wide", "large"];
 fn preprocessing_is_that_of_pytorch_fid() {
     for set in SETS {
         let (bytes, height, width) = Fixture::images(set);
-        let found = preprocess(Pictures { bytes: &bytes, height, width });
+        let found = preprocess(ImageBatch { bytes: &bytes, height, width });
         // The fixture holds every seventh row and column.
         let kept: Vec<f32> = found
             .iter()
@@ -139,8 +136,8 @@ fn features_of_all_depths_are_those_of_pytorch_fid() {
     for set in SETS {
         let (bytes, height, width) = Fixture::images(set);
         for depth in Depth::ALL {
-            let pictures = Pictures { bytes: &bytes, height, width };
-            let found = network.features(pictures, depth, &device).unwrap();
+            let images = ImageBatch { bytes: &bytes, height, width };
+            let found = network.features(images, depth, &device).unwrap();
             let expected = Fixture::floats(&format!("{set}_{}", depth.dims()));
             let error = relative_error(&found, &expected);
             println!("{set} {}: {error:.1e}", depth.dims());
@@ -151,14 +148,14 @@ fn features_of_all_depths_are_those_of_pytorch_fid() {
 
 #[test]
 fn burns_tensors_give_the_same_features_as_the_host() {
-    // What other devices compute, here on the CPU.
+    // The implementation for other devices, here on the CPU.
     let (network, device) = (network(), Device::flex());
     let (bytes, height, width) = Fixture::images("digits");
-    let (count, grey) = (2, preprocess(Pictures { bytes: &bytes, height, width }));
+    let (count, grey) = (2, preprocess(ImageBatch { bytes: &bytes, height, width }));
     let grey = Tensor::<4>::from_data(TensorData::new(grey, [count, 1, SIDE, SIDE]), &device);
     let images = grey.expand([count, 3, SIDE, SIDE]);
     for depth in [Depth::D192, Depth::D2048] {
-        let found = network.forward(&images, depth).means().unwrap();
+        let found = network.forward(&images, depth).global_avg_pool().unwrap();
         let error = relative_error(&found, &Fixture::floats(&format!("digits_{}", depth.dims())));
         assert!(error < 1e-4, "{}: {error:.1e}", depth.dims());
     }
@@ -167,10 +164,9 @@ fn burns_tensors_give_the_same_features_as_the_host() {
 /// The two forms in which `torch.save` has written state dicts.
 #[derive(Clone, Copy, Debug)]
 enum Form {
-    /// Since PyTorch 1.6: a zip with a pickle of names and shapes, and a file for the numbers of
-    /// each tensor.
+    /// Since PyTorch 1.6: a zip with a pickle of names and shapes, and a file of values per tensor.
     Zip,
-    /// Before, as the published file is: pickles one after another, then all numbers.
+    /// Before, as in the published file: pickles one after another, then all values.
     Stream,
 }
 
@@ -185,8 +181,7 @@ fn integer(pickle: &mut Vec<u8>, value: usize) {
     pickle.extend((value as i32).to_le_bytes());
 }
 
-/// The pickle of an ordered dictionary of tensors whose numbers lie elsewhere, under the keys 0, 1
-/// and so on.
+/// The pickle of an ordered dictionary of tensors whose values are stored under the keys 0, 1, ...
 fn pickled(tensors: &BTreeMap<String, Vec<f32>>, form: Form) -> Vec<u8> {
     let shapes = weights::expected_tensors().unwrap();
     let mut pickle = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
@@ -198,7 +193,7 @@ fn pickled(tensors: &BTreeMap<String, Vec<f32>>, form: Form) -> Vec<u8> {
         text(&mut pickle, &key.to_string());
         text(&mut pickle, "cpu");
         integer(&mut pickle, values.len());
-        // The old form has one more entry, for views of another storage: none.
+        // The old form has one more entry, for views of another storage: `None`.
         pickle.extend(if matches!(form, Form::Stream) { &b"NtQK\x00("[..] } else { b"tQK\x00(" });
         let shape = &shapes[name];
         for axis in shape {
@@ -266,16 +261,16 @@ fn torch_file(path: &Path, tensors: &BTreeMap<String, Vec<f32>>, form: Form) {
 }
 
 #[test]
-fn a_whole_file_of_pytorch_loads_and_no_other() {
-    a_whole_file_loads_and_no_other(Form::Zip);
+fn only_the_complete_pytorch_file_loads() {
+    only_the_complete_file_loads(Form::Zip);
 }
 
 #[test]
-fn a_whole_file_of_old_pytorch_loads_and_no_other() {
-    a_whole_file_loads_and_no_other(Form::Stream);
+fn only_the_complete_legacy_pytorch_file_loads() {
+    only_the_complete_file_loads(Form::Stream);
 }
 
-fn a_whole_file_loads_and_no_other(form: Form) {
+fn only_the_complete_file_loads(form: Form) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("weights.pth");
     torch_file(&path, &tensors(), form);
@@ -288,11 +283,11 @@ fn a_whole_file_loads_and_no_other(form: Form) {
     let (network, hash) = weights::load_checked(&path, &expected, &device).unwrap();
     assert_eq!(hash, expected.sha256);
     let (bytes, height, width) = Fixture::images("wide");
-    let pictures = Pictures { bytes: &bytes, height, width };
-    let found = network.features(pictures, Depth::D768, &device).unwrap();
+    let images = ImageBatch { bytes: &bytes, height, width };
+    let found = network.features(images, Depth::D768, &device).unwrap();
     assert!(relative_error(&found, &Fixture::floats("wide_768")) < 1e-4);
 
-    // The real file is another one, so this is refused in its place, by name.
+    // It is not the published file, so the public loader refuses it by name.
     let error = |message: anyhow::Result<(Inception, String)>| {
         let message = format!("{:#}", message.unwrap_err());
         for part in ["weights.pth", "hvae weights fetch", "--inception-weights"] {
@@ -314,8 +309,8 @@ fn a_whole_file_loads_and_no_other(form: Form) {
 fn wrong_tensors_are_named() {
     let shapes = weights::expected_tensors().unwrap();
     assert_eq!(shapes.len(), 94 * 5 + 2);
-    // Nothing is computed before names and shapes are right, so small stand-ins will do.
-    let stand_ins = || -> BTreeMap<String, StoredTensor> {
+    // Names and shapes are checked before any value is read, so empty tensors will do.
+    let placeholders = || -> BTreeMap<String, StoredTensor> {
         let empty = |(name, shape): (&String, &Vec<usize>)| {
             let tensor = StoredTensor::new(
                 name.clone(),
@@ -329,7 +324,7 @@ fn wrong_tensors_are_named() {
         shapes.iter().map(empty).collect()
     };
     let error = |change: &dyn Fn(&mut BTreeMap<String, StoredTensor>)| {
-        let mut tensors = stand_ins();
+        let mut tensors = placeholders();
         change(&mut tensors);
         weights::build(tensors, &Device::flex()).unwrap_err().to_string()
     };
@@ -337,7 +332,7 @@ fn wrong_tensors_are_named() {
     let lacking = error(&|tensors| {
         tensors.remove(layer);
     });
-    assert!(lacking.contains("lacks") && lacking.contains(layer), "{lacking}");
+    assert!(lacking.contains("missing") && lacking.contains(layer), "{lacking}");
     let foreign = error(&|tensors| {
         let tensor = stored("AuxLogits.fc.bias", &[1], &[0.0]);
         tensors.insert(tensor.name.clone(), tensor);

@@ -6,8 +6,8 @@ use burn::module::Module;
 use crate::inception::conv::{Conv, ConvShape};
 use crate::inception::map::FeatureMap;
 
-/// Where convolutions come from: given the name of one and its shape, makes it.
-pub type Take<'a> = &'a mut dyn FnMut(&str, ConvShape) -> Result<Conv>;
+/// Makes the convolution of a given name and shape.
+pub(super) type ConvSource<'a> = &'a mut dyn FnMut(&str, ConvShape) -> Result<Conv>;
 
 /// Takes `<block>.<name>` for each pair of name and shape.
 macro_rules! block {
@@ -20,10 +20,10 @@ const fn point(from: usize, to: usize) -> ConvShape {
     ConvShape { channels: [from, to], kernel: [1, 1], stride: 1, padding: [0, 0] }
 }
 
-/// 35x35 maps: 1x1, 5x5, two 3x3, pooled.
+/// 35x35 maps: branches of 1x1, 5x5, two 3x3 convolutions, and a pool.
 #[derive(Module, Debug)]
 #[allow(clippy::struct_field_names, reason = "torchvision's names")]
-pub struct BlockA {
+pub(super) struct BlockA {
     branch1x1: Conv,
     branch5x5_1: Conv,
     branch5x5_2: Conv,
@@ -34,7 +34,12 @@ pub struct BlockA {
 }
 
 impl BlockA {
-    pub(super) fn new(block: &str, from: usize, pooled: usize, take: Take<'_>) -> Result<Self> {
+    pub(super) fn new(
+        block: &str,
+        from: usize,
+        pooled: usize,
+        take: ConvSource<'_>,
+    ) -> Result<Self> {
         block!(
             take,
             block,
@@ -52,7 +57,7 @@ impl BlockA {
         let five = x.conv(&self.branch5x5_1).conv(&self.branch5x5_2);
         let three = x.conv(&self.branch3x3dbl_1).conv(&self.branch3x3dbl_2);
         let three = three.conv(&self.branch3x3dbl_3);
-        let pooled = x.mean_around().conv(&self.branch_pool);
+        let pooled = x.avg_pool().conv(&self.branch_pool);
         M::cat(vec![x.conv(&self.branch1x1), five, three, pooled])
     }
 }
@@ -60,7 +65,7 @@ impl BlockA {
 /// From 35x35 to 17x17 maps.
 #[derive(Module, Debug)]
 #[allow(clippy::struct_field_names, reason = "torchvision's names")]
-pub struct BlockB {
+pub(super) struct BlockB {
     branch3x3: Conv,
     branch3x3dbl_1: Conv,
     branch3x3dbl_2: Conv,
@@ -68,7 +73,7 @@ pub struct BlockB {
 }
 
 impl BlockB {
-    pub(super) fn new(block: &str, from: usize, take: Take<'_>) -> Result<Self> {
+    pub(super) fn new(block: &str, from: usize, take: ConvSource<'_>) -> Result<Self> {
         block!(
             take,
             block,
@@ -82,14 +87,14 @@ impl BlockB {
     pub(super) fn forward<M: FeatureMap>(&self, x: &M) -> M {
         let double = x.conv(&self.branch3x3dbl_1).conv(&self.branch3x3dbl_2);
         let double = double.conv(&self.branch3x3dbl_3);
-        M::cat(vec![x.conv(&self.branch3x3), double, x.shrink()])
+        M::cat(vec![x.conv(&self.branch3x3), double, x.max_pool_stride_2()])
     }
 }
 
-/// 17x17 maps: kernels of 7 places along one axis at a time.
+/// 17x17 maps: 7x7 convolutions factorised into 1x7 and 7x1.
 #[derive(Module, Debug)]
 #[allow(clippy::struct_field_names, reason = "torchvision's names")]
-pub struct BlockC {
+pub(super) struct BlockC {
     branch1x1: Conv,
     branch7x7_1: Conv,
     branch7x7_2: Conv,
@@ -103,7 +108,7 @@ pub struct BlockC {
 }
 
 impl BlockC {
-    pub(super) fn new(block: &str, inner: usize, take: Take<'_>) -> Result<Self> {
+    pub(super) fn new(block: &str, inner: usize, take: ConvSource<'_>) -> Result<Self> {
         let wide = |from, to| ConvShape::same([from, to], [1, 7]);
         let high = |from, to| ConvShape::same([from, to], [7, 1]);
         block!(
@@ -127,7 +132,7 @@ impl BlockC {
         let double = x.conv(&self.branch7x7dbl_1).conv(&self.branch7x7dbl_2);
         let double = double.conv(&self.branch7x7dbl_3).conv(&self.branch7x7dbl_4);
         let double = double.conv(&self.branch7x7dbl_5);
-        let pooled = x.mean_around().conv(&self.branch_pool);
+        let pooled = x.avg_pool().conv(&self.branch_pool);
         M::cat(vec![x.conv(&self.branch1x1), seven, double, pooled])
     }
 }
@@ -135,7 +140,7 @@ impl BlockC {
 /// From 17x17 to 8x8 maps.
 #[derive(Module, Debug)]
 #[allow(clippy::struct_field_names, reason = "torchvision's names")]
-pub struct BlockD {
+pub(super) struct BlockD {
     branch3x3_1: Conv,
     branch3x3_2: Conv,
     branch7x7x3_1: Conv,
@@ -145,7 +150,7 @@ pub struct BlockD {
 }
 
 impl BlockD {
-    pub(super) fn new(block: &str, take: Take<'_>) -> Result<Self> {
+    pub(super) fn new(block: &str, take: ConvSource<'_>) -> Result<Self> {
         block!(
             take,
             block,
@@ -162,22 +167,22 @@ impl BlockD {
         let three = x.conv(&self.branch3x3_1).conv(&self.branch3x3_2);
         let seven = x.conv(&self.branch7x7x3_1).conv(&self.branch7x7x3_2);
         let seven = seven.conv(&self.branch7x7x3_3).conv(&self.branch7x7x3_4);
-        M::cat(vec![three, seven, x.shrink()])
+        M::cat(vec![three, seven, x.max_pool_stride_2()])
     }
 }
 
 /// How the last branch of a [`BlockE`] pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pooling {
-    /// By the mean, as in the first of them.
+pub(super) enum Pooling {
+    /// By the mean, in the first of them.
     Mean,
-    /// By the maximum, as in the second: so it is in the weights that FID is defined with.
+    /// By the maximum, in the second, as in the network that FID is defined with.
     Max,
 }
 
-/// 8x8 maps: branches that fork.
+/// 8x8 maps: branches that split into 1x3 and 3x1 convolutions.
 #[derive(Module, Debug)]
-pub struct BlockE {
+pub(super) struct BlockE {
     branch1x1: Conv,
     branch3x3_1: Conv,
     branch3x3_2a: Conv,
@@ -190,7 +195,7 @@ pub struct BlockE {
 }
 
 impl BlockE {
-    pub(super) fn new(block: &str, from: usize, take: Take<'_>) -> Result<Self> {
+    pub(super) fn new(block: &str, from: usize, take: ConvSource<'_>) -> Result<Self> {
         let wide = ConvShape::same([384, 384], [1, 3]);
         let high = ConvShape::same([384, 384], [3, 1]);
         block!(
@@ -212,8 +217,8 @@ impl BlockE {
         let three = x.conv(&self.branch3x3_1);
         let double = x.conv(&self.branch3x3dbl_1).conv(&self.branch3x3dbl_2);
         let pooled = match pooling {
-            Pooling::Mean => x.mean_around(),
-            Pooling::Max => x.max_around(),
+            Pooling::Mean => x.avg_pool(),
+            Pooling::Max => x.max_pool(),
         };
         M::cat(vec![
             x.conv(&self.branch1x1),

@@ -1,4 +1,4 @@
-//! A convolution with its batch normalisation folded in.
+//! A convolution with its batch normalisation folded into the weights.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -13,9 +13,9 @@ pub struct ConvShape {
     pub channels: [usize; 2],
     /// Height and width of the kernel.
     pub kernel: [usize; 2],
-    /// Places between two outputs, along both axes.
+    /// Stride along both axes.
     pub stride: usize,
-    /// Zeros above and below, left and right.
+    /// Zero padding above and below, left and right.
     pub padding: [usize; 2],
 }
 
@@ -30,16 +30,16 @@ impl ConvShape {
         Self { channels, kernel: [3, 3], stride, padding: [0, 0] }
     }
 
-    /// The shape of the weight in PyTorch's order: channels out and in, height, width.
+    /// The shape of the weight in PyTorch's order: output and input channels, height, width.
     pub fn weight(&self) -> [usize; 4] {
         let ([from, to], [height, width]) = (self.channels, self.kernel);
         [to, from, height, width]
     }
 }
 
-/// What PyTorch stores for a convolution and its batch normalisation, each with its own name.
+/// A convolution and its batch normalisation as PyTorch stores them.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub struct BatchNormConv {
     /// `conv.weight`, [`ConvShape::weight`].
     pub weight: Vec<f32>,
     /// `bn.weight`.
@@ -52,37 +52,36 @@ pub struct Stored {
     pub variance: Vec<f32>,
 }
 
-/// Convolution and bias; the map then is rectified.
+/// Weight and bias of a convolution that a `ReLU` follows.
 #[derive(Module, Debug)]
 pub struct Conv {
-    /// `[height * width * channels in, channels out]`, the channels in running fastest.
-    pub weight: Param<Tensor<2>>,
-    /// `[channels out]`.
-    pub bias: Param<Tensor<1>>,
-    /// Its shape.
+    /// `[height * width * input channels, output channels]`, input channels fastest.
+    pub(super) weight: Param<Tensor<2>>,
+    /// `[output channels]`.
+    pub(super) bias: Param<Tensor<1>>,
     #[module(skip)]
-    pub shape: ConvShape,
+    pub(super) shape: ConvShape,
 }
 
 impl Conv {
-    /// Folds the normalisation of inference into the weights, in double precision:
+    /// Folds the batch normalisation of inference into weight and bias, in double precision:
     ///
     /// ```text
     /// scale (W x - mean) / sqrt(variance + eps) + shift  =  W' x + b'
     /// ```
-    pub fn fold(stored: &Stored, shape: ConvShape, device: &Device) -> Self {
+    pub fn fold(stored: &BatchNormConv, shape: ConvShape, device: &Device) -> Self {
         let [to, from, height, width] = shape.weight();
         let factor = |out: usize| {
             f64::from(stored.scale[out]) / (f64::from(stored.variance[out]) + EPSILON).sqrt()
         };
         let factors: Vec<f64> = (0..to).map(factor).collect();
-        let places = height * width;
-        let mut weight = vec![0.0; to * from * places];
-        for (out, kernel) in stored.weight.chunks(from * places).enumerate() {
+        let positions = height * width;
+        let mut weight = vec![0.0; to * from * positions];
+        for (out, kernel) in stored.weight.chunks(from * positions).enumerate() {
             for (at, &value) in kernel.iter().enumerate() {
-                let (channel, place) = (at / places, at % places);
+                let (channel, position) = (at / positions, at % positions);
                 let folded = f64::from(value) * factors[out];
-                weight[(place * from + channel) * to + out] = folded as f32;
+                weight[(position * from + channel) * to + out] = folded as f32;
             }
         }
         let bias = (0..to)
@@ -91,7 +90,7 @@ impl Conv {
                 (f64::from(stored.shift[out]) - mean) as f32
             })
             .collect();
-        let rows = from * places;
+        let rows = from * positions;
         Self {
             weight: Param::from_data(TensorData::new(weight, [rows, to]), device),
             bias: Param::from_data(TensorData::new::<f32, _>(bias, [to]), device),
@@ -99,14 +98,14 @@ impl Conv {
         }
     }
 
-    /// A stand-in of this shape, for walking over the network; it cannot be used.
+    /// A placeholder of this shape, to list the tensors of the network.
     pub(super) fn without_weights(shape: ConvShape, device: &Device) -> Self {
         let weight = Param::from_tensor(Tensor::zeros([1, 1], device));
         Self { weight, bias: Param::from_tensor(Tensor::zeros([1], device)), shape }
     }
 
-    /// The weight in the order of Burn's convolution, `[channels out, channels in, height, width]`.
-    pub fn kernel(&self) -> Tensor<4> {
+    /// The weight in the order of Burn's convolution, `[out, in, height, width]`.
+    pub(super) fn kernel(&self) -> Tensor<4> {
         let [to, from, height, width] = self.shape.weight();
         self.weight.val().reshape([height, width, from, to]).permute([3, 2, 0, 1])
     }

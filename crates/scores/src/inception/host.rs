@@ -1,72 +1,67 @@
-//! Inception on the CPU: maps with the channels innermost, convolutions as matrix products over
-//! tiles of places that fit the cache, all threads busy with tiles of their own.
+//! Inception on the CPU: channels-last maps, and convolutions as im2col matrix products over tiles
+//! of output pixels that fit the cache, in parallel over the tiles.
 //!
-//! Next to Burn's convolution this saves the conversions between orders of axes before and after
-//! every layer, and adds bias and rectification while a tile is still in the cache.
+//! Compared with Burn's convolution this saves the changes of layout before and after every layer,
+//! and adds bias and `ReLU` while a tile is in the cache.
 
 use std::sync::Mutex;
 
-use crate::linear::{add_product_f32, product_f32};
 use anyhow::Result;
 use faer::{MatMut, MatRef};
 use rayon::prelude::*;
 
 use crate::inception::conv::{Conv, ConvShape};
 use crate::inception::map::FeatureMap;
+use crate::linear::{add_product_f32, product_f32};
 
-/// Output places of a tile.
+/// Output pixels of a tile.
 const TILE: usize = 256;
-/// Least length of the products of a tile: kernel rows are gathered until they have it.
+/// Least inner dimension of a tile's products: kernel rows are combined until they reach it.
 const LENGTH: usize = 512;
 
-/// `[batch, height, width, channels]` in this order.
+/// Maps in the order `[batch, height, width, channels]`.
 #[derive(Debug, Clone)]
-pub struct HostMap {
-    /// Images.
-    pub batch: usize,
-    /// Height of the maps.
-    pub height: usize,
-    /// Width of the maps.
-    pub width: usize,
-    /// Numbers at each place.
-    pub channels: usize,
-    /// All numbers.
-    pub values: Vec<f32>,
+pub(crate) struct HostMap {
+    pub(super) batch: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) channels: usize,
+    pub(super) values: Vec<f32>,
 }
 
-/// Memory of maps that are no longer needed. Fresh memory would have to be fetched from the system
-/// and cleared for every layer, which takes longer than some layers do.
-static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+/// Buffers of dropped maps. Allocating and clearing new memory for every layer takes longer than
+/// some layers do.
+static POOL: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// How many pieces of memory are kept.
-const SPARES: usize = 12;
+/// Most buffers in the pool.
+const POOL_SIZE: usize = 12;
 
 impl Drop for HostMap {
     fn drop(&mut self) {
-        if let Ok(mut spare) = SPARE.lock()
-            && spare.len() < SPARES
+        if let Ok(mut pool) = POOL.lock()
+            && pool.len() < POOL_SIZE
         {
-            spare.push(std::mem::take(&mut self.values));
+            pool.push(std::mem::take(&mut self.values));
         }
     }
 }
 
-/// Gives back the memory that maps have left.
-pub fn release_memory() {
-    if let Ok(mut spare) = SPARE.lock() {
-        spare.clear();
+/// Frees the pool.
+pub(crate) fn release_memory() {
+    if let Ok(mut pool) = POOL.lock() {
+        pool.clear();
     }
 }
 
-/// `length` numbers of no meaning: all of them are to be written.
+/// A buffer of `length` arbitrary numbers, from the pool if one is large enough.
 fn unwritten(length: usize) -> Vec<f32> {
-    let reused = SPARE.lock().ok().and_then(|mut spare| {
-        let fitting = (0..spare.len()).filter(|&at| spare[at].capacity() >= length);
-        let best = fitting.min_by_key(|&at| spare[at].capacity());
-        if best.is_none() && spare.len() == SPARES {
-            spare.clear();
+    let reused = POOL.lock().ok().and_then(|mut pool| {
+        let fitting = (0..pool.len()).filter(|&at| pool[at].capacity() >= length);
+        let best = fitting.min_by_key(|&at| pool[at].capacity());
+        if best.is_none() && pool.len() == POOL_SIZE {
+            pool.clear();
         }
-        best.map(|at| spare.swap_remove(at))
+        best.map(|at| pool.swap_remove(at))
     });
     let mut values = reused.unwrap_or_default();
     values.resize(length, 0.0);
@@ -74,20 +69,20 @@ fn unwritten(length: usize) -> Vec<f32> {
 }
 
 impl HostMap {
-    /// A map whose numbers are all still to be written.
+    /// A map of arbitrary numbers, all of which must be overwritten.
     fn unwritten(batch: usize, height: usize, width: usize, channels: usize) -> Self {
         let values = unwritten(batch * height * width * channels);
         Self { batch, height, width, channels, values }
     }
 
-    /// The numbers of a row of image `image`.
+    /// A row of image `image`, `[width, channels]`.
     fn row(&self, image: usize, row: usize) -> &[f32] {
         let length = self.width * self.channels;
         &self.values[(image * self.height + row) * length..][..length]
     }
 
-    /// Copies what the kernel rows `kernel_rows` see at the output places from `first` on into
-    /// `patches`, zeros where they see padding.
+    /// Copies the receptive fields of the kernel rows `kernel_rows` at the output pixels from `first`
+    /// on into `patches`, with zeros as padding.
     fn gather(
         &self,
         shape: &ConvShape,
@@ -99,10 +94,10 @@ impl HostMap {
         let [height, width] = size;
         let seen = shape.kernel[1] * self.channels;
         let length = kernel_rows.len() * seen;
-        for (place, patch) in patches.chunks_exact_mut(length).enumerate() {
-            let place = first + place;
+        for (pixel, patch) in patches.chunks_exact_mut(length).enumerate() {
+            let pixel = first + pixel;
             let (image, row, column) =
-                (place / (height * width), place / width % height, place % width);
+                (pixel / (height * width), pixel / width % height, pixel % width);
             for (kernel_row, part) in kernel_rows.clone().zip(patch.chunks_exact_mut(seen)) {
                 let above = row * shape.stride + kernel_row;
                 let inside = above >= shape.padding[0] && above - shape.padding[0] < self.height;
@@ -116,15 +111,15 @@ impl HostMap {
         }
     }
 
-    /// Every output row in parallel: `fill(image, row, output row)`.
+    /// Fills every row in parallel: `fill(image, row, output row)`.
     fn by_rows(&mut self, fill: impl Fn(usize, usize, &mut [f32]) + Sync) {
         let (height, length) = (self.height, self.width * self.channels);
         let rows = self.values.par_chunks_exact_mut(length).enumerate();
         rows.for_each(|(at, row)| fill(at / height, at % height, row));
     }
 
-    /// Pools 3x3 neighbourhoods that begin `padding` places outside: `start`, then `join` with each
-    /// neighbour, then `end` with their number.
+    /// Pools 3x3 windows: folds the pixels of a window from `start` by `join`, then applies `end` with
+    /// their number.
     fn pool(
         &self,
         stride: usize,
@@ -136,15 +131,15 @@ impl HostMap {
         let size = |length: usize| (length + 2 * padding - 3) / stride + 1;
         let mut output =
             Self::unwritten(self.batch, size(self.height), size(self.width), self.channels);
-        let neighbours = |place: usize, length: usize| {
-            let from = place * stride;
+        let window = |position: usize, length: usize| {
+            let from = position * stride;
             from.saturating_sub(padding)..(from + 3 - padding).min(length)
         };
         output.by_rows(|image, row, out| {
-            let rows = neighbours(row, self.height);
+            let rows = window(row, self.height);
             for (column, out) in out.chunks_exact_mut(self.channels).enumerate() {
                 out.fill(start);
-                let columns = neighbours(column, self.width);
+                let columns = window(column, self.width);
                 for row in rows.clone() {
                     let source = self.row(image, row);
                     for column in columns.clone() {
@@ -162,7 +157,7 @@ impl HostMap {
     }
 }
 
-/// Copies the columns of a row that begin `padding` before column `from`, zeros outside.
+/// Copies the columns of `row` from `from - padding` on into `part`, with zeros outside the row.
 fn copy_padded(row: &[f32], part: &mut [f32], from: usize, padding: usize, channels: usize) {
     let width = row.len() / channels;
     let columns = part.len() / channels;
@@ -189,8 +184,8 @@ impl FeatureMap for HostMap {
         let mut output = Self::unwritten(self.batch, height, width, to);
 
         let (weight, bias) = (conv.weight.val().into_data(), conv.bias.val().into_data());
-        let weight: &[f32] = weight.as_slice().expect("the weights of a host network are f32");
-        let bias: &[f32] = bias.as_slice().expect("the weights of a host network are f32");
+        let weight: &[f32] = weight.as_slice().expect("host weights are f32");
+        let bias: &[f32] = bias.as_slice().expect("host weights are f32");
         let seen = shape.kernel[1] * from;
         let pointwise = shape.kernel == [1, 1] && shape.stride == 1;
         let step = LENGTH.div_ceil(seen).min(shape.kernel[0]);
@@ -222,7 +217,7 @@ impl FeatureMap for HostMap {
             for out in out.chunks_exact_mut(to) {
                 for (out, bias) in out.iter_mut().zip(bias) {
                     let value = *out + bias;
-                    // A number that is not finite stays one.
+                    // Unlike `max`, this keeps NaN.
                     *out = if value < 0.0 { 0.0 } else { value };
                 }
             }
@@ -230,15 +225,15 @@ impl FeatureMap for HostMap {
         output
     }
 
-    fn shrink(&self) -> Self {
+    fn max_pool_stride_2(&self) -> Self {
         self.pool(2, 0, f32::NEG_INFINITY, f32::max, |max, _| max)
     }
 
-    fn max_around(&self) -> Self {
+    fn max_pool(&self) -> Self {
         self.pool(1, 1, f32::NEG_INFINITY, f32::max, |max, _| max)
     }
 
-    fn mean_around(&self) -> Self {
+    fn avg_pool(&self) -> Self {
         self.pool(1, 1, 0.0, |sum, value| sum + value, |sum, count| sum / count)
     }
 
@@ -259,15 +254,15 @@ impl FeatureMap for HostMap {
         output
     }
 
-    fn means(self) -> Result<Vec<f32>> {
-        let places = self.height * self.width;
+    fn global_avg_pool(self) -> Result<Vec<f32>> {
+        let positions = self.height * self.width;
         let mean = |image: &[f32]| -> Vec<f32> {
             let mut sums = vec![0.0_f64; self.channels];
-            for place in image.chunks_exact(self.channels) {
-                sums.iter_mut().zip(place).for_each(|(sum, &value)| *sum += f64::from(value));
+            for pixel in image.chunks_exact(self.channels) {
+                sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += f64::from(value));
             }
-            sums.into_iter().map(|sum| (sum / places as f64) as f32).collect()
+            sums.into_iter().map(|sum| (sum / positions as f64) as f32).collect()
         };
-        Ok(self.values.chunks_exact(places * self.channels).flat_map(mean).collect())
+        Ok(self.values.chunks_exact(positions * self.channels).flat_map(mean).collect())
     }
 }

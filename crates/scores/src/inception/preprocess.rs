@@ -1,17 +1,17 @@
-//! From grey bytes to what Inception sees, as pytorch-fid 0.3.0 does it.
+//! The preprocessing of pytorch-fid 0.3.0.
 
 use rayon::prelude::*;
 
-use crate::extractor::Pictures;
+use crate::stream::ImageBatch;
 
-/// Height and width of the images that Inception sees.
+/// Height and width of Inception's input.
 pub const SIDE: usize = 299;
 
 /// Bytes to `[0, 1]`, bilinear resize to 299x299 (corners not aligned, no antialiasing), then
-/// `2x - 1`: image after image, one channel, of which the network gets three equal ones.
-pub fn preprocess(pictures: Pictures<'_>) -> Vec<f32> {
-    let Pictures { bytes, height, width } = pictures;
-    let mut output = vec![0.0; pictures.len() * SIDE * SIDE];
+/// `2x - 1`. The result is `[len, 299, 299]`, the one channel that all three of the network share.
+pub fn preprocess(images: ImageBatch<'_>) -> Vec<f32> {
+    let ImageBatch { bytes, height, width } = images;
+    let mut output = vec![0.0; images.len() * SIDE * SIDE];
     let (rows, columns) = (Axis::new(height), Axis::new(width));
     let images =
         output.par_chunks_exact_mut(SIDE * SIDE).zip(bytes.par_chunks_exact(height * width));
@@ -30,21 +30,21 @@ pub fn preprocess(pictures: Pictures<'_>) -> Vec<f32> {
     output
 }
 
-/// Where the places along an axis of the resized image lie in the original.
+/// Linear interpolation along one axis.
 struct Axis {
-    /// The two places that each lies between.
+    /// The two source pixels of each output pixel.
     neighbours: Vec<[usize; 2]>,
-    /// The weight of the second.
+    /// The weight of the second of them.
     weights: Vec<f32>,
 }
 
 impl Axis {
-    /// Centres of pixels keep their relative place, and nothing lies before the first.
+    /// From `length` source pixels: pixel centres correspond (`align_corners = false`).
     fn new(length: usize) -> Self {
         let scale = length as f32 / SIDE as f32;
         let (mut neighbours, mut weights) = (Vec::new(), Vec::new());
-        for place in 0..SIDE {
-            let source = (scale * (place as f32 + 0.5) - 0.5).max(0.0);
+        for position in 0..SIDE {
+            let source = (scale * (position as f32 + 0.5) - 0.5).max(0.0);
             #[allow(clippy::cast_sign_loss, reason = "not below 0")]
             let first = (source as usize).min(length - 1);
             neighbours.push([first, (first + 1).min(length - 1)]);

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::converge::args::ConvergeArgs;
-use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, LatentSource, WeightsArgs};
+use crate::evaluation::args::{ClassifierArgs, EvalArgs, FidArgs, WeightsArgs};
+use crate::latents::sampler::LatentSource;
 use crate::observers::tui::Ui;
 use crate::run::Which;
 use crate::transition::args::PhaseArgs;

@@ -13,9 +13,7 @@ use hvae_data::dataset::Dataset;
 use hvae_data::images::Images;
 use hvae_data::{ImageSet, Split};
 use hvae_runtime::{files, interrupt, terminal};
-use hvae_scores::classifier;
-use hvae_scores::classifier_training;
-use hvae_scores::classifier_training::Schedule;
+use hvae_scores::classifier::{self, Schedule};
 
 use crate::commands::Ended;
 
@@ -28,7 +26,7 @@ pub(super) fn run(args: &ClassifierArgs, global: &Global, device: &Device) -> Re
                 Some(path) => classifier::load(path, device)?,
                 None => classifier::shipped(device)?,
             };
-            let accuracy = classifier_training::accuracy(&network, &set, device)?;
+            let accuracy = classifier::accuracy(&network, &set, device)?;
             terminal::line(&format!("{} images, weights sha256 {hash}", set.len()));
             terminal::result(&format!("accuracy {accuracy:.4}"));
             Ok(Ended::Done)
@@ -52,13 +50,10 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
     interrupt::ask_first()?;
     let epochs = schedule.epochs;
     let mut last = 0.0;
-    let trained =
-        classifier_training::train(&training, &test, schedule, device, |epoch, loss, a| {
-            last = a;
-            terminal::line(&format!(
-                "epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {a:.4}"
-            ));
-        })?;
+    let trained = classifier::train(&training, &test, schedule, device, |epoch, loss, a| {
+        last = a;
+        terminal::line(&format!("epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {a:.4}"));
+    })?;
     let Some(network) = trained else {
         terminal::line("stopped; nothing is written");
         return Ok(Ended::Interrupted);
@@ -67,7 +62,7 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
     files::write(&args.out, &bytes)?;
     let (stored, hash) = classifier::load(&args.out, device)?;
     // That of the weights as they are stored, rounded to half precision.
-    let accuracy = classifier_training::accuracy(&stored, &test, device)?;
+    let accuracy = classifier::accuracy(&stored, &test, device)?;
     terminal::line(&format!(
         "test accuracy {accuracy:.4} ({last:.4} before rounding), {} bytes, sha256 {hash}; use it with \
          --features {shown}",

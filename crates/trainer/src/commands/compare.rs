@@ -37,8 +37,8 @@ const COLUMNS: [(&str, &str, usize); 12] = [
     ("KL", "/scores/kl", 1),
     ("ELBO", "/scores/elbo", 1),
     ("NLL", "/scores/likelihood/nll/mean", 1),
-    ("FID prior", "/scores/distances/0/fid", 2),
-    ("FID mixture", "/scores/distances/1/fid", 2),
+    ("FID prior", "/scores/prior/fid", 2),
+    ("FID mixture", "/scores/mixture/fid", 2),
     ("gradient cosine", "/gradient_cosine", 4),
 ];
 
@@ -165,7 +165,7 @@ fn row(
     device: &Device,
 ) -> Result<Value> {
     let trained = load(path, Which::Latest, device)?;
-    let scores = eval::score(&trained, &args.scores, SEED, global, device)?.value;
+    let scores = eval::score(&trained, &args.scores, SEED, global, device)?;
     let free = summary.last(|epoch| {
         let phases = &epoch.phases;
         Some(phases.encoder_free.as_ref()?.sweeps + phases.decoder_free.as_ref()?.sweeps)
@@ -260,9 +260,8 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         let point = |epoch: &EpochMetrics| Some([epoch.epoch as f64, epoch.test?.elbo, 1.0]);
         series(i, Mark::Line, summary.epochs.iter().filter_map(point).collect())
     });
-    let bars = |of: usize| {
-        let height =
-            move |row: &Value| row.pointer(&format!("/scores/distances/{of}/fid"))?.as_f64();
+    let bars = |of: &str| {
+        let height = move |row: &Value| row["scores"][of]["fid"].as_f64();
         let bar = move |(i, row): (usize, &Value)| {
             height(row).map(|y| series(i, Mark::Bars, vec![[i as f64 + 1.0, y, 0.7]]))
         };
@@ -291,8 +290,11 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         legend: Legend::LowerRight,
         ..Panel::default()
     };
-    let panels =
-        vec![curves, distance("Samples of the prior", 0), distance("Samples of the mixture", 1)];
+    let panels = vec![
+        curves,
+        distance("Samples of the prior", "prior"),
+        distance("Samples of the mixture", "mixture"),
+    ];
     Figure { title: "Models compared".to_owned(), columns: 3, panels }
 }
 

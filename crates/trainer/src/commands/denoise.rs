@@ -10,7 +10,7 @@ use crate::cli::Global;
 use crate::cli::pictures::{DenoiseArgs, Hide, Way};
 use crate::config::Usage;
 use crate::figures::picture;
-use crate::latents::completion::{Completion, complete, explain};
+use crate::latents::completion::{Completion, complete, optimize_latents};
 use hvae_data::images::SIDE;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
@@ -89,7 +89,7 @@ fn film(map: Completion<'_>, args: &DenoiseArgs, all: bool) -> Result<Vec<Vec<f3
     let rule = StoppingRule::new(args.tolerance, args.passes as usize)?;
     match args.by {
         Way::Latent => {
-            let film = explain(&map, args.steps as usize)?;
+            let film = optimize_latents(&map, args.steps as usize)?;
             let last = film.len() - 1;
             let shown = film.into_iter().enumerate();
             let shown = shown.filter(|(at, _)| *at == last || (all && at.is_multiple_of(FRAMES)));

@@ -8,7 +8,7 @@ use hvae_solver::Termination;
 use crate::cli::{Global, GradcheckArgs};
 use crate::config::RunConfig;
 use crate::evaluation::gradients;
-use crate::evaluation::gradients::Comparison;
+use crate::evaluation::gradients::GradientComparison;
 use crate::run::environment;
 use crate::run::{RunDir, Which};
 use crate::training;
@@ -80,7 +80,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
             mean(&step.outcomes.decoder_nudged)
         );
         let comparisons = gradients::compare(&model, &step.gradients, &exact)?;
-        for Comparison { name, cosine, norm_ratio, .. } in &comparisons {
+        for GradientComparison { name, cosine, norm_ratio, .. } in &comparisons {
             terminal::result(&format!(
                 "{:>10}  {shown:>12}  {name:<32}  {cosine:>9.6}  {norm_ratio:>10.4}",
                 ep.nudge

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use crate::cli::Global;
 use crate::cli::pictures::ManifoldArgs;
 use crate::figures::picture;
-use crate::latents::principal::Principal;
+use crate::latents::pca::Pca;
 use hvae_data::images::SIDE;
 use hvae_device::host::download;
 use hvae_runtime::{files, terminal};
@@ -41,7 +41,7 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
     } else {
         let images = test_images(&trained, global, device)?;
         let means = download(means(&trained, &images, IMAGES)?)?;
-        let principal = Principal::of(&means, latent)?;
+        let principal = Pca::of(&means, latent)?;
         Box::new(move |x, y| principal.point(&[x, y]))
     };
     let side = usize::from(args.side);

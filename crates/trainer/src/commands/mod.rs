@@ -171,9 +171,17 @@ fn cannot_write(path: &Path, endings: &str) -> anyhow::Error {
 
 /// The run's test images.
 fn test_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
+    images(trained, Split::Test, global, device)
+}
+
+/// The run's training images.
+fn training_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
+    images(trained, Split::Train, global, device)
+}
+
+fn images(trained: &Trained, split: Split, global: &Global, device: &Device) -> Result<Images> {
     let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
-    let data = &trained.config.data;
-    Images::load(data, Split::Test, &data_dir, global.verbosity(), device)
+    Images::load(&trained.config.data, split, &data_dir, global.verbosity(), device)
 }
 
 /// The posterior means of the first of `images`, at most so many, `[images, latent]`.

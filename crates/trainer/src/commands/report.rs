@@ -7,7 +7,7 @@ use image::{GrayImage, ImageFormat};
 use crate::cli::Global;
 use crate::cli::runs::ReportArgs;
 use crate::figures::picture;
-use crate::latents::principal::Principal;
+use crate::latents::pca::Pca;
 use crate::report::{self, Extras, Picture};
 use crate::run::RunDir;
 use crate::run::environment::Environment;
@@ -93,7 +93,7 @@ fn latents(trained: &Trained, images: &Images, device: &Device, extras: &mut Ext
         extras.notes.push("A latent of one dimension, or a single image, has no plane.".to_owned());
         return Ok(());
     }
-    let principal = Principal::of(&points, latent)?;
+    let principal = Pca::of(&points, latent)?;
     let flat = latent == 2;
     let position = |row: &Vec<f32>| {
         if flat {

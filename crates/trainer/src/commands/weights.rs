@@ -12,7 +12,7 @@ use hvae_scores::inception::weights::FILE;
 pub(super) fn run(args: &WeightsArgs, global: &Global, device: &Device) -> Result<()> {
     match &args.command {
         WeightsCommand::Fetch { out, url } => {
-            let place = out.clone().unwrap_or_else(weights::usual_place);
+            let place = out.clone().unwrap_or_else(weights::default_path);
             if place.exists() && FILE.verify(&place).is_ok() {
                 terminal::line("they are here already, and whole");
             } else {

@@ -1,6 +1,8 @@
-//! Scores of a run: likelihood, gradients, and the images that distances are taken between.
+//! Scores of a trained model: losses, likelihood, distances of its samples from real images; and the
+//! comparison of its gradients with the reference gradient.
 
 pub mod args;
 pub mod gradients;
 pub mod likelihood;
+pub mod scores;
 pub mod source;

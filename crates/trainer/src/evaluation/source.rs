@@ -1,4 +1,4 @@
-//! What can be scored: sets of images and stored statistics, named on the command line.
+//! What `hvae fid` compares: sets of images, runs and stored statistics, named on the command line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use hvae_data::dataset::Dataset;
 use hvae_data::{ImageSet, Split, Verbosity, arrays, folder, idx, mnist};
-use hvae_scores::statistics::Statistics;
+use hvae_scores::Statistics;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A part of MNIST.
     Mnist(Split),
-    /// A run, which samples are drawn from.
+    /// A run, to draw samples from.
     Run(PathBuf),
     /// A folder of pictures.
     Folder(PathBuf),
@@ -27,11 +27,11 @@ pub enum Source {
 }
 
 impl Source {
-    /// What `text` names.
+    /// The source that `text` names.
     ///
     /// # Errors
     ///
-    /// When there is nothing of that name, or nothing that can be scored.
+    /// When there is no such file or folder, or it cannot be scored.
     pub fn find(text: &Path) -> Result<Self> {
         match text.to_str() {
             Some("mnist-train") => return Ok(Self::Mnist(Split::Train)),
@@ -59,8 +59,8 @@ impl Source {
         }
     }
 
-    /// The images of a set; a run and statistics have none of their own. MNIST is looked for in
-    /// `data_dir`, or where it usually is.
+    /// The images of a set; a run and statistics have none. MNIST is read from `data_dir`, or from its
+    /// default folder.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ mod tests {
     use hvae_runtime::npz::Array;
 
     #[test]
-    fn names_and_files_are_told_apart() {
+    fn sources_are_recognised_by_name_and_content() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         assert_eq!(Source::find(Path::new("mnist-test")).unwrap(), Source::Mnist(Split::Test));

@@ -1,5 +1,5 @@
-//! Completing images of which a part is known: by the latent that explains the known part, or by
-//! passes through encoder and decoder.
+//! Image completion (inpainting, denoising): by the latent that best explains the known pixels, or
+//! by repeated passes through encoder and decoder.
 
 use anyhow::Result;
 use burn::tensor::{Int, Tensor};
@@ -11,17 +11,16 @@ use crate::optimizer::rule::Rule;
 
 /// The map `x <- k * known + (1 - k) * decode(mean of encode(x))` on images `x`, `[batch, pixels]`.
 ///
-/// `k` is 1 at a pixel that is known and clamped, 0 at one that is hidden, and between at one that is
-/// drawn to a noisy value. Encoder and decoder each relax to the equilibrium of their own energy
-/// within one application; the map between them has no energy, so that convergence is observed, not
-/// guaranteed.
+/// `k` is 1 at a clamped pixel, 0 at a hidden one, and between at a pixel whose noisy value is only a
+/// prior. Encoder and decoder each relax to the equilibrium of their own energy within one iteration;
+/// the composed map has no energy, so convergence is observed, not guaranteed.
 #[derive(Debug)]
 pub struct Completion<'a> {
     /// The model.
     pub model: &'a Vae,
     /// How its phases are run.
     pub phases: &'a Phases,
-    /// What is known of the images, `[batch, pixels]`.
+    /// The known pixels, `[batch, pixels]`.
     pub known: Tensor<2>,
     /// `k`, `[batch, pixels]` in `[0, 1]`.
     pub weight: Tensor<2>,
@@ -34,7 +33,7 @@ impl FixedPointMap for Completion<'_> {
             .model
             .encode(image.clone(), self.phases)
             .and_then(|(posterior, _)| self.model.decode(posterior.mean, self.phases));
-        // Shapes are checked in `complete`; a state of another shape cannot come here.
+        // `complete` has checked the shapes.
         let decoded = decoded.map_or(image, |(decoded, _)| decoded.images);
         let free = self.weight.clone().neg().add_scalar(1.0);
         let next = self.weight.clone() * self.known.clone() + free * decoded;
@@ -50,7 +49,7 @@ impl FixedPointMap for Completion<'_> {
     }
 }
 
-/// Iterates from `start` (`[batch, pixels]`) until each image changes by less than `rule` says.
+/// Iterates from `start` (`[batch, pixels]`) to a fixed point, image by image, as `rule` defines it.
 ///
 /// # Errors
 ///
@@ -60,7 +59,7 @@ pub fn complete(
     start: Tensor<2>,
     rule: &StoppingRule,
 ) -> Result<(Tensor<2>, Vec<Outcome>)> {
-    // A first pass shows whether everything fits.
+    // Checks the shapes.
     map.model.encode(start.clone(), map.phases)?;
     let Solution { state, outcomes, .. } = solve(map, State::new(vec![start])?, &Picard, rule)?;
     Ok((state.component(0).clone(), outcomes))
@@ -69,30 +68,29 @@ pub fn complete(
 /// Learning rate of Adam on latents.
 const RATE: f64 = 0.05;
 
-/// The images after each of `steps` steps towards the latents that best explain what is known of
-/// them, `[batch, pixels]` each; the first are those of the start.
+/// The decoded images before each of `steps` Adam steps and after the last, `[batch, pixels]` each.
 ///
-/// A latent descends `C(z) = -sum_i k_i ln p(x_i|z) + |z|^2/2` by Adam; its gradient comes from
-/// equilibrium propagation, see [`Vae::latent_gradient`]. The start is the posterior mean of `known`.
+/// The latent minimises `C(z) = -sum_i k_i ln p(x_i|z) + |z|^2/2`, starting from the posterior mean of
+/// `known`. Its gradient comes from equilibrium propagation, see [`Vae::latent_gradient`].
 ///
 /// # Errors
 ///
 /// When shapes do not fit the model, or it has no equilibria.
-pub fn explain(map: &Completion<'_>, steps: usize) -> Result<Vec<Tensor<2>>> {
+pub fn optimize_latents(map: &Completion<'_>, steps: usize) -> Result<Vec<Tensor<2>>> {
     let mut latents = map.model.encode(map.known.clone(), map.phases)?.0.mean;
     let shape = latents.dims();
     let adam = AdamRule::new();
     let mut memory = vec![latents.clone().reshape([-1]).zeros_like(); adam.state_len()];
-    let mut film = Vec::new();
+    let mut frames = Vec::new();
     for step in 1..=steps {
         let found =
             map.model.latent_gradient(&map.known, &map.weight, latents.clone(), map.phases)?;
-        film.push(found.images);
+        frames.push(found.images);
         let (value, gradient) = (latents.reshape([-1]), found.gradient.reshape([-1]));
         let (value, after) = adam.step(step, RATE, value, gradient, memory);
         memory = after;
         latents = value.reshape(shape);
     }
-    film.push(map.model.decode(latents, map.phases)?.0.images);
-    Ok(film)
+    frames.push(map.model.decode(latents, map.phases)?.0.images);
+    Ok(frames)
 }

@@ -1,7 +1,9 @@
-//! A Gaussian mixture fitted to the latents of a trained model (ex-post density estimation, Ghosh
-//! et al. 2020, arXiv 1903.12436): samples follow where the encoder really puts images.
+//! Ex-post density estimation: a Gaussian mixture fitted to the latents of a trained model, to sample
+//! from in place of the prior (GMM, 10 components; Ghosh et al. 2020, arXiv 1903.12436).
 
 use anyhow::{Context, Result, anyhow, ensure};
+use hvae_runtime::rng::{self, Stream};
+use hvae_scores::linear;
 use linfa::DatasetBase;
 use linfa::traits::Fit;
 use linfa_clustering::GaussianMixtureModel;
@@ -11,32 +13,29 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256Plus;
 use rand_xoshiro::rand_core::SeedableRng;
 
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
-
 /// Components of the mixture of the evaluation protocol.
 pub const COMPONENTS: usize = 10;
-/// Added to every variance, in units of the latents' own.
+/// Added to every variance of the standardised latents.
 const REGULARISATION: f64 = 1e-6;
-/// Steps of expectation and maximisation at most, and the change of the mean log-likelihood at
-/// which they end: that of scikit-learn, with which the reference fitted its mixtures.
-const MAX_STEPS: u64 = 500;
+/// Most EM iterations.
+const MAX_ITERATIONS: u64 = 500;
+/// Change of the mean log-likelihood at which EM ends, as in scikit-learn, which the paper used.
 const TOLERANCE: f64 = 1e-3;
 
 /// A fitted mixture `sum_k pi_k N(mu_k, L_k L_k^T)`.
 #[derive(Debug, Clone)]
 pub struct Mixture {
     dims: usize,
-    /// Cumulative weights; the last is 1.
+    /// Cumulative weights of the components; the last is 1.
     cumulative: Vec<f64>,
-    /// Means, component after component.
+    /// Means, `[components, dims]`.
     means: Vec<f64>,
-    /// Lower triangles `L_k`, row by row, component after component.
+    /// Cholesky factors `L_k`, `[components, dims, dims]`.
     roots: Vec<f64>,
 }
 
-/// Fits [`COMPONENTS`] Gaussians with full covariances to `latents`, `dims` numbers each, by
-/// expectation and maximisation from k-means. Equal latents and seeds give equal mixtures.
+/// Fits `components` Gaussians with full covariances to `latents` (`[rows, dims]`) by expectation
+/// maximisation (EM), initialised by k-means. Deterministic in `latents` and `seed`.
 ///
 /// # Errors
 ///
@@ -51,7 +50,7 @@ pub fn fit(latents: &[f32], dims: usize, components: usize, seed: u64) -> Result
     );
     ensure!(latents.iter().all(|value| value.is_finite()), "a latent is not finite");
     let (centre, scale) = moments(latents, dims);
-    // In units of each dimension's own spread: the fit then neither under- nor overflows.
+    // Standardised, so that the fit neither under- nor overflows.
     let unit =
         |(at, &value): (usize, &f32)| (f64::from(value) - centre[at % dims]) / scale[at % dims];
     let records: Vec<f64> = latents.iter().enumerate().map(unit).collect();
@@ -61,16 +60,17 @@ pub fn fit(latents: &[f32], dims: usize, components: usize, seed: u64) -> Result
             .n_runs(1)
             .reg_covariance(REGULARISATION)
             .tolerance(TOLERANCE)
-            .max_n_iterations(MAX_STEPS)
+            .max_n_iterations(MAX_ITERATIONS)
             .fit(&DatasetBase::from(records))
             .map_err(|error| anyhow!("{error}"))
-            .with_context(|| {
-                format!("cannot fit a mixture of {components} Gaussians to {rows} latents")
-            })?;
+            .with_context(|| format!("fitting {components} Gaussians to {rows} latents"))?;
 
     let (mut cumulative, mut sum) = (Vec::with_capacity(components), 0.0);
     for weight in model.weights() {
-        ensure!(weight.is_finite() && *weight >= 0.0, "the mixture has the weight {weight}");
+        ensure!(
+            weight.is_finite() && *weight >= 0.0,
+            "a component of the mixture has weight {weight}"
+        );
         sum += weight;
         cumulative.push(sum);
     }
@@ -88,27 +88,27 @@ pub fn fit(latents: &[f32], dims: usize, components: usize, seed: u64) -> Result
 }
 
 impl Mixture {
-    /// `count` latents, one after another; equal seeds give equal latents.
+    /// `count` latents, `[count, dims]`; deterministic in `seed`.
     pub fn sample(&self, count: usize, seed: u64) -> Vec<f32> {
         let mut rng = rng::generator(seed, Stream::Mixture, 0);
         let mut latents = Vec::with_capacity(count * self.dims);
         for _ in 0..count {
-            let place: f64 = rng.random();
-            let component = self.cumulative.iter().position(|&sum| place < sum);
+            let uniform: f64 = rng.random();
+            let component = self.cumulative.iter().position(|&sum| uniform < sum);
             let component = component.unwrap_or(self.cumulative.len() - 1);
             let noise: Vec<f64> = (0..self.dims).map(|_| StandardNormal.sample(&mut rng)).collect();
             let mean = &self.means[component * self.dims..][..self.dims];
             let root = &self.roots[component * self.dims * self.dims..][..self.dims * self.dims];
             for (row, mean) in root.chunks(self.dims).zip(mean) {
-                let spread: f64 = row.iter().zip(&noise).map(|(a, b)| a * b).sum();
-                latents.push((mean + spread) as f32);
+                let deviation: f64 = row.iter().zip(&noise).map(|(a, b)| a * b).sum();
+                latents.push((mean + deviation) as f32);
             }
         }
         latents
     }
 }
 
-/// Mean and standard deviation of each dimension; one that does not vary has the unit 1.
+/// Mean and standard deviation of each dimension; 1 in place of a deviation of 0.
 fn moments(latents: &[f32], dims: usize) -> (Vec<f64>, Vec<f64>) {
     let rows = (latents.len() / dims) as f64;
     let mut mean = vec![0.0; dims];
@@ -123,10 +123,10 @@ fn moments(latents: &[f32], dims: usize) -> (Vec<f64>, Vec<f64>) {
     (mean, variance.into_iter().map(unit).collect())
 }
 
-/// The lower triangle `L` with `L L^T = A`, row by row; `None` when `A` is not positive definite.
+/// The Cholesky factor of `A` in row-major order; `None` when `A` is not positive definite.
 fn cholesky(dims: usize, entry: impl Fn(usize, usize) -> f64) -> Option<Vec<f64>> {
     let matrix = faer::Mat::from_fn(dims, dims, entry);
-    let lower = hvae_scores::linear::cholesky(matrix.as_ref()).ok()?;
+    let lower = linear::cholesky(matrix.as_ref()).ok()?;
     Some((0..dims * dims).map(|at| lower[(at / dims, at % dims)]).collect())
 }
 
@@ -135,7 +135,7 @@ fn cholesky(dims: usize, entry: impl Fn(usize, usize) -> f64) -> Option<Vec<f64>
 mod tests {
     use super::*;
 
-    /// Two clusters, one of them slanted, the second dimension in much smaller units.
+    /// Two clusters, one with correlated dimensions, the second dimension on a much smaller scale.
     fn clusters(count: usize) -> Vec<f32> {
         let noise = rng::normal(5, Stream::Starts, 0, 2 * count);
         let place = |(i, pair): (usize, &[f32])| {
@@ -161,9 +161,9 @@ mod tests {
         };
         assert!((mean(&right, 0) - 10.0).abs() < 0.1 && mean(&left, 0).abs() < 0.1);
         assert!((mean(&right, 1) - 5e-3).abs() < 2e-4 && mean(&left, 1).abs() < 2e-4);
-        // The slant of the left cluster: covariance 1e-3 of the two axes.
-        let slant = left.iter().map(|s| s[0] * s[1]).sum::<f32>() / left.len() as f32;
-        assert!((slant - 1e-3).abs() < 1.5e-4, "{slant}");
+        // The covariance of the left cluster is 1e-3.
+        let covariance = left.iter().map(|s| s[0] * s[1]).sum::<f32>() / left.len() as f32;
+        assert!((covariance - 1e-3).abs() < 1.5e-4, "{covariance}");
     }
 
     #[test]
@@ -175,8 +175,8 @@ mod tests {
     }
 
     #[test]
-    fn degenerate_latents_still_fit_or_are_told() {
-        // A dimension that the model does not use stays at zero.
+    fn degenerate_latents_are_fitted_or_refused() {
+        // A dimension without variance stays at zero.
         let latents: Vec<f32> = clusters(500).chunks(2).flat_map(|p| [p[0], 0.0]).collect();
         let samples = fit(&latents, 2, 2, 1).unwrap().sample(100, 1);
         assert!(samples.iter().skip(1).step_by(2).all(|value| value.abs() < 0.01));

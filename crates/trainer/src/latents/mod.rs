@@ -1,6 +1,8 @@
-//! Latents: samples of the prior and of a fitted mixture, principal directions, completion.
+//! Latents of trained models: where they come from, their principal axes, and those that complete
+//! an image.
 
 pub mod completion;
 pub mod mixture;
-pub mod principal;
+pub mod pca;
+pub mod prior;
 pub mod sampler;

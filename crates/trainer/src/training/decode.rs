@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use hvae_device::host::{download, upload};
 use hvae_model::{Phases, Vae};
-use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
 
+use crate::latents::prior::prior_latents;
 use crate::training::evaluate::EVALUATION_BATCH;
 
 /// `count` images decoded from samples of the prior, pixel after pixel, image after image.
@@ -21,7 +21,7 @@ pub fn sample(
     phases: &Phases,
     device: &Device,
 ) -> Result<Vec<f32>> {
-    decode(model, &rng::normal(seed, Stream::Prior, 0, count * model.latent()), phases, device)
+    decode(model, &prior_latents(model, count, seed), phases, device)
 }
 
 /// The images of `latents` with values in `[0, 1]`, pixel after pixel, image after image.

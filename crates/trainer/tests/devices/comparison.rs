@@ -5,10 +5,7 @@ use std::sync::OnceLock;
 
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 use burn::tensor::TensorData;
-use hvae_scores::inception::conv::{Conv, Stored};
-use hvae_scores::inception::map::FeatureMap;
-#[cfg(any(feature = "wgpu", feature = "ndarray"))]
-use hvae_scores::inception::{Depth, Inception};
+use hvae_scores::inception::{BatchNormConv, Conv, Depth, FeatureMap, Inception};
 
 use hvae_model::modern::{ModernHopfield, Space};
 use hvae_solver::{Anderson, Damped, Picard, StoppingRule, Termination};
@@ -100,7 +97,7 @@ fn inception(device: &Device) -> Inception {
         let inputs = from * height * width;
         let size = (2.0 / inputs as f32).sqrt();
         assert!(to * inputs <= MOST);
-        let stored = Stored {
+        let stored = BatchNormConv {
             weight: noise[..to * inputs].iter().map(|w| w * size).collect(),
             scale: vec![1.0; to],
             shift: vec![0.1; to],
@@ -121,7 +118,7 @@ pub(crate) fn compare_features(device: &Device, name: &str) {
     let features = |device: &Device| {
         let images = TensorData::new(images.clone(), [2, 3, SIDE, SIDE]);
         let images = Tensor::<4>::from_data(images, device).mul_scalar(2.0).sub_scalar(1.0);
-        inception(device).forward(&images, Depth::D2048).means().unwrap()
+        inception(device).forward(&images, Depth::D2048).global_avg_pool().unwrap()
     };
     let (a, b) = (features(&Device::flex()), features(device));
     assert_eq!((a.len(), b.len()), (2 * 2048, 2 * 2048));

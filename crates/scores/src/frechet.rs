@@ -1,43 +1,43 @@
-//! The Fréchet distance of two Gaussians, of which FID is the case of Inception features.
+//! The Fréchet distance between two Gaussians; with Inception features it is FID.
 
 use anyhow::{Context, Result, ensure};
 use faer::Mat;
 
+use crate::linear::{eigen, product, singular_values};
 use crate::statistics::Statistics;
 
-/// How negative an eigenvalue of a covariance may be, relative to the largest, before it counts as
-/// an error of the caller rather than of rounding.
-const NEGATIVE: f64 = 1e-4;
+/// Most negative eigenvalue of a covariance, relative to the largest, that rounding explains.
+const MAX_NEGATIVE: f64 = 1e-4;
 
-/// `|m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1^1/2 S2 S1^1/2)^1/2)` (Dowson & Landau 1982; as a score
-/// of images, Heusel et al. 2017, arXiv 1706.08500).
+/// `|m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1^1/2 S2 S1^1/2)^1/2)` (Dowson & Landau 1982; as FID,
+/// Heusel et al. 2017, arXiv 1706.08500).
 ///
-/// With `S = F F^T` the last trace is the sum of the singular values of `F1^T F2`. They come from
-/// symmetric eigen-decompositions without ever taking the root of a rounding error, so that
-/// singular covariances do no harm and a set is at distance 0 from itself.
+/// With `S = F F^T` the last trace is the sum of the singular values of `F1^T F2`. `F` comes from a
+/// symmetric eigendecomposition without the eigenvalues at rounding level, so singular covariances
+/// are exact and the distance from a set to itself is 0.
 ///
 /// # Errors
 ///
-/// When the two have other features, or are no statistics.
-pub fn frechet(a: &Statistics, b: &Statistics) -> Result<f64> {
+/// When the numbers of features differ or a matrix is not a covariance.
+pub fn frechet_distance(a: &Statistics, b: &Statistics) -> Result<f64> {
     ensure!(
         a.dims() == b.dims(),
-        "one set has {} features and the other {}: they were not made by the same network",
+        "{} features against {}: the statistics are not of the same network",
         a.dims(),
         b.dims()
     );
     let means: f64 = a.mean.iter().zip(&b.mean).map(|(a, b)| (a - b).powi(2)).sum();
     let traces = trace(&a.covariance) + trace(&b.covariance);
     let (first, second) = (factor(&a.covariance)?, factor(&b.covariance)?);
-    let overlap: f64 = if first.ncols() == 0 || second.ncols() == 0 {
+    let root_trace: f64 = if first.ncols() == 0 || second.ncols() == 0 {
         0.0
     } else {
-        let product = crate::linear::product(first.transpose(), second.as_ref(), 1.0);
-        crate::linear::singular_values(product.as_ref())?.iter().sum()
+        let product = product(first.transpose(), second.as_ref(), 1.0);
+        singular_values(product.as_ref())?.iter().sum()
     };
-    let distance = means + traces - 2.0 * overlap;
-    ensure!(distance.is_finite(), "the statistics are too large to compare");
-    // Below zero only by rounding.
+    let distance = means + traces - 2.0 * root_trace;
+    ensure!(distance.is_finite(), "the distance overflows");
+    // Negative only by rounding.
     Ok(distance.max(0.0))
 }
 
@@ -45,17 +45,16 @@ fn trace(matrix: &Mat<f64>) -> f64 {
     (0..matrix.nrows()).map(|i| matrix[(i, i)]).sum()
 }
 
-/// `F` with `F F^T = S`, `d` by the rank of `S`: eigenvectors times the roots of their eigenvalues.
-/// Eigenvalues that rounding alone explains are left out.
+/// `F` with `F F^T = S`, `[d, rank of S]`: eigenvectors scaled by the roots of their eigenvalues.
+/// Eigenvalues at rounding level are dropped.
 fn factor(covariance: &Mat<f64>) -> Result<Mat<f64>> {
     let dims = covariance.nrows();
-    let eigen = crate::linear::eigen(covariance.as_ref());
-    let (values, vectors) = eigen.context("decomposing a covariance")?;
+    let (values, vectors) = eigen(covariance.as_ref()).context("decomposing a covariance")?;
     let largest = values.iter().map(|value| value.abs()).fold(0.0, f64::max);
     let lowest = values.iter().copied().fold(0.0, f64::min);
     ensure!(
-        lowest >= -NEGATIVE * largest,
-        "a covariance has the eigenvalue {lowest:.3e} beside {largest:.3e}: it is none"
+        lowest >= -MAX_NEGATIVE * largest,
+        "not a covariance: eigenvalue {lowest:.3e} (largest {largest:.3e})"
     );
     let threshold = dims as f64 * f64::EPSILON * largest;
     let kept: Vec<usize> = (0..dims).filter(|&i| values[i] > threshold).collect();
@@ -67,8 +66,7 @@ fn factor(covariance: &Mat<f64>) -> Result<Mat<f64>> {
 mod tests {
     use super::*;
     use crate::statistics::tests::random;
-    use hvae_runtime::npz;
-    use hvae_runtime::npz::Values;
+    use hvae_runtime::npz::{self, Values};
     use std::path::Path;
 
     fn diagonal(mean: &[f64], variances: &[f64]) -> Statistics {
@@ -82,25 +80,25 @@ mod tests {
         let a = diagonal(&[0.0, 1.0], &[4.0, 9.0]);
         let b = diagonal(&[1.0, -1.0], &[1.0, 0.0]);
         // 1 + 4 + (2 - 1)^2 + (3 - 0)^2
-        assert!((frechet(&a, &b).unwrap() - 15.0).abs() < 1e-12);
-        assert!((frechet(&b, &a).unwrap() - 15.0).abs() < 1e-12);
+        assert!((frechet_distance(&a, &b).unwrap() - 15.0).abs() < 1e-12);
+        assert!((frechet_distance(&b, &a).unwrap() - 15.0).abs() < 1e-12);
     }
 
     #[test]
-    fn a_set_is_at_distance_zero_from_itself() {
+    fn distance_to_itself_is_zero() {
         // Fewer rows than features: the covariance is singular.
         for rows in [20, 2000] {
             let (_, statistics) = random(rows, 64, 8, 3.0);
-            let distance = frechet(&statistics, &statistics).unwrap();
+            let distance = frechet_distance(&statistics, &statistics).unwrap();
             assert!(distance < 1e-10 * trace(&statistics.covariance), "{distance}");
         }
         let point = diagonal(&[3.0], &[0.0]);
-        assert!(frechet(&point, &point).unwrap().abs() < f64::EPSILON);
+        assert!(frechet_distance(&point, &point).unwrap().abs() < f64::EPSILON);
     }
 
-    /// Distances by scipy's `sqrtm`, as pytorch-fid takes them, from `scripts/evaluation_fixtures.py`.
+    /// Fixture of `scripts/evaluation_fixtures.py`: distances of pytorch-fid, by scipy's `sqrtm`.
     #[test]
-    fn distances_agree_with_scipy() {
+    fn distances_agree_with_pytorch_fid() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/distance.npz");
         let doubles = |name: &str| match npz::load(&fixture, name).unwrap().values {
             Values::F64(values) => values,
@@ -114,16 +112,16 @@ mod tests {
                 Statistics { mean, covariance, count: None }
             };
             let expected = doubles(&format!("{case}_distance"))[0];
-            let found = frechet(&load("a"), &load("b")).unwrap();
+            let found = frechet_distance(&load("a"), &load("b")).unwrap();
             assert!((found - expected).abs() <= 1e-6 * expected, "{case}: {found} for {expected}");
         }
     }
 
     #[test]
-    fn what_does_not_compare_is_told() {
+    fn mismatched_statistics_are_refused() {
         let (a, b) = (diagonal(&[0.0], &[1.0]), diagonal(&[0.0; 2], &[1.0; 2]));
-        assert!(frechet(&a, &b).unwrap_err().to_string().contains("1 features"));
+        assert!(frechet_distance(&a, &b).unwrap_err().to_string().contains("1 features"));
         let negative = diagonal(&[0.0; 2], &[1.0, -1.0]);
-        assert!(frechet(&negative, &b).unwrap_err().to_string().contains("eigenvalue"));
+        assert!(frechet_distance(&negative, &b).unwrap_err().to_string().contains("eigenvalue"));
     }
 }

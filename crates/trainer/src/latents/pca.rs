@@ -1,12 +1,12 @@
-//! Principal directions of points.
+//! Principal component analysis of latents.
 
 use anyhow::{Context, Result, ensure};
 use faer::Mat;
+use hvae_scores::linear::{eigen, product};
 
-/// Mean, and directions of largest variance with the standard deviations along them, from the
-/// largest.
+/// Mean and principal directions of points, by decreasing variance.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Principal {
+pub struct Pca {
     /// The mean, `[d]`.
     pub mean: Vec<f64>,
     /// Unit vectors, each `[d]`.
@@ -15,16 +15,16 @@ pub struct Principal {
     pub deviations: Vec<f64>,
 }
 
-impl Principal {
-    /// Of `points`, `[n, d]` in row-major order, by the eigenvectors of their covariance (Pearson
-    /// 1901). The largest component of a direction is positive.
+impl Pca {
+    /// Of `points`, `[n, d]` in row-major order, by the eigenvectors of their covariance. The signs of
+    /// the directions make their largest components positive.
     ///
     /// # Errors
     ///
-    /// When there are fewer than two points, or the covariance has no eigenvectors.
+    /// With fewer than two points, or when the eigendecomposition fails.
     pub fn of(points: &[f32], d: usize) -> Result<Self> {
         let n = points.len() / d;
-        ensure!(n >= 2, "principal directions need two points at least");
+        ensure!(n >= 2, "principal component analysis needs at least two points");
         let mean: Vec<f64> = (0..d)
             .map(|k| {
                 points.iter().skip(k).step_by(d).map(|&x| f64::from(x)).sum::<f64>() / n as f64
@@ -32,9 +32,9 @@ impl Principal {
             .collect();
         let centred = Mat::from_fn(n, d, |i, k| f64::from(points[i * d + k]) - mean[k]);
         let share = 1.0 / (n - 1) as f64;
-        let covariance = hvae_scores::linear::product(centred.transpose(), centred.as_ref(), share);
-        let (values, vectors) = hvae_scores::linear::eigen(covariance.as_ref())
-            .context("the latents have no principal directions")?;
+        let covariance = product(centred.transpose(), centred.as_ref(), share);
+        let (values, vectors) =
+            eigen(covariance.as_ref()).context("principal component analysis of the latents")?;
         let (mut directions, mut deviations) = (Vec::new(), Vec::new());
         for k in (0..d).rev() {
             let mut direction: Vec<f64> = (0..d).map(|row| vectors[(row, k)]).collect();
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_long_axis_comes_first() {
+    fn directions_are_ordered_by_variance() {
         // Points on a cross about (1, 2): far along (3, 4)/5, near along (4, -3)/5.
         let cross = [(10.0, 0.0), (-10.0, 0.0), (0.0, 1.0), (0.0, -1.0)];
         let points: Vec<f32> = cross
@@ -84,7 +84,7 @@ mod tests {
                 [1.0 + 0.6 * far + 0.8 * near, 2.0 + 0.8 * far - 0.6 * near]
             })
             .collect();
-        let found = Principal::of(&points, 2).unwrap();
+        let found = Pca::of(&points, 2).unwrap();
         let close = |a: f64, b: f64| (a - b).abs() < 1e-5;
         assert!(close(found.mean[0], 1.0) && close(found.mean[1], 2.0), "{found:?}");
         assert!(close(found.directions[0][0], 0.6) && close(found.directions[0][1], 0.8));
@@ -92,6 +92,6 @@ mod tests {
         let there = found.point(&[1.5, -0.5]);
         assert!(close(found.coordinate(&there, 0), 1.5));
         assert!(close(found.coordinate(&there, 1), -0.5));
-        assert!(Principal::of(&points[..2], 2).is_err());
+        assert!(Pca::of(&points[..2], 2).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A small convolutional classifier of 28x28 images, whose penultimate layer gives features.
+//! The network, its weights in the crate, and its files.
 
 use std::path::Path;
 
@@ -8,32 +8,34 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use hvae_runtime::{files, tensors};
 use rand::Rng;
 use rand_distr::{Distribution, Uniform};
 
-use hvae_data::CLASSES;
-use hvae_runtime::{files, tensors};
-
-/// Height and width of the images it takes.
-pub const SIDE: usize = 28;
-/// Numbers of its penultimate layer.
-pub const FEATURES: usize = 128;
-/// How the name of a file of its weights ends.
-pub const ENDING: &str = "safetensors";
+/// Height and width of its images.
+pub(crate) const SIDE: usize = 28;
+/// Classes that it tells apart.
+pub(crate) const CLASSES: usize = 10;
+/// Width of its penultimate layer.
+pub(crate) const FEATURES: usize = 128;
+/// Images per batch where nothing is trained.
+pub(crate) const BATCH: usize = 500;
+/// Extension of a file of its weights.
+pub(crate) const EXTENSION: &str = "safetensors";
 
 /// Channels of the two convolutions.
 const CHANNELS: [usize; 2] = [16, 32];
-/// What the second convolution leaves of an image.
+/// Flattened output of the second convolution.
 const FLAT: usize = CHANNELS[1] * 7 * 7;
-/// Larger files than this are no weights of this network.
+/// Largest file that can hold weights of this network.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The weights that come with the program: trained on MNIST by `hvae classifier train`.
-const SHIPPED: &[u8] = include_bytes!("../assets/mnist-classifier.safetensors");
+/// The weights in this crate, trained on MNIST by `hvae classifier train`.
+const SHIPPED: &[u8] = include_bytes!("../../assets/mnist-classifier.safetensors");
 /// Their SHA-256.
-pub const SHIPPED_SHA256: &str = include_str!("../assets/mnist-classifier.sha256").trim_ascii();
+const SHIPPED_SHA256: &str = include_str!("../../assets/mnist-classifier.sha256").trim_ascii();
 
-/// 5x5 and 3x3 convolutions of stride 2, a hidden layer of [`FEATURES`] and the classes; rectified.
+/// A 5x5 and a 3x3 convolution of stride 2, a hidden layer of 128 units and 10 logits, with `ReLU`.
 #[derive(Module, Debug)]
 pub struct Classifier {
     first: Conv2d,
@@ -43,9 +45,9 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A network with weights uniform in `+-sqrt(6 / inputs)` (He et al. 2015, arXiv 1502.01852)
-    /// and biases of 0.
-    pub fn new(rng: &mut impl Rng, device: &Device) -> Self {
+    /// A network with weights uniform in `+-sqrt(6 / fan_in)` (He et al. 2015, arXiv 1502.01852) and
+    /// biases of 0.
+    pub(crate) fn new(rng: &mut impl Rng, device: &Device) -> Self {
         let mut network = Self::zeros(device);
         fill(&mut network.first.weight, 25, rng, device);
         fill(&mut network.second.weight, CHANNELS[0] * 9, rng, device);
@@ -69,24 +71,24 @@ impl Classifier {
             first: conv([1, CHANNELS[0]], 5),
             second: conv(CHANNELS, 3),
             hidden: linear(FLAT, FEATURES),
-            output: linear(FEATURES, CLASSES.into()),
+            output: linear(FEATURES, CLASSES),
         }
     }
 
-    /// The penultimate layer of images `[batch, 1, 28, 28]` in `[0, 1]`: `[batch, 128]`, none
-    /// below 0.
-    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
+    /// The penultimate layer of images `[batch, 1, 28, 28]` in `[0, 1]`: `[batch, 128]`, not
+    /// negative.
+    pub(crate) fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let states = relu(self.first.forward(images));
         let states = relu(self.second.forward(states));
         relu(self.hidden.forward(states.flatten(1, 3)))
     }
 
     /// The logits of the classes, `[batch, 10]`.
-    pub fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+    pub(crate) fn logits(&self, images: Tensor<4>) -> Tensor<2> {
         self.output.forward(self.features(images))
     }
 
-    /// The weights in half precision, as they are stored.
+    /// The weights as a safetensors file in half precision.
     ///
     /// # Errors
     ///
@@ -96,28 +98,28 @@ impl Classifier {
         tensors::to_bytes(&half).context("collecting the classifier's weights")
     }
 
-    /// A network from [`Self::to_bytes`].
+    /// A network from the bytes of [`Self::to_bytes`].
     ///
     /// # Errors
     ///
-    /// When the bytes are damaged, lack a tensor, hold others or other shapes, or a number that is
+    /// When the bytes are damaged, a tensor is missing, unknown or of another shape, or a weight is
     /// not finite.
-    pub fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self> {
+    pub(crate) fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self> {
         let network = tensors::from_bytes(bytes, Self::zeros(device))
             .context("not the weights of a classifier")?;
         let network = network.map(&mut ToType(DType::F32));
-        ensure!(tensors::is_finite(&network), "it holds numbers that are not finite");
+        ensure!(tensors::is_finite(&network), "weights that are not finite");
         Ok(network)
     }
 }
 
 fn fill<const D: usize>(
     weight: &mut Param<Tensor<D>>,
-    inputs: usize,
+    fan_in: usize,
     rng: &mut impl Rng,
     device: &Device,
 ) {
-    let bound = (6.0 / inputs as f32).sqrt();
+    let bound = (6.0 / fan_in as f32).sqrt();
     let range = Uniform::new(-bound, bound).expect("the bound is positive");
     let shape = weight.dims();
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| range.sample(rng)).collect();
@@ -133,22 +135,22 @@ impl burn::module::ModuleMapper for ToType {
     }
 }
 
-/// The network that comes with the program, and the hash of its weights.
+/// The classifier of this crate, and the SHA-256 of its weights.
 ///
 /// # Errors
 ///
-/// When the program itself is damaged.
+/// When the program file is damaged.
 pub fn shipped(device: &Device) -> Result<(Classifier, String)> {
     let hash = files::hex_sha256(SHIPPED);
-    ensure!(hash == SHIPPED_SHA256, "the program's own classifier is damaged: build it anew");
+    ensure!(hash == SHIPPED_SHA256, "the built-in classifier is damaged: rebuild the program");
     Ok((Classifier::from_bytes(SHIPPED.to_vec(), device)?, hash))
 }
 
-/// The network in the file `path`, and the hash of its weights.
+/// The classifier in the file `path`, and the SHA-256 of its weights.
 ///
 /// # Errors
 ///
-/// When the file cannot be read or does not fit.
+/// When the file cannot be read or holds something else.
 pub fn load(path: &Path, device: &Device) -> Result<(Classifier, String)> {
     let read = || {
         let length = std::fs::metadata(path)?.len();
@@ -160,7 +162,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(Classifier, String)> {
         Ok((Classifier::from_bytes(bytes, device)?, hash))
     };
     read().with_context(|| {
-        format!("cannot use {}; `hvae classifier train` makes such files", path.display())
+        format!("cannot use {}: expected a file of `hvae classifier train`", path.display())
     })
 }
 
@@ -169,8 +171,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(Classifier, String)> {
 mod tests {
     use super::*;
     use hvae_device::host::download;
-    use hvae_runtime::rng;
-    use hvae_runtime::rng::Stream;
+    use hvae_runtime::rng::{self, Stream};
 
     fn network() -> Classifier {
         Classifier::new(&mut rng::generator(1, Stream::Weights, 0), &Device::flex())
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_weights_give_nearly_the_same_features() {
+    fn half_precision_keeps_the_features() {
         let network = network();
         let bytes = network.to_bytes().unwrap();
         assert!(bytes.len() < 500_000, "{}", bytes.len());
@@ -194,7 +195,7 @@ mod tests {
         for (a, b) in a.iter().zip(&b) {
             assert!((a - b).abs() < 2e-3 * scale, "{a} {b}");
         }
-        // A second time nothing is lost.
+        // Storing again loses nothing.
         assert_eq!(restored.to_bytes().unwrap(), bytes);
     }
 
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_classifier_loads() {
+    fn the_built_in_classifier_loads() {
         let (network, hash) = shipped(&Device::flex()).unwrap();
         assert_eq!((hash.as_str(), features(&network).len()), (SHIPPED_SHA256, 2 * FEATURES));
     }

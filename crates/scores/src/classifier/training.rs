@@ -1,48 +1,44 @@
-//! How the classifier learns: Adam on the cross-entropy of images shifted by a few pixels.
+//! Training: Adam on the cross-entropy, with images shifted at random by a few pixels.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand::RngExt;
-use rand::seq::SliceRandom;
-use serde::Serialize;
-
-use crate::classifier::{Classifier, SIDE};
 use hvae_data::ImageSet;
 use hvae_device::host::download;
 use hvae_runtime::interrupt;
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
+use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
+use rand::RngExt;
+use rand::seq::SliceRandom;
 
-/// Images per batch where nothing is learnt.
-const EVALUATION_BATCH: usize = 500;
+use crate::classifier::network::{BATCH, CLASSES, Classifier, SIDE};
+
 /// Steps over which the learning rate rises linearly from 0.
 const WARMUP: f64 = 100.0;
 /// Pixels by which a training image may be shifted along each axis.
 const SHIFT: i32 = 2;
 
-/// How to train.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// Hyperparameters of the training.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     /// Passes over the training images.
     pub epochs: usize,
     /// Images per step.
     pub batch_size: usize,
-    /// Adam's learning rate at its highest; it then falls along a cosine to 0.
+    /// Adam's peak learning rate, with linear warm-up and cosine decay to 0.
     pub learning_rate: f64,
-    /// Seed of weights, order and shifts.
+    /// Seed of initial weights, order and shifts.
     pub seed: u64,
 }
 
-/// Trains a classifier; `None` when the user stopped it. `report` hears the number of an epoch, its
-/// mean loss and the accuracy on `test`.
+/// Trains a classifier; `None` if the user interrupted it. After each epoch `report` gets its number,
+/// its mean loss and the accuracy on `test`.
 ///
 /// # Errors
 ///
-/// When images have another size, or a loss is not finite.
+/// When a set is empty or its images have another size, or a loss is not finite.
 pub fn train(
     train: &ImageSet,
     test: &ImageSet,
@@ -51,7 +47,7 @@ pub fn train(
     mut report: impl FnMut(usize, f64, f64),
 ) -> Result<Option<Classifier>> {
     for set in [train, test] {
-        ensure!(!set.is_empty(), "there are no images to learn from or to judge by");
+        ensure!(!set.is_empty(), "the training or test set is empty");
         ensure!(
             [set.height(), set.width()] == [SIDE; 2],
             "the classifier takes images of {SIDE}x{SIDE} pixels, not {}x{}",
@@ -87,11 +83,10 @@ pub fn train(
                 Tensor::from_data(TensorData::new::<i64, _>(labels, [rows.len()]), &learning);
             let cost = loss.forward(network.logits(images), labels);
             let value = f64::from(cost.clone().into_scalar::<f32>());
-            ensure!(value.is_finite(), "the loss is no longer finite; lower --learning-rate");
+            ensure!(value.is_finite(), "the loss is not finite; lower --learning-rate");
             sum += value * rows.len() as f64;
             let gradients = GradientsParams::from_grads(cost.backward(), &network);
-            let progress_so_far = step as f64 / total;
-            let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress_so_far).cos());
+            let cosine = 0.5 * (1.0 + (std::f64::consts::PI * (step as f64 / total)).cos());
             let rate = schedule.learning_rate * cosine * ((step + 1) as f64 / WARMUP).min(1.0);
             network = optimizer.step(rate, network, gradients);
             step += 1;
@@ -105,31 +100,30 @@ pub fn train(
     Ok(Some(network.valid()))
 }
 
-/// The share of `set` whose class the network names.
+/// The share of images of `set` that the network classifies correctly.
 ///
 /// # Errors
 ///
 /// When the device cannot be read.
 pub fn accuracy(network: &Classifier, set: &ImageSet, device: &Device) -> Result<f64> {
-    let mut right = 0;
-    let batches = set.bytes().chunks(EVALUATION_BATCH * set.pixels());
-    for (bytes, labels) in batches.zip(set.labels().chunks(EVALUATION_BATCH)) {
+    let mut correct = 0;
+    let batches = set.bytes().chunks(BATCH * set.pixels());
+    for (bytes, labels) in batches.zip(set.labels().chunks(BATCH)) {
         let pixels = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
         let logits = download(network.logits(tensor(pixels, labels.len(), device)))?;
-        let classes = logits.len() / labels.len();
-        for (row, &label) in logits.chunks(classes).zip(labels) {
-            let best = (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-            right += usize::from(best.context("a network without classes")? == usize::from(label));
+        for (row, &label) in logits.chunks(CLASSES).zip(labels) {
+            let best = (0..CLASSES).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+            correct += usize::from(best == Some(usize::from(label)));
         }
     }
-    Ok(right as f64 / set.len() as f64)
+    Ok(correct as f64 / set.len() as f64)
 }
 
 fn tensor(pixels: Vec<f32>, count: usize, device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(pixels, [count, 1, SIDE, SIDE]), device)
 }
 
-/// An image moved down and to the right, with black where nothing was.
+/// The image shifted down and to the right, filled up with black, in `[0, 1]`.
 fn shifted(image: &[u8], down: i32, right: i32) -> impl Iterator<Item = f32> + '_ {
     let side = SIDE as i32;
     (0..side * side).map(move |at| {
@@ -148,7 +142,7 @@ mod tests {
     use hvae_data::{Split, synthetic};
 
     #[test]
-    fn it_learns_the_synthetic_classes_and_repeats_itself() {
+    fn training_learns_the_synthetic_classes_and_is_deterministic() {
         let train_set = synthetic::synthetic(600, 1, Split::Train);
         let test_set = synthetic::synthetic(200, 1, Split::Test);
         let schedule = Schedule { epochs: 4, batch_size: 50, learning_rate: 3e-3, seed: 2 };
