@@ -185,7 +185,7 @@ def benchmark(arguments, layers):
                 outputs, taken = solve(network, pixels[:batch], row, entry["limit"], check_every=entry["check_every"])
                 theirs.setdefault(key, []).append(time.perf_counter() - began)
             ours.setdefault(key, []).append(entry["seconds"])
-            steps[key] = (entry["steps"], entry["mean_steps"], taken, entry["products"])
+            steps[key] = (entry["iterations"], entry["mean_iterations"], taken, entry["products"])
             found = torch.from_numpy(arrays[f"{row}.{batch}"])
             off[key] = (found - outputs).abs().max().item()
     print(f"\n{layers} layers        batch    hvae      PyTorch   ratio   per sample  steps (mean)  PyTorch  products  outputs differ")

@@ -1,7 +1,7 @@
 //! Images that reach a feature network batch by batch.
 
 use anyhow::Result;
-use hvae_data::ImageSet;
+use hvae_data::{ImageSet, ImageShape};
 
 /// A batch of grey images, borrowed: image after image, row by row, one byte per pixel.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ impl ImageStream for ImageSet {
         take: &mut dyn FnMut(ImageBatch<'_>) -> Result<()>,
     ) -> Result<()> {
         let bytes = &self.bytes()[..count * self.pixels()];
-        let (height, width) = (self.height(), self.width());
+        let ImageShape { height, width, .. } = self.shape();
         bytes
             .chunks(batch * self.pixels())
             .try_for_each(|bytes| take(ImageBatch { bytes, height, width }))
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_set_streams_in_batches() {
-        let set = ImageSet::new((0..20).collect(), vec![0; 5], 2, 2).unwrap();
+        let set = ImageSet::new((0..20).collect(), vec![0; 5], ImageShape::grey(2, 2)).unwrap();
         let mut sizes = Vec::new();
         set.stream(3, 2, &mut |batch| {
             sizes.push((batch.len(), batch.bytes[0]));

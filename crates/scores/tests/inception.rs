@@ -1,6 +1,6 @@
 //! FID Inception v3 against pytorch-fid 0.3.0, with weights that both compute by one formula from
-//! name and index; and the loader on a complete file of them, as PyTorch writes it. The fixtures are
-//! made by `scripts/evaluation_fixtures.py`.
+//! name and index; and the loader on a complete file of them, as PyTorch writes it. The fixtures
+//! are made by `scripts/evaluation_fixtures.py`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

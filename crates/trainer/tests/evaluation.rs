@@ -1,4 +1,4 @@
-//! `hvae fid`, `hvae eval`, `hvae classifier` and `hvae weights` as a person runs them, offline.
+//! `hvae fid`, `hvae eval`, `hvae classifier` and `hvae weights` run as programs, offline.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -32,11 +32,11 @@ fn fid(output: &str) -> f64 {
 }
 
 #[test]
-fn distances_between_every_kind_of_set() {
+fn every_kind_of_set_can_be_compared() {
     let folder = Folder::new();
     images(&folder, "a.npz", 200, Split::Train);
     images(&folder, "b.npz", 180, Split::Test);
-    // The same images as pictures.
+    // The same images in a folder of PNG files and in an IDX file.
     let set = synthetic::synthetic(200, 1, Split::Train);
     let values: Vec<f32> = set.bytes().iter().map(|&byte| f32::from(byte) / 255.0).collect();
     picture::save_folder(&folder.path("a"), &values, 28, 28).unwrap();
@@ -114,11 +114,11 @@ fn a_run_is_scored_from_its_samples() {
     ] {
         assert!(table.contains(part), "{part} is not in {table}");
     }
-    // Not under the name of what the usual flags give.
+    // The name of the file holds the settings that are not the defaults.
     let scores = json(&folder.path("checkpoints/h/evaluation-count200-nll20x16.json"));
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let likelihood = &scores["likelihood"];
-    // Up to the noise of few latents.
+    // Up to Monte Carlo noise.
     assert!(number(&likelihood["nll"]["mean"]) <= -number(&likelihood["elbo"]["mean"]) + 0.5);
     assert!(number(&likelihood["nll"]["standard_error"]) > 0.0);
     for source in ["prior", "mixture"] {
@@ -129,7 +129,7 @@ fn a_run_is_scored_from_its_samples() {
 }
 
 #[test]
-fn bad_input_is_named() {
+fn errors_name_the_bad_input() {
     let folder = Folder::new();
     images(&folder, "good.npz", 20, Split::Test);
     let error = |a: &str, parts: &[&str]| {
@@ -175,7 +175,7 @@ fn bad_input_is_named() {
     assert!(text.contains("needs images on both sides"), "{text}");
 }
 
-/// Statistics know their features; pytorch-fid's do not, and are taken with a warning.
+/// Files of statistics name their features; those of pytorch-fid do not, and cause a warning.
 #[test]
 fn statistics_of_other_features_are_refused() {
     let folder = Folder::new();
@@ -200,7 +200,7 @@ fn statistics_of_other_features_are_refused() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("do not say in which features"), "{}", stderr(&output));
     let names = npz::names(&folder.path("still-plain.npz")).unwrap();
-    assert_eq!(names, ["mu", "sigma"], "what is not known is not made up");
+    assert_eq!(names, ["mu", "sigma"], "no origin is invented");
 
     let own = ["classifier", "train", "--epochs", "1", "--out", "own.safetensors"];
     let data = ["--images", "a.npz", "--test-images", "b.npz"];
@@ -210,7 +210,7 @@ fn statistics_of_other_features_are_refused() {
     {
         assert!(text.contains(part), "{part} is not in {text}");
     }
-    // The same weights under another name are the same features.
+    // Features are identified by their weights, not by the name of the file.
     folder.ok(&["fid", "a.npz", "b.npz", "--features", "own.safetensors", "--save-stats", "o.npz"]);
     std::fs::rename(folder.path("own.safetensors"), folder.path("mine.safetensors")).unwrap();
     folder.ok(&["fid", "o.npz", "b.npz", "--features", "mine.safetensors"]);
@@ -224,7 +224,7 @@ fn statistics_of_other_features_are_refused() {
 }
 
 #[test]
-fn missing_and_wrong_weights_are_told_with_both_ways() {
+fn errors_about_weights_name_the_remedies() {
     let folder = Folder::new();
     images(&folder, "good.npz", 20, Split::Test);
     let inception = ["fid", "good.npz", "good.npz", "--features", "inception"];
@@ -243,7 +243,7 @@ fn missing_and_wrong_weights_are_told_with_both_ways() {
 }
 
 #[test]
-fn an_own_classifier_gives_features() {
+fn a_trained_classifier_gives_features() {
     let folder = Folder::new();
     images(&folder, "train.npz", 300, Split::Train);
     images(&folder, "test.npz", 150, Split::Test);
@@ -279,7 +279,7 @@ fn an_own_classifier_gives_features() {
         ],
     );
     assert!(text.contains("unlabelled.npz has no labels"), "{text}");
-    // Wherever the images come from, and however labels fail to be classes.
+    // Whatever the source of the images, and whatever is wrong with the labels.
     let (values, grey) = (vec![7; 80 * 784], vec![0.5; 80 * 784]);
     let images = Array::U8 { shape: vec![80, 28, 28], values: &values };
     let labels = Array::I64 { shape: vec![80], values: &[300; 80] };

@@ -1,17 +1,12 @@
-//! `hvae phase` as a person runs it, in a temporary folder.
+//! `hvae phase` from the command line, in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
 mod common;
 
 use common::{Folder, json, read};
-use serde_json::Value;
 
 fn ok(folder: &Folder, arguments: &[&str]) -> String {
     folder.ok(&[&["phase"][..], arguments].concat())
-}
-
-fn floats(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
 }
 
 #[test]
@@ -19,7 +14,7 @@ fn equidistant_patterns_show_their_thresholds_in_pictures_and_numbers() {
     let folder = Folder::new();
     let arguments = ["--count", "5", "--betas", "30", "--starts", "30", "--table", "2,3,20"];
     let text = ok(&folder, &arguments);
-    assert!(text.contains("beta_eff") && text.contains("step limit"), "{text}");
+    assert!(text.contains("beta_eff") && text.contains("iteration limit"), "{text}");
     let out = folder.path("phase");
     for stem in ["minima", "hysteresis", "collapse", "stability", "thresholds"] {
         let picture = image::open(out.join(format!("{stem}.png"))).unwrap().into_rgb8();
@@ -33,23 +28,24 @@ fn equidistant_patterns_show_their_thresholds_in_pictures_and_numbers() {
         assert_eq!(text.lines().count(), lines, "{table}");
     }
 
-    let report = json(&out.join("report.json"));
-    let rows = report["table"].as_array().unwrap();
-    for measured in rows.iter().chain([&report["thresholds"]]) {
-        let known = floats(&measured["formula"]);
-        let limits = if measured["count"] == 2 { [5e-3; 3] } else { [5e-3, 1e-3, 5e-3] };
-        for ((seen, known), limit) in floats(&measured["observed"]).iter().zip(known).zip(limits) {
-            assert!((seen / known - 1.0).abs() < limit, "{measured}");
+    let results = json(&out.join("results.json"));
+    let rows = results["table"].as_array().unwrap();
+    for row in rows.iter().chain([&results["thresholds"]]) {
+        let limits = if row["count"] == 2 { [5e-3; 3] } else { [5e-3, 1e-3, 5e-3] };
+        for (name, limit) in ["b1", "b2", "b3"].into_iter().zip(limits) {
+            let [formula, measured] =
+                ["formula", "measured"].map(|key| row[key][name].as_f64().unwrap());
+            assert!((measured / formula - 1.0).abs() < limit, "{row}");
         }
     }
-    assert!(report["collapse"]["spread"].as_f64().unwrap() < 1e-3);
-    let points = report["sweep"].as_array().unwrap();
+    assert!(results["collapse"]["spread"].as_f64().unwrap() < 1e-3);
+    let points = results["sweep"].as_array().unwrap();
     let starts = points.iter().flat_map(|p| p["families"].as_array().unwrap());
     assert_eq!(starts.map(|f| f["starts"].as_u64().unwrap()).sum::<u64>(), 30 * 30);
     // Below b1 one minimum, above b3 one for each pattern.
     assert_eq!(points[0]["distinct"], 1);
     assert_eq!(points[29]["distinct"], 5);
-    let fixed = report["fixed_points"].as_array().unwrap();
+    let fixed = results["fixed_points"].as_array().unwrap();
     let mut unstable = 0;
     for point in fixed.iter().filter(|p| p["at_limit"] == false) {
         let (predicted, seen) =
@@ -63,12 +59,12 @@ fn equidistant_patterns_show_their_thresholds_in_pictures_and_numbers() {
 }
 
 #[test]
-fn the_step_limit_is_reported() {
+fn the_iteration_limit_is_reported() {
     let folder = Folder::new();
     let limited = ["--count", "4", "--betas", "5", "--starts", "9", "--max-steps", "1"];
     let text = ok(&folder, &limited);
-    assert!(!text.contains("; 0 met the step limit"), "{text}");
-    let points = json(&folder.path("phase/report.json"))["sweep"].clone();
+    assert!(!text.contains("; 0 reached the iteration limit"), "{text}");
+    let points = json(&folder.path("phase/results.json"))["sweep"].clone();
     let families = points[0]["families"].as_array().unwrap().clone();
     assert!(families.iter().any(|f| f["at_limit"].as_u64().unwrap() > 0), "{families:?}");
 }
@@ -88,9 +84,9 @@ fn unequal_single_and_synthetic_patterns_run_and_repeat() {
         let mut arguments = more.clone();
         arguments.extend(["--out", out]);
         ok(&folder, &arguments);
-        let report = json(&folder.path(out).join("report.json"));
-        assert!(report["thresholds"].is_null(), "{out}");
-        assert_eq!(report["sweep"].as_array().unwrap().len(), 8, "{out}");
+        let results = json(&folder.path(out).join("results.json"));
+        assert!(results["thresholds"].is_null(), "{out}");
+        assert_eq!(results["sweep"].as_array().unwrap().len(), 8, "{out}");
     }
     let minima = |out: &str| read(&folder.path(out).join("minima.csv"));
     assert_eq!(minima("random"), minima("again"));

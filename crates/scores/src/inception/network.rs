@@ -128,7 +128,7 @@ impl Inception {
 
     /// The features of grey images, image after image: maps averaged over all positions.
     ///
-    /// Computed by [`HostMap`] on the CPU, by Burn's tensors on other devices.
+    /// Computed by `HostMap` on the CPU, by Burn's tensors on other devices.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ use hvae_data::dataset::Dataset;
 use hvae_data::images::Images;
 use hvae_data::{ImageSet, Split};
 use hvae_runtime::{files, interrupt, terminal};
-use hvae_scores::classifier::{self, Schedule};
+use hvae_scores::classifier::{self, CLASSES, Schedule};
 
 use crate::commands::Ended;
 
@@ -82,11 +82,11 @@ fn load(
 ) -> Result<ImageSet> {
     let Some(path) = path else {
         let data = DataConfig { dataset, ..DataConfig::default() };
-        let images = Images::load(&data, split, &global.data_dir, global.verbosity(), device)?;
-        images.set().require_labels(&data.dataset)?;
+        let images = Images::load(&data, split, &global.data_dir, device)?;
+        images.set().require_classes(CLASSES, &data.dataset)?;
         return Ok(images.set().clone());
     };
-    let set = Source::find(path)?.images(global.data_dir.as_deref(), global.verbosity())?;
-    set.require_labels(path.display())?;
+    let set = Source::find(path)?.images(global.data_dir.as_deref())?;
+    set.require_classes(CLASSES, path.display())?;
     Ok(set)
 }

@@ -14,7 +14,7 @@ use crate::cli::runs::CompareArgs;
 use crate::cli::{Cli, Command, Global, TrainArgs};
 use crate::config::RunConfig;
 use crate::figures::plot;
-use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series, colour};
 use crate::run::metrics::EpochMetrics;
 use crate::run::summary::Summary;
 use crate::run::{RunDir, Which};
@@ -257,13 +257,14 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         points,
     };
     let elbo = summaries.iter().enumerate().map(|(i, summary)| {
-        let point = |epoch: &EpochMetrics| Some([epoch.epoch as f64, epoch.test?.elbo, 1.0]);
+        let point = |epoch: &EpochMetrics| Some([epoch.epoch as f64, epoch.test?.elbo].into());
         series(i, Mark::Line, summary.epochs.iter().filter_map(point).collect())
     });
     let bars = |of: &str| {
         let height = move |row: &Value| row["scores"][of]["fid"].as_f64();
         let bar = move |(i, row): (usize, &Value)| {
-            height(row).map(|y| series(i, Mark::Bars, vec![[i as f64 + 1.0, y, 0.7]]))
+            height(row)
+                .map(|y| series(i, Mark::Bars, vec![Point { x: i as f64 + 1.0, y, size: 0.7 }]))
         };
         rows.iter().enumerate().filter_map(bar).collect::<Vec<_>>()
     };
@@ -271,7 +272,7 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
     let names: Vec<String> = rows.iter().map(|row| name(row).to_owned()).collect();
     let distance = |title: &str, of| {
         let series = bars(of);
-        let highest = series.iter().map(|s| s.points[0][1]).fold(0.0, f64::max);
+        let highest = series.iter().map(|s| s.points[0].y).fold(0.0, f64::max);
         let (ends, heights) = ((0.5, rows.len() as f64 + 0.5), (0.0, 1.1 * highest.max(1e-6)));
         Panel {
             title: title.to_owned(),

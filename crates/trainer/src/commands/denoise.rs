@@ -11,7 +11,7 @@ use crate::cli::pictures::{DenoiseArgs, Hide, Way};
 use crate::config::Usage;
 use crate::figures::picture;
 use crate::latents::completion::{Completion, complete, optimize_latents};
-use hvae_data::images::SIDE;
+use hvae_data::ImageSize;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
@@ -34,6 +34,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
     ensure!(!matches!(output, Output::Folder), cannot_write(&args.out, ".png, .gif or .npz"));
     require(&args.out, &output)?;
     let trained = load(&args.run, args.checkpoint, device)?;
+    let ImageSize { height, width } = trained.config.data.size;
     ensure!(
         args.by == Way::Passes || trained.model.kind() != Kind::FVae,
         "--by latent needs equilibria, which an f-vae has not: use --by passes"
@@ -44,8 +45,9 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
     ensure!(from + count <= most, "--from {from} --count {count}: there are {most} test images");
     let rows: Vec<usize> = (from..from + count).collect();
     let inputs = download(images.select(&rows))?;
-    let (known, weight) = degrade(&inputs, args, trained.config.model.precision);
-    let tensor = |values: &[f32]| upload(values.to_vec(), SIDE * SIDE, device);
+    let (known, weight) =
+        degrade(&inputs, args, trained.config.data.size, trained.config.model.precision);
+    let tensor = |values: &[f32]| upload(values.to_vec(), height * width, device);
     let map = Completion {
         model: &trained.model,
         phases: &trained.phases,
@@ -62,7 +64,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
     let outputs = film.last().context("nothing was computed")?.clone();
     let stacked = |images: &Vec<f32>| {
         let kinds: [&[f32]; 3] = [&inputs, &known, images];
-        picture::stacked(&kinds, SIDE, SIDE, COLUMNS.min(count), picture::SCALE)
+        picture::stacked(&kinds, height, width, COLUMNS.min(count), picture::SCALE)
     };
     match output {
         Output::Png => picture::save_png(&args.out, &stacked(&outputs)?)?,
@@ -71,7 +73,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
             picture::save_gif(&args.out, &frames, PACE)?;
         }
         Output::Npz => {
-            let shape = vec![count, SIDE, SIDE];
+            let shape = vec![count, height, width];
             let array = |values| npz::Array::F32 { shape: shape.clone(), values };
             let arrays =
                 [("inputs", array(&inputs)), ("known", array(&known)), ("images", array(&outputs))];
@@ -114,7 +116,12 @@ fn check(args: &DenoiseArgs) -> Result<()> {
 
 /// What is known of the images, and how strongly each pixel is held to it: of a noisy one, for the
 /// latent, the precision of its noise over that of the decoder; for passes, the anchor.
-fn degrade(inputs: &[f32], args: &DenoiseArgs, precision: f64) -> (Vec<f32>, Vec<f32>) {
+fn degrade(
+    inputs: &[f32],
+    args: &DenoiseArgs,
+    ImageSize { height, width }: ImageSize,
+    precision: f64,
+) -> (Vec<f32>, Vec<f32>) {
     let mut rng = rng::generator(args.seed, Stream::Occlusion, 0);
     let noise = rng::normal(args.seed, Stream::Occlusion, 1, inputs.len());
     let held = match args.by {
@@ -124,13 +131,13 @@ fn degrade(inputs: &[f32], args: &DenoiseArgs, precision: f64) -> (Vec<f32>, Vec
     };
     let (mut known, mut weight) = (Vec::new(), Vec::new());
     for (at, (&value, noise)) in inputs.iter().zip(noise).enumerate() {
-        let (row, column) = (at % (SIDE * SIDE) / SIDE, at % SIDE);
+        let (row, column) = (at % (height * width) / width, at % width);
         let draw: f64 = rng.random();
         let hidden = match args.hide {
-            Hide::Lower => row >= SIDE / 2,
-            Hide::Upper => row < SIDE / 2,
-            Hide::Left => column < SIDE / 2,
-            Hide::Right => column >= SIDE / 2,
+            Hide::Lower => row >= height / 2,
+            Hide::Upper => row < height / 2,
+            Hide::Left => column < width / 2,
+            Hide::Right => column >= width / 2,
             Hide::Random => draw < args.share,
             Hide::None => false,
         };

@@ -11,7 +11,6 @@ use crate::run::checkpoint;
 use crate::run::checkpoint::{Checkpoint, TrainingState};
 use crate::run::exchange;
 use crate::training;
-use hvae_data::images::SIDE;
 use hvae_runtime::{files, terminal};
 
 use crate::commands::train::new_target;
@@ -20,7 +19,7 @@ pub(super) fn export(args: &ExportArgs, device: &Device) -> Result<()> {
     let run = RunDir::open(&args.run)?;
     files::require_writable(&args.out)?;
     let config = run.config()?;
-    let fresh = training::new_model(&config, SIDE * SIDE, device)?;
+    let fresh = training::new_model(&config, config.data.shape().pixels(), device)?;
     let (model, state) = run.load_model(args.checkpoint, &config, fresh)?;
     exchange::export(&args.out, &model, &config, state.step)?;
     terminal::result(&args.out.display().to_string());
@@ -40,7 +39,7 @@ pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
              with --config, such as another run's config.toml"
         ),
     };
-    let model = training::new_model(&config, SIDE * SIDE, device)?;
+    let model = training::new_model(&config, config.data.shape().pixels(), device)?;
     let model = checkpoint::from_bytes(&args.file, bytes, model)?;
     let run = new_target(&args.new)?.open(&config)?;
     let training = &config.training;

@@ -7,11 +7,12 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::commands::{SIDE, Trained, load, training_images};
+use crate::commands::{Trained, load, training_images};
 use crate::evaluation::args::{FeatureArgs, FidArgs};
 use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::{LatentSource, Samples};
+use hvae_data::ImageSize;
 use hvae_runtime::{files, terminal};
 use hvae_scores::{ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics};
 use hvae_scores::{extract, frechet_distance};
@@ -139,7 +140,7 @@ fn side(
             Ok(Side::new(extractor, seen, format!("{name} ({drawn})")))
         }
         _ => {
-            let set = source.images(global.data_dir.as_deref(), global.verbosity())?;
+            let set = source.images(global.data_dir.as_deref())?;
             let seen = extract(extractor, &name, &set, ExtractOptions { count, ..options })?;
             Ok(Side::new(extractor, seen, shown(count.unwrap_or(set.len()))))
         }
@@ -149,7 +150,8 @@ fn side(
 /// The samples of these latents.
 pub(super) fn samples<'a>(trained: &'a Trained, latents: Vec<f32>, device: &Device) -> Samples<'a> {
     let (model, phases) = (&trained.model, &trained.phases);
-    Samples { model, phases, latents, size: [SIDE, SIDE], device: device.clone() }
+    let ImageSize { height, width } = trained.config.data.size;
+    Samples { model, phases, latents, size: [height, width], device: device.clone() }
 }
 
 /// Latents for `count` samples.

@@ -27,7 +27,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
         Some(run) => environment::data_dir(global.data_dir.as_deref(), run)?,
         None => global.data_dir.clone(),
     };
-    let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
+    let test = Images::load(&config.data, Split::Test, &data_dir, device)?;
     let fresh = training::new_model(&config, test.set().pixels(), device)?;
     let model = match &run {
         // The run's own configuration; --set may try the weights under another.

@@ -6,7 +6,8 @@ use burn::tensor::Device;
 use crate::cli::Global;
 use crate::cli::pictures::{Endpoint, InterpolateArgs};
 use crate::figures::picture;
-use hvae_data::images::{Images, SIDE};
+use hvae_data::ImageSize;
+use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_runtime::terminal;
 
@@ -20,6 +21,7 @@ pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> R
     ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".png or .gif"));
     require(&args.out, &output)?;
     let trained = load(&args.run, args.checkpoint, device)?;
+    let ImageSize { height, width } = trained.config.data.size;
     let asks_for_images = args.points.iter().any(|p| matches!(p, Endpoint::Image(_)));
     let images = asks_for_images.then(|| test_images(&trained, global, device)).transpose()?;
     let latents: Vec<Vec<f32>> = args
@@ -32,13 +34,13 @@ pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> R
     let pictures = decoded(&trained, &way, device)?;
     match output {
         Output::Png => {
-            let grid = picture::grid(&pictures, SIDE, SIDE, steps, picture::SCALE)?;
+            let grid = picture::grid(&pictures, height, width, steps, picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         Output::Gif => {
             let mut frames: Vec<_> = pictures
-                .chunks(SIDE * SIDE)
-                .map(|image| picture::grid(image, SIDE, SIDE, 1, 4 * picture::SCALE))
+                .chunks(height * width)
+                .map(|image| picture::grid(image, height, width, 1, 4 * picture::SCALE))
                 .collect::<Result<_>>()?;
             frames.extend(frames.clone().into_iter().rev());
             picture::save_gif(&args.out, &frames, PACE)?;

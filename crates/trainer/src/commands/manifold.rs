@@ -7,7 +7,7 @@ use crate::cli::Global;
 use crate::cli::pictures::ManifoldArgs;
 use crate::figures::picture;
 use crate::latents::pca::Pca;
-use hvae_data::images::SIDE;
+use hvae_data::ImageSize;
 use hvae_device::host::download;
 use hvae_runtime::{files, terminal};
 
@@ -21,6 +21,7 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
     files::require_writable(&args.out)?;
     let range = args.range;
     let trained = load(&args.run, args.checkpoint, device)?;
+    let ImageSize { height, width } = trained.config.data.size;
     let latent = trained.model.latent();
     let chosen = match args.dimensions {
         Some([i, j]) if i.max(j) < latent => Some([i, j]),
@@ -52,7 +53,7 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
         .flat_map(|y| (0..side).map(move |x| (x, y)))
         .flat_map(|(x, y)| place(at(x), at(y)));
     let images = decoded(&trained, &latents.collect::<Vec<_>>(), device)?;
-    let grid = picture::grid(&images, SIDE, SIDE, side, picture::SCALE)?;
+    let grid = picture::grid(&images, height, width, side, picture::SCALE)?;
     picture::save_png(&args.out, &grid)?;
     terminal::result(&args.out.display().to_string());
     Ok(())

@@ -35,8 +35,9 @@ use crate::figures::picture;
 use crate::run::environment;
 use crate::run::{RunDir, Which};
 use crate::training;
-use hvae_data::images::{Images, SIDE};
-use hvae_data::{Split, Verbosity};
+use hvae_data::Split;
+use hvae_data::images::Images;
+use hvae_runtime::terminal::Verbosity;
 use hvae_runtime::{files, interrupt, terminal};
 
 /// How a command ended, if not by an error.
@@ -55,8 +56,11 @@ pub enum Ended {
 /// Whatever goes wrong, as a message for the user.
 pub fn run(cli: Cli) -> Result<Ended> {
     let global = cli.global;
-    terminal::set_quiet(global.quiet);
-    terminal::set_verbose(global.verbose);
+    terminal::set_verbosity(match (global.quiet, global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, true) => Verbosity::Verbose,
+        (false, false) => Verbosity::Normal,
+    });
     if let Some(threads) = global.threads {
         let cores = std::thread::available_parallelism().map_or(usize::MAX / 4, usize::from);
         if usize::from(threads) > 4 * cores {
@@ -97,7 +101,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Fid(args) => fid::run(&args, &global, &device).map(|()| Ended::Done),
         Command::Compare(args) => compare::run(&args, &global, &device),
         Command::Eval(args) => eval::run(&args, &global, &device).map(|()| Ended::Done),
-        Command::Weights(args) => weights::run(&args, &global, &device).map(|()| Ended::Done),
+        Command::Weights(args) => weights::run(&args, &device).map(|()| Ended::Done),
         Command::Classifier(args) => classifier::run(&args, &global, &device),
         Command::Reconstruct(args) => {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
@@ -107,12 +111,6 @@ pub fn run(cli: Cli) -> Result<Ended> {
             Ok(Ended::Done)
         }
         Command::Serve(args) => serve::run(&args, &global).map(done),
-    }
-}
-
-impl Global {
-    pub(crate) fn verbosity(&self) -> Verbosity {
-        if self.quiet { Verbosity::Quiet } else { Verbosity::Normal }
     }
 }
 
@@ -129,7 +127,7 @@ fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let run = RunDir::open(run)?;
     let config = run.config()?;
     let phases = training::phases(&config.ep, device)?;
-    let fresh = training::new_model(&config, SIDE * SIDE, device)?;
+    let fresh = training::new_model(&config, config.data.shape().pixels(), device)?;
     let (model, _) = run.load_model(which, &config, fresh)?;
     Ok(Trained { run, checkpoint: which, model, config, phases })
 }
@@ -181,7 +179,7 @@ fn training_images(trained: &Trained, global: &Global, device: &Device) -> Resul
 
 fn images(trained: &Trained, split: Split, global: &Global, device: &Device) -> Result<Images> {
     let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
-    Images::load(&trained.config.data, split, &data_dir, global.verbosity(), device)
+    Images::load(&trained.config.data, split, &data_dir, device)
 }
 
 /// The posterior means of the first of `images`, at most so many, `[images, latent]`.

@@ -9,14 +9,14 @@ use crate::figures::picture;
 use crate::figures::picture::SCALE;
 use crate::run::environment;
 use crate::training::evaluate::EVALUATION_BATCH;
-use hvae_data::Split;
 use hvae_data::config::DataConfig;
 use hvae_data::images::Images;
+use hvae_data::{ImageSize, Split};
 use hvae_device::host::download;
 use hvae_runtime::terminal::Progress;
 use hvae_runtime::{npz, terminal};
 
-use crate::commands::{Output, SIDE, cannot_write, load, output, require};
+use crate::commands::{Output, cannot_write, load, output, require};
 
 /// Sweeps of a free phase at most, under a tolerance of one's own.
 const MOST_SWEEPS: usize = 1000;
@@ -30,14 +30,14 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
     ensure!(matches!(output, Output::Png | Output::Npz), cannot_write(&args.out, ".png or .npz"));
     require(&args.out, &output)?;
     let mut trained = load(&args.run, args.checkpoint, device)?;
+    let ImageSize { height, width } = trained.config.data.size;
     if let Some(tolerance) = args.tolerance {
         let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);
         let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
         trained.phases = crate::training::phases(&ep, device)?;
     }
     let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
-    let load =
-        |data: &DataConfig| Images::load(data, Split::Test, &data_dir, global.verbosity(), device);
+    let load = |data: &DataConfig| Images::load(data, Split::Test, &data_dir, device);
     let available = load(&trained.config.data)?.len();
     let count = args.count.map_or(available.min(COUNT), |count| count as usize);
     ensure!(count <= available, "--count {count}: the run has {available} test images");
@@ -52,16 +52,16 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
         log_variances.extend(download(reconstruction.posterior.log_variance)?);
         outputs.extend(download(reconstruction.images.clamp(0.0, 1.0))?);
         error += download(reconstruction.error)?.into_iter().map(f64::from).sum::<f64>();
-        progress.update(inputs.len() / (SIDE * SIDE), String::new);
+        progress.update(inputs.len() / (height * width), String::new);
     }
     drop(progress);
     match output {
         Output::Png => {
-            let grid = picture::pairs(&inputs, &outputs, SIDE, SIDE, COLUMNS, SCALE)?;
+            let grid = picture::pairs(&inputs, &outputs, height, width, COLUMNS, SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         Output::Npz => {
-            let shape = vec![count, SIDE, SIDE];
+            let shape = vec![count, height, width];
             let labels = test.set().labels();
             let latents = vec![count, trained.model.latent()];
             npz::save(

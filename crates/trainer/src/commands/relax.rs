@@ -8,7 +8,7 @@ use image::GrayImage;
 
 use crate::cli::pictures::RelaxArgs;
 use crate::figures::picture;
-use hvae_data::images::SIDE;
+use hvae_data::ImageSize;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
@@ -21,6 +21,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".gif or .png"));
     require(&args.out, &output)?;
     let trained = load(&args.run, args.checkpoint, device)?;
+    let ImageSize { height, width } = trained.config.data.size;
     ensure!(
         trained.model.kind() != Kind::FVae,
         "an f-vae passes signals through once: there is no relaxation to watch"
@@ -30,7 +31,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     match output {
         Output::Gif => {
             let grid =
-                |images: &Vec<f32>| picture::grid(images, SIDE, SIDE, columns, picture::SCALE);
+                |images: &Vec<f32>| picture::grid(images, height, width, columns, picture::SCALE);
             let mut film: Vec<GrayImage> = frames.iter().map(grid).collect::<Result<_>>()?;
             // The end stays for a while.
             if let Some(last) = film.last().cloned() {
@@ -39,7 +40,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
             picture::save_gif(&args.out, &film, args.pace.into())?;
         }
         Output::Png => {
-            let pixels = SIDE * SIDE;
+            let pixels = height * width;
             let strip: Vec<f32> = (0..rows * columns)
                 .flat_map(|image| {
                     frames.iter().map(move |frame| &frame[image * pixels..][..pixels])
@@ -47,7 +48,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
                 .flatten()
                 .copied()
                 .collect();
-            let grid = picture::grid(&strip, SIDE, SIDE, frames.len(), picture::SCALE)?;
+            let grid = picture::grid(&strip, height, width, frames.len(), picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         _ => return Err(cannot_write(&args.out, ".gif or .png")),

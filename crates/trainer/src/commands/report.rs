@@ -12,7 +12,8 @@ use crate::report::{self, Extras, Picture};
 use crate::run::RunDir;
 use crate::run::environment::Environment;
 use crate::run::summary::Summary;
-use hvae_data::images::{Images, SIDE};
+use hvae_data::ImageSize;
+use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_runtime::{files, terminal};
 
@@ -78,6 +79,7 @@ fn grids(run: &RunDir, watched: &str, extras: &mut Extras) -> Result<()> {
 
 /// What it takes the test images to show.
 fn latents(trained: &Trained, images: &Images, device: &Device, extras: &mut Extras) -> Result<()> {
+    let ImageSize { height, width } = trained.config.data.size;
     let latent = trained.model.latent();
     let points = download(means(trained, images, POINTS)?)?;
     let rows: Vec<Vec<f32>> = points.chunks(latent).map(<[f32]>::to_vec).collect();
@@ -85,7 +87,7 @@ fn latents(trained: &Trained, images: &Images, device: &Device, extras: &mut Ext
     let way: Vec<f32> = rows.chunks(2).take(ways).flat_map(|pair| between(pair, WAYS.1)).collect();
     if ways > 0 {
         let pictures = decoded(trained, &way, device)?;
-        let grid = picture::grid(&pictures, SIDE, SIDE, WAYS.1, picture::SCALE)?;
+        let grid = picture::grid(&pictures, height, width, WAYS.1, picture::SCALE)?;
         let caption = "On the straight line between the latents of two test images, row by row.";
         extras.pictures.push(Picture::new("Interpolation", caption, &png(&grid)?));
     }
@@ -118,7 +120,7 @@ fn latents(trained: &Trained, images: &Images, device: &Device, extras: &mut Ext
         if flat { vec![at(x) as f32, at(y) as f32] } else { principal.point(&[at(x), at(y)]) }
     });
     let pictures = decoded(trained, &latents.collect::<Vec<_>>(), device)?;
-    let grid = picture::grid(&pictures, SIDE, SIDE, side, picture::SCALE)?;
+    let grid = picture::grid(&pictures, height, width, side, picture::SCALE)?;
     let caption = "Decoded from the plane of the figure of latents, from -2.5 to 2.5 on both axes.";
     extras.pictures.push(Picture::new("Plane of latents", caption, &png(&grid)?));
     Ok(())

@@ -6,10 +6,11 @@ use burn::tensor::Device;
 use crate::cli::{Global, SampleArgs};
 use crate::config::Usage;
 use crate::figures::picture;
+use hvae_data::ImageSize;
 use hvae_runtime::{npz, terminal};
 
 use crate::commands::fid::latents;
-use crate::commands::{Output, SIDE, cannot_write, decoded, load, output, require};
+use crate::commands::{Output, cannot_write, decoded, load, output, require};
 
 pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out);
@@ -25,19 +26,20 @@ pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result
     }
     require(&args.out, &output)?;
     let trained = load(&args.run, args.checkpoint, device)?;
+    let ImageSize { height, width } = trained.config.data.size;
     let latents = latents(&trained, args.from, count, args.seed, global, device)?;
     let images = decoded(&trained, &latents, device)?;
     match output {
         Output::Png => {
-            let grid = picture::grid(&images, SIDE, SIDE, columns, picture::SCALE)?;
+            let grid = picture::grid(&images, height, width, columns, picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         Output::Npz => {
-            let array = npz::Array::F32 { shape: vec![count, SIDE, SIDE], values: &images };
+            let array = npz::Array::F32 { shape: vec![count, height, width], values: &images };
             npz::save(&args.out, &[("images", array)])?;
         }
         Output::Gif => return Err(cannot_write(&args.out, ".png, .npz or a folder")),
-        Output::Folder => picture::save_folder(&args.out, &images, SIDE, SIDE)?,
+        Output::Folder => picture::save_folder(&args.out, &images, height, width)?,
     }
     terminal::result(&args.out.display().to_string());
     Ok(())

@@ -47,7 +47,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         _ => global.data_dir.clone(),
     };
     let started = Instant::now();
-    let images = Images::load_for_training(&config.data, &data_dir, global.verbosity(), &device)?;
+    let images = Images::load_for_training(&config.data, &data_dir, &device)?;
     terminal::detail(&format!(
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Error, Result};
 use hvae_data::config::DataConfig;
 use hvae_model::{EpConfig, Kind, Phases, VaeConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::config::training::{MAX_COUNT, TrainingConfig};
+use crate::config::training::TrainingConfig;
 use crate::config::usage::Usage;
 use crate::config::{overrides, presets};
 
@@ -179,16 +179,7 @@ impl RunConfig {
 
     fn check(&self) -> Result<()> {
         self.training.check()?;
-        let data = &self.data;
-        for (name, count) in [
-            ("train", data.train_images),
-            ("validation", data.validation_images),
-            ("test", data.test_images),
-        ] {
-            let fits = count.is_none_or(|c| (1..=MAX_COUNT).contains(&c));
-            let shown = count.unwrap_or(0);
-            ensure!(fits, "data.{name}_images = {shown}: must lie between 1 and {MAX_COUNT}");
-        }
+        self.data.check()?;
         self.model.check().context("model")?;
         Phases::new(&self.ep).context("ep")?;
         Ok(())

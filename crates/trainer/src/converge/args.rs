@@ -2,43 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, ValueEnum};
 
 use crate::cli::values;
+use crate::converge::plan::{Forms, Learner, Preset};
 use hvae_data::dataset::Dataset;
 
 /// Units of a layer at most, as in a model that is trained.
 const LARGEST_LAYER: u64 = 1 << 16;
-
-/// How much is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// 1 seed, 3 epochs of 20,000 training images, the first 2,000 test images: for two CPU cores
-    Small,
-    /// 5 seeds, 10 epochs of all training images, all test images, as in the paper
-    Full,
-}
-
-/// Which rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Forms {
-    /// All rows
-    Both,
-    /// Continuous Hopfield networks
-    Chn,
-    /// Hierarchical associative memories
-    Ham,
-}
-
-/// How weights are learnt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Learner {
-    /// Recurrent backpropagation, as in the paper
-    Rbp,
-    /// Equilibrium propagation
-    Ep,
-}
 
 /// Arguments of `hvae converge`.
 #[derive(Debug, Clone, Args)]
@@ -49,7 +21,7 @@ pub enum Learner {
   hvae converge --networks 3 --learner ep               trained by equilibrium propagation
   hvae converge --dataset synthetic --networks 3        needs no download
 
-The folder --out gets convergence.png and .svg, table.csv, samples.csv, curves.csv, report.json, and
+The folder --out gets convergence.png and .svg, table.csv, samples.csv, curves.csv, results.json, and
 the trained weights under weights/. Existing tables, pictures and reports are replaced; weights are
 not: each training has a folder of its own, named by its settings. Weights of the same settings are
 used again, and a training that was interrupted goes on after its last whole epoch; --fresh trains
@@ -85,8 +57,8 @@ pub struct ConvergeArgs {
     /// Units of the hidden layers, in place of the paper's, e.g. 64 or 64,32,16 (one network only)
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST_LAYER))]
     pub hidden: Vec<usize>,
-    /// In place of the table, time every row to the tolerance, so many times, on the first 64 and the
-    /// first 1024 test images; see `scripts/bench_converge.py`
+    /// In place of the table, time every row to the tolerance, so many times, on the first 64 and
+    /// the first 1024 test images; see `scripts/bench_converge.py`
     #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub time: Option<u16>,
     /// Train anew even where weights are there

@@ -160,7 +160,7 @@ impl Scoring<'_> {
             model: self.model,
             phases: self.phases,
             latents,
-            size: [set.height(), set.width()],
+            size: [set.shape().height, set.shape().width],
             device: self.test.device(),
         };
         let name = format!("samples of the {}", source.name());

@@ -19,8 +19,8 @@ use crate::training::evaluate::EVALUATION_BATCH;
 pub enum LatentSource {
     /// The prior of the model, a standard normal distribution.
     Prior,
-    /// Ex-post density estimation (Ghosh et al. 2020): a Gaussian mixture of 10 components fitted to
-    /// the latents of the run's training images.
+    /// Ex-post density estimation (Ghosh et al. 2020): a Gaussian mixture of 10 components fitted
+    /// to the latents of the run's training images.
     Mixture,
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use hvae_data::ImageSize;
 use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_model::{Phases, Vae};
@@ -29,7 +30,7 @@ pub(super) fn draw(
     seed: u64,
     phases: &Phases,
 ) -> Result<()> {
-    let (height, width) = (test.set().height(), test.set().width());
+    let ImageSize { height, width } = test.set().shape().size();
     let shown = test.batches(IMAGES / 2).next().context("the test set is empty")?;
     let samples = sample(model, IMAGES, seed, phases, &shown.device())?;
     let grid = picture::grid(&samples, height, width, COLUMNS, SCALE)?;

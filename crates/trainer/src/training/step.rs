@@ -32,12 +32,12 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// The images `rows` of `train`.
     pub fn new(train: &Images, rows: &'a [usize]) -> Self {
-        Self { rows, on_device: train.order(rows) }
+        Self { rows, on_device: train.index_tensor(rows) }
     }
 
     /// The images of an epoch in `order`, `size` at a time; their indices are uploaded once.
     pub fn all(train: &Images, order: &'a [usize], size: usize) -> Vec<Self> {
-        let on_device = train.order(order);
+        let on_device = train.index_tensor(order);
         let batch = |(number, rows): (usize, &'a [usize])| Self {
             rows,
             on_device: on_device.clone().narrow(0, number * size, rows.len()),

@@ -33,7 +33,7 @@ pub enum Kind {
   hvae phase --count 1000 --starts 1000 --betas 200
 
 The folder --out gets minima, hysteresis, collapse and stability as pictures (.png and .svg), the
-numbers behind them as .csv, and report.json. Existing files of these names are replaced.
+numbers behind them as .csv, and results.json. Existing files of these names are replaced.
 
 Values of --from and --to, and all thresholds, are beta_eff = beta D^2 / 2, where D is the (root
 mean square) distance between two patterns.")]

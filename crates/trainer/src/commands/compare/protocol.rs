@@ -35,7 +35,7 @@ impl Basis {
         device: &Device,
     ) -> Result<Self> {
         let data_dir = environment::data_dir(global.data_dir.as_deref(), run)?;
-        let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
+        let test = Images::load(&config.data, Split::Test, &data_dir, device)?;
         let images = match (config.data.train_images, config.data.validation_images) {
             (Some(count), _) => format!("the first {count}"),
             (None, Some(held_out)) => format!("all but the last {held_out}"),

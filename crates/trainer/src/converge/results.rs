@@ -1,63 +1,63 @@
-//! Paper and measurement side by side: a table for people, CSV and JSON.
+//! Paper and measurement side by side: a table for the terminal, CSV and JSON files.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
+use hvae_model::classifier::Form;
 use serde::Serialize;
 
 use crate::converge::paper::Row;
 use crate::converge::weights::Training;
 use hvae_runtime::files;
 
-/// One row of the table on one training.
+/// A row of the table measured on one training.
 #[derive(Debug, Clone, Serialize)]
-pub struct Sample {
+pub(crate) struct SeedResult {
     /// Seed of the training.
-    pub seed: u64,
-    /// Mean over the test images of the iterations, counted as the paper counts them.
-    pub iterations: f64,
-    /// The same with Anderson acceleration as the solver has it by default; rows with Anderson only.
-    pub own: Option<f64>,
+    pub(crate) seed: u64,
+    /// Iterations, mean over the test images, counted as in the paper.
+    pub(crate) iterations: f64,
+    /// The same with the solver's default Anderson acceleration; rows with Anderson only.
+    pub(crate) default_anderson: Option<f64>,
     /// Largest number of iterations of a test image.
-    pub most: usize,
+    pub(crate) max_iterations: usize,
     /// Percent of the test images that converged within the limit.
-    pub converged: f64,
-    /// Percent of the test images that are classified right.
-    pub accuracy: f64,
-    /// Seconds of the count.
-    pub seconds: f64,
+    pub(crate) converged: f64,
+    /// Test accuracy in percent.
+    pub(crate) accuracy: f64,
+    /// Seconds of the measurement.
+    pub(crate) seconds: f64,
 }
 
 /// A row of the table, published and measured.
 #[derive(Debug, Clone, Serialize)]
-pub struct Measured {
-    /// What was published.
-    pub paper: Row,
+pub(crate) struct RowResult {
+    pub(crate) paper: Row,
     /// Epochs after which the weights were taken.
-    pub epochs: u16,
-    /// Whether network and images are the published ones.
-    pub comparable: bool,
-    /// What was measured, for each seed.
-    pub samples: Vec<Sample>,
+    pub(crate) epochs: u16,
+    /// Whether network and images are those of the paper.
+    pub(crate) comparable: bool,
+    /// By seed.
+    pub(crate) seeds: Vec<SeedResult>,
 }
 
-/// Mean and standard deviation (of the sample; 0 of one value).
-pub fn moments(values: &[f64]) -> (f64, f64) {
+/// Mean and sample standard deviation (0 for one value).
+fn moments(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
     (mean, if values.len() > 1 { (square / (count - 1.0)).sqrt() } else { 0.0 })
 }
 
-impl Measured {
-    /// Mean and deviation over the seeds.
-    pub fn over_seeds(&self, pick: impl Fn(&Sample) -> f64) -> (f64, f64) {
-        moments(&self.samples.iter().map(pick).collect::<Vec<_>>())
+impl RowResult {
+    /// Mean and standard deviation over the seeds.
+    fn over_seeds(&self, pick: impl Fn(&SeedResult) -> f64) -> (f64, f64) {
+        moments(&self.seeds.iter().map(pick).collect::<Vec<_>>())
     }
 
-    /// The published name, with the epochs where they differ from the published ones.
-    pub fn name(&self) -> String {
+    /// The published name, with the number of epochs if it differs.
+    fn name(&self) -> String {
         if self.epochs == self.paper.epochs {
             return self.paper.name.to_owned();
         }
@@ -66,19 +66,17 @@ impl Measured {
         format!("{name}, {} {unit}", self.epochs)
     }
 
-    /// How far the mean may be from the published one: for a HAM the larger of 15 % and two
-    /// published deviations, for a CHN 25 %.
-    pub fn tolerance(&self) -> f64 {
+    /// Largest accepted distance of the mean from the published one: for a HAM the larger of 15 %
+    /// and two published standard deviations, for a CHN 25 %.
+    fn tolerance(&self) -> f64 {
         match self.paper.form {
-            hvae_model::classifier::Form::Ham => {
-                (0.15 * self.paper.iterations).max(2.0 * self.paper.deviation)
-            }
-            hvae_model::classifier::Form::Chn => 0.25 * self.paper.iterations,
+            Form::Ham => (0.15 * self.paper.iterations).max(2.0 * self.paper.deviation),
+            Form::Chn => 0.25 * self.paper.iterations,
         }
     }
 
-    /// In words.
-    pub fn verdict(&self) -> &'static str {
+    /// Whether the measurement agrees, in words.
+    fn verdict(&self) -> &'static str {
         if !self.comparable {
             return "not comparable";
         }
@@ -93,54 +91,59 @@ impl Measured {
             (false, false) => "differs, less accurate",
         }
     }
+
+    /// Mean iterations with the solver's default Anderson acceleration.
+    fn default_anderson(&self) -> Option<f64> {
+        let values: Vec<f64> = self.seeds.iter().filter_map(|s| s.default_anderson).collect();
+        (!values.is_empty()).then(|| moments(&values).0)
+    }
 }
 
-/// Mean residuals over the iterations, of one row.
+/// Residuals of a row against iterations.
 #[derive(Debug, Clone, Serialize)]
-pub struct Curve {
+pub(crate) struct Curve {
     /// Layers of the network.
-    pub layers: u8,
+    pub(crate) layers: u8,
     /// Name of the row.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Geometric mean over test images of residual 0, 1, ...
-    pub residuals: Vec<f64>,
+    pub(crate) residuals: Vec<f64>,
 }
 
-/// All numbers of a run, as `report.json` holds them.
+/// The contents of `results.json`.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Results {
     /// Version of this format.
-    pub format: u32,
+    pub(crate) format: u32,
     /// The commit of the program.
-    pub commit: &'static str,
-    /// The options.
-    pub command: String,
-    /// What falls short of the paper's protocol.
-    pub shortfall: Option<String>,
-    /// Test images that were counted on.
-    pub test_images: usize,
+    pub(crate) commit: &'static str,
+    /// The arguments.
+    pub(crate) command: String,
+    /// Where the run is smaller than the paper's protocol.
+    pub(crate) shortfall: Option<String>,
+    /// Number of test images.
+    pub(crate) test_images: usize,
     /// The table.
-    pub rows: Vec<Measured>,
-    /// The trainings.
-    pub trainings: Vec<Training>,
-    /// Residuals over iterations, on the first seed.
-    pub curves: Vec<Curve>,
-    /// Seconds in all.
-    pub seconds: f64,
+    pub(crate) rows: Vec<RowResult>,
+    pub(crate) trainings: Vec<Training>,
+    /// Residuals against iterations, for the first seed.
+    pub(crate) curves: Vec<Curve>,
+    /// Total time in seconds.
+    pub(crate) seconds: f64,
 }
 
-/// Writes the report and the tables into `folder`.
+/// Writes all results into `folder`.
 ///
 /// # Errors
 ///
-/// When a file cannot be written.
-pub fn write(report: &Report, folder: &Path) -> Result<()> {
-    let json = serde_json::to_string_pretty(report)? + "\n";
+/// If a file cannot be written.
+pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
+    let json = serde_json::to_string_pretty(results)? + "\n";
     let tables = [
-        ("report.json", json),
-        ("table.csv", csv_table(&report.rows)),
-        ("samples.csv", csv_samples(&report.rows)),
-        ("curves.csv", csv_curves(&report.curves)),
+        ("results.json", json),
+        ("table.csv", csv_table(&results.rows)),
+        ("seeds.csv", csv_seeds(&results.rows)),
+        ("curves.csv", csv_curves(&results.curves)),
     ];
     for (name, text) in tables {
         files::write(&folder.join(name), &text)?;
@@ -148,8 +151,8 @@ pub fn write(report: &Report, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn csv_table(rows: &[Measured]) -> String {
-    let mut text = "row,epochs,paper_iterations,paper_sd,iterations,sd,own_anderson,\
+fn csv_table(rows: &[RowResult]) -> String {
+    let mut text = "row,epochs,paper_iterations,paper_sd,iterations,sd,default_anderson,\
         paper_accuracy,accuracy,accuracy_sd,converged,seeds,verdict\n"
         .to_owned();
     for row in rows {
@@ -163,24 +166,32 @@ fn csv_table(rows: &[Measured]) -> String {
             row.epochs,
             row.paper.iterations,
             row.paper.deviation,
-            own(row).map_or(String::new(), |o| o.to_string()),
+            row.default_anderson().map_or(String::new(), |d| d.to_string()),
             row.paper.accuracy,
-            row.samples.len(),
+            row.seeds.len(),
             row.verdict()
         );
     }
     text
 }
 
-fn csv_samples(rows: &[Measured]) -> String {
-    let mut text = "row,seed,iterations,own_anderson,most,converged,accuracy,seconds\n".to_owned();
+fn csv_seeds(rows: &[RowResult]) -> String {
+    let mut text =
+        "row,seed,iterations,default_anderson,max_iterations,converged,accuracy,seconds\n"
+            .to_owned();
     for row in rows {
-        for s in &row.samples {
-            let own = s.own.map_or(String::new(), |o| o.to_string());
+        for s in &row.seeds {
+            let default = s.default_anderson.map_or(String::new(), |d| d.to_string());
             let _ = writeln!(
                 text,
-                "\"{}\",{},{},{own},{},{},{},{}",
-                row.paper.name, s.seed, s.iterations, s.most, s.converged, s.accuracy, s.seconds
+                "\"{}\",{},{},{default},{},{},{},{}",
+                row.paper.name,
+                s.seed,
+                s.iterations,
+                s.max_iterations,
+                s.converged,
+                s.accuracy,
+                s.seconds
             );
         }
     }
@@ -197,22 +208,17 @@ fn csv_curves(curves: &[Curve]) -> String {
     text
 }
 
-fn own(row: &Measured) -> Option<f64> {
-    let values: Vec<f64> = row.samples.iter().filter_map(|s| s.own).collect();
-    (!values.is_empty()).then(|| moments(&values).0)
-}
-
-/// The table for people.
-pub fn table(rows: &[Measured]) -> String {
+/// The table for the terminal.
+pub(crate) fn table(rows: &[RowResult]) -> String {
     let mut text = format!(
-        "{:<24} {:>14} {:>14} {:>7} {:>12} {:>8} {:>9} {:>10}  {}",
+        "{:<24} {:>14} {:>14} {:>7} {:>16} {:>8} {:>9} {:>10}  {}",
         "iterations to 1e-4",
         "paper",
         "measured",
         "ratio",
-        "own Anderson",
+        "default Anderson",
         "paper %",
-        "right %",
+        "accuracy",
         "converged",
         "verdict"
     );
@@ -221,17 +227,17 @@ pub fn table(rows: &[Measured]) -> String {
         let (accuracy, _) = row.over_seeds(|s| s.accuracy);
         let (converged, _) = row.over_seeds(|s| s.converged);
         let published = format!("{:.1} ± {:.1}", row.paper.iterations, row.paper.deviation);
-        let measured = match row.samples.len() {
+        let measured = match row.seeds.len() {
             1 => format!("{mean:.1}"),
             _ => format!("{mean:.1} ± {deviation:.1}"),
         };
         let _ = write!(
             text,
-            "\n{:<24} {published:>14} {:>14} {:>7.2} {:>12} {:>8.1} {accuracy:>9.2} {:>9.1}%  {}",
+            "\n{:<24} {published:>14} {:>14} {:>7.2} {:>16} {:>8.1} {accuracy:>9.2} {:>9.1}%  {}",
             row.name(),
             measured,
             mean / row.paper.iterations,
-            own(row).map_or(String::new(), |o| format!("{o:.1}")),
+            row.default_anderson().map_or(String::new(), |d| format!("{d:.1}")),
             row.paper.accuracy,
             converged,
             row.verdict()
@@ -246,19 +252,19 @@ mod tests {
     use super::*;
     use crate::converge::paper::TABLE;
 
-    fn measured(row: usize, iterations: &[f64], accuracy: f64) -> Measured {
-        let sample = |(seed, &iterations): (usize, &f64)| Sample {
+    fn measured(row: usize, iterations: &[f64], accuracy: f64) -> RowResult {
+        let result = |(seed, &iterations): (usize, &f64)| SeedResult {
             seed: seed as u64,
             iterations,
-            own: None,
-            most: 0,
+            default_anderson: None,
+            max_iterations: 0,
             converged: 100.0,
             accuracy,
             seconds: 0.0,
         };
-        let samples = iterations.iter().enumerate().map(sample).collect();
+        let seeds = iterations.iter().enumerate().map(result).collect();
         let paper = TABLE[row];
-        Measured { paper, epochs: paper.epochs, comparable: true, samples }
+        RowResult { paper, epochs: paper.epochs, comparable: true, seeds }
     }
 
     #[test]
@@ -270,13 +276,13 @@ mod tests {
         // 3L CHN, 3 epochs: 25 % of 39.1 is 9.775.
         assert_eq!(measured(1, &[48.8], 97.0).verdict(), "agrees");
         assert_eq!(measured(1, &[48.9], 90.0).verdict(), "differs, less accurate");
-        let other = Measured { epochs: 1, comparable: false, ..measured(1, &[48.8], 97.0) };
+        let other = RowResult { epochs: 1, comparable: false, ..measured(1, &[48.8], 97.0) };
         assert_eq!((other.verdict(), other.name().as_str()), ("not comparable", "3L CHN, 1 epoch"));
         assert_eq!(measured(1, &[48.8], 97.0).name(), "3L CHN, 3 epochs");
     }
 
     #[test]
-    fn deviations_are_those_of_the_sample() {
+    fn the_standard_deviation_is_that_of_the_sample() {
         let (mean, deviation) = moments(&[1.0, 2.0, 3.0, 4.0]);
         assert!((mean - 2.5).abs() < 1e-12 && (deviation - (5.0_f64 / 3.0).sqrt()).abs() < 1e-12);
         assert!(moments(&[7.0]).1.abs() < 1e-12);

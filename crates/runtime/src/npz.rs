@@ -1,10 +1,9 @@
-//! Arrays in an `.npz` archive, as `numpy.load` reads and `numpy.savez` writes them.
-
-mod sink;
+//! Arrays in an `.npz` archive, as `numpy.load` reads and `numpy.savez` writes it.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -14,8 +13,6 @@ use npyz::zip::{CompressionMethod, DateTime, write::FileOptions};
 use npyz::{DType, Endianness, NpyFile, Order, TypeChar, WriterBuilder};
 
 use crate::files;
-
-use sink::Sink;
 
 /// Arrays above this size need the large-file form of the archive.
 const LARGE_BYTES: usize = 1 << 31;
@@ -53,26 +50,36 @@ pub enum Array<'a> {
     },
 }
 
-/// Saves named arrays in the `.npz` file `path`, whole or not at all.
+/// Saves named arrays in the `.npz` file `path`, completely or not at all.
 ///
 /// A name is what `numpy.load(path)[name]` takes. Equal arrays give equal files.
 ///
+/// ```
+/// use hvae_runtime::npz::{Array, Values, load, save};
+///
+/// let path = std::env::temp_dir().join("hvae-runtime-npz-example.npz");
+/// save(&path, &[("x", Array::F32 { shape: vec![2, 1], values: &[0.5, 2.0] })])?;
+/// let x = load(&path, "x")?;
+/// assert_eq!((x.shape, x.values), (vec![2, 1], Values::F32(vec![0.5, 2.0])));
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
 /// # Errors
 ///
-/// When a name is empty, repeated or holds anything but letters, digits, `_`, `-` and `.`, when a
+/// When a name is empty, repeated or holds characters other than letters, digits, `_`, `-` and `.`, when a
 /// shape does not match its values, or when the file cannot be written.
 pub fn save(path: &Path, arrays: &[(&str, Array<'_>)]) -> anyhow::Result<()> {
     check_names(arrays).with_context(|| format!("cannot write {}", path.display()))?;
     files::write_atomically(path, |file| {
-        let (sink, failure) = Sink::new(file);
-        let mut archive = NpzWriter::new(sink);
+        // After an error the archive is not dropped: it would try again, and print that it failed.
+        let mut archive = ManuallyDrop::new(NpzWriter::new(file));
         for (name, array) in arrays {
             array.append(&mut archive, name).with_context(|| format!("the array `{name}`"))?;
-            failure.check()?;
         }
         archive.zip_writer().finish()?;
-        drop(archive);
-        Ok(failure.check()?)
+        drop(ManuallyDrop::into_inner(archive));
+        Ok(())
     })
 }
 
@@ -127,7 +134,7 @@ fn append<W: Write + Seek, T: npyz::AutoSerialize + Copy>(
     Ok(())
 }
 
-/// Uncompressed and without the time of day, so that the same arrays give the same bytes.
+/// Uncompressed and without a time, so that equal arrays give equal bytes.
 fn entry_options(bytes: usize) -> FileOptions {
     FileOptions::default()
         .compression_method(CompressionMethod::Stored)
@@ -135,7 +142,7 @@ fn entry_options(bytes: usize) -> FileOptions {
         .large_file(bytes >= LARGE_BYTES)
 }
 
-/// An array that was read: its values in row-major order and its shape.
+/// An array read from a file: its values in row-major order and its shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The length of each axis.
@@ -144,7 +151,7 @@ pub struct Loaded {
     pub values: Values,
 }
 
-/// The values of an array, in the type that the file has them in, but for `float16`.
+/// The values of an array, in the type of the file except for `float16`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     /// `bool`.
@@ -163,7 +170,7 @@ pub enum Values {
 ///
 /// # Errors
 ///
-/// When the file is no such archive.
+/// When the file is not such an archive.
 pub fn names(path: &Path) -> anyhow::Result<Vec<String>> {
     let mut names: Vec<_> = open(path)?.array_names().map(str::to_owned).collect();
     names.sort();
@@ -174,12 +181,12 @@ pub fn names(path: &Path) -> anyhow::Result<Vec<String>> {
 ///
 /// # Errors
 ///
-/// When the file is no such archive, truncated, or has no such array of numbers.
+/// When the file is not such an archive, truncated, or has no such array of numbers.
 pub fn load(path: &Path, name: &str) -> anyhow::Result<Loaded> {
     let limit = unpacked_limit(path)?;
     let mut archive = open(path)?;
     let mut read = || {
-        let array = archive.by_name(name)?.context("there is none")?;
+        let array = archive.by_name(name)?.context("it does not exist")?;
         parse(array, limit)
     };
     read().with_context(|| format!("the array `{name}` of {}", path.display()))
@@ -189,7 +196,7 @@ pub fn load(path: &Path, name: &str) -> anyhow::Result<Loaded> {
 ///
 /// # Errors
 ///
-/// When the file is truncated or no array of numbers.
+/// When the file is truncated or not an array of numbers.
 pub fn load_npy(path: &Path) -> anyhow::Result<Loaded> {
     let limit = unpacked_limit(path)?;
     let read = || parse(NpyFile::new(BufReader::new(File::open(path)?))?, limit);
@@ -200,13 +207,13 @@ fn open(path: &Path) -> anyhow::Result<NpzArchive<BufReader<File>>> {
     NpzArchive::open(path).with_context(|| format!("cannot read {} as a .npz", path.display()))
 }
 
-/// More bytes than a whole file of this length can hold, at the best ratio of its compression.
+/// Uncompressed bytes that a file of this length can hold at most, at the best compression ratio.
 fn unpacked_limit(path: &Path) -> anyhow::Result<u64> {
     let length = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()));
     Ok(length?.len().saturating_mul(1100))
 }
 
-/// `limit` is what the file can hold, so that a false header cannot ask for all memory.
+/// `limit` is what the file can hold, so that a wrong header cannot claim all memory.
 fn parse<R: Read>(array: NpyFile<R>, limit: u64) -> anyhow::Result<Loaded> {
     let shape: Vec<usize> =
         array.shape().iter().map(|&axis| usize::try_from(axis)).collect::<Result<_, _>>()?;
@@ -215,8 +222,8 @@ fn parse<R: Read>(array: NpyFile<R>, limit: u64) -> anyhow::Result<Loaded> {
         .iter()
         .try_fold(kind.size_field(), |bytes, &axis| bytes.checked_mul(axis as u64))
         .filter(|bytes| *bytes <= limit);
-    ensure!(bytes.is_some(), "its shape {shape:?} asks for more than the file holds");
-    // An axis of length 1 has no order.
+    ensure!(bytes.is_some(), "its shape {shape:?} requires more than the file holds");
+    // The order of an axis of length 1 does not matter.
     let ordered = array.order() == Order::C || shape.iter().filter(|axis| **axis > 1).count() < 2;
     ensure!(ordered, "it is in Fortran order; save it with numpy.ascontiguousarray");
     let values = match (kind.type_char(), kind.size_field()) {
@@ -227,8 +234,8 @@ fn parse<R: Read>(array: NpyFile<R>, limit: u64) -> anyhow::Result<Loaded> {
         (TypeChar::Uint, 1) => Values::U8(array.into_vec()?),
         (TypeChar::Int, 8) => Values::I64(array.into_vec()?),
         _ => bail!(
-            "its type {kind} is none of bool, uint8, int64, float16, float32 and float64; convert it \
-             with numpy's `astype`"
+            "its type {kind} is not one of bool, uint8, int64, float16, float32 and float64; convert \
+             it with numpy's `astype`"
         ),
     };
     Ok(Loaded { shape, values })

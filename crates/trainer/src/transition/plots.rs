@@ -1,16 +1,19 @@
-//! What each figure shows.
+//! The plots of `hvae phase`.
 
 use std::collections::BTreeMap;
 
+use hvae_model::modern::Thresholds;
+use plotters::style::RGBColor;
+
 use crate::figures::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
-use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series};
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series};
 use crate::transition::collapse::Collapse;
-use crate::transition::hysteresis::{Step, Way};
-use crate::transition::set::PatternSet;
-use crate::transition::stability::Checked;
+use crate::transition::fixed_points::{Branch, FixedPoint};
+use crate::transition::patterns::PatternSet;
+use crate::transition::stability::StabilityCheck;
 use crate::transition::starts::Family;
-use crate::transition::sweep::{FamilySummary, Minimum, Point};
-use crate::transition::thresholds::Measured;
+use crate::transition::sweep::{FamilySummary, Minimum, SweepPoint};
+use crate::transition::thresholds::ThresholdCheck;
 
 const BETA: &str = "β_eff = β D² / 2";
 const ORDER: &str = "distance to the mean / that of a pattern";
@@ -25,15 +28,15 @@ fn linear(name: &'static str) -> Scale {
 
 fn series(
     name: &str,
-    colour: plotters::style::RGBColor,
+    colour: RGBColor,
     mark: Mark,
     points: impl Iterator<Item = [f64; 2]>,
 ) -> Series {
-    let points = points.map(|[x, y]| [x, y, 1.0]).collect();
+    let points = points.map(Point::from).collect();
     Series { name: name.to_owned(), colour, mark, points }
 }
 
-fn tint(family: Family) -> plotters::style::RGBColor {
+fn colour(family: Family) -> RGBColor {
     match family {
         Family::Pattern => BLUE,
         Family::Mean => VERMILION,
@@ -50,12 +53,12 @@ fn marks(set: &PatternSet) -> Vec<(f64, String)> {
 
 fn title(what: &str, set: &PatternSet) -> String {
     let d = &set.description;
-    let as_if = if d.equidistant { "" } else { " (b1, b2, b3: as if equidistant)" };
-    format!("{what}: {} patterns of dimension {}, {}{as_if}", d.count, d.dimension, d.kind)
+    let note = if d.equidistant { "" } else { " (b1, b2, b3: of equidistant patterns)" };
+    format!("{what}: {} patterns of dimension {}, {}{note}", d.count, d.dimension, d.kind)
 }
 
-/// The minima that were found, and the way to them.
-pub fn minima(set: &PatternSet, points: &[Point]) -> Figure {
+/// Minima and the iterations to them, by family of initial states.
+pub(crate) fn minima(set: &PatternSet, points: &[SweepPoint]) -> Figure {
     let panel = |title: &str, y, legend| Panel {
         title: title.to_owned(),
         x: beta(BETA),
@@ -71,11 +74,11 @@ pub fn minima(set: &PatternSet, points: &[Point]) -> Figure {
         ..panel(&format!("Minima reached from {}", origin(family)), linear(""), Legend::None)
     });
     let all =
-        |step, y: fn(&Minimum) -> f64| Family::ALL.map(|f| bubbles(points, f, step, y)).to_vec();
+        |bin, y: fn(&Minimum) -> f64| Family::ALL.map(|f| bubbles(points, f, bin, y)).to_vec();
     let reach = points.iter().flat_map(|p| &p.minima).map(|m| m.energy).fold(0.0, f64::max);
     let cut = points.iter().flat_map(|p| &p.families).map(|f| f.at_limit as f64 / f.starts as f64);
     let limits = Some((0.0, 1.05 * cut.fold(0.01, f64::max)));
-    let share = Scale { name: "share of starts", limits, ..Scale::default() };
+    let share = Scale { name: "fraction of starts", limits, ..Scale::default() };
     let logarithmic = |name| Scale { name, logarithmic: true, ..Scale::default() };
     let rest = [
         Panel {
@@ -101,27 +104,27 @@ pub fn minima(set: &PatternSet, points: &[Point]) -> Figure {
             )
         },
         Panel {
-            series: lines(points, |f| f.mean_steps),
-            ..panel("Updates until convergence, mean", logarithmic("updates"), Legend::None)
+            series: lines(points, |f| f.mean_iterations),
+            ..panel("Iterations to convergence, mean", logarithmic("iterations"), Legend::None)
         },
         Panel {
             series: lines(points, |f| f.at_limit as f64 / f.starts as f64),
-            ..panel("Starts cut short by the step limit", share, Legend::Right)
+            ..panel("Starts at the iteration limit", share, Legend::Right)
         },
     ];
     let panels = first.into_iter().chain(rest).collect();
-    Figure { title: title("Minima (area: share of the starts)", set), columns: 3, panels }
+    Figure { title: title("Minima (area: fraction of the starts)", set), columns: 3, panels }
 }
 
-/// The upper end of the scale for distances from the mean.
-fn highest(set: &PatternSet, points: &[Point]) -> f64 {
+/// Upper limit of the scale of order parameters.
+fn highest(set: &PatternSet, points: &[SweepPoint]) -> f64 {
     let orders = points.iter().flat_map(|p| &p.minima).map(|m| set.order(m.to_mean));
     1.05 * orders.fold(1.0, f64::max)
 }
 
-/// The minima that a family reached. Those of one `beta` within the same `step` of `y` are one
-/// disc, whose area is the share of the starts that reached them.
-fn bubbles(points: &[Point], family: Family, step: f64, y: impl Fn(&Minimum) -> f64) -> Series {
+/// The minima that a family reached. Those at one `beta` in the same bin of `y` of width `bin` are
+/// one disc, whose area is the fraction of the starts that reached them.
+fn bubbles(points: &[SweepPoint], family: Family, bin: f64, y: impl Fn(&Minimum) -> f64) -> Series {
     let mut discs = Vec::new();
     for point in points {
         let starts = point.families.iter().find(|f| f.family == family).map_or(1, |f| f.starts);
@@ -129,15 +132,15 @@ fn bubbles(points: &[Point], family: Family, step: f64, y: impl Fn(&Minimum) -> 
         for minimum in &point.minima {
             let share = minimum.reached[family as usize] as f64 / starts as f64;
             if share > 0.0 {
-                let level = (y(minimum) / step.max(f64::MIN_POSITIVE)).round() as i64;
+                let level = (y(minimum) / bin.max(f64::MIN_POSITIVE)).round() as i64;
                 *shares.entry(level).or_default() += share;
             }
         }
-        let of = |(level, share)| [point.beta_eff, level as f64 * step, share];
+        let of = |(level, share)| Point { x: point.beta_eff, y: level as f64 * bin, size: share };
         discs.extend(shares.into_iter().map(of));
     }
     let name = format!("from {}", origin(family));
-    Series { name, colour: tint(family), mark: Mark::Bubbles, points: discs }
+    Series { name, colour: colour(family), mark: Mark::Bubbles, points: discs }
 }
 
 fn origin(family: Family) -> &'static str {
@@ -148,33 +151,35 @@ fn origin(family: Family) -> &'static str {
     }
 }
 
-fn lines(points: &[Point], y: impl Fn(&FamilySummary) -> f64) -> Vec<Series> {
+fn lines(points: &[SweepPoint], y: impl Fn(&FamilySummary) -> f64) -> Vec<Series> {
     let of = |family: Family| {
         let points = points.iter().filter_map(|point| {
             let summary = point.families.iter().find(|f| f.family == family)?;
             Some([point.beta_eff, y(summary)])
         });
-        series(&format!("from {}", origin(family)), tint(family), Mark::Line, points)
+        series(&format!("from {}", origin(family)), colour(family), Mark::Line, points)
     };
     Family::ALL.map(of).to_vec()
 }
 
-/// The way up and the way down, and the energies on both.
-pub fn hysteresis(set: &PatternSet, steps: &[Step]) -> Figure {
-    let draw = |y: fn(&Step) -> f64| {
+/// State and energy along the branches up and down.
+pub(crate) fn hysteresis(set: &PatternSet, points: &[FixedPoint]) -> Figure {
+    let draw = |y: fn(&FixedPoint) -> f64| {
         let mut all = Vec::new();
-        for (way, name, colour) in
-            [(Way::Up, "up, from the mean", VERMILION), (Way::Down, "down, from patterns", BLUE)]
-        {
-            let tracks = steps.iter().filter(|s| s.way == way).map(|s| s.track + 1).max();
+        for (branch, name, colour) in [
+            (Branch::Up, "up, from the mean", VERMILION),
+            (Branch::Down, "down, from patterns", BLUE),
+        ] {
+            let on_branch = || points.iter().filter(|p| p.branch == branch);
+            let tracks = on_branch().map(|p| p.track + 1).max();
             for track in 0..tracks.unwrap_or(0) {
-                let own = steps.iter().filter(|s| s.way == way && s.track == track);
+                let own = on_branch().filter(|p| p.track == track);
                 let name = if track == 0 { name } else { "" };
-                all.push(series(name, colour, Mark::Line, own.map(|s| [s.beta_eff, y(s)])));
+                all.push(series(name, colour, Mark::Line, own.map(|p| [p.beta_eff, y(p)])));
             }
         }
-        let cut = steps.iter().filter(|s| s.at_limit).map(|s| [s.beta_eff, y(s)]);
-        let cut = series("step limit met", GREY, Mark::Discs(3), cut);
+        let cut = points.iter().filter(|p| p.at_limit).map(|p| [p.beta_eff, y(p)]);
+        let cut = series("iteration limit", GREY, Mark::Discs(3), cut);
         if !cut.points.is_empty() {
             all.push(cut);
         }
@@ -196,14 +201,14 @@ pub fn hysteresis(set: &PatternSet, steps: &[Step]) -> Figure {
         [Legend::LowerRight, Legend::UpperRight]
     };
     let panels = vec![
-        panel("State", linear(ORDER), corner, draw(|s| s.order)),
-        panel("Energy", linear("energy"), low, draw(|s| s.energy)),
+        panel("State", linear(ORDER), corner, draw(|p| p.order)),
+        panel("Energy", linear("energy"), low, draw(|p| p.energy)),
     ];
     Figure { title: title("Hysteresis", set), columns: 2, panels }
 }
 
-/// Different sets against `beta` and against `beta_eff`.
-pub fn collapse(set: &PatternSet, collapse: &Collapse) -> Figure {
+/// Four sets against `beta` and against `beta_eff`.
+pub(crate) fn collapse(set: &PatternSet, collapse: &Collapse) -> Figure {
     let styles = [
         (BLUE, Mark::Line),
         (VERMILION, Mark::Dashes),
@@ -235,25 +240,25 @@ pub fn collapse(set: &PatternSet, collapse: &Collapse) -> Figure {
     Figure { title, columns: 2, panels }
 }
 
-/// The predicted eigenvalue beside the observed growth of deviations.
-pub fn stability(set: &PatternSet, checked: &[Checked]) -> Figure {
-    let ways = [
-        (Way::Up, "up, from the mean", VERMILION),
-        (Way::Down, "down, from patterns", BLUE),
-        (Way::Mean, "at the mean itself", GREY),
-        (Way::Saddle, "saddles (Newton)", PURPLE),
+/// Predicted eigenvalues and the measured growth of perturbations.
+pub(crate) fn stability(set: &PatternSet, checks: &[StabilityCheck]) -> Figure {
+    let branches = [
+        (Branch::Up, "up, from the mean", VERMILION),
+        (Branch::Down, "down, from patterns", BLUE),
+        (Branch::Mean, "the mean", GREY),
+        (Branch::Saddle, "saddles (Newton)", PURPLE),
     ];
-    let of = |way: Way| checked.iter().filter(move |c| c.step.way == way);
-    let predicted = ways.map(|(way, name, colour)| {
-        let points = of(way).map(|c| [c.step.beta_eff, c.eigenvalue]);
+    let of = |branch| checks.iter().filter(move |c| c.point.branch == branch);
+    let predicted = branches.map(|(branch, name, colour)| {
+        let points = of(branch).map(|c| [c.point.beta_eff, c.eigenvalue]);
         series(name, colour, Mark::Discs(2), points)
     });
-    let both = ways.map(|(way, name, colour)| {
-        let points = of(way).map(|c| [c.eigenvalue, c.growth]);
+    let both = branches.map(|(branch, name, colour)| {
+        let points = of(branch).map(|c| [c.eigenvalue, c.growth]);
         series(name, colour, Mark::Circles(4), points)
     });
     let shown = |all: [Series; 4]| all.into_iter().filter(|s| !s.points.is_empty()).collect();
-    let largest = checked.iter().map(|c| c.eigenvalue).fold(1.5, f64::max) * 1.1;
+    let largest = checks.iter().map(|c| c.eigenvalue).fold(1.5, f64::max) * 1.1;
     let scale =
         |name| Scale { name, logarithmic: true, limits: Some((0.01, largest)), ..Scale::default() };
     let diagonal =
@@ -271,7 +276,7 @@ pub fn stability(set: &PatternSet, checked: &[Checked]) -> Figure {
             legend: if set.description.equidistant { Legend::LowerLeft } else { Legend::UpperLeft },
         },
         Panel {
-            title: "Growth of a deviation in one update, as observed".to_owned(),
+            title: "Measured growth of a perturbation per iteration".to_owned(),
             x: scale("eigenvalue"),
             y: scale("growth"),
             series: both,
@@ -283,27 +288,27 @@ pub fn stability(set: &PatternSet, checked: &[Checked]) -> Figure {
     Figure { title: title("Stability", set), columns: 2, panels }
 }
 
-/// Formulas and observations against the number of patterns.
-pub fn table(rows: &[Measured]) -> Figure {
+/// Thresholds against the number of patterns, by formula and measured.
+pub(crate) fn table(rows: &[ThresholdCheck]) -> Figure {
     let largest = rows.iter().map(|r| r.count).max().unwrap_or(0).max(20);
     let counts: Vec<usize> = (3..=largest).filter(|c| *c <= 30 || c % 10 == 0).collect();
     let mut all = Vec::new();
-    for (k, name, colour) in [(0, "b1", BLUE), (1, "b2", GREEN), (2, "b3", VERMILION)] {
-        let curve = counts.iter().filter_map(|&count| {
-            let t = hvae_model::modern::Thresholds::of(count)?;
-            Some([count as f64, [t.b1, t.b2, t.b3][k]])
-        });
-        all.push(series(&format!("{name}, formula"), colour, Mark::Line, curve));
-        let seen = rows.iter().map(|r| [r.count as f64, r.observed[k]]);
-        all.push(series(&format!("{name}, observed"), colour, Mark::Circles(6), seen));
+    let thresholds: [(&str, fn(&Thresholds) -> f64, RGBColor); 3] =
+        [("b1", |t| t.b1, BLUE), ("b2", |t| t.b2, GREEN), ("b3", |t| t.b3, VERMILION)];
+    for (name, pick, colour) in thresholds {
+        let formula =
+            counts.iter().filter_map(|&count| Some([count as f64, pick(&Thresholds::of(count)?)]));
+        all.push(series(&format!("{name}, formula"), colour, Mark::Line, formula));
+        let measured = rows.iter().map(|r| [r.count as f64, pick(&r.measured)]);
+        all.push(series(&format!("{name}, measured"), colour, Mark::Circles(6), measured));
     }
     let panel = Panel {
         title: "Thresholds of equidistant patterns".to_owned(),
         x: beta("number of patterns N"),
-        y: Scale { name: "β_eff = β D² / 2", logarithmic: true, ..Scale::default() },
+        y: beta(BETA),
         series: all,
         legend: Legend::UpperLeft,
         ..Panel::default()
     };
-    Figure { title: "Formula and observation".to_owned(), columns: 1, panels: vec![panel] }
+    Figure { title: "Formula and measurement".to_owned(), columns: 1, panels: vec![panel] }
 }
