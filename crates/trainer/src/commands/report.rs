@@ -59,7 +59,7 @@ impl Run for Report {
         let out = self.out.unwrap_or_else(|| run.path().join("report.html"));
         files::require_writable(&out)?;
         let mut extras = Extras::default();
-        grids(&run, summary.config.data.watched(), &mut extras)?;
+        grids(&run, summary.config.data.monitor(), &mut extras)?;
         match Trained::load(&self.run, self.checkpoint, cx) {
             Ok(trained) => match trained.images(Split::Test, cx) {
                 Ok(images) => latents(&trained, &images, &mut extras)?,

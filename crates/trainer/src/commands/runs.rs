@@ -71,7 +71,7 @@ fn row(run: &Summary) -> [String; HEADINGS.len()] {
         run.last(metric).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
     };
     // Named where it is not what the column says.
-    let validation = run.config.data.watched();
+    let validation = run.config.data.monitor();
     let test = number(2, |epoch| Some(epoch.test?.reconstruction_error));
     [
         run.path.clone(),

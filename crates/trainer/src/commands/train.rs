@@ -276,7 +276,7 @@ fn load(config: &RunConfig, folder: Option<&PathBuf>, device: &Device) -> Result
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),
         images[1].len(),
-        config.data.watched(),
+        config.data.monitor(),
         config.data.dataset,
         started.elapsed().as_secs_f64()
     ));
@@ -318,7 +318,7 @@ fn complete(trainer: &Trainer, run: &str) -> String {
             "{run} stopped after {} epochs: the {} loss has not fallen for {} evaluations; continue \
              with a larger --patience N",
             state.epoch,
-            state.config.data.watched(),
+            state.config.data.monitor(),
             state.stale
         )
     } else {
