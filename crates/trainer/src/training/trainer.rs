@@ -183,7 +183,7 @@ impl Trainer {
             epochs: training.epochs,
             steps_per_epoch: self.runner.steps_per_epoch(),
             images: self.train.len(),
-            monitor: self.state.config.data.watched(),
+            monitor: self.state.config.data.monitor(),
         };
         let (steps, warmup) = (start.epochs * start.steps_per_epoch, training.warmup_steps);
         if steps <= warmup {
