@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::values::{POSITIVE, file, number, url};
 use crate::latents::sampler::LatentSource;
-use crate::run::Which;
+use crate::run::CheckpointChoice;
 use hvae_data::dataset::Dataset;
 use hvae_scores::FeatureChoice;
 
@@ -58,8 +58,8 @@ pub struct FidArgs {
     #[arg(long, value_enum, default_value_t = LatentSource::Prior)]
     pub from: LatentSource,
     /// Which checkpoint of a run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    pub checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    pub checkpoint: CheckpointChoice,
     /// Also KID, precision, recall, density and coverage (B is what is real; both need images)
     #[arg(long)]
     pub more: bool,
@@ -116,8 +116,8 @@ pub struct EvalArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Which checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Which::Latest)]
-    pub checkpoint: Which,
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    pub checkpoint: CheckpointChoice,
     /// Where to write the scores [default: in the run, under a name that tells what is not as usual]
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
