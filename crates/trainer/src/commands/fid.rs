@@ -12,7 +12,6 @@ use crate::evaluation::args::{FeatureArgs, FidArgs};
 use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::{LatentSource, Samples};
-use hvae_data::ImageSize;
 use hvae_runtime::{files, terminal};
 use hvae_scores::{ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics};
 use hvae_scores::{extract, frechet_distance};
@@ -150,8 +149,8 @@ fn side(
 /// The samples of these latents.
 pub(super) fn samples<'a>(trained: &'a Trained, latents: Vec<f32>, device: &Device) -> Samples<'a> {
     let (model, phases) = (&trained.model, &trained.phases);
-    let ImageSize { height, width } = trained.config.data.size;
-    Samples { model, phases, latents, size: [height, width], device: device.clone() }
+    let shape = trained.config.data.shape();
+    Samples { model, phases, latents, shape, device: device.clone() }
 }
 
 /// Latents for `count` samples.
