@@ -41,7 +41,13 @@ fn documents() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<_> =
         docs.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
-    let more = ["README.md", "ARCHITECTURE.md", "checkpoints/README.md", "datasets/README.md"];
+    let more = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "checkpoints/README.md",
+        "datasets/README.md",
+    ];
     found.extend(more.map(|name| root().join(name)));
     found.sort();
     found
@@ -125,7 +131,7 @@ fn of_cargo(words: &[&str]) -> Option<String> {
             return Some(format!("no crate has {file}"));
         }
     }
-    let known = ["test", "bench", "build", "clippy"].contains(&words[1]);
+    let known = ["test", "bench", "build", "clippy", "doc", "install"].contains(&words[1]);
     (!known).then(|| format!("cargo {} is not known here", words[1]))
 }
 

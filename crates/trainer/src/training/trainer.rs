@@ -70,14 +70,15 @@ impl Trainer {
     pub fn create(run: RunDir, request: TrainingRequest) -> Result<Self> {
         let shown = run.path().display();
         ensure!(run.checkpoints()?.is_empty(), "{shown} has checkpoints already; resume it");
+        let folder = run.clone();
         let create = || {
             let environment = request.environment.clone();
-            let mut trainer = Self::new(run.clone(), request)?;
+            let mut trainer = Self::new(run, request)?;
             trainer.save()?;
             environment.save(&trainer.run)?;
             Ok(trainer)
         };
-        create().inspect_err(|_| run.clone().discard())
+        create().inspect_err(|_| folder.discard())
     }
 
     /// Continues from the newest checkpoint of `run`. Configuration and environment of `request`

@@ -13,7 +13,7 @@ use hvae_runtime::terminal::Progress;
 /// Fixed points reached from a pattern of one set, at each `beta_eff`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Curve {
-    /// The set, for people.
+    /// A description of the set.
     pub(crate) set: String,
     /// `beta_eff / beta`.
     pub(crate) scale: f64,

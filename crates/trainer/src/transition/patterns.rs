@@ -24,7 +24,7 @@ const EQUAL: f64 = 1e-9;
 /// A pattern set in words and numbers.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Description {
-    /// What the patterns are, for people.
+    /// The kind of patterns, in words.
     pub(crate) kind: String,
     /// Number of patterns `N`.
     pub(crate) count: usize,

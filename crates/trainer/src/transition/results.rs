@@ -172,7 +172,7 @@ fn thresholds_csv(rows: &[&ThresholdCheck]) -> String {
     )
 }
 
-/// Formula, measurement and relative error of each threshold, as a table for people.
+/// Formula, measurement and relative error of each threshold, as a table to print.
 pub(crate) fn thresholds(rows: &[&ThresholdCheck]) -> String {
     let mut text = format!("{:>6}", "N");
     for name in ["b1", "b2", "b3"] {

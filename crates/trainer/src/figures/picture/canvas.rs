@@ -1,4 +1,4 @@
-//! Cells of images on a background.
+//! Image cells on a background.
 
 use anyhow::{Context, bail, ensure};
 use image::{GrayImage, Luma};
@@ -6,7 +6,7 @@ use image::{GrayImage, Luma};
 /// The shade between the cells of a grid and in its unused cells.
 const BACKGROUND: Luma<u8> = Luma([48]);
 
-/// The distance between the cells of a grid, in pixels of the picture.
+/// Distance between the cells of a grid, in pixels.
 const GAP: u32 = 2;
 
 /// How the cells of a grid are laid out.
@@ -18,7 +18,7 @@ pub(super) struct Layout {
     pub(super) scale: u32,
 }
 
-/// Cuts the slice into images and checks their values.
+/// Splits the slice into images and validates their values.
 pub(super) fn split(images: &[f32], height: usize, width: usize) -> anyhow::Result<Vec<&[f32]>> {
     let pixels = height.checked_mul(width).filter(|pixels| *pixels > 0);
     let Some(pixels) = pixels else {
@@ -27,15 +27,16 @@ pub(super) fn split(images: &[f32], height: usize, width: usize) -> anyhow::Resu
     ensure!(!images.is_empty(), "there is no image to draw");
     ensure!(
         images.len().is_multiple_of(pixels),
-        "{} values are no whole number of images of {height} by {width} pixels",
+        "{} values are not a whole number of images of {height} by {width} pixels",
         images.len()
     );
     if let Some(at) = images.iter().position(|value| value.is_nan()) {
-        bail!("image {} has a value that is not a number, at pixel {}", at / pixels, at % pixels);
+        bail!("image {} is NaN at pixel {}", at / pixels, at % pixels);
     }
     Ok(images.chunks_exact(pixels).collect())
 }
 
+/// Draws the cells; empty ones show the background.
 pub(super) fn paint(cells: &[Option<&[f32]>], layout: Layout) -> anyhow::Result<GrayImage> {
     let (width, height) = ensure_fits(cells.len(), layout)?;
     let mut picture = GrayImage::from_pixel(width, height, BACKGROUND);
@@ -47,12 +48,13 @@ pub(super) fn paint(cells: &[Option<&[f32]>], layout: Layout) -> anyhow::Result<
     Ok(picture)
 }
 
+/// Width and height of the picture.
 pub(super) fn ensure_fits(cells: usize, layout: Layout) -> anyhow::Result<(u32, u32)> {
     let Layout { height, width, columns, scale } = layout;
     extent(cells, layout).with_context(|| {
         format!(
             "{cells} images of {height} by {width} pixels in {columns} columns at scale {scale} \
-             give no usable picture: choose fewer images, other columns or another scale"
+             give no valid picture: change the number of images, the columns or the scale"
         )
     })
 }
@@ -69,7 +71,7 @@ fn extent(cells: usize, layout: Layout) -> Option<(u32, u32)> {
         cells.checked_mul(cell.checked_add(GAP)?)?.checked_sub(GAP)
     };
     let (across, down) = (side(columns, width)?, side(cells.div_ceil(columns), height)?);
-    // A limit well above any useful picture keeps a slip from taking all the memory.
+    // Far above any useful picture; keeps a typo from exhausting the memory.
     (u64::from(across) * u64::from(down) <= 1 << 30).then_some((across, down))
 }
 
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_overflow_are_refused() {
+    fn sizes_that_overflow_are_rejected() {
         let layout = Layout { height: 28, width: 28, columns: 1, scale: 1 };
         for layout in [
             Layout { scale: u32::MAX, ..layout },

@@ -1,6 +1,6 @@
-//! Grey pictures: grids for people to look at, folders of single images for other programs.
+//! Greyscale images as PNG grids, GIF animations and folders of single PNGs.
 //!
-//! Images come one after another in one slice, row by row, with 0 for black and 1 for white.
+//! Images are concatenated in one slice, each row by row, with 0 for black and 1 for white.
 
 mod canvas;
 
@@ -15,17 +15,17 @@ use image::{Delay, DynamicImage, Frame, GrayImage, ImageFormat};
 use canvas::{Layout, ensure_fits, paint, split};
 use hvae_runtime::files;
 
-/// Size of a pixel in pictures.
+/// Default side of an image's pixel, in pixels of the picture.
 pub const SCALE: u32 = 2;
 
 /// Arranges images of `height` by `width` pixels in rows of `columns`, from the top left.
 ///
-/// Values are clipped to 0..1. Every pixel becomes a square of `scale` pixels a side. Unused cells
-/// of the last row show the background.
+/// Values are clipped to `[0, 1]`. Every pixel becomes a square with sides of `scale` pixels. Unused
+/// cells of the last row show the background.
 ///
 /// # Errors
 ///
-/// When there is no image, the slice is no whole number of images, a value is not a number or the
+/// If there is no image, the length is not a multiple of the image size, a value is NaN or the
 /// picture would be too large.
 pub fn grid(
     images: &[f32],
@@ -42,7 +42,7 @@ pub fn grid(
 ///
 /// # Errors
 ///
-/// As for [`grid`], and when the two slices differ in length.
+/// As [`grid`], and if the two slices differ in length.
 pub fn pairs(
     inputs: &[f32],
     outputs: &[f32],
@@ -57,12 +57,12 @@ pub fn pairs(
     stacked(&[inputs, outputs], height, width, columns, scale)
 }
 
-/// Arranges images in rows, one after another: row by row of `columns`, each of the `kinds` in turn, as
-/// [`pairs`] does with two.
+/// Arranges several kinds of images in interleaved rows of `columns`: a row of each of the `kinds`,
+/// then the next row of each.
 ///
 /// # Errors
 ///
-/// As for [`pairs`].
+/// As [`pairs`].
 pub fn stacked(
     kinds: &[&[f32]],
     height: usize,
@@ -73,7 +73,10 @@ pub fn stacked(
     let kinds: Vec<Vec<&[f32]>> =
         kinds.iter().map(|images| split(images, height, width)).collect::<Result<_, _>>()?;
     let count = kinds.first().map_or(0, Vec::len);
-    ensure!(kinds.iter().all(|images| images.len() == count), "rows of unequal length");
+    ensure!(
+        kinds.iter().all(|images| images.len() == count),
+        "the kinds differ in their number of images"
+    );
     let layout = Layout { height, width, columns, scale };
     ensure_fits(kinds.len() * count, layout)?;
     let mut cells = Vec::new();
@@ -87,23 +90,22 @@ pub fn stacked(
     paint(&cells, layout)
 }
 
-/// Saves a picture as PNG, whole or not at all.
+/// Saves a picture as PNG, atomically.
 ///
 /// # Errors
 ///
-/// When the file cannot be written.
+/// If the file cannot be written.
 pub fn save_png(path: &Path, picture: &GrayImage) -> anyhow::Result<()> {
     files::write_atomically(path, |file| Ok(picture.write_to(file, ImageFormat::Png)?))
 }
 
-/// Saves pictures of one size as an animated GIF that repeats for ever, whole or not at all; each is
-/// shown for `milliseconds`.
+/// Saves pictures of equal size as a looping GIF with `milliseconds` per frame, atomically.
 ///
 /// # Errors
 ///
-/// When there is no picture, or the file cannot be written.
+/// If there is no picture, or the file cannot be written.
 pub fn save_gif(path: &Path, pictures: &[GrayImage], milliseconds: u32) -> anyhow::Result<()> {
-    ensure!(!pictures.is_empty(), "there is no picture to animate");
+    ensure!(!pictures.is_empty(), "no frames to animate");
     files::write_atomically(path, |file| {
         let mut encoder = GifEncoder::new(file);
         encoder.set_repeat(Repeat::Infinite)?;
@@ -116,13 +118,13 @@ pub fn save_gif(path: &Path, pictures: &[GrayImage], milliseconds: u32) -> anyho
     })
 }
 
-/// Saves each image as `00000.png`, `00001.png` and so on in the folder `dir`.
+/// Saves the images as `00000.png`, `00001.png` and so on in the folder `dir`.
 ///
-/// A missing folder appears with all its images at once. An existing one must be empty.
+/// A new folder is published atomically with all images. An existing one must be empty.
 ///
 /// # Errors
 ///
-/// When `dir` holds something already, the images are not valid or a file cannot be written.
+/// If `dir` is not empty, the images are not valid or a file cannot be written.
 pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> anyhow::Result<()> {
     let layout = Layout { height, width, columns: 1, scale: 1 };
     let cells = split(images, height, width)?;
@@ -137,7 +139,7 @@ pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> a
         let name = format!("{index:05}.png");
         let path = scratch.path().join(&name);
         let picture = paint(&[Some(cell)], layout)?;
-        // In memory first: what a file does not take is told only by a write that is looked at.
+        // Encoded in memory: the encoder ignores errors of its final write.
         let mut png = Cursor::new(Vec::new());
         picture
             .write_to(&mut png, ImageFormat::Png)
@@ -157,11 +159,11 @@ pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> a
     Ok(())
 }
 
-/// Tries whether [`save_folder`] could write into `dir`: better before work than after.
+/// Checks before a computation that [`save_folder`] can write into `dir`.
 ///
 /// # Errors
 ///
-/// When it could not; the message names the folder.
+/// If it cannot; the message names the folder.
 pub fn require_folder(dir: &Path) -> anyhow::Result<()> {
     if !files::is_present(dir)? {
         return files::require_writable(dir);
@@ -175,10 +177,7 @@ fn ensure_empty(dir: &Path) -> anyhow::Result<()> {
     let mut entries =
         fs::read_dir(dir).with_context(|| format!("cannot list the folder {}", dir.display()))?;
     if entries.next().is_some() {
-        bail!(
-            "the folder {} is not empty: empty it or choose another for the images",
-            dir.display()
-        );
+        bail!("the folder {} is not empty: empty it or choose another", dir.display());
     }
     Ok(())
 }
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_drawn_is_refused() {
+    fn invalid_images_are_rejected() {
         let mut broken = flat(0.5).to_vec();
         broken[4] = f32::NAN;
         assert!(grid(&broken, 2, 3, 2, 2).unwrap_err().to_string().contains("pixel 4"));
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_stand_above_each_other() {
+    fn inputs_are_above_their_reconstructions() {
         let inputs = [flat(0.0), flat(0.2), flat(0.4)].concat();
         let outputs = [flat(0.6), flat(0.8), flat(1.0)].concat();
         let picture = pairs(&inputs, &outputs, 2, 3, 2, 1).unwrap();
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_png_is_read_back() {
+    fn a_png_round_trips() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("grid.png");
         let picture = grid(&flat(0.2), 2, 3, 2, 2).unwrap();
@@ -261,7 +260,7 @@ mod tests {
     fn a_gif_has_all_its_frames() {
         use image::AnimationDecoder;
         let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("film.gif");
+        let path = root.path().join("frames.gif");
         let frames = [0.2, 0.6, 1.0].map(|shade| grid(&flat(shade), 2, 3, 1, 2).unwrap());
         save_gif(&path, &frames, 100).unwrap();
         let file = std::io::BufReader::new(fs::File::open(&path).unwrap());
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_images_appears_whole() {
+    fn a_folder_of_images_is_published_at_once() {
         let root = tempfile::tempdir().unwrap();
         let images = [flat(0.2), flat(0.4)].concat();
         let empty = root.path().join("empty");
