@@ -172,7 +172,8 @@ fn bytes(values: Values, layout: Layout) -> anyhow::Result<Vec<u8>> {
         Values::F32(values) => values.into_iter().map(f64::from).enumerate().map(byte).collect(),
         Values::F64(values) => values.into_iter().enumerate().map(byte).collect(),
         Values::I64(_) => bail!(
-            "its numbers are int64: save images as uint8 from 0 to 255, as floats from 0 to 1, or as bool"
+            "its numbers are int64: save images as uint8 from 0 to 255, as floats from 0 to 1, or \
+             as bool"
         ),
     }
 }

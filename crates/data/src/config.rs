@@ -53,7 +53,7 @@ impl DataConfig {
 
     /// The part that the validation loss is measured on: `validation` if images are held out,
     /// otherwise `test`.
-    pub fn watched(&self) -> &'static str {
+    pub fn monitor(&self) -> &'static str {
         if self.validation_images.is_some() { "validation" } else { "test" }
     }
 

@@ -67,8 +67,8 @@ impl FromStr for Dataset {
             "synthetic" => Ok(Self::Synthetic),
             _ if looks => Ok(Self::Path(path.to_owned())),
             _ => Err(format!(
-                "{text} is not one of mnist, fashion-mnist, synthetic; a folder of pictures is written \
-                 with a slash, as ./{text}, and a file ends in .npz or .npy"
+                "{text} is not one of mnist, fashion-mnist, synthetic; a folder of pictures is \
+                 written with a slash, as ./{text}, and a file ends in .npz or .npy"
             )),
         }
     }

@@ -87,8 +87,8 @@ impl ImageSet {
     ) -> anyhow::Result<()> {
         ensure!(
             self.labelled && self.labels.iter().all(|label| usize::from(*label) < classes),
-            "{source} has no labels from 0 to {}, which a classifier needs: a .npz with an array of \
-             them, or a folder with a subfolder for each class",
+            "{source} has no labels from 0 to {}, which a classifier needs: a .npz with an array \
+             of them, or a folder with a subfolder for each class",
             classes - 1
         );
         Ok(())

@@ -74,7 +74,8 @@ impl Look {
 
 /// Draws `count` images, the same ones for the same `seed` and `split`.
 ///
-/// The labels run 0, 1, ... 9, 0, 1 and so on. A larger set begins with the images of a smaller one.
+/// The labels run 0, 1, ... 9, 0, 1 and so on. A larger set starts with the images of a smaller
+/// one.
 ///
 /// ```
 /// use hvae_data::Split;

@@ -1,8 +1,8 @@
 //! Ctrl-C: in a command that can save its work the first asks it to stop and the second ends the
 //! process; in other commands the first ends it. No half-written file is left.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -14,10 +14,6 @@ pub const EXIT_CODE: u8 = 130;
 static ORDERLY: AtomicBool = AtomicBool::new(false);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
-static FAREWELL: Mutex<Option<Farewell>> = Mutex::new(None);
-
-/// What is done before the process ends at once.
-pub type Farewell = Box<dyn Fn() + Send>;
 
 /// The error of a command that the user stopped by other means than a signal.
 #[derive(Debug, Clone, Copy)]
@@ -44,9 +40,6 @@ pub fn install() -> Result<()> {
     listen(|| {
         if !ORDERLY.load(Ordering::SeqCst) || REQUESTED.swap(true, Ordering::SeqCst) {
             files::remove_live_scratch();
-            if let Some(farewell) = &*FAREWELL.lock().unwrap_or_else(PoisonError::into_inner) {
-                farewell();
-            }
             #[expect(clippy::exit, reason = "the user asks to end at once")]
             std::process::exit(EXIT_CODE.into());
         }
@@ -70,11 +63,6 @@ pub fn ask_first() -> Result<()> {
 /// From now on Ctrl-C ends the process at once again.
 pub fn end_at_once() {
     ORDERLY.store(false, Ordering::SeqCst);
-}
-
-/// Sets what is done when a signal ends the process, such as restoring the terminal.
-pub fn set_farewell(farewell: Option<Farewell>) {
-    *FAREWELL.lock().unwrap_or_else(PoisonError::into_inner) = farewell;
 }
 
 /// Requests a stop, as the first Ctrl-C does.

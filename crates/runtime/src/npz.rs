@@ -67,8 +67,8 @@ pub enum Array<'a> {
 ///
 /// # Errors
 ///
-/// When a name is empty, repeated or holds characters other than letters, digits, `_`, `-` and `.`, when a
-/// shape does not match its values, or when the file cannot be written.
+/// When a name is empty, repeated or holds characters other than letters, digits, `_`, `-` and
+/// `.`, when a shape does not match its values, or when the file cannot be written.
 pub fn save(path: &Path, arrays: &[(&str, Array<'_>)]) -> anyhow::Result<()> {
     check_names(arrays).with_context(|| format!("cannot write {}", path.display()))?;
     files::write_atomically(path, |file| {
@@ -234,8 +234,8 @@ fn parse<R: Read>(array: NpyFile<R>, limit: u64) -> anyhow::Result<Loaded> {
         (TypeChar::Uint, 1) => Values::U8(array.into_vec()?),
         (TypeChar::Int, 8) => Values::I64(array.into_vec()?),
         _ => bail!(
-            "its type {kind} is not one of bool, uint8, int64, float16, float32 and float64; convert \
-             it with numpy's `astype`"
+            "its type {kind} is not one of bool, uint8, int64, float16, float32 and float64; \
+             convert it with numpy's `astype`"
         ),
     };
     Ok(Loaded { shape, values })

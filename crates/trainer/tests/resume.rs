@@ -98,7 +98,8 @@ fn a_full_disk_is_an_error_and_the_last_checkpoint_stays() {
     let before = read(&run.join("latest"));
     let program = env!("CARGO_BIN_EXE_hvae");
     let script = format!(
-        "trap '' XFSZ; ulimit -f 40; exec {program} train --resume checkpoints/full --epochs 3 --threads 1"
+        "trap '' XFSZ; ulimit -f 40; \
+         exec {program} train --resume checkpoints/full --epochs 3 --threads 1"
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(folder.path("."));

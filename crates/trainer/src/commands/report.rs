@@ -34,7 +34,7 @@ pub(super) fn run(args: &ReportArgs, global: &Global, device: &Device) -> Result
     let out = args.out.clone().unwrap_or_else(|| run.path().join("report.html"));
     files::require_writable(&out)?;
     let mut extras = Extras::default();
-    grids(&run, summary.config.data.watched(), &mut extras)?;
+    grids(&run, summary.config.data.monitor(), &mut extras)?;
     match load(&args.run, args.checkpoint, device) {
         Ok(trained) => match test_images(&trained, global, device) {
             Ok(images) => latents(&trained, &images, device, &mut extras)?,

@@ -42,7 +42,7 @@ fn row(run: &Summary) -> Vec<String> {
         run.last(metric).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
     };
     // Said where it is not what the column says.
-    let watched = run.config.data.watched();
+    let watched = run.config.data.monitor();
     let told = |loss: String| if watched == "test" { loss } else { format!("{loss} ({watched})") };
     vec![
         run.path.clone(),

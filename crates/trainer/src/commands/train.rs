@@ -52,7 +52,7 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),
         images[1].len(),
-        config.data.watched(),
+        config.data.monitor(),
         config.data.dataset,
         started.elapsed().as_secs_f64()
     ));
@@ -138,7 +138,7 @@ fn complete(trainer: &Trainer, run: &str) -> String {
             "{run} has ended after {} epochs: the {} loss has not fallen for {} evaluations; a \
              larger --patience N goes on",
             state.epoch,
-            state.config.data.watched(),
+            state.config.data.monitor(),
             state.stale
         )
     } else {

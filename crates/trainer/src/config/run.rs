@@ -296,7 +296,7 @@ mod tests {
         let reach = |set| resolve(["model.kind=tdh-vae", set]).model.visible_reach;
         assert_eq!(reach("model.visible_reach=5"), Some(5));
         assert_eq!(reach("model.visible_reach=none"), None);
-        // A complete configuration leaves out a setting that is none.
+        // A complete configuration leaves out a setting without a value.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         let all = resolve(["model.kind=tdh-vae", "model.visible_reach=none"]);

@@ -71,7 +71,7 @@ pub(crate) fn render(
     environment: Option<&Environment>,
     extras: &Extras,
 ) -> Result<String> {
-    let curves = curves::all(&summary.epochs, summary.config.data.watched());
+    let curves = curves::all(&summary.epochs, summary.config.data.monitor());
     let extra = extras.figures.iter().map(|(title, figure)| (title.as_str(), figure));
     let figures = curves.iter().map(|(title, figure)| (*title, figure)).chain(extra);
     let figures = figures

@@ -46,7 +46,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What a step came to. Losses and norm may still be on the device: see [`StepRunner::read`].
+/// The result of a step. Losses and norm may still be on the device, see [`StepRunner::read`].
 #[derive(Debug)]
 pub struct StepReport {
     /// Mean losses.

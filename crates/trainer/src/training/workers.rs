@@ -81,7 +81,7 @@ impl Workers {
         self.reduce(model, parts.into_iter().map(|(_, part)| part).collect())
     }
 
-    /// One part of the batch for each device, none where devices outnumber rows.
+    /// A part of the batch for each device; no part where devices outnumber rows.
     fn loaders(
         &self,
         model: &Vae,

@@ -12,7 +12,7 @@ use hvae_solver::{Anderson, Damped, Picard, StoppingRule, Termination};
 
 use super::*;
 
-/// One kind of each sort: layered networks, feed-forward networks, a weight-tied dense network.
+/// Kinds with layered networks, feed-forward networks, a weight-tied dense network.
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 pub(crate) const KINDS: [&str; 3] = ["h-vae", "f-vae", "tdh-vae"];
 
