@@ -1,19 +1,21 @@
 //! `hvae phase`.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Error, Result, bail};
-use burn::tensor::{Device, Tensor};
+use anyhow::{Context as _, Error, Result, bail};
+use burn::tensor::Tensor;
+use clap::{Args, ValueEnum};
 use hvae_model::ModelError;
 use hvae_model::modern::{Equidistant, Thresholds};
 use hvae_solver::StoppingRule;
 
 use crate::COMMIT;
-use crate::cli::Global;
+use crate::cli::values::{COSINE, NOT_NEGATIVE, POSITIVE, number};
+use crate::commands::context::{Context, Ended, Run};
 use crate::config::Usage;
 use crate::figures::plot;
-use crate::transition::args::{Kind, PhaseArgs};
 use crate::transition::collapse::{Collapse, collapse};
 use crate::transition::fixed_points::{Branch, FixedPoint, FixedPoints};
 use crate::transition::hysteresis::follow;
@@ -26,92 +28,188 @@ use crate::transition::{plots, results, stability, thresholds};
 use hvae_data::Split;
 use hvae_data::config::DataConfig;
 use hvae_data::dataset::Dataset;
-use hvae_data::images::Images;
 use hvae_runtime::{files, terminal};
+
+/// Observe the phase transition of modern Hopfield networks
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae phase                                            10 orthogonal patterns
+  hvae phase --count 100 --table 3,5,10,20,50,100,1000  and thresholds for other numbers
+  hvae phase --patterns equidistant --cosine 0.5 --dimension 64 --norm 2
+  hvae phase --patterns mnist --count 100 --out mnist-phase
+  hvae phase --count 1000 --starts 1000 --betas 200
+
+The folder --out gets minima, hysteresis, collapse and stability as pictures (.png and .svg), the
+numbers behind them as .csv, and results.json. Existing files of these names are replaced.
+
+Values of --from and --to, and all thresholds, are beta_eff = beta D^2 / 2, where D is the (root
+mean square) distance between two patterns.")]
+pub struct Phase {
+    /// What the patterns are
+    #[arg(long, value_enum, default_value_t = Kind::Orthogonal)]
+    patterns: Kind,
+    /// Number of patterns
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    count: u32,
+    /// Dimension of the patterns [default: N; images have their own]
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    dimension: Option<u32>,
+    /// Norm of each pattern; images keep their own
+    #[arg(long, allow_negative_numbers = true, value_name = "M", default_value_t = 1.0, value_parser = number(POSITIVE))]
+    norm: f64,
+    /// Cosine between any two patterns, from -1/(N-1) to 1
+    #[arg(long, value_name = "C", allow_negative_numbers = true, value_parser = number(COSINE))]
+    cosine: Option<f64>,
+    /// Number of values of beta, spaced evenly in its logarithm
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    betas: u32,
+    /// Smallest `beta_eff` [default: half of b1]
+    #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
+    from: Option<f64>,
+    /// Largest `beta_eff` [default: twice b3]
+    #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
+    to: Option<f64>,
+    /// Starts per beta, divided among the families: at patterns, near the mean, at random
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
+    starts: u32,
+    /// Largest number of iterations per start; starts that reach it are counted
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    max_steps: u32,
+    /// A start has converged when an iteration changes its weights by less than this, relatively
+    #[arg(long, allow_negative_numbers = true, value_name = "TOLERANCE", default_value_t = 1e-5, value_parser = number(NOT_NEGATIVE))]
+    tolerance: f64,
+    /// States closer than this fraction of the distance between patterns are one minimum
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.02, value_parser = number(NOT_NEGATIVE))]
+    same: f64,
+    /// Also measure the thresholds of these numbers of patterns
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..=5_000))]
+    table: Vec<u32>,
+    /// Seed of patterns and starts
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for pictures and numbers
+    #[arg(long, value_name = "DIR", default_value = "phase")]
+    out: PathBuf,
+}
+
+/// What the patterns are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Equidistant, summing to 0
+    Simplex,
+    /// Equidistant and orthogonal
+    Orthogonal,
+    /// Equidistant with the cosine --cosine
+    Equidistant,
+    /// Directions drawn at random
+    Random,
+    /// The first training images of MNIST
+    Mnist,
+    /// Drawn signs, which need no download
+    Synthetic,
+}
 
 /// Values of `beta` along the branches, and on the curves of the collapse.
 const FOLLOWED: usize = 120;
 
-pub(super) fn run(args: &PhaseArgs, global: &Global, device: &Device) -> Result<()> {
-    let set = patterns(args, global, device)?;
-    let [from, to] = range(args, &set)?;
-    let rule = StoppingRule::new(args.tolerance, args.max_steps as usize)?;
-    files::require_writable_folder(&args.out)?;
-    let d = &set.description;
-    terminal::line(&format!(
-        "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",
-        d.count, d.dimension, d.kind, d.distance, d.scale
-    ));
-    let mut clock = Clock { last: Instant::now(), seconds: Vec::new() };
-    let several = set.count() > 1;
-    let equidistant = several && d.equidistant;
+impl Run for Phase {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let device = cx.device()?;
+        let set = self.patterns(cx)?;
+        let [from, to] = self.range(&set)?;
+        let rule = StoppingRule::new(self.tolerance, self.max_steps as usize)?;
+        files::require_writable_folder(&self.out)?;
+        let d = &set.description;
+        terminal::line(&format!(
+            "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",
+            d.count, d.dimension, d.kind, d.distance, d.scale
+        ));
+        let mut clock = Clock { last: Instant::now(), seconds: Vec::new() };
+        let several = set.count() > 1;
+        let equidistant = several && d.equidistant;
 
-    let measured = equidistant.then(|| thresholds::measure(&set, args.seed)).transpose()?;
-    clock.lap("thresholds");
-    let table = thresholds::table(&args.table, args.seed, device)?;
-    clock.lap("table");
-    let starts = Starts::new(&set, args.starts as usize, args.seed)?;
-    let values = log_spaced(from, to, args.betas as usize);
-    let points = sweep(&set, &starts, &values, &SweepSettings { rule, same: args.same })?;
-    clock.lap("sweep");
-    let followed = log_spaced(from, to, FOLLOWED);
-    let found = if several { follow(&set, &followed, args.seed)? } else { FixedPoints::default() };
-    clock.lap("hysteresis");
-    let checks =
-        if several { stability::check(&set, found, &followed, args.seed)? } else { Vec::new() };
-    clock.lap("stability");
-    let values = log_spaced(from, to.min(8.0 * from), FOLLOWED);
-    let curves =
-        equidistant.then(|| collapse(set.count(), &values, args.seed, device)).transpose()?;
-    clock.lap("collapse");
+        let measured = equidistant.then(|| thresholds::measure(&set, self.seed)).transpose()?;
+        clock.lap("thresholds");
+        let table = thresholds::table(&self.table, self.seed, device)?;
+        clock.lap("table");
+        let starts = Starts::new(&set, self.starts as usize, self.seed)?;
+        let values = log_spaced(from, to, self.betas as usize);
+        let points = sweep(&set, &starts, &values, &SweepSettings { rule, same: self.same })?;
+        clock.lap("sweep");
+        let followed = log_spaced(from, to, FOLLOWED);
+        let found =
+            if several { follow(&set, &followed, self.seed)? } else { FixedPoints::default() };
+        clock.lap("hysteresis");
+        let checks =
+            if several { stability::check(&set, found, &followed, self.seed)? } else { Vec::new() };
+        clock.lap("stability");
+        let values = log_spaced(from, to.min(8.0 * from), FOLLOWED);
+        let curves =
+            equidistant.then(|| collapse(set.count(), &values, self.seed, device)).transpose()?;
+        clock.lap("collapse");
 
-    let results = Results {
-        format: 1,
-        commit: COMMIT,
-        command: format!("{args:?}"),
-        patterns: set.description.clone(),
-        thresholds: measured,
-        table,
-        sweep: points,
-        fixed_points: checks,
-        collapse: curves,
-        seconds: clock.seconds,
-    };
-    draw(&results, &set, args)?;
-    results::write(&results, &args.out)?;
-    print(&results, &set);
-    terminal::result(&format!("written to {}", args.out.display()));
-    Ok(())
+        let results = Results {
+            format: 1,
+            commit: COMMIT,
+            command: format!("{self:?}"),
+            patterns: set.description.clone(),
+            thresholds: measured,
+            table,
+            sweep: points,
+            fixed_points: checks,
+            collapse: curves,
+            seconds: clock.seconds,
+        };
+        draw(&results, &set, &self.out)?;
+        results::write(&results, &self.out)?;
+        print(&results, &set);
+        terminal::result(&format!("written to {}", self.out.display()));
+        Ok(Ended::Done)
+    }
 }
 
-/// The patterns that the flags describe.
-fn patterns(args: &PhaseArgs, global: &Global, device: &Device) -> Result<PatternSet> {
-    let count = args.count as usize;
-    let images = matches!(args.patterns, Kind::Mnist | Kind::Synthetic);
-    if args.cosine.is_some() != (args.patterns == Kind::Equidistant) {
-        bail!(Usage::new("--cosine goes with --patterns equidistant, and only with it"));
-    }
-    if images && args.dimension.is_some() {
-        bail!(Usage::new("--dimension cannot be set for images"));
-    }
-    let dimension = args.dimension.map_or(count, |d| d as usize);
-    let equidistant = |shape: &Equidistant| PatternSet::equidistant(shape, args.seed, 0, device);
-    let shape = |cosine| Equidistant { count, dimension, norm: args.norm, cosine };
-    match args.patterns {
-        Kind::Simplex => equidistant(&Equidistant::simplex(count, dimension, args.norm)),
-        Kind::Orthogonal => equidistant(&shape(0.0)),
-        Kind::Equidistant => equidistant(&shape(args.cosine.unwrap_or_default())),
-        Kind::Random => PatternSet::random(count, dimension, args.norm, args.seed, device),
-        Kind::Mnist => {
-            let images = training_images(Dataset::Mnist, count, global, device)?;
-            PatternSet::new(images, "images of MNIST".to_owned())
+impl Phase {
+    /// The patterns that the flags describe.
+    fn patterns(&self, cx: &Context) -> Result<PatternSet> {
+        let device = cx.device()?;
+        let count = self.count as usize;
+        let images = matches!(self.patterns, Kind::Mnist | Kind::Synthetic);
+        if self.cosine.is_some() != (self.patterns == Kind::Equidistant) {
+            bail!(Usage::new("--cosine goes with --patterns equidistant, and only with it"));
         }
-        Kind::Synthetic => {
-            let images = training_images(Dataset::Synthetic, count, global, device)?;
-            PatternSet::new(images, "synthetic images".to_owned())
+        if images && self.dimension.is_some() {
+            bail!(Usage::new("--dimension cannot be set for images"));
         }
+        let dimension = self.dimension.map_or(count, |d| d as usize);
+        let equidistant =
+            |shape: &Equidistant| PatternSet::equidistant(shape, self.seed, 0, device);
+        let shape = |cosine| Equidistant { count, dimension, norm: self.norm, cosine };
+        match self.patterns {
+            Kind::Simplex => equidistant(&Equidistant::simplex(count, dimension, self.norm)),
+            Kind::Orthogonal => equidistant(&shape(0.0)),
+            Kind::Equidistant => equidistant(&shape(self.cosine.unwrap_or_default())),
+            Kind::Random => PatternSet::random(count, dimension, self.norm, self.seed, device),
+            Kind::Mnist => {
+                let images = training_images(Dataset::Mnist, count, cx)?;
+                PatternSet::new(images, "images of MNIST".to_owned())
+            }
+            Kind::Synthetic => {
+                let images = training_images(Dataset::Synthetic, count, cx)?;
+                PatternSet::new(images, "synthetic images".to_owned())
+            }
+        }
+        .map_err(name_flag)
     }
-    .map_err(name_flag)
+
+    /// Smallest and largest `beta_eff`.
+    fn range(&self, set: &PatternSet) -> Result<[f64; 2]> {
+        let usual = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
+        let (from, to) = (self.from.unwrap_or(usual.b1 / 2.0), self.to.unwrap_or(usual.b3 * 2.0));
+        if from >= to {
+            bail!(Usage::new(format!("--from {from} --to {to}: the first must be smaller")));
+        }
+        Ok([from, to])
+    }
 }
 
 /// An invalid setting, under the name of its flag.
@@ -126,25 +224,10 @@ fn name_flag(error: Error) -> Error {
 }
 
 /// The first `count` training images, `[count, pixels]`.
-fn training_images(
-    dataset: Dataset,
-    count: usize,
-    global: &Global,
-    device: &Device,
-) -> Result<Tensor<2>> {
-    let config = DataConfig { dataset, train_images: Some(count), ..DataConfig::default() };
-    let images = Images::load(&config, Split::Train, &global.data_dir, device)?;
+fn training_images(dataset: Dataset, count: usize, cx: &Context) -> Result<Tensor<2>> {
+    let data = DataConfig { dataset, train_images: Some(count), ..DataConfig::default() };
+    let images = cx.images(&data, Split::Train, cx.global.data_dir.as_ref())?;
     images.batches(count).next().context("the training set is empty")
-}
-
-/// Smallest and largest `beta_eff`.
-fn range(args: &PhaseArgs, set: &PatternSet) -> Result<[f64; 2]> {
-    let usual = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
-    let (from, to) = (args.from.unwrap_or(usual.b1 / 2.0), args.to.unwrap_or(usual.b3 * 2.0));
-    if from >= to {
-        bail!(Usage::new(format!("--from {from} --to {to}: the first must be smaller")));
-    }
-    Ok([from, to])
 }
 
 /// Seconds of each part.
@@ -160,8 +243,7 @@ impl Clock {
     }
 }
 
-fn draw(results: &Results, set: &PatternSet, args: &PhaseArgs) -> Result<()> {
-    let out = &args.out;
+fn draw(results: &Results, set: &PatternSet, out: &Path) -> Result<()> {
     plot::save(&plots::minima(set, &results.sweep), out, "minima")?;
     if !results.fixed_points.is_empty() {
         let points: Vec<FixedPoint> = results.fixed_points.iter().map(|c| c.point).collect();

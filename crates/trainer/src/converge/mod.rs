@@ -10,7 +10,6 @@
 //!
 //! `docs/convergence.md` discusses the results.
 
-pub mod args;
 mod count;
 pub(crate) mod measure;
 pub(crate) mod paper;

@@ -12,7 +12,6 @@
 //!
 //! `docs/phase-transition.md` discusses the results.
 
-pub mod args;
 pub(crate) mod collapse;
 pub(crate) mod fixed_points;
 mod growth;

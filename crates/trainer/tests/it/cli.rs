@@ -1,20 +1,10 @@
-//! The program as a person runs it, in a temporary folder, on synthetic data.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::float_cmp,
-    clippy::many_single_char_names,
-    clippy::too_many_lines,
-    reason = "a test may stop, compare exactly, and follow the symbols of its formulas"
-)]
-
-mod common;
+//! The program as a user runs it, in a temporary folder, on synthetic data.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Folder, assert_same_run, metrics, newest, read, stderr, train};
+use crate::common::{Folder, assert_same_run, metrics, newest, read, stderr, train};
 
 #[test]
 fn missing_data_are_named_with_what_to_do() {
@@ -73,13 +63,13 @@ fn a_run_is_trained_sampled_and_reconstructed() {
     let text = folder.fails(1, &train("tiny", "640", "3"));
     assert!(text.contains("--resume"), "an existing run is not written over: {text}");
     let output = folder.run(&["train", "--resume", run]);
-    assert!(output.status.success() && stderr(&output).contains("has all its 3 epochs"));
+    assert!(output.status.success() && stderr(&output).contains("has completed its 3 epochs"));
     folder.ok(&["train", "--resume", run, "--epochs", "4"]);
     assert!(folder.path("checkpoints/tiny/samples/epoch-0004.png").is_file());
 }
 
 #[test]
-fn the_feed_forward_yardstick_trains_and_is_told_apart() {
+fn the_backpropagation_baseline_trains_and_has_no_relaxation() {
     let folder = Folder::new();
     let mut arguments = train("forward", "640", "3");
     arguments.extend(["--model", "f-vae"]);
@@ -160,7 +150,7 @@ fn an_interrupted_run_saves_and_ends_where_the_uninterrupted_one_does() {
 }
 
 #[test]
-fn a_killed_run_goes_on_from_its_last_checkpoint() {
+fn a_killed_run_resumes_from_its_last_checkpoint() {
     let folder = Folder::new();
     folder.ok(&train("straight", "1024", "4"));
     let run = folder.path("checkpoints/killed");
@@ -193,7 +183,7 @@ fn damaged_checkpoints_are_named_and_never_used() {
     folder.ok(&train("run", "256", "1"));
     let run = folder.path("checkpoints/run");
     let checkpoint = newest(&run);
-    // What is sampled from are the averaged weights.
+    // Samples are drawn with the averaged weights.
     let model = checkpoint.join("ema.safetensors");
     let whole = read(&model);
     let sample = ["sample", "checkpoints/run"];
@@ -226,16 +216,16 @@ fn damaged_checkpoints_are_named_and_never_used() {
     assert!(text.contains("latest is missing"), "{text}");
 }
 
-/// Held-out images change what training is watched on, and nothing that is learnt.
+/// Held-out images change the validation loss, and no weight.
 #[test]
-fn training_is_watched_on_held_out_images() {
+fn the_validation_loss_is_of_held_out_images() {
     let folder = Folder::new();
     let held = ["--set", "data.validation_images=100", "--trace-device"];
     folder.ok(&train("plain", "256", "1"));
     let output = folder.run(&[&train("held", "256", "1")[..], &held].concat());
-    let told = common::stderr(&output);
-    assert!(output.status.success(), "{told}");
-    let traced = told.lines().find(|line| line.contains("per step after the first")).unwrap();
+    let messages = stderr(&output);
+    assert!(output.status.success(), "{messages}");
+    let traced = messages.lines().find(|line| line.contains("per step after the first")).unwrap();
     assert!(traced.contains("reads of the device") && traced.contains("uploads"), "{traced}");
     let run = |name: &str| folder.path("checkpoints").join(name);
     let weights = |name: &str| read(&newest(&run(name)).join("model.safetensors"));
@@ -248,7 +238,7 @@ fn training_is_watched_on_held_out_images() {
     let (plain, held) = (losses("plain"), losses("held"));
     assert!((plain[0] - held[0]).abs() < 1e-9);
     assert!((plain[1] - held[1]).abs() > 1e-3, "{plain:?} {held:?}");
-    assert!(told.contains(" validation  KL"), "{told}");
+    assert!(messages.contains(" validation  KL"), "{messages}");
     let listed = folder.ok(&["runs", "--runs", "checkpoints"]);
     let line = |name: &str| listed.lines().find(|l| l.contains(name)).unwrap().to_owned();
     assert!(line("held").contains("(validation)") && !line("plain").contains('('), "{listed}");
@@ -263,7 +253,7 @@ fn training_is_watched_on_held_out_images() {
 
 /// At the default sizes and threads, where products are split among threads.
 #[test]
-fn a_run_made_longer_ends_where_a_long_one_does() {
+fn a_run_that_is_extended_ends_where_a_long_one_does() {
     let folder = Folder::new();
     let train = |name: &str, epochs: &str| {
         folder.ok(&[
@@ -290,10 +280,10 @@ fn a_run_made_longer_ends_where_a_long_one_does() {
     assert!(cosines(&table).iter().all(|&c| c >= 0.999), "{table}");
 }
 
-/// What a kill between publishing a checkpoint and pointing at it leaves, and what going back by
-/// hand does: a folder beyond `latest`.
+/// A kill between writing a checkpoint and pointing at it leaves a folder beyond `latest`, and so
+/// does going back by hand.
 #[test]
-fn a_checkpoint_beyond_the_latest_is_made_again() {
+fn a_checkpoint_beyond_the_latest_is_replaced() {
     let folder = Folder::new();
     folder.ok(&train("straight", "320", "3"));
     folder.ok(&train("back", "320", "3"));
@@ -330,7 +320,7 @@ fn a_changed_configuration_is_refused_by_name() {
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_the_training() {
+fn a_closed_pipe_does_not_end_the_training() {
     let folder = Folder::new();
     let mut command = folder.command(&train("run", "256", "2"));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -340,7 +330,7 @@ fn a_reader_that_goes_away_does_not_end_the_training() {
     assert_eq!(metrics(&folder.path("checkpoints/run")).len(), 2);
 }
 
-/// Weights mean nothing under another architecture, nor under other gains, where every tensor fits.
+/// Weights are invalid under another architecture, and under other gains, though every tensor fits.
 #[test]
 fn weights_are_not_used_under_an_edited_model() {
     let folder = Folder::new();
@@ -359,7 +349,7 @@ fn weights_are_not_used_under_an_edited_model() {
         assert!(text.contains("config.toml") && text.lines().count() == 1, "{command}: {text}");
     }
     std::fs::write(&path, &config).unwrap();
-    // Which images, and how equilibria are found, may be tried out; so may anything with --set.
+    // Data and solver settings may be edited, and anything may be changed with --set.
     folder.ok(&["gradcheck", "checkpoints/run", "--images", "8", "--set", "model.visible_gain=20"]);
     let other = config.replace("test_images = 100", "test_images = 50");
     let other = other.replace("\ntolerance = ", "\ntolerance = 1e-6 # ");
@@ -374,11 +364,11 @@ fn what_lies_in_a_folder_is_not_misread() {
     let begin = train("run", "256", "1");
     folder.ok(&begin);
     let run = folder.path("checkpoints/run");
-    // A person's copy of a checkpoint, under a name that none of the program's has.
+    // A user's copy of a checkpoint, under a name that the program never gives.
     std::fs::create_dir(run.join("step-99999")).unwrap();
     folder.ok(&["train", "--resume", "checkpoints/run", "--epochs", "2"]);
     assert!(run.join("step-99999").is_dir());
-    // What guards against other images is not passed over where it cannot be read.
+    // A damaged file that guards against other images is an error.
     let environment = run.join("environment.json");
     let whole = read(&environment);
     std::fs::write(&environment, &whole[..whole.len() / 2]).unwrap();
@@ -390,7 +380,7 @@ fn what_lies_in_a_folder_is_not_misread() {
     assert_eq!(read(&environment).len(), whole.len() / 2);
     std::fs::remove_file(environment).unwrap();
     folder.ok(&resume);
-    // Only a run can be gone on with.
+    // Only a run can be resumed.
     assert!(folder.fails(1, &begin).contains("exists already; resume it with `hvae train"));
     std::fs::create_dir(folder.path("checkpoints/empty")).unwrap();
     let text = folder.fails(1, &train("empty", "256", "1"));

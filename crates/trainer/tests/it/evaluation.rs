@@ -1,13 +1,6 @@
 //! `hvae fid`, `hvae eval`, `hvae classifier` and `hvae weights` run as programs, offline.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test may stop where it finds something wrong"
-)]
 
-mod common;
-
-use common::{Folder, json, stderr, train};
+use crate::common::{Folder, json, stderr, train};
 use hvae::figures::picture;
 use hvae_data::{Split, synthetic};
 use hvae_runtime::npz;

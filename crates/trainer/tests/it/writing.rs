@@ -1,8 +1,5 @@
-//! What becomes of results when there is no room, no permission, or no time for them.
+//! Results on a full disk, without permission, and after an interrupt.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
-
-mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -10,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Folder, metrics, quick, skipped, stderr, train};
+use crate::common::{Folder, metrics, quick, skipped, stderr, train};
 use hvae_data::{Split, synthetic};
 use hvae_runtime::npz;
 use hvae_runtime::npz::Array;
@@ -20,7 +17,7 @@ const RUN: &str = "checkpoints/run";
 const CLASSIFIER: [&str; 7] =
     ["classifier", "train", "--epochs", "1", "--images", "images.npz", "--test-images"];
 
-/// Every command that writes, with `OUT/` for the folder it writes into.
+/// Every command that writes, with `OUT/` for the output folder.
 fn writers() -> Vec<Vec<&'static str>> {
     vec![
         [&["train"][..], &quick::MODEL, &["--runs", "OUT/runs"]].concat(),
@@ -59,9 +56,9 @@ fn trained() -> Folder {
     folder
 }
 
-/// Not after hours: what a command needs to begin with is missing here, and is not asked for.
+/// The inputs are missing, too: the output is checked first.
 #[test]
-fn an_output_that_cannot_be_written_is_told_before_any_work() {
+fn an_output_that_cannot_be_written_is_an_error_before_any_work() {
     let folder = Folder::new();
     std::fs::create_dir_all(folder.path("run")).unwrap();
     std::fs::write(folder.path("run/config.toml"), "").unwrap();
@@ -89,7 +86,7 @@ fn an_output_that_cannot_be_written_is_told_before_any_work() {
         assert!(text.contains("file/") && text.lines().count() == 1, "{line}: {text}");
     }
     assert_eq!(files(&folder.path(".")).len(), 2);
-    // What is no file is not tried.
+    // A device file is not tried.
     let folder = trained();
     folder.ok(&["fid", "images.npz", "images.npz", "--json", "/dev/stdout"]);
 }
@@ -103,7 +100,7 @@ fn into(arguments: &[&str], out: &str) -> Vec<String> {
     arguments.iter().map(|argument| argument.replace("OUT", out)).collect()
 }
 
-/// All that lies in a folder, at any depth, but for empty folders.
+/// The files in a folder, at any depth.
 fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -124,9 +121,9 @@ fn assert_refused(arguments: &[String], output: &Output, reason: &str) {
     assert!(text.contains(reason) && text.contains("error:"), "{arguments:?}: {text}");
 }
 
-/// A limit on the size of files stands for a full disk: nothing can be written at all.
+/// A file size limit of 0 imitates a full disk.
 #[test]
-fn no_room_is_an_error_and_leaves_nothing_half_written() {
+fn a_full_disk_is_an_error_and_leaves_no_partial_file() {
     let folder = trained();
     std::fs::create_dir(folder.path("full")).unwrap();
     for writer in writers() {
@@ -155,7 +152,7 @@ fn a_read_only_folder_is_named() {
     }
 }
 
-/// Runs the program as someone whom permissions bind; none where that cannot be done.
+/// Runs the program as a user whom permissions bind; `None` where that is not possible.
 fn without_rights(folder: &Folder, arguments: &[String]) -> Option<Output> {
     let probe = folder.path("closed/probe");
     if std::fs::write(&probe, "").is_err() {
@@ -169,25 +166,24 @@ fn without_rights(folder: &Folder, arguments: &[String]) -> Option<Output> {
     match command.output() {
         Ok(output) if !stderr(&output).contains("setpriv") => Some(output),
         other => {
-            let told = format!("no way to give up the superuser's rights here: {other:?}");
-            skipped("rights", &told);
+            skipped("rights", &format!("no way to drop superuser rights here: {other:?}"));
             None
         }
     }
 }
 
 #[test]
-fn a_folder_in_the_place_of_a_file_is_told_and_kept() {
+fn a_folder_in_the_place_of_a_file_is_an_error_and_kept() {
     let folder = trained();
     for name in ["s.npz", "m.png", "e.safetensors2", "report.html"] {
         std::fs::create_dir(folder.path(name)).unwrap();
     }
-    for arguments in [
-        ["export", RUN, "--out", "e.safetensors2"],
-        ["report", RUN, "--out", "report.html"],
-        ["manifold", RUN, "--out", "m.png"],
+    for (code, arguments) in [
+        (1, ["export", RUN, "--out", "e.safetensors2"]),
+        (1, ["report", RUN, "--out", "report.html"]),
+        (2, ["manifold", RUN, "--out", "m.png"]),
     ] {
-        let text = folder.fails(1, &arguments);
+        let text = folder.fails(code, &arguments);
         assert!(text.contains(arguments[3]), "{text}");
     }
     assert_eq!(files(&folder.path("m.png")), Vec::<String>::new());
@@ -198,7 +194,7 @@ fn signal(child: &Child, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Waits until something is so.
+/// Waits until `is_so`.
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -208,7 +204,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn an_interrupted_command_takes_its_half_written_files_with_it() {
+fn an_interrupted_command_removes_its_partial_files() {
     let folder = trained();
     std::fs::create_dir(folder.path("out")).unwrap();
     let mut command = folder.command(&["sample", RUN, "--count", "60000", "--out", "out/many/"]);
@@ -221,9 +217,9 @@ fn an_interrupted_command_takes_its_half_written_files_with_it() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// `nohup hvae train` goes on when the terminal is closed; without `nohup` it saves first.
+/// `nohup hvae train` continues when the terminal is closed; without `nohup` it saves and ends.
 #[test]
-fn a_closed_terminal_ends_a_run_in_order_unless_it_is_to_go_on() {
+fn a_closed_terminal_ends_a_run_unless_it_ignores_the_signal() {
     let folder = Folder::new();
     for (name, trap) in [("heeding", ":"), ("ignoring", "trap '' HUP")] {
         let script = format!("{trap}; exec \"$0\" \"$@\"");
@@ -237,7 +233,7 @@ fn a_closed_terminal_ends_a_run_in_order_unless_it_is_to_go_on() {
         signal(&child, "HUP");
         if name == "ignoring" {
             let before = epochs();
-            until("it goes on", || epochs() > before + 2);
+            until("it continues", || epochs() > before + 2);
             signal(&child, "INT");
         }
         assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");

@@ -1,14 +1,11 @@
-//! What is done with a run: pictures, pages, exchange; and data of one's own.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "a test may stop")]
-
-mod common;
+//! Commands on a run: pictures, report, export and import; and training on own images.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use common::events::{Scalar, scalars};
-use common::{Folder, metrics, newest, read, skipped, stderr, train};
+use crate::common::events::{Scalar, scalars};
+use crate::common::{Folder, metrics, newest, read, skipped, stderr, train};
 
 const RUN: &str = "checkpoints/run";
 
@@ -23,67 +20,124 @@ fn array(path: &Path, name: &str) -> Vec<f32> {
     archive.by_name(name).unwrap().unwrap().into_vec().unwrap()
 }
 
+/// A grid of images of 28 x 28 pixels, each drawn as 2 x 2, with gaps of 2.
+struct Grid(image::GrayImage);
+
+impl Grid {
+    fn open(folder: &Folder, name: &str) -> Self {
+        Self(image::open(folder.path(name)).unwrap().into_luma8())
+    }
+
+    /// Rows and columns.
+    fn size(&self) -> (u32, u32) {
+        let (width, height) = self.0.dimensions();
+        assert_eq!(((width + 2) % 58, (height + 2) % 58), (0, 0), "{width} x {height}");
+        ((height + 2) / 58, (width + 2) / 58)
+    }
+
+    /// The image in this cell.
+    fn cell(&self, row: u32, column: u32) -> Vec<u8> {
+        let at = |y: u32, x: u32| self.0.get_pixel(58 * column + 2 * x, 58 * row + 2 * y).0[0];
+        (0..28).flat_map(|y| (0..28).map(move |x| (y, x))).map(|(y, x)| at(y, x)).collect()
+    }
+}
+
+/// Largest difference of two images.
+fn difference(a: &[u8], b: &[u8]) -> u8 {
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
 #[test]
-fn pictures_are_drawn_of_every_kind() {
+fn interpolations_begin_and_end_with_reconstructions() {
     let folder = trained();
-    let size = |name: &str| image::image_dimensions(folder.path(name)).unwrap();
     folder.ok(&["interpolate", RUN, "0", "1", "2", "--steps", "5", "--out", "i.png"]);
-    assert_eq!(size("i.png"), (5 * 56 + 4 * 2, 2 * 56 + 2), "two rows of five");
-    folder.ok(&["interpolate", RUN, "z=-1,0,0,1", "z=1,0,0,-1", "--out", "i.gif"]);
-    assert_eq!(size("i.gif"), (224, 224));
-    folder.ok(&["manifold", RUN, "--side", "4", "--out", "m.png"]);
-    folder.ok(&["manifold", RUN, "--side", "4", "--dimensions", "1,3", "--out", "n.png"]);
-    assert_eq!(size("m.png"), (4 * 56 + 3 * 2, 4 * 56 + 3 * 2));
-    assert!(read(&folder.path("m.png")) != read(&folder.path("n.png")));
-    folder.ok(&["relax", RUN, "--grid", "2x3", "--frames", "5", "--out", "r.png"]);
-    assert_eq!(size("r.png"), (6 * 56 + 5 * 2, 6 * 56 + 5 * 2), "a row of six frames each");
-    folder.ok(&["relax", RUN, "--grid", "2x3", "--frames", "5", "--out", "r.gif"]);
+    folder.ok(&["reconstruct", RUN, "--count", "3", "--out", "r.png"]);
+    let (path, pairs) = (Grid::open(&folder, "i.png"), Grid::open(&folder, "r.png"));
+    assert_eq!((path.size(), pairs.size()), ((2, 5), (2, 10)));
+    for pair in 0..2 {
+        let ends = [pairs.cell(1, pair), pairs.cell(1, pair + 1)];
+        assert!(difference(&path.cell(pair, 0), &ends[0]) <= 1, "start of row {pair}");
+        assert!(difference(&path.cell(pair, 4), &ends[1]) <= 1, "end of row {pair}");
+        for end in ends {
+            assert!(difference(&path.cell(pair, 2), &end) > 1, "middle of row {pair}");
+        }
+    }
+    // Forwards and backwards, the frames are the images of the picture, 4 times as large.
+    folder.ok(&["interpolate", RUN, "0", "1", "--steps", "5", "--out", "i.gif"]);
+    let frames = frames(&folder, "i.gif");
+    assert_eq!(frames.len(), 10);
+    for (number, frame) in frames.iter().enumerate() {
+        assert_eq!(frame.dimensions(), (224, 224));
+        let image: Vec<u8> =
+            (0..28 * 28).map(|at| frame.get_pixel(8 * (at % 28), 8 * (at / 28)).0[0]).collect();
+        let column = number.min(9 - number) as u32;
+        // A GIF has a palette of its own.
+        assert!(difference(&image, &path.cell(0, column)) <= 8, "frame {number}");
+    }
     for (wrong, expected) in [
-        (vec!["interpolate", RUN, "0", "z=1,2"], "4"),
-        (vec!["interpolate", RUN, "0", "5000"], "test image 5000"),
-        (vec!["manifold", RUN, "--dimensions", "0,4"], "0 to 3"),
+        (["interpolate", RUN, "0", "z=1,2"], "4"),
+        (["interpolate", RUN, "0", "5000"], "test image 5000"),
     ] {
         let text = folder.fails(1, &wrong);
         assert!(text.contains(expected), "{wrong:?}: {text}");
     }
 }
 
-/// The relaxation ends at the equilibrium that `hvae sample` decodes from the same latents.
-#[test]
-fn a_relaxation_ends_where_samples_are() {
-    let folder = trained();
-    folder.ok(&[
-        "relax",
-        RUN,
-        "--grid",
-        "1x3",
-        "--frames",
-        "60",
-        "--damping",
-        "0",
-        "--seed",
-        "5",
-        "--out",
-        "r.png",
-    ]);
-    folder.ok(&["sample", RUN, "--grid", "1x3", "--seed", "5", "--out", "s.png"]);
-    let open = |name: &str| image::open(folder.path(name)).unwrap().into_luma8();
-    let (relaxed, sampled) = (open("r.png"), open("s.png"));
-    let end = relaxed.width() - 56;
-    for row in 0..3 {
-        for (x, y) in (0..56).flat_map(|x| (0..56).map(move |y| (x, y))) {
-            let found = relaxed.get_pixel(end + x, row * 58 + y).0[0];
-            let expected = sampled.get_pixel(row * 58 + x, y).0[0];
-            assert!(found.abs_diff(expected) <= 1, "{row} {x} {y}: {found} {expected}");
-        }
-    }
-    let first = relaxed.get_pixel(20, 20).0[0];
-    let differs = (0..56).any(|x| relaxed.get_pixel(x, 20).0[0].abs_diff(first) > 60);
-    assert!(differs, "it starts from noise");
+/// The frames of an animation.
+fn frames(folder: &Folder, name: &str) -> Vec<image::GrayImage> {
+    use image::AnimationDecoder;
+    let file = std::io::BufReader::new(std::fs::File::open(folder.path(name)).unwrap());
+    let frames = image::codecs::gif::GifDecoder::new(file).unwrap().into_frames();
+    let frames = frames.collect_frames().unwrap().into_iter();
+    frames.map(|frame| image::DynamicImage::from(frame.into_buffer()).into_luma8()).collect()
 }
 
 #[test]
-fn what_is_known_stays_and_what_is_hidden_comes_closer() {
+fn a_manifold_is_a_plane_of_decoded_latents() {
+    let folder = trained();
+    let manifold = ["manifold", RUN, "--side", "4", "--range", "1.5"];
+    folder.ok(&[&manifold[..], &["--dimensions", "1,3", "--out", "m.png"]].concat());
+    // The top row, from left to right.
+    let row = ["interpolate", RUN, "z=0,-1.5,0,1.5", "z=0,1.5,0,1.5", "--steps", "4"];
+    folder.ok(&[&row[..], &["--out", "row.png"]].concat());
+    let (plane, row) = (Grid::open(&folder, "m.png"), Grid::open(&folder, "row.png"));
+    assert_eq!((plane.size(), row.size()), ((4, 4), (1, 4)));
+    for column in 0..4 {
+        let (found, expected) = (plane.cell(0, column), row.cell(0, column));
+        assert!(difference(&found, &expected) <= 1, "column {column}");
+    }
+    assert!(difference(&plane.cell(0, 0), &plane.cell(3, 3)) > 1);
+    folder.ok(&[&manifold[..], &["--out", "p.png"]].concat());
+    assert_eq!(Grid::open(&folder, "p.png").size(), (4, 4));
+    assert!(read(&folder.path("p.png")) != read(&folder.path("m.png")));
+    let text = folder.fails(1, &["manifold", RUN, "--dimensions", "0,4"]);
+    assert!(text.contains("0 to 3"), "{text}");
+}
+
+/// The relaxation ends at the equilibrium that `hvae sample` decodes from the same latents.
+#[test]
+fn a_relaxation_starts_with_noise_and_ends_with_samples() {
+    let folder = trained();
+    let relax = ["relax", RUN, "--grid", "3x1", "--frames", "60", "--damping", "0", "--seed", "5"];
+    folder.ok(&[&relax[..], &["--out", "r.png"]].concat());
+    folder.ok(&["sample", RUN, "--grid", "1x3", "--seed", "5", "--out", "s.png"]);
+    let (relaxed, sampled) = (Grid::open(&folder, "r.png"), Grid::open(&folder, "s.png"));
+    assert_eq!((relaxed.size(), sampled.size()), ((3, 61), (1, 3)));
+    for row in 0..3 {
+        assert!(difference(&relaxed.cell(row, 60), &sampled.cell(0, row)) <= 1, "image {row}");
+    }
+    let start = relaxed.cell(0, 0);
+    assert!(start.iter().max().unwrap() - start.iter().min().unwrap() > 200, "not noise");
+    folder.ok(&[&relax[..], &["--out", "r.gif"]].concat());
+    // The last of 61 frames is held.
+    let frames = frames(&folder, "r.gif");
+    assert_eq!(frames.len(), 61 + 61 / 3);
+    assert_eq!(frames[60], frames[80]);
+    assert_eq!(frames[0].dimensions(), (56, 3 * 56 + 2 * 2));
+}
+
+#[test]
+fn known_pixels_are_clamped_and_hidden_ones_improve() {
     let folder = Folder::new();
     folder.ok(&train("run", "2048", "12"));
     folder.ok(&["denoise", RUN, "--hide", "lower", "--count", "20", "--out", "d.npz"]);
@@ -107,9 +161,14 @@ fn what_is_known_stays_and_what_is_hidden_comes_closer() {
     let distance =
         |from: &[f32]| -> f32 { from.iter().zip(&inputs).map(|(a, b)| (a - b).powi(2)).sum() };
     assert!(distance(&images) < distance(&known));
-    for by in ["latent", "passes"] {
-        let way = ["--by", by, "--passes", "5", "--steps", "6"];
-        folder.ok(&[&["denoise", RUN, "--hide", "random", "--out", "d.gif"], way.as_slice()].concat());
+    // Every third of 6 steps and the start; every one of 5 passes and the start.
+    for (by, count) in [("latent", 3), ("passes", 6)] {
+        let denoise = ["denoise", RUN, "--by", by, "--passes", "5", "--steps", "6", "--count", "4"];
+        folder.ok(&[&denoise[..], &["--out", "d.gif"]].concat());
+        let frames = frames(&folder, "d.gif");
+        assert_eq!(frames.len(), count, "{by}");
+        assert_eq!(frames[0].dimensions(), (4 * 58 - 2, 3 * 58 - 2));
+        assert!(frames[0] != frames[count - 1], "{by}");
     }
 }
 
@@ -130,7 +189,7 @@ fn runs_are_listed_and_shown() {
     let shown: serde_json::Value =
         serde_json::from_str(&folder.ok(&["show", RUN, "--json"])).unwrap();
     assert_eq!(shown["environment"]["device"], "cpu");
-    // The program says of itself what it wrote into the run.
+    // The version names the commit that the run recorded.
     let version = folder.ok(&["--version"]);
     let number = env!("CARGO_PKG_VERSION");
     assert!(version.starts_with(&format!("hvae {number}")), "{version}");
@@ -145,9 +204,9 @@ fn runs_are_listed_and_shown() {
     assert!(output.status.success() && stderr(&output).contains("epochs"), "{}", stderr(&output));
 }
 
-/// The page stands alone. Where there is a browser, it must read it as it is meant.
+/// The report needs no other file. If there is a browser, it must parse it as intended.
 #[test]
-fn a_report_is_one_page_that_needs_nothing_else() {
+fn a_report_is_a_single_file() {
     let folder = trained();
     folder.ok(&["report", RUN]);
     let path = folder.path("checkpoints/run/report.html");
@@ -169,16 +228,16 @@ fn a_report_is_one_page_that_needs_nothing_else() {
         assert!(page.contains(part), "{part}");
     }
     let Some(dom) = in_browser(&path) else {
-        skipped("chromium", "no chromium here to open the page in");
+        skipped("chromium", "no chromium to open the page in");
         return;
     };
-    // The browser closes what it finds open: as many pictures as were written, none lost in another.
+    // The browser closes open elements: as many pictures as were written, none nested in another.
     assert_eq!(dom.matches("<svg").count(), page.matches("<svg").count());
     assert_eq!(dom.matches("<img").count(), page.matches("<img").count());
     assert!(dom.trim_end().ends_with("</html>") && dom.contains("Written by hvae"));
 }
 
-/// The page as headless Chromium understands it, without a network; none where there is none.
+/// The page as parsed by headless Chromium, offline; `None` without Chromium.
 fn in_browser(page: &Path) -> Option<String> {
     let profile = tempfile::tempdir().unwrap();
     let mut command = Command::new("chromium");
@@ -200,13 +259,13 @@ fn in_browser(page: &Path) -> Option<String> {
 }
 
 #[test]
-fn weights_leave_and_come_back_unchanged() {
+fn exported_weights_are_imported_unchanged() {
     let folder = trained();
     folder.ok(&["export", RUN, "--out", "a.safetensors"]);
     folder.ok(&["export", RUN, "--out", "b.safetensors"]);
     assert!(read(&folder.path("a.safetensors")) == read(&folder.path("b.safetensors")));
     folder.ok(&["import", "a.safetensors", "--name", "copy"]);
-    // What leaves are the averaged weights.
+    // The averaged weights are exported.
     let weights = |run: &str, file| read(&newest(&folder.path(run)).join(file));
     let exported = weights(RUN, "ema.safetensors");
     assert!(exported == weights("checkpoints/copy", "ema.safetensors"));
@@ -220,7 +279,7 @@ fn weights_leave_and_come_back_unchanged() {
     assert!(text.contains("; and 8 more") && text.lines().count() == 1, "{text}");
     let text = folder.fails(1, &["import", "a.safetensors", "--set", "model.sigma=0.3"]);
     assert!(text.contains("has no place in the model"), "{text}");
-    // A file of another program says nothing about itself.
+    // A file of another program has no metadata.
     std::fs::copy(
         newest(&folder.path(RUN)).join("model.safetensors"),
         folder.path("c.safetensors"),
@@ -234,7 +293,7 @@ fn weights_leave_and_come_back_unchanged() {
 }
 
 #[test]
-fn a_dry_run_tells_and_writes_nothing() {
+fn a_dry_run_prints_estimates_and_writes_nothing() {
     let folder = Folder::new();
     let mut arguments = train("run", "128", "2");
     arguments.push("--dry-run");
@@ -251,7 +310,7 @@ fn a_dry_run_tells_and_writes_nothing() {
 }
 
 #[test]
-fn images_of_ones_own_are_trained_on_and_remembered() {
+fn own_images_are_trained_on_and_remembered() {
     let folder = Folder::new();
     for index in 0..40_u8 {
         let name = folder.path("photos").join(format!("{index:02}.png"));
@@ -267,7 +326,7 @@ fn images_of_ones_own_are_trained_on_and_remembered() {
     let text = stderr(&output);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("36 resized to 28x28, 36 converted to grey"), "{text}");
-    // From another folder the same images are found.
+    // The same images are found from another folder.
     std::fs::create_dir(folder.path("elsewhere")).unwrap();
     let mut command = folder.command(&["reconstruct", "../checkpoints/run", "--count", "4"]);
     let output = command.current_dir(folder.path("elsewhere")).output().unwrap();
@@ -280,7 +339,7 @@ fn images_of_ones_own_are_trained_on_and_remembered() {
 }
 
 #[test]
-fn event_files_hold_the_metrics_and_a_resumed_run_begins_another() {
+fn event_files_hold_the_metrics_and_a_resumed_run_adds_one() {
     let folder = Folder::new();
     let mut arguments = train("run", "640", "2");
     arguments.push("--tensorboard");

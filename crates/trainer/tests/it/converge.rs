@@ -1,9 +1,6 @@
 //! `hvae converge` from the command line, in a temporary folder.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
-mod common;
-
-use common::{Folder, json, read, stderr};
+use crate::common::{Folder, json, read, stderr};
 
 const SMALL: [&str; 12] = [
     "--dataset",

@@ -1,9 +1,6 @@
 //! `hvae phase` from the command line, in a temporary folder.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
-mod common;
-
-use common::{Folder, json, read};
+use crate::common::{Folder, json, read};
 
 fn ok(folder: &Folder, arguments: &[&str]) -> String {
     folder.ok(&[&["phase"][..], arguments].concat())

@@ -1,16 +1,13 @@
-//! What cannot work is told before any work, with the flag and with what is allowed.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
-
-mod common;
+//! Invalid usage is reported before any work, with the flag and what it allows.
 
 use std::any::TypeId;
 
+use crate::common::Folder;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use common::Folder;
 use hvae::cli::Cli;
 
-/// Flags with values that are impossible whatever the run is, and what must be said of each.
+/// Values of flags that are invalid for every run, and what the message must contain.
 #[rustfmt::skip]
 const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("train --device gpu", "--device", "auto, cpu"),
@@ -66,7 +63,7 @@ const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("converge --networks 5 --forms chn", "--forms", "3-layer"),
     ("phase --from 0", "--from", "above 0"),
     ("phase --to -1", "--to", "above 0"),
-    ("phase --from 5 --to 2", "--from", "the larger"),
+    ("phase --from 5 --to 2", "--from", "must be smaller"),
     ("phase --norm 0", "--norm", "above 0"),
     ("phase --tolerance -1", "--tolerance", "of 0 or more"),
     ("phase --same -1", "--same", "of 0 or more"),
@@ -74,11 +71,11 @@ const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("phase --cosine 0.5", "--cosine", "--patterns equidistant"),
     ("phase --patterns equidistant --cosine -0.9", "--cosine", "lies in ["),
     ("phase --count 5 --dimension 3", "--dimension", "at least 5"),
-    ("phase --patterns synthetic --dimension 3", "--dimension", "images have their own"),
+    ("phase --patterns synthetic --dimension 3", "--dimension", "cannot be set for images"),
 ];
 
 #[test]
-fn impossible_values_are_wrong_usage_and_say_what_is_possible() {
+fn invalid_values_are_invalid_usage_and_the_message_says_what_is_allowed() {
     let folder = Folder::new();
     for (line, flag, allowed) in IMPOSSIBLE {
         let arguments: Vec<&str> = line.split_whitespace().collect();
@@ -90,7 +87,7 @@ fn impossible_values_are_wrong_usage_and_say_what_is_possible() {
     assert!(left.is_empty(), "refused before anything is written: {left:?}");
 }
 
-/// No flag that takes a number takes what is not one.
+/// No flag that takes a number accepts NaN or infinity.
 #[test]
 fn every_number_has_a_range() {
     let mut flags = 0;
@@ -122,7 +119,7 @@ fn number_flags(command: &clap::Command, found: &mut impl FnMut(&clap::Command, 
 }
 
 #[test]
-fn wrong_usage_is_told_and_exits_with_2() {
+fn invalid_usage_exits_with_2() {
     let folder = Folder::new();
     folder.fails(2, &[]);
     let text = folder.fails(2, &["train", "--epoch", "3"]);
@@ -143,7 +140,7 @@ fn wrong_usage_is_told_and_exits_with_2() {
         assert!(text.contains(expected), "{arguments:?}: {text}");
     }
     assert!(!folder.path("checkpoints").exists());
-    // A mistake in a file is no wrong usage.
+    // A mistake in a file is not invalid usage.
     std::fs::write(folder.path("wrong.toml"), "[training]\nepochs = 0\n").unwrap();
     let text = folder.fails(1, &["train", "--config", "wrong.toml"]);
     assert!(text.contains("training.epochs = 0"), "{text}");
@@ -153,31 +150,16 @@ fn wrong_usage_is_told_and_exits_with_2() {
 fn help_teaches() {
     let folder = Folder::new();
     assert!(folder.ok(&["--help"]).contains("equilibrium"));
-    for command in [
-        "train",
-        "sample",
-        "reconstruct",
-        "interpolate",
-        "manifold",
-        "denoise",
-        "relax",
-        "runs",
-        "show",
-        "report",
-        "export",
-        "import",
-        "gradcheck",
-        "phase",
-        "completions",
-        "man",
-    ] {
-        let help = folder.ok(&[command, "--help"]);
-        assert!(help.contains("Examples:"), "{command}: {help}");
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        let help = folder.ok(&[name, "--help"]);
+        // One line about it, its examples, and nothing of the arguments that it shares.
+        let about = command.get_about().unwrap().to_string();
+        assert!(help.starts_with(&about) && help.contains("Examples:"), "{name}: {help}");
     }
 }
 
-/// Text of our own below the options is shown as it stands: a longer line would be broken by the
-/// terminal's width, and leave a word alone on a line.
+/// The text below the options is printed without wrapping.
 #[test]
 fn no_line_of_help_is_too_long() {
     fn check(command: &clap::Command) {
@@ -191,7 +173,7 @@ fn no_line_of_help_is_too_long() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_and_leaves_nothing() {
+fn failures_leave_nothing() {
     let folder = Folder::new();
     for (arguments, expected) in [
         (vec!["train", "--config", "none.toml"], "none.toml"),

@@ -1,5 +1,6 @@
 //! `hvae train --dry-run`.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -9,16 +10,19 @@ use hvae_model::Vae;
 
 use crate::config::RunConfig;
 use crate::training;
+use crate::training::evaluate::EVALUATION_BATCH;
 use crate::training::memory;
 use crate::training::memory::{MemoryEstimate, shown};
 use crate::training::step::{Batch, StepRunner};
 use hvae_data::images::Images;
+use hvae_device::host::download;
 use hvae_runtime::terminal;
 
-/// Steps before the clock runs, and at least and at most while it does.
+/// Steps before timing begins.
 const WARM_UP: usize = 2;
-const STEPS: (usize, usize) = (3, 30);
-/// No further step begins after this long.
+/// Fewest and most steps that are timed.
+const STEPS: RangeInclusive<usize> = 3..=30;
+/// No further step is timed after this long.
 const LONG_ENOUGH: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) -> Result<()> {
@@ -30,20 +34,20 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) 
     let pixels = train.set().pixels();
     let needed = MemoryEstimate::of(config, pixels);
     say("\n# Memory and disk");
-    say(&format!("weights = {}, gradients as much again", shown(needed.weights)));
+    say(&format!("weights = {}, gradients the same", shown(needed.weights)));
     say(&format!("optimizer = {}", shown(needed.optimizer)));
     say(&format!("averages = {}", shown(needed.averages)));
     let images = 4 * (train.len() + test.len()) * pixels;
     say(&format!("images = {}", shown(images as f64)));
     let kept = config.training.keep_checkpoints + config.training.keep_best;
     let checkpoint = shown(needed.checkpoint());
-    say(&format!("checkpoint = {checkpoint}, at most {kept} of them kept"));
+    say(&format!("checkpoint = {checkpoint}, at most {kept} are kept"));
     needed.require(device)?;
 
     let model = training::new_model(config, pixels, device)?;
     say("\n# Parameters");
     model.visit(&mut Parameters(&model));
-    // Fewer than the shapes say: within a layer one for each pair of units that is joined.
+    // Fewer than the shapes say: within a layer there is one for each pair of connected units.
     say(&format!("total = {}", model.parameters()));
 
     let (seconds, timed) = time_steps(config, train, devices)?;
@@ -52,7 +56,7 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) 
     let steps = train.len().div_ceil(config.training.batch_size);
     let epoch = steps as f64 * seconds + evaluation / config.training.evaluate_every as f64;
     if let Some(peak) = memory::peak() {
-        say(&format!("\n# Memory in use\nprocess = {} at its peak so far", shown(peak)));
+        say(&format!("\n# Memory in use\nprocess = {} at its peak", shown(peak)));
     }
     say("\n# Time");
     say(&format!("step = {:.1} ms (mean of {timed})", 1e3 * seconds));
@@ -62,13 +66,11 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) 
     say(&format!("epoch = {}", duration(epoch)));
     let total = epoch * config.training.epochs as f64;
     say(&format!("all {} epochs = {}", config.training.epochs, duration(total)));
-    terminal::line(
-        "an estimate: sweeps become more or fewer while a model learns. Nothing was written.",
-    );
+    terminal::line("an estimate: the number of sweeps changes in training. Nothing was written.");
     Ok(())
 }
 
-/// Names parameters.
+/// Prints each parameter with its count and shape.
 struct Parameters<'a>(&'a Vae);
 
 impl ModuleVisitor for Parameters<'_> {
@@ -87,7 +89,7 @@ fn time_steps(config: &RunConfig, train: &Images, devices: &[Device]) -> Result<
     let batch = config.training.batch_size.min(train.len());
     let mut started = Instant::now();
     let (mut steps, mut last) = (0, Vec::new());
-    for step in 0..WARM_UP + STEPS.1 {
+    for step in 0..WARM_UP + STEPS.end() {
         if step == WARM_UP {
             runner.read(&last)?;
             started = Instant::now();
@@ -95,7 +97,7 @@ fn time_steps(config: &RunConfig, train: &Images, devices: &[Device]) -> Result<
         let rows: Vec<usize> = (0..batch).map(|row| (step * batch + row) % train.len()).collect();
         last = vec![runner.step(step, train, &Batch::new(train, &rows))?];
         steps = (step + 1).saturating_sub(WARM_UP);
-        if steps >= STEPS.0 && started.elapsed() > LONG_ENOUGH {
+        if steps >= *STEPS.start() && started.elapsed() > LONG_ENOUGH {
             break;
         }
     }
@@ -113,14 +115,11 @@ fn time_evaluation(
 ) -> Result<f64> {
     let model = training::new_model(config, pixels, device)?;
     let phases = training::phases(&config.ep, device)?;
-    let batch = test
-        .batches(training::evaluate::EVALUATION_BATCH)
-        .next()
-        .context("the test set is empty")?;
+    let batch = test.batches(EVALUATION_BATCH).next().context("the test set is empty")?;
     let [rows, _] = batch.dims();
     let started = Instant::now();
     let found = model.reconstruct(batch, None, &phases)?;
-    hvae_device::host::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
+    download(model.decode(found.posterior.mean, &phases)?.0.images)?;
     Ok(started.elapsed().as_secs_f64() * test.len() as f64 / rows as f64)
 }
 

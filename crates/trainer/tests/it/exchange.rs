@@ -1,22 +1,19 @@
-//! What is exported means the same elsewhere: models of every kind are rebuilt from the file alone, by
-//! plain loops here and by the script for PyTorch, and agree with the program.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
-
-mod common;
+//! Models of every kind are rebuilt from the exported file, by plain loops here and by the PyTorch
+//! script, and agree with the program.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Folder, read, skipped, stderr, train};
+use crate::common::{Folder, read, skipped, stderr, train};
 use ndarray::{Array1, Array2};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Largest difference from what the program computes.
+/// Largest relative difference from the program.
 const AGREEMENT: f64 = 1e-5;
 
-/// A model of each kind, and of what else changes the networks.
+/// A model of each kind, and settings that change the networks.
 const MODELS: [(&str, &[&str]); 8] = [
     ("f-vae", &[]),
     ("h-vae", &[]),
@@ -46,7 +43,7 @@ fn reconstructed(folder: &Folder, run: &str, out: &str) {
     folder.ok(&[["reconstruct", run, "--out", out].as_slice(), &how].concat());
 }
 
-/// An exported file as its description has it.
+/// An exported file.
 struct File {
     description: Value,
     tensors: HashMap<String, Array2<f64>>,
@@ -106,7 +103,7 @@ impl File {
         self.input(network, k, states).mapv(g)
     }
 
-    /// The states of all layers when the network is used in the way `of` with `value` at its input.
+    /// The states of all layers in the direction `of` with `value` at its input.
     fn states(&self, of: &str, value: Array1<f64>) -> Vec<Option<Array1<f64>>> {
         let passage = &self.description[of];
         let (network, input) = (passage["network"].as_str().unwrap(), index(&passage["input"]));
@@ -155,7 +152,7 @@ fn largest(values: &Array1<f64>) -> f64 {
     values.iter().fold(0.0, |most, value| most.max(value.abs()))
 }
 
-/// The rows of an array of what `hvae reconstruct` wrote.
+/// The rows of an array that `hvae reconstruct` wrote.
 fn rows(path: &Path, name: &str) -> Vec<Array1<f64>> {
     let mut archive = npyz::npz::NpzArchive::open(path).unwrap();
     let array = archive.by_name(name).unwrap().unwrap();
@@ -168,12 +165,12 @@ fn rows(path: &Path, name: &str) -> Vec<Array1<f64>> {
 fn assert_close(what: &str, found: &Array1<f64>, expected: &Array1<f64>) {
     for (found, expected) in found.iter().zip(expected) {
         let difference = (found - expected).abs() / expected.abs().max(1.0);
-        assert!(difference <= AGREEMENT, "{what}: {found} in place of {expected}");
+        assert!(difference <= AGREEMENT, "{what}: {found}, not {expected}");
     }
 }
 
 #[test]
-fn models_of_every_kind_can_be_rebuilt_from_the_file_alone() {
+fn models_of_every_kind_can_be_rebuilt_from_the_file() {
     let folder = Folder::new();
     let python = python();
     for (number, (kind, settings)) in MODELS.into_iter().enumerate() {
@@ -201,7 +198,7 @@ fn models_of_every_kind_can_be_rebuilt_from_the_file_alone() {
             let image = read(&states, &file.description["decode"]["output"]).unwrap();
             assert_close(&what, &image, &images[row]);
         }
-        // What differs between two images is far more than what is allowed above.
+        // Two images differ by far more than the tolerance.
         assert!(largest(&(&means[0] - &means[1])) > 100.0 * AGREEMENT, "{kind} {settings:?}");
 
         folder.ok(&["import", &weights, "--name", &format!("copy-{number}")]);
@@ -219,7 +216,7 @@ fn models_of_every_kind_can_be_rebuilt_from_the_file_alone() {
         }
     }
     if python.is_none() {
-        skipped("numpy", "no python3 with numpy here to run scripts/load_in_pytorch.py");
+        skipped("numpy", "no python3 with numpy to run scripts/load_in_pytorch.py");
     }
 }
 
@@ -234,7 +231,7 @@ fn python() -> Option<String> {
     output.status.success().then_some(python)
 }
 
-/// The script agrees, and notices what does not.
+/// The script agrees, and fails for the images of another model.
 fn in_python(python: &str, folder: &Folder, weights: &str, same: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/load_in_pytorch.py");
     let run = |against: &str| {

@@ -1,5 +1,4 @@
 //! `docs/settings.md` against the program: the same keys, and the defaults of every kind.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
