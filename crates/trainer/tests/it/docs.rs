@@ -136,7 +136,7 @@ fn of_cargo(words: &[&str]) -> Option<String> {
     (!known).then(|| format!("cargo {} is not known here", words[1]))
 }
 
-/// A script must be there and know its flags; it is run in `tests/exchange.rs`.
+/// A script must be there and know its flags; `exchange` runs it.
 fn of_script(script: &str, arguments: &[&str]) -> Option<String> {
     let Ok(text) = std::fs::read_to_string(root().join(script)) else {
         return Some(format!("there is no {script}"));
