@@ -35,7 +35,7 @@ enum Action {
   hvae classifier train --images train.npz --test-images test.npz --out mine.safetensors
   hvae fid RUN test.npz --features mine.safetensors
 
-Your own images need labels: a .npz with `images` and `labels`, or a folder with subfolders 0 to 9.")]
+Own images need labels: a .npz with `images` and `labels`, or a folder with subfolders 0 to 9.")]
     Train(Train),
     /// Measure the accuracy of a classifier
     #[command(after_help = "Examples:
@@ -50,7 +50,8 @@ struct Train {
     /// Output: a .safetensors file with the weights
     #[arg(long, value_name = "FILE", value_parser = file(&["safetensors"]))]
     out: PathBuf,
-    /// Images to train and test on: mnist, fashion-mnist, synthetic, or a folder or file with labels
+    /// Images to train and test on: mnist, fashion-mnist, synthetic, or a folder or file with
+    /// labels
     #[arg(long, value_name = "SET", default_value = "mnist")]
     dataset: Dataset,
     /// Labelled training images, instead of those of --dataset
