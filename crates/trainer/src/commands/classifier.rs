@@ -36,17 +36,17 @@ enum Action {
   hvae fid RUN test.npz --features mine.safetensors
 
 Own images need labels: a .npz with `images` and `labels`, or a folder with subfolders 0 to 9.")]
-    Train(Train),
+    Train(TrainArgs),
     /// Measure the accuracy of a classifier
     #[command(after_help = "Examples:
   hvae classifier test
   hvae classifier test mine.safetensors --test-images test.npz")]
-    Test(Test),
+    Test(TestArgs),
 }
 
 /// Arguments of `hvae classifier train`.
 #[derive(Debug, Args)]
-struct Train {
+struct TrainArgs {
     /// Output: a .safetensors file with the weights
     #[arg(long, value_name = "FILE", value_parser = file(&["safetensors"]))]
     out: PathBuf,
@@ -76,7 +76,7 @@ struct Train {
 
 /// Arguments of `hvae classifier test`.
 #[derive(Debug, Args)]
-struct Test {
+struct TestArgs {
     /// Weights of the classifier [default: the built-in one]
     path: Option<PathBuf>,
     /// Labelled test images, instead of those of --dataset
@@ -96,7 +96,7 @@ impl Run for Classifier {
     }
 }
 
-impl Run for Test {
+impl Run for TestArgs {
     fn run(self, cx: &Context) -> Result<Ended> {
         let set = load(self.test_images.as_deref(), &self.dataset, Split::Test, cx)?;
         let (network, hash) = match &self.path {
@@ -110,7 +110,7 @@ impl Run for Test {
     }
 }
 
-impl Run for Train {
+impl Run for TrainArgs {
     fn run(self, cx: &Context) -> Result<Ended> {
         files::require_writable(&self.out)?;
         let shown = self.out.display().to_string();

@@ -35,6 +35,7 @@ pub(super) mod start;
 
 Every key of a run's config.toml can be set with --set section.key=value; docs/settings.md lists
 them. Ctrl-C finishes the step, saves a checkpoint and prints the command that resumes the run.")]
+#[allow(clippy::struct_field_names, reason = "fields are named like their flags")]
 pub struct Train {
     /// Resume this run from its newest checkpoint, with its own configuration
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "runs", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
