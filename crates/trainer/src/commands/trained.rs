@@ -62,12 +62,11 @@ impl Trained {
 
     /// The samples that `latents` decode to.
     pub(super) fn samples(&self, latents: Vec<f32>) -> Samples<'_> {
-        let ImageSize { height, width } = self.size();
         Samples {
             model: &self.model,
             phases: &self.phases,
             latents,
-            size: [height, width],
+            shape: self.config.data.shape(),
             device: self.device.clone(),
         }
     }
