@@ -36,7 +36,7 @@ impl Run for Export {
         let run = RunDir::open(&self.run)?;
         files::require_writable(&self.out)?;
         let config = run.config()?;
-        let untrained = training::new_model(&config, config.data.shape().pixels(), cx.device()?)?;
+        let untrained = training::new_model(&config, cx.device()?)?;
         let (model, state) = run.load_model(self.checkpoint, &config, untrained)?;
         exchange::export(&self.out, &model, &config, state.step)?;
         terminal::result(&self.out.display().to_string());

@@ -58,7 +58,7 @@ impl Run for Gradcheck {
             Some(run) => cx.images_of(run, &config.data, Split::Test)?,
             None => cx.images(&config.data, Split::Test, cx.global.data_dir.as_ref())?,
         };
-        let untrained = training::new_model(&config, test.set().pixels(), cx.device()?)?;
+        let untrained = training::new_model(&config, cx.device()?)?;
         let model = match &run {
             // With the run's own configuration; --set changes how its gradients are computed.
             Some(run) => run.load_model(CheckpointChoice::Latest, &run.config()?, untrained)?.0,

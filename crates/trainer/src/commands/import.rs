@@ -45,7 +45,7 @@ impl Run for Import {
                  as another run's config.toml"
             ),
         };
-        let model = training::new_model(&config, config.data.shape().pixels(), cx.device()?)?;
+        let model = training::new_model(&config, cx.device()?)?;
         let model = checkpoint::from_bytes(&self.file, bytes, model)?;
         let run = self.new.target()?.open(&config)?;
         let training = &config.training;

@@ -33,7 +33,7 @@ impl Trained {
         let config = run.config()?;
         let device = cx.device()?.clone();
         let phases = training::phases(&config.ep, &device)?;
-        let untrained = training::new_model(&config, config.data.shape().pixels(), &device)?;
+        let untrained = training::new_model(&config, &device)?;
         let (model, _) = run.load_model(choice, &config, untrained)?;
         Ok(Self { run, checkpoint: choice, model, config, phases, device })
     }

@@ -167,14 +167,16 @@ impl RunConfig {
         Ok(None)
     }
 
-    /// The first setting of the model that differs from `other`, in the same words: weights of the
-    /// one are not valid in the other.
+    /// The first setting of the model or the shape of its images that differs from `other`, in the
+    /// same words: weights of the one are not valid in the other.
     ///
     /// # Errors
     ///
     /// As [`Self::change_since`].
     pub fn model_change_since(&self, other: &Self) -> Result<Option<String>> {
-        Self { model: self.model.clone(), ..other.clone() }.change_since(other)
+        let mut now = Self { model: self.model.clone(), ..other.clone() };
+        (now.data.channels, now.data.size) = (self.data.channels, self.data.size);
+        now.change_since(other)
     }
 
     fn check(&self) -> Result<()> {

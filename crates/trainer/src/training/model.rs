@@ -12,7 +12,7 @@ use crate::config::RunConfig;
 /// # Errors
 ///
 /// When the configuration cannot work.
-pub fn new_model(config: &RunConfig, pixels: usize, device: &Device) -> Result<Vae> {
+pub fn new_model(config: &RunConfig, device: &Device) -> Result<Vae> {
     let mut rng = rng::generator(config.training.seed, Stream::Weights, 0);
-    Ok(Vae::new(&config.model, pixels, &mut rng, device)?)
+    Ok(Vae::new(&config.model, config.data.shape().pixels(), &mut rng, device)?)
 }

@@ -92,7 +92,7 @@ impl StepRunner {
     /// When the configuration cannot work.
     pub fn new(config: &RunConfig, train: &Images, devices: Vec<Device>) -> Result<Self> {
         let device = devices.first().context("training needs at least one device")?;
-        let model = new_model(config, train.set().pixels(), device)?;
+        let model = new_model(config, device)?;
         let training = &config.training;
         let scales = model.learning_rate_scales(training.visible_rate);
         Ok(Self {

@@ -44,7 +44,7 @@ fn compare_split(kind: &str, more: &[&str]) {
     let config = RunConfig::resolve(None, &overrides).unwrap();
     let device = Device::flex();
     let images = Images::load(&config.data, Split::Train, None, &device).unwrap();
-    let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
+    let model = hvae::training::new_model(&config, &device).unwrap();
     // A weight-tied network this small may have no equilibrium with its initial weights.
     let model = model.limited();
     // Not a multiple of the number of workers, and not in the order of the set.
@@ -92,7 +92,7 @@ fn a_failed_worker_is_an_error_and_not_a_deadlock() {
     let config = RunConfig::resolve(None, &overrides).unwrap();
     let device = Device::flex();
     let images = Images::load(&config.data, Split::Train, None, &device).unwrap();
-    let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
+    let model = hvae::training::new_model(&config, &device).unwrap();
     let rows: Vec<usize> = (0..8).collect();
     let mut noise = rng::normal(1, Stream::Noise, 0, rows.len() * model.latent());
     // NaN in the part of the second worker.

@@ -36,7 +36,7 @@ fn pointers_load(run: &Path) -> bool {
     }
     let run = RunDir::open(run).unwrap();
     let config = run.config().unwrap();
-    let fresh = || new_model(&config, 784, &burn::tensor::Device::flex()).unwrap();
+    let fresh = || new_model(&config, &burn::tensor::Device::flex()).unwrap();
     run.load_model(CheckpointChoice::Latest, &config, fresh()).unwrap();
     if run.path().join("best").exists() {
         run.load_model(CheckpointChoice::Best, &config, fresh()).unwrap();

@@ -32,7 +32,7 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) 
     say("# Configuration");
     say(config.to_toml()?.trim_end());
     let pixels = train.set().pixels();
-    let needed = MemoryEstimate::of(config, pixels);
+    let needed = MemoryEstimate::of(config);
     say("\n# Memory and disk");
     say(&format!("weights = {}, gradients the same", shown(needed.weights)));
     say(&format!("optimizer = {}", shown(needed.optimizer)));
@@ -44,14 +44,14 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) 
     say(&format!("checkpoint = {checkpoint}, at most {kept} are kept"));
     needed.require(device)?;
 
-    let model = training::new_model(config, pixels, device)?;
+    let model = training::new_model(config, device)?;
     say("\n# Parameters");
     model.visit(&mut Parameters(&model));
     // Fewer than the shapes say: within a layer there is one for each pair of connected units.
     say(&format!("total = {}", model.parameters()));
 
     let (seconds, timed) = time_steps(config, train, devices)?;
-    let evaluation = time_evaluation(config, test, pixels, device)?;
+    let evaluation = time_evaluation(config, test, device)?;
     let batch = config.training.batch_size.min(train.len());
     let steps = train.len().div_ceil(config.training.batch_size);
     let epoch = steps as f64 * seconds + evaluation / config.training.evaluate_every as f64;
@@ -107,13 +107,8 @@ fn time_steps(config: &RunConfig, train: &Images, devices: &[Device]) -> Result<
 }
 
 /// Seconds that an evaluation of all test images takes, from one batch of them.
-fn time_evaluation(
-    config: &RunConfig,
-    test: &Images,
-    pixels: usize,
-    device: &Device,
-) -> Result<f64> {
-    let model = training::new_model(config, pixels, device)?;
+fn time_evaluation(config: &RunConfig, test: &Images, device: &Device) -> Result<f64> {
+    let model = training::new_model(config, device)?;
     let phases = training::phases(&config.ep, device)?;
     let batch = test.batches(EVALUATION_BATCH).next().context("the test set is empty")?;
     let [rows, _] = batch.dims();

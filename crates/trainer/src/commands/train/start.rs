@@ -60,7 +60,7 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<En
         _ => cx.global.data_dir.clone(),
     };
     let images = load(&config, data_dir.as_ref(), &devices[0])?;
-    MemoryEstimate::of(&config, images[0].set().pixels()).require(&devices[0])?;
+    MemoryEstimate::of(&config).require(&devices[0])?;
     interrupt::ask_first()?;
     let names =
         if device_names.is_empty() { cx.global.device.clone() } else { device_names.join(",") };
