@@ -39,10 +39,10 @@ not: each training has its own folder, named after its settings. Weights of the 
 reused, and an interrupted training resumes after its last complete epoch; --fresh trains again and
 replaces them.")]
 pub struct Converge {
-    /// CheckpointChoice networks, by their number of layers: 3, 5, 7
+    /// Which networks, by their number of layers: 3, 5, 7
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "3,5,7", value_parser = layers)]
     networks: Vec<u8>,
-    /// CheckpointChoice rows of the table
+    /// Which rows of the table
     #[arg(long, value_enum, default_value_t = Forms::Both)]
     forms: Forms,
     /// Defaults of the options below

@@ -402,6 +402,8 @@ fn completions_and_manual_pages_are_written() {
         let script = folder.ok(&["completions", shell]);
         assert!(script.contains("interpolate") && script.contains("dry-run"), "{shell}");
     }
+    // Commands that compute nothing open no device.
+    folder.ok(&["completions", "bash", "--device", "cuda:9"]);
     folder.ok(&["man", "--out", "man"]);
     let page = String::from_utf8(read(&folder.path("man/hvae-train.1"))).unwrap();
     assert!(page.contains(".TH hvae-train 1") && page.contains("Examples:"), "{page}");
