@@ -79,8 +79,7 @@ impl Output {
         }
     }
 
-    /// Writes `sheet` in a format other than GIF, with `arrays` beside the images of a `.npz`, and
-    /// prints the path.
+    /// Writes `sheet` in a format other than GIF and prints the path. A `.npz` gets `arrays`, too.
     pub(super) fn write(&self, sheet: &Sheet<'_>, arrays: Vec<(&str, Array<'_>)>) -> Result<()> {
         match self.format {
             Format::Png => picture::save_png(&self.path, &sheet.draw()?)?,

@@ -299,5 +299,5 @@ fn a_trained_classifier_gives_features() {
     train[at] = "odd.npz";
     let output = folder.run(&train);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("labels left out"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("labels dropped"), "{}", stderr(&output));
 }
