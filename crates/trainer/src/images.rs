@@ -72,7 +72,7 @@ impl Images {
 
     fn new(set: ImageSet, device: &Device) -> Self {
         let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
-        let tensor = hvae_solver::upload(values, [set.len(), set.pixels()], device);
+        let tensor = hvae_device::upload(values, [set.len(), set.pixels()], device);
         Self { set, tensor }
     }
 
@@ -103,7 +103,7 @@ impl Images {
 
     /// Numbers of images, on their device.
     pub fn order(&self, rows: &[usize]) -> Tensor<1, Int> {
-        hvae_solver::upload_rows(rows, &self.tensor.device())
+        hvae_device::upload_rows(rows, &self.tensor.device())
     }
 
     /// The images of these numbers, which [`Self::order`] gave; as [`Self::select`].
@@ -188,7 +188,7 @@ pub fn tossed(images: Tensor<2>, coins: Vec<f32>) -> Tensor<2> {
 /// `values` as `[rows, columns]` on the device.
 pub fn upload(values: Vec<f32>, columns: usize, device: &Device) -> Tensor<2> {
     let rows = values.len() / columns;
-    hvae_solver::upload(values, [rows, columns], device)
+    hvae_device::upload(values, [rows, columns], device)
 }
 
 /// The values of a tensor.

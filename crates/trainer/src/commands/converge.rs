@@ -199,8 +199,8 @@ impl Timed {
                 row: row.kind(),
                 batch,
                 seconds,
-                steps: solution.steps,
-                mean_steps: solution.mean_steps(),
+                steps: solution.iterations,
+                mean_steps: solution.mean_iterations(),
                 limit,
                 check_every: timing::check_every(row),
                 products: timing::products(

@@ -142,8 +142,8 @@ fn degrade(inputs: &[f32], args: &DenoiseArgs, precision: f64) -> (Vec<f32>, Vec
 fn passes(map: &Completion<'_>, passes: usize) -> Result<Vec<Vec<f32>>> {
     let mut state = State::new(vec![map.known.clone()])?;
     let mut film = vec![download(map.known.clone())?];
-    for _ in 0..passes {
-        state = map.apply(&state);
+    for pass in 0..passes {
+        state = map.apply(&state, pass);
         film.push(download(state.component(0).clone())?);
     }
     Ok(film)
@@ -151,7 +151,7 @@ fn passes(map: &Completion<'_>, passes: usize) -> Result<Vec<Vec<f32>>> {
 
 fn tell_passes(outcomes: &[Outcome]) {
     let done = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
-    let passes: usize = outcomes.iter().map(|o| o.steps).sum();
+    let passes: usize = outcomes.iter().map(|o| o.iterations).sum();
     let (mean, count) = (passes as f64 / outcomes.len().max(1) as f64, outcomes.len());
     report::line(&format!(
         "{mean:.1} passes on average, {done} of {count} images at a fixed point"

@@ -59,7 +59,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
                 "not every free phase reached equilibrium: neither side is a gradient there",
             );
         }
-        let most = phases.into_iter().flatten().map(|o| o.steps).max().unwrap_or(0);
+        let most = phases.into_iter().flatten().map(|o| o.iterations).max().unwrap_or(0);
         if sweeps < most {
             report::warning(&format!(
                 "the reference goes through {sweeps} sweeps, but equilibria took up to {most}: it is not \
@@ -67,7 +67,7 @@ pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Res
             ));
         }
         let mean = |o: &[hvae_solver::Outcome]| {
-            o.iter().map(|o| o.steps as f64).sum::<f64>() / o.len().max(1) as f64
+            o.iter().map(|o| o.iterations as f64).sum::<f64>() / o.len().max(1) as f64
         };
         let shown = format!(
             "{:.1}+{:.1}",

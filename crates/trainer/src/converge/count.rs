@@ -34,12 +34,12 @@ pub fn count<M: Method>(
 ) -> Result<Vec<Counted>> {
     let mut state = dynamics.start();
     let mut map = dynamics.clone();
-    let mut memory = method.start(&map.carried(state.components().len()));
+    let mut memory = method.start(&map.measured(state.components().len()));
     let mut rows: Vec<usize> = (0..state.batch()).collect();
     let mut counted = vec![Counted { iterations: 0, converged: false, class: 0 }; rows.len()];
     let mut last: Option<State> = None;
     for application in 1..=limit {
-        let image = map.apply(&state);
+        let image = map.apply(&state, application - 1);
         let ended: Vec<bool> = match &last {
             Some(last) => residuals(last, &image)?.iter().map(|r| *r < tolerance).collect(),
             None => vec![false; rows.len()],
@@ -57,7 +57,7 @@ pub fn count<M: Method>(
         if at_limit {
             break;
         }
-        state = method.step(state, image.clone(), &mut memory);
+        state = method.advance(state, image.clone(), &mut memory);
         last = Some(image);
         if ended.contains(&true) {
             let keep: Vec<usize> = (0..rows.len()).filter(|&r| !ended[r]).collect();
@@ -87,14 +87,14 @@ pub fn curves<M: Method>(
     steps: usize,
 ) -> Result<Vec<Vec<f64>>> {
     let mut state = dynamics.start();
-    let mut memory = method.start(&dynamics.carried(state.components().len()));
-    let mut last = dynamics.apply(&state);
-    state = method.step(state, last.clone(), &mut memory);
+    let mut memory = method.start(&dynamics.measured(state.components().len()));
+    let mut last = dynamics.apply(&state, 0);
+    state = method.advance(state, last.clone(), &mut memory);
     let mut curves = Vec::with_capacity(steps);
-    for _ in 0..steps {
-        let image = dynamics.apply(&state);
+    for step in 0..steps {
+        let image = dynamics.apply(&state, step + 1);
         curves.push(residuals(&last, &image)?);
-        state = method.step(state, image.clone(), &mut memory);
+        state = method.advance(state, image.clone(), &mut memory);
         last = image;
     }
     Ok(curves)

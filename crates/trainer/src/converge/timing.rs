@@ -110,9 +110,9 @@ pub fn products(network: &Classifier, images: &Tensor<2>, solution: &Solution, p
     let started = Instant::now();
     let _ = images.clone().matmul(network.weights[0].val());
     solution.outcomes.par_chunks(size.max(1)).for_each(|outcomes| {
-        let last = outcomes.iter().map(|o| o.steps).max().unwrap_or(0);
+        let last = outcomes.iter().map(|o| o.iterations).max().unwrap_or(0);
         for step in 1..=last {
-            let active = outcomes.iter().filter(|o| o.steps >= step).count();
+            let active = outcomes.iter().filter(|o| o.iterations >= step).count();
             for ((up, down), layers) in pairs.iter().zip(layers.windows(2)) {
                 let rows = |k: usize| layers[k].clone().narrow(0, 0, active);
                 let _ = rows(0).matmul(up.clone());

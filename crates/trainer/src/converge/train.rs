@@ -147,7 +147,7 @@ fn one_epoch(
         ensure!(loss.is_finite(), "{}: the loss is no longer a finite number", lost(step));
         let converged = |o: &&Outcome| o.termination == Termination::Converged;
         let converged = gradient.free.iter().filter(converged).count();
-        let total = |o: &[Outcome]| o.iter().map(|o| o.steps).sum::<usize>() as f64;
+        let total = |o: &[Outcome]| o.iter().map(|o| o.iterations).sum::<usize>() as f64;
         let phases = gradient.second.len() as f64 / rows.len() as f64;
         // A gradient that goes back through iterations takes all of them.
         let second = if gradient.second.is_empty() {
@@ -209,7 +209,7 @@ fn gradient(
         return Ok(model.backpropagate(pixels, targets, learning)?);
     }
     let (strength, tolerance) = NUDGE;
-    let free = StoppingRule::new(tolerance, learning.free.max_steps())?;
+    let free = StoppingRule::new(tolerance, learning.free.max_iterations())?;
     let nudge = Nudge {
         strength: Strength::Size(strength),
         nudging: Nudging::Centred,

@@ -101,7 +101,7 @@ impl Optimizer {
             });
             (GradientNorm::OnDevice(square), clip.map_or(Clip::None, Clip::OnDevice))
         } else {
-            let norm = finite_norm(hvae_solver::read(square)[0])?;
+            let norm = finite_norm(hvae_device::read(square)[0])?;
             let clip = max_norm.map_or(1.0, |max| (max / norm.max(f64::MIN_POSITIVE)).min(1.0));
             (GradientNorm::Known(norm), if clip < 1.0 { Clip::Known(clip) } else { Clip::None })
         };

@@ -114,7 +114,7 @@ fn advance(
             beta_eff,
             order: set.order(f64::from(value[0])),
             energy: f64::from(value[1]),
-            steps: outcome.steps,
+            steps: outcome.iterations,
             at_limit: outcome.termination != Termination::Converged,
         });
     }

@@ -231,14 +231,14 @@ impl Samples {
         }
         let ended = |t| rows.iter().filter(|&&r| outcomes[r].termination == t).count();
         let column = |k: usize| rows.iter().map(|&r| self.values[first + r][k]).collect::<Vec<_>>();
-        let steps = || rows.iter().map(|&r| outcomes[r].steps);
+        let steps = || rows.iter().map(|&r| outcomes[r].iterations);
         let mut reached: Vec<usize> = rows.iter().filter_map(|&r| labels[r]).collect();
         reached.sort_unstable();
         reached.dedup();
         Some(FamilySummary {
             family,
             starts: rows.len(),
-            at_limit: ended(Termination::StepLimit),
+            at_limit: ended(Termination::MaxIterations),
             not_finite: ended(Termination::NotFinite),
             distinct: reached.len(),
             mean_steps: steps().sum::<usize>() as f64 / rows.len() as f64,

@@ -154,7 +154,7 @@ impl Probe<'_> {
         let guess = crate::images::upload(guess, set.count(), &device);
         let rule = StoppingRule::new(TOLERANCE, MAX_STEPS)?;
         let solution = self.kernel.with_betas(&betas)?.solve(guess, &Picard, &rule)?;
-        self.at_limit[0] += solution.count(Termination::StepLimit);
+        self.at_limit[0] += solution.count(Termination::MaxIterations);
         self.at_limit[1] += rows;
         let readings = set.network.read(solution.state.component(0).clone(), &betas)?;
         let values = download(Tensor::cat(vec![readings.to_mean, readings.energy], 1))?;

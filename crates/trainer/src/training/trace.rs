@@ -1,7 +1,7 @@
 //! `--trace-device`: how often the host and the device talk.
 
 use anyhow::Result;
-use hvae_solver::{Transfers, transfers};
+use hvae_device::{Transfers, transfers};
 
 use super::watch::{StepReport, Watch};
 use crate::metrics::EpochMetrics;

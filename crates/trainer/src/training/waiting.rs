@@ -78,7 +78,7 @@ fn norms(steps: &[Taken]) -> Result<Vec<f64>> {
         })
         .collect();
     let read =
-        if squares.is_empty() { Vec::new() } else { hvae_solver::read(Tensor::cat(squares, 0)) };
+        if squares.is_empty() { Vec::new() } else { hvae_device::read(Tensor::cat(squares, 0)) };
     let mut read = read.into_iter();
     steps
         .iter()

@@ -88,7 +88,7 @@ impl Workers {
         let meeting = Arc::new(Meeting::new(parts.len()));
         let part = |(index, device): (usize, &Device)| {
             let Some(part) = parts.get(index) else { return OneBatch(None) };
-            let numbers = hvae_solver::upload_rows(part, device);
+            let numbers = hvae_device::upload_rows(part, device);
             let seat = Arc::new(Seat { meeting: Arc::clone(&meeting), index });
             // The part's numbers of those that are drawn `width` a row.
             let share = |values: &[f32], width: usize| {

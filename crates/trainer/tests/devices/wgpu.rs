@@ -10,7 +10,7 @@ use hvae::device::fault;
 use hvae::run::RunDir;
 use hvae::training::Trainer;
 use hvae::training::watch::{StepReport, Watch};
-use hvae_solver::Transfers;
+use hvae_device::Transfers;
 
 use super::comparison::{KINDS, compare_features, compare_with_cpu};
 use super::*;
@@ -58,7 +58,7 @@ struct Counter(Arc<Mutex<Counts>>);
 
 impl Watch for Counter {
     fn step(&mut self, _report: &StepReport<'_>) -> Result<()> {
-        let (mut counts, now) = (self.0.lock().unwrap(), hvae_solver::transfers());
+        let (mut counts, now) = (self.0.lock().unwrap(), hvae_device::transfers());
         if let Some(start) = counts.start {
             counts.steps += 1;
             counts.reads = now.reads - start.reads;
