@@ -1,19 +1,19 @@
-//! Entry point: parse, run, report, exit code.
+//! Entry point: parse, run, exit code.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use hvae::cli::Cli;
-use hvae::commands::{self, Ended};
+use hvae::commands::context::Ended;
 use hvae::config::Usage;
-use hvae::device::fault;
-use hvae::{interrupt, report};
+use hvae_device::fault;
+use hvae_runtime::{interrupt, terminal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = fault::guard(|| {
-        let ended = commands::run(cli)?;
-        report::lost_result().map_or(Ok(ended), |error| {
+        let ended = cli.run()?;
+        terminal::lost_result().map_or(Ok(ended), |error| {
             Err(anyhow::Error::from(error).context("cannot write to standard output"))
         })
     });
@@ -21,12 +21,12 @@ fn main() -> ExitCode {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) if error.is::<interrupt::Stopped>() => {
-            report::line(&error.to_string());
+            terminal::line(&error.to_string());
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            report::error(&error);
-            // As clap exits after a flag that it does not know.
+            terminal::error(&error);
+            // The exit code of clap for an unknown flag.
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

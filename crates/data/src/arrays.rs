@@ -1,0 +1,320 @@
+//! Images in NumPy's `.npz` and `.npy` files.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use hvae_runtime::npz;
+use hvae_runtime::npz::{Loaded, Values};
+use image::DynamicImage;
+
+use crate::set::ImageSet;
+use crate::shape::ImageShape;
+
+/// Images of a file, of any number of channels.
+#[derive(Debug)]
+pub(crate) struct ArrayImages {
+    /// All pixels: image, row, column, channel.
+    bytes: Vec<u8>,
+    pub(crate) count: usize,
+    /// 1 channel for grey, 3 for RGB, 4 for RGBA.
+    shape: ImageShape,
+    /// One for each image, of any value, if the file has them.
+    pub(crate) labels: Option<Vec<i64>>,
+}
+
+impl ArrayImages {
+    /// The image at `index`.
+    pub(crate) fn picture(&self, index: usize) -> anyhow::Result<DynamicImage> {
+        let length = self.shape.pixels();
+        let bytes = self.bytes[index * length..][..length].to_vec();
+        let (width, height) = (self.shape.width as u32, self.shape.height as u32);
+        let picture = match self.shape.channels {
+            1 => image::GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+            3 => image::RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+            _ => image::RgbaImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
+        };
+        picture.context("an array of another size than its shape")
+    }
+}
+
+/// Reads the grey images of a `.npz` or `.npy` file.
+///
+/// A `.npz` holds them in the array `images`, or in its only array besides `labels`. Shapes:
+/// `[N, height, width]`, `[N, height, width, 1]`, `[N, 1, height, width]`, or `[N, side^2]` for
+/// square images. Values are `uint8` from 0 to 255, floats from 0 to 1, or `bool`. `labels`, whole
+/// numbers from 0 to 255, are optional.
+///
+/// # Errors
+///
+/// When the file cannot be read, has no such array, or holds values that are out of range or not
+/// finite; the message names file, image and pixel.
+pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
+    let images = load(path, None)?;
+    let read = || {
+        ensure!(images.shape.channels == 1, "its images are in colour; convert them to grey");
+        match images.labels.as_deref().map(classes).transpose()? {
+            Some(labels) => ImageSet::new(images.bytes, labels, images.shape),
+            None => ImageSet::unlabelled(images.bytes, images.shape),
+        }
+    };
+    read().with_context(|| format!("cannot use the images of {}", path.display()))
+}
+
+/// The images of a `.npz` or `.npy` file, in the arrays that [`read`] takes or in those called
+/// `names`: images and, if there is an array of that name, labels. Channels are the last axis, or
+/// the one before height and width.
+pub(crate) fn load(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<ArrayImages> {
+    let read = || {
+        let (name, images, labels) = match names {
+            None => find(path)?,
+            Some([images, labels]) => {
+                let has = npz::names(path)?.iter().any(|name| name == labels);
+                let labels = has.then(|| npz::load(path, labels)).transpose()?;
+                (images.to_owned(), npz::load(path, images)?, labels)
+            }
+        };
+        let layout = layout(&images.shape).with_context(|| {
+            format!(
+                "the array `{name}` has the shape {:?}, which is not that of images",
+                images.shape
+            )
+        })?;
+        let Layout { count, shape, channels_first } = layout;
+        ensure!(count > 0, "the array `{name}` holds no image");
+        let mut bytes =
+            bytes(images.values, layout).with_context(|| format!("the array `{name}`"))?;
+        if channels_first {
+            bytes = channels_last(&bytes, shape.height * shape.width, shape.channels);
+        }
+        let labels = labels.map(numbers).transpose()?;
+        if let Some(labels) = &labels {
+            ensure!(labels.len() == count, "{} labels for {count} images", labels.len());
+        }
+        Ok(ArrayImages { bytes, count, shape, labels })
+    };
+    read().with_context(|| format!("cannot use the images of {}", path.display()))
+}
+
+fn channels_last(bytes: &[u8], pixels: usize, channels: usize) -> Vec<u8> {
+    let images = bytes.chunks_exact(pixels * channels);
+    images
+        .flat_map(|i| (0..pixels * channels).map(|at| i[at % channels * pixels + at / channels]))
+        .collect()
+}
+
+/// The array of images with its name, and the labels.
+fn find(path: &Path) -> anyhow::Result<(String, Loaded, Option<Loaded>)> {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
+        return Ok(("array".to_owned(), npz::load_npy(path)?, None));
+    }
+    let names = npz::names(path)?;
+    let others: Vec<_> = names.iter().filter(|name| *name != "labels").collect();
+    let name = match others[..] {
+        _ if names.iter().any(|name| name == "images") => "images",
+        [only] => only.as_str(),
+        _ => bail!("it holds the arrays {}, none named `images`", names.join(", ")),
+    };
+    let labels = names.iter().any(|name| name == "labels");
+    let labels = labels.then(|| npz::load(path, "labels")).transpose()?;
+    Ok((name.to_owned(), npz::load(path, name)?, labels))
+}
+
+/// How an array holds images.
+#[derive(Clone, Copy)]
+struct Layout {
+    count: usize,
+    shape: ImageShape,
+    /// Whether the axis of channels comes before height and width.
+    channels_first: bool,
+}
+
+impl Layout {
+    /// Image, row and column of the value at index `at`, for messages.
+    fn place(self, at: usize) -> String {
+        let ImageShape { channels, height, width } = self.shape;
+        let (image, within) = (at / self.shape.pixels(), at % self.shape.pixels());
+        let pixel = if self.channels_first { within % (height * width) } else { within / channels };
+        format!("image {image}, row {}, column {}", pixel / width, pixel % width)
+    }
+}
+
+fn layout(axes: &[usize]) -> Option<Layout> {
+    let (count, [channels, height, width], channels_first) = match *axes {
+        [count, pixels] => {
+            let side = pixels.isqrt();
+            (count, if side * side == pixels { [1, side, side] } else { return None }, false)
+        }
+        [count, height, width] => (count, [1, height, width], false),
+        // Rather grey images of 3 columns than coloured ones of a single row.
+        [count, 1, height, width] if width != 1 => (count, [1, height, width], true),
+        [count, height, width, channels @ (1 | 3 | 4)] => (count, [channels, height, width], false),
+        [count, channels @ (1 | 3 | 4), height, width] => (count, [channels, height, width], true),
+        _ => return None,
+    };
+    let shape = ImageShape { channels, height, width };
+    (height > 0 && width > 0).then_some(Layout { count, shape, channels_first })
+}
+
+fn bytes(values: Values, layout: Layout) -> anyhow::Result<Vec<u8>> {
+    let byte = |(at, value): (usize, f64)| -> anyhow::Result<u8> {
+        ensure!(value.is_finite(), "{} is not a number ({value})", layout.place(at));
+        ensure!(
+            (0.0..=1.0).contains(&value),
+            "{} is {value}, but pixels given as floats run from 0 to 1",
+            layout.place(at)
+        );
+        #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
+        Ok((value * 255.0).round() as u8)
+    };
+    match values {
+        Values::U8(bytes) => Ok(bytes),
+        Values::Bool(values) => Ok(values.into_iter().map(|v| if v { 255 } else { 0 }).collect()),
+        Values::F32(values) => values.into_iter().map(f64::from).enumerate().map(byte).collect(),
+        Values::F64(values) => values.into_iter().enumerate().map(byte).collect(),
+        Values::I64(_) => bail!(
+            "its numbers are int64: save images as uint8 from 0 to 255, as floats from 0 to 1, or \
+             as bool"
+        ),
+    }
+}
+
+/// The numbers in an array of labels.
+fn numbers(labels: Loaded) -> anyhow::Result<Vec<i64>> {
+    match labels.values {
+        Values::U8(labels) => Ok(labels.into_iter().map(i64::from).collect()),
+        Values::I64(labels) => Ok(labels),
+        _ => bail!("the array `labels` must hold uint8 or int64"),
+    }
+}
+
+/// Labels as bytes.
+pub(crate) fn classes(labels: &[i64]) -> anyhow::Result<Vec<u8>> {
+    let class = |(at, &label): (usize, &i64)| {
+        u8::try_from(label)
+            .with_context(|| format!("label {at} is {label}, but labels run from 0 to {}", u8::MAX))
+    };
+    labels.iter().enumerate().map(class).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use hvae_runtime::npz::{Array, save};
+
+    use super::*;
+
+    fn error(arrays: &[(&str, Array<'_>)]) -> String {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("set.npz");
+        save(&path, arrays).unwrap();
+        let message = format!("{:#}", read(&path).unwrap_err());
+        assert!(message.contains("set.npz"), "{message}");
+        message
+    }
+
+    #[test]
+    fn images_of_every_form_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("set.npz");
+        let bytes: Vec<u8> = (0..12).collect();
+        for shape in [vec![2, 2, 3], vec![2, 2, 3, 1], vec![2, 1, 2, 3]] {
+            save(&path, &[("anything", Array::U8 { shape, values: &bytes })]).unwrap();
+            let set = read(&path).unwrap();
+            assert_eq!((set.bytes(), set.shape()), (bytes.as_slice(), ImageShape::grey(2, 3)));
+        }
+        let values = [0.0, 0.2, 0.5, 1.0];
+        let images = Array::F32 { shape: vec![1, 4], values: &values };
+        let labels = Array::I64 { shape: vec![1], values: &[7] };
+        save(
+            &path,
+            &[
+                ("images", images),
+                ("labels", labels),
+                ("more", Array::U8 { shape: vec![0], values: &[] }),
+            ],
+        )
+        .unwrap();
+        let set = read(&path).unwrap();
+        assert_eq!(
+            (set.bytes(), set.labels(), set.shape()),
+            ([0, 51, 128, 255].as_slice(), [7].as_slice(), ImageShape::grey(2, 2))
+        );
+    }
+
+    /// A `.npy` file of one 2x2 image: head, then `data`.
+    fn npy(path: &Path, kind: &str, data: &[u8]) {
+        let head = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (1, 2, 2)}}\n");
+        let length = u16::try_from(head.len()).unwrap().to_le_bytes();
+        let bytes = [b"\x93NUMPY\x01\x00", length.as_slice(), head.as_bytes(), data].concat();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn half_precision_and_bool_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("set.npy");
+        // 0, 1, 1/2 and 1/5 as IEEE 754 binary16.
+        let halves = [0x0000_u16, 0x3c00, 0x3800, 0x3266];
+        npy(&path, "<f2", &halves.map(u16::to_le_bytes).concat());
+        assert_eq!(read(&path).unwrap().bytes(), [0, 255, 128, 51]);
+        npy(&path, ">f2", &halves.map(u16::to_be_bytes).concat());
+        assert_eq!(read(&path).unwrap().bytes(), [0, 255, 128, 51]);
+        npy(&path, "|b1", &[0, 1, 1, 0]);
+        assert_eq!(read(&path).unwrap().bytes(), [0, 255, 255, 0]);
+        for (kind, data, part) in [
+            ("<f2", &[0, 0x7c, 0, 0, 0, 0, 0, 0][..], "row 0, column 0 is not a number"),
+            ("<f2", &[0; 7], "set.npy"),
+            ("<u2", &[0; 8], "`astype`"),
+        ] {
+            npy(&path, kind, data);
+            let message = format!("{:#}", read(&path).unwrap_err());
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+
+    #[test]
+    fn unsuitable_arrays_are_refused() {
+        let one = |shape: &[usize], values| Array::F32 { shape: shape.to_vec(), values };
+        let nan = [0.0, 1.0, 0.5, 0.25, 0.0, f32::NAN];
+        assert!(
+            error(&[("x", one(&[1, 2, 3], &nan))])
+                .contains("image 0, row 1, column 2 is not a number")
+        );
+        assert!(
+            error(&[("x", one(&[1, 2, 1], &[0.5, 1.5]))])
+                .contains("image 0, row 1, column 0 is 1.5")
+        );
+        assert!(error(&[("x", one(&[3], &[0.0; 3]))]).contains("shape [3]"));
+        assert!(error(&[("x", one(&[0, 2, 2], &[]))]).contains("no image"));
+        assert!(
+            error(&[("a", one(&[1, 1], &[0.0])), ("b", one(&[1, 1], &[0.0]))])
+                .contains("none named `images`")
+        );
+        let labels = Array::U8 { shape: vec![2], values: &[1, 2] };
+        assert!(
+            error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)])
+                .contains("2 labels for 1 images")
+        );
+        for label in [300, -1] {
+            let labels = Array::I64 { shape: vec![1], values: &[label] };
+            let message = error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)]);
+            assert!(message.contains(&format!("label 0 is {label}, but")), "{message}");
+        }
+        let colour = Array::U8 { shape: vec![1, 2, 2, 3], values: &[0; 12] };
+        assert!(error(&[("x", colour)]).contains("in colour"));
+        let odd = Array::U8 { shape: vec![1, 2, 2, 2], values: &[0; 8] };
+        assert!(error(&[("x", odd)]).contains("not that of images"));
+    }
+
+    #[test]
+    fn files_that_are_not_archives_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("set.npz");
+        std::fs::write(&path, "<html>").unwrap();
+        assert!(format!("{:#}", read(&path).unwrap_err()).contains("set.npz"));
+        save(&path, &[("x", Array::U8 { shape: vec![9, 9, 9], values: &[3; 729] })]).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(format!("{:#}", read(&path).unwrap_err()).contains("set.npz"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Ctrl-C: in a command that can save its work the first asks it to stop and the second ends the
+//! process; in other commands the first ends it. No half-written file is left.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+use crate::files;
+
+/// Exit code of an interrupted program, as in shells.
+pub const EXIT_CODE: u8 = 130;
+
+static ORDERLY: AtomicBool = AtomicBool::new(false);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+static INSTALLED: OnceLock<()> = OnceLock::new();
+
+/// The error of a command that the user stopped by other means than a signal.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// From now on Ctrl-C or a termination signal removes half-written files and ends the process with
+/// [`EXIT_CODE`]. Under `nohup`, closing the terminal has no effect.
+///
+/// # Errors
+///
+/// When the operating system refuses the handler.
+pub fn install() -> Result<()> {
+    if INSTALLED.set(()).is_err() {
+        return Ok(());
+    }
+    listen(|| {
+        if !ORDERLY.load(Ordering::SeqCst) || REQUESTED.swap(true, Ordering::SeqCst) {
+            files::remove_live_scratch();
+            #[expect(clippy::exit, reason = "the user asks to end at once")]
+            std::process::exit(EXIT_CODE.into());
+        }
+        crate::terminal::line(
+            "interrupted: finishing this step and saving; press Ctrl-C again to end at once",
+        );
+    })
+    .context("installing the Ctrl-C handler")
+}
+
+/// From now on the first Ctrl-C makes [`requested`] true and writes a message.
+///
+/// # Errors
+///
+/// As [`install`].
+pub fn ask_first() -> Result<()> {
+    ORDERLY.store(true, Ordering::SeqCst);
+    install()
+}
+
+/// From now on Ctrl-C ends the process at once again.
+pub fn end_at_once() {
+    ORDERLY.store(false, Ordering::SeqCst);
+}
+
+/// Requests a stop, as the first Ctrl-C does.
+pub fn request() {
+    REQUESTED.store(true, Ordering::SeqCst);
+}
+
+/// Whether a stop was requested.
+pub fn requested() -> bool {
+    REQUESTED.load(Ordering::SeqCst)
+}
+
+/// Calls `act` in its own thread for every signal that asks the process to end.
+#[cfg(unix)]
+fn listen(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    // Unless it is known that `nohup` is not in use, SIGHUP is not handled.
+    if ignored_signals().is_some_and(|ignored| ignored & (1 << (SIGHUP - 1)) == 0) {
+        signals.add_signal(SIGHUP)?;
+    }
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            act();
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn listen(act: impl FnMut() + Send + 'static) -> Result<()> {
+    Ok(ctrlc::set_handler(act)?)
+}
+
+/// The signals that this process ignores, bit `n - 1` for signal `n`, if the system says.
+#[cfg(unix)]
+fn ignored_signals() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}

@@ -1,0 +1,4 @@
+//! Grids of images, and plots.
+
+pub mod picture;
+pub(crate) mod plot;
