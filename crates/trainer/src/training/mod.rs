@@ -10,8 +10,8 @@
 //! | `pending` | steps whose losses the host has not read yet |
 //! | [`schedule`] | learning rate, KL weight and averaging decay of a step |
 //! | [`mod@model`], [`mod@phases`] | initial weights, and the phases for a device |
-//! | [`evaluate`] | losses, loop gains and gradient check on images |
-//! | [`decode`], `grids` | images from latents, and pictures of them |
+//! | [`mod@evaluate`] | losses, loop gains and gradient check on images |
+//! | [`mod@decode`], `grids` | images from latents, and pictures of them |
 //! | [`memory`] | an estimate of the memory that training takes |
 
 mod all_reduce;
