@@ -11,24 +11,24 @@
 //! | [`training`] | the training loop and its step |
 //! | [`observers`] | training callbacks |
 //! | [`evaluation`], [`latents`] | scores of a model, and latents to decode |
-//! | [`converge`], [`transition`] | two studies of other papers |
-//! | [`figures`], [`report`] | plots, and the HTML report of a run |
+//! | `converge`, `transition` | two studies of other papers |
+//! | [`figures`], `report` | plots, and the HTML report of a run |
 //! | [`cli`], [`commands`] | the command line |
 #![recursion_limit = "256"]
 
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod converge;
+pub(crate) mod converge;
 pub mod evaluation;
 pub mod figures;
 pub mod latents;
 pub mod observers;
 pub mod optimizer;
-pub mod report;
+pub(crate) mod report;
 pub mod run;
 pub mod training;
-pub mod transition;
+pub(crate) mod transition;
 
 /// The commit that this program was built from, or `unknown`.
 pub const COMMIT: &str = env!("HVAE_COMMIT");

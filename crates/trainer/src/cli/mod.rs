@@ -28,7 +28,7 @@ use crate::commands::context::{Context, Ended, Run};
   hvae reconstruct checkpoints/h-vae-001        draw test images and their reconstructions
 
 Results go to stdout, everything else to stderr. NO_COLOR is respected.
-Exit codes: 0 success, 1 failure, 2 invalid usage (flags or the settings they give), 130 interrupted.")]
+Exit codes: 0 success, 1 failure, 2 invalid usage (flags or their settings), 130 interrupted.")]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]

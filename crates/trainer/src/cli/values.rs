@@ -1,5 +1,5 @@
-//! Parsers for the values of flags. Their errors say what is allowed; clap puts flag and value before
-//! them.
+//! Parsers for the values of flags. Their errors say what is allowed; clap puts flag and value
+//! before them.
 
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::ops::RangeBounds;

@@ -35,22 +35,23 @@ enum Action {
   hvae classifier train --images train.npz --test-images test.npz --out mine.safetensors
   hvae fid RUN test.npz --features mine.safetensors
 
-Your own images need labels: a .npz with `images` and `labels`, or a folder with subfolders 0 to 9.")]
-    Train(Train),
+Own images need labels: a .npz with `images` and `labels`, or a folder with subfolders 0 to 9.")]
+    Train(TrainArgs),
     /// Measure the accuracy of a classifier
     #[command(after_help = "Examples:
   hvae classifier test
   hvae classifier test mine.safetensors --test-images test.npz")]
-    Test(Test),
+    Test(TestArgs),
 }
 
 /// Arguments of `hvae classifier train`.
 #[derive(Debug, Args)]
-struct Train {
+struct TrainArgs {
     /// Output: a .safetensors file with the weights
     #[arg(long, value_name = "FILE", value_parser = file(&["safetensors"]))]
     out: PathBuf,
-    /// Images to train and test on: mnist, fashion-mnist, synthetic, or a folder or file with labels
+    /// Images to train and test on: mnist, fashion-mnist, synthetic, or a folder or file with
+    /// labels
     #[arg(long, value_name = "SET", default_value = "mnist")]
     dataset: Dataset,
     /// Labelled training images, instead of those of --dataset
@@ -75,7 +76,7 @@ struct Train {
 
 /// Arguments of `hvae classifier test`.
 #[derive(Debug, Args)]
-struct Test {
+struct TestArgs {
     /// Weights of the classifier [default: the built-in one]
     path: Option<PathBuf>,
     /// Labelled test images, instead of those of --dataset
@@ -95,7 +96,7 @@ impl Run for Classifier {
     }
 }
 
-impl Run for Test {
+impl Run for TestArgs {
     fn run(self, cx: &Context) -> Result<Ended> {
         let set = load(self.test_images.as_deref(), &self.dataset, Split::Test, cx)?;
         let (network, hash) = match &self.path {
@@ -109,7 +110,7 @@ impl Run for Test {
     }
 }
 
-impl Run for Train {
+impl Run for TrainArgs {
     fn run(self, cx: &Context) -> Result<Ended> {
         files::require_writable(&self.out)?;
         let shown = self.out.display().to_string();

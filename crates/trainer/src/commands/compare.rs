@@ -14,8 +14,8 @@ use crate::cli::new_run::Target;
 use crate::cli::scoring::ScoreArgs;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::eval::score;
-use crate::commands::train;
-use crate::commands::train::RunRequest;
+use crate::commands::train::check_every;
+use crate::commands::train::start::{RunRequest, resume, start};
 use crate::commands::trained::Trained;
 use crate::config::{Changes, RunConfig};
 use crate::figures::plot;
@@ -103,7 +103,7 @@ impl Compare {
         let mut paths = Vec::new();
         for kind in Kind::ALL {
             let path = self.path(kind);
-            if train::start(self.request(kind, &path, cx)?, cx)? == Ended::Interrupted {
+            if start(self.request(kind, &path, cx)?, cx)? == Ended::Interrupted {
                 terminal::line("the same `hvae compare` command continues from here");
                 return Ok(None);
             }
@@ -122,7 +122,7 @@ impl Compare {
         let config = self.config(kind, device)?;
         if path.is_dir() {
             require_same_settings(path, &config)?;
-            let (target, config) = train::resume(path, Some(config.training.epochs), None)?;
+            let (target, config) = resume(path, Some(config.training.epochs), None)?;
             return Ok(RunRequest::new(config, target, device));
         }
         RunDir::require_new(path)?;
@@ -137,7 +137,7 @@ impl Compare {
             }
         };
         let changes = Changes {
-            check_every: train::check_every(device),
+            check_every: check_every(device),
             set: &self.set,
             kind: Some(kind),
             flags: Some(&flags),

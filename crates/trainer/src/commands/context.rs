@@ -66,7 +66,7 @@ impl Context {
         hvae_device::open(name, self.global.allow_software)
     }
 
-    /// The images of `data` on the device; their files are in `folder`, by default in the usual one.
+    /// The images of `data` on the device, read from `folder` or else from the default one.
     pub(crate) fn images(
         &self,
         data: &DataConfig,

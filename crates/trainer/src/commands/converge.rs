@@ -33,16 +33,16 @@ use hvae_runtime::{files, interrupt, terminal};
   hvae converge --networks 3 --learner ep               trained by equilibrium propagation
   hvae converge --dataset synthetic --networks 3        needs no download
 
-The folder --out gets convergence.png and .svg, table.csv, samples.csv, curves.csv, results.json and
+The folder --out gets convergence.png and .svg, table.csv, seeds.csv, curves.csv, results.json and
 the trained weights under weights/. Existing tables, pictures and results are replaced; weights are
 not: each training has its own folder, named after its settings. Weights of the same settings are
 reused, and an interrupted training resumes after its last complete epoch; --fresh trains again and
 replaces them.")]
 pub struct Converge {
-    /// CheckpointChoice networks, by their number of layers: 3, 5, 7
+    /// Networks, by their number of layers: 3, 5, 7
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "3,5,7", value_parser = layers)]
     networks: Vec<u8>,
-    /// CheckpointChoice rows of the table
+    /// Rows of the table
     #[arg(long, value_enum, default_value_t = Forms::Both)]
     forms: Forms,
     /// Defaults of the options below

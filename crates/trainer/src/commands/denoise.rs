@@ -50,7 +50,7 @@ pub struct Denoise {
     /// Index of the first test image, counted from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u32,
-    /// CheckpointChoice pixels are hidden
+    /// Which pixels are hidden
     #[arg(long, value_enum, default_value_t = Hide::Lower)]
     hide: Hide,
     /// Fraction of the pixels that `--hide random` hides
@@ -85,7 +85,7 @@ pub struct Denoise {
     checkpoint: CheckpointChoice,
 }
 
-/// CheckpointChoice part of an image is hidden.
+/// Which part of an image is hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Hide {
     /// The lower half.

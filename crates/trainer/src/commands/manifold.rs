@@ -43,6 +43,9 @@ pub struct Manifold {
     checkpoint: CheckpointChoice,
 }
 
+/// The latent at a position of the plane.
+type Plane = Box<dyn Fn([f64; 2]) -> Vec<f32>>;
+
 /// Test images from which principal components are computed.
 const IMAGES: usize = 5000;
 
@@ -60,8 +63,8 @@ impl Run for Manifold {
 }
 
 impl Manifold {
-    /// The latent at each position of the plane.
-    fn plane(&self, trained: &Trained, cx: &Context) -> Result<Box<dyn Fn([f64; 2]) -> Vec<f32>>> {
+    /// The plane of latents that the flags describe.
+    fn plane(&self, trained: &Trained, cx: &Context) -> Result<Plane> {
         let latent = trained.model.latent();
         let coordinates = match self.dimensions {
             Some([i, j]) if i.max(j) < latent => Some([i, j]),

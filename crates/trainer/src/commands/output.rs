@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::values::expected;
 use crate::figures::picture;
-use crate::figures::picture::SCALE;
+use crate::figures::picture::{Layout, SCALE};
 use hvae_data::ImageSize;
 use hvae_runtime::npz::Array;
 use hvae_runtime::{files, npz, terminal};
@@ -79,15 +79,14 @@ impl Output {
         }
     }
 
-    /// Writes `sheet` in a format other than GIF, with `arrays` beside the images of a `.npz`, and
-    /// prints the path.
+    /// Writes `sheet` in a format other than GIF and prints the path. A `.npz` gets `arrays`, too.
     pub(super) fn write(&self, sheet: &Sheet<'_>, arrays: Vec<(&str, Array<'_>)>) -> Result<()> {
         match self.format {
             Format::Png => picture::save_png(&self.path, &sheet.draw()?)?,
             Format::Npz => npz::save(&self.path, &[sheet.arrays(), arrays].concat())?,
             Format::Folder => {
                 let images = sheet.layers.last().map_or(&[][..], |(_, images)| images);
-                picture::save_folder(&self.path, images, sheet.size.height, sheet.size.width)?;
+                picture::save_folder(&self.path, images, sheet.size)?;
             }
             Format::Gif => bail!("{}: a single picture is no animation", self.path.display()),
         }
@@ -130,9 +129,8 @@ impl<'a> Sheet<'a> {
 
     /// As a picture with `scale` by `scale` screen pixels per pixel.
     pub(super) fn draw_at(&self, scale: u32) -> Result<GrayImage> {
-        let ImageSize { height, width } = self.size;
         let layers: Vec<&[f32]> = self.layers.iter().map(|(_, images)| *images).collect();
-        picture::stacked(&layers, height, width, self.columns, scale)
+        picture::grid(&layers, Layout { size: self.size, columns: self.columns, scale })
     }
 
     fn arrays(&self) -> Vec<(&'static str, Array<'a>)> {

@@ -203,8 +203,9 @@ impl Phase {
 
     /// Smallest and largest `beta_eff`.
     fn range(&self, set: &PatternSet) -> Result<[f64; 2]> {
-        let usual = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
-        let (from, to) = (self.from.unwrap_or(usual.b1 / 2.0), self.to.unwrap_or(usual.b3 * 2.0));
+        let default = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
+        let (from, to) =
+            (self.from.unwrap_or(default.b1 / 2.0), self.to.unwrap_or(default.b3 * 2.0));
         if from >= to {
             bail!(Usage::new(format!("--from {from} --to {to}: the first must be smaller")));
         }

@@ -71,7 +71,7 @@ impl Trained {
         }
     }
 
-    /// The posterior means of the first `count` of `images`, in whole batches: `[images, latent]`.
+    /// The posterior means of the first `count` of `images`, rounded up to batches: `[images, latent]`.
     pub(super) fn means(&self, images: &Images, count: usize) -> Result<Tensor<2>> {
         let batches = images.batches(EVALUATION_BATCH).take(count.div_ceil(EVALUATION_BATCH));
         let means = batches.map(|batch| Ok(self.model.encode(batch, &self.phases)?.0.mean));

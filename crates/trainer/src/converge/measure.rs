@@ -114,7 +114,8 @@ pub(crate) fn curve(
     let rows: Vec<usize> = (0..CURVE_IMAGES.min(test.len())).collect();
     let dynamics = dynamics(network, row, test.select(&rows))?;
     let limit = paper::limit(row.layers, row.form, row.solver) - 1;
-    let length = ((CURVE_LENGTH * mean_iterations).ceil() as usize).clamp(2, limit);
+    let within = |i: &usize| (*i as f64) < CURVE_LENGTH * mean_iterations;
+    let length = (0..limit).take_while(within).count().clamp(2, limit);
     let residuals = if row.solver.is_accelerated() {
         residual_curves(&dynamics, &paper_anderson()?, length)?
     } else {

@@ -13,7 +13,7 @@
 mod count;
 pub(crate) mod measure;
 pub(crate) mod paper;
-pub mod plan;
+pub(crate) mod plan;
 pub(crate) mod plots;
 pub(crate) mod results;
 pub(crate) mod timing;

@@ -19,7 +19,7 @@ const PAPER_SEEDS: u64 = 5;
 
 /// Scale of the computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
+pub(crate) enum Preset {
     /// 1 seed, 3 epochs of 20,000 training images, the first 2,000 test images: for two CPU cores
     Small,
     /// 5 seeds, 10 epochs of all training images, all test images, as in the paper
@@ -28,7 +28,7 @@ pub enum Preset {
 
 /// Which rows of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Forms {
+pub(crate) enum Forms {
     /// All rows
     Both,
     /// Continuous Hopfield networks
@@ -40,7 +40,7 @@ pub enum Forms {
 /// How weights are learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Learner {
+pub(crate) enum Learner {
     /// Recurrent backpropagation, as in the paper
     Rbp,
     /// Equilibrium propagation

@@ -1,4 +1,4 @@
 //! Grids of images, and plots.
 
 pub mod picture;
-pub mod plot;
+pub(crate) mod plot;

@@ -293,7 +293,8 @@ pub(crate) fn table(rows: &[ThresholdCheck]) -> Figure {
     let largest = rows.iter().map(|r| r.count).max().unwrap_or(0).max(20);
     let counts: Vec<usize> = (3..=largest).filter(|c| *c <= 30 || c % 10 == 0).collect();
     let mut all = Vec::new();
-    let thresholds: [(&str, fn(&Thresholds) -> f64, RGBColor); 3] =
+    type Pick = fn(&Thresholds) -> f64;
+    let thresholds: [(&str, Pick, RGBColor); 3] =
         [("b1", |t| t.b1, BLUE), ("b2", |t| t.b2, GREEN), ("b3", |t| t.b3, VERMILION)];
     for (name, pick, colour) in thresholds {
         let formula =

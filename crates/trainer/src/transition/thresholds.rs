@@ -57,7 +57,7 @@ pub(crate) fn measure(set: &PatternSet, seed: u64) -> Result<ThresholdCheck> {
     let kernel = set.network.at(&[0.0], Space::Weights)?;
     let mut probe = Probe { set, states: 0, at_limit: 0, kernel };
     let b1 = multisection([0.5, 4.0 * count.ln() + 4.0], |b| {
-        Ok(probe.from_pattern(b)?.iter().map(|s| s.order > FALLEN).collect())
+        Ok(probe.solve_from_pattern(b)?.iter().map(|s| s.order > FALLEN).collect())
     })
     .context("b1")?;
     let b3 = multisection([0.5, 4.0 * count], |b| {
@@ -69,12 +69,12 @@ pub(crate) fn measure(set: &PatternSet, seed: u64) -> Result<ThresholdCheck> {
     .context("b3")?;
     let b2 = multisection([0.9 * b1[0].min(b3[0]), 1.1 * b1[1].max(b3[1])], |b| {
         let mean = probe.energy_of_mean(b)?;
-        let states = probe.from_pattern(b)?;
+        let states = probe.solve_from_pattern(b)?;
         let below = |(s, mean): (&Reached, &f64)| s.order > FALLEN && s.energy < *mean;
         Ok(states.iter().zip(&mean).map(below).collect())
     })
     .context("b2")?;
-    let m1 = probe.from_pattern(&[b1[1] * (1.0 + ABOVE_B1)])?[0].order;
+    let m1 = probe.solve_from_pattern(&[b1[1] * (1.0 + ABOVE_B1)])?[0].order;
     let [b1, b2, b3] = [b1, b2, b3].map(|[low, high]| f64::midpoint(low, high));
     Ok(ThresholdCheck {
         count: set.count(),
@@ -135,7 +135,7 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     /// The final states from the first pattern, at each `beta_eff`.
-    fn from_pattern(&mut self, effective: &[f64]) -> Result<Vec<Reached>> {
+    fn solve_from_pattern(&mut self, effective: &[f64]) -> Result<Vec<Reached>> {
         let (set, rows) = (self.set, effective.len());
         let betas = set.betas(effective);
         let device = set.network.device();

@@ -2,7 +2,7 @@
 
 use crate::common::{Folder, json, stderr, train};
 use hvae::figures::picture;
-use hvae_data::{Split, synthetic};
+use hvae_data::{ImageSize, Split, synthetic};
 use hvae_runtime::npz;
 use hvae_runtime::npz::Array;
 
@@ -32,7 +32,7 @@ fn every_kind_of_set_can_be_compared() {
     // The same images in a folder of PNG files and in an IDX file.
     let set = synthetic::synthetic(200, 1, Split::Train);
     let values: Vec<f32> = set.bytes().iter().map(|&byte| f32::from(byte) / 255.0).collect();
-    picture::save_folder(&folder.path("a"), &values, 28, 28).unwrap();
+    picture::save_folder(&folder.path("a"), &values, ImageSize { height: 28, width: 28 }).unwrap();
     let mut idx = vec![0, 0, 8, 3, 0, 0, 0, 200, 0, 0, 0, 28, 0, 0, 0, 28];
     idx.extend(set.bytes());
     std::fs::write(folder.path("a-images-idx3-ubyte"), idx).unwrap();
@@ -135,7 +135,7 @@ fn errors_name_the_bad_input() {
     std::fs::create_dir(folder.path("empty")).unwrap();
     error("empty", &["empty", "holds no pictures"]);
     let mixed = folder.path("mixed");
-    picture::save_folder(&mixed, &[0.5; 2 * 784], 28, 28).unwrap();
+    picture::save_folder(&mixed, &[0.5; 2 * 784], ImageSize { height: 28, width: 28 }).unwrap();
     image::GrayImage::new(27, 28).save(mixed.join("x.png")).unwrap();
     error("mixed", &["x.png", "27x28"]);
     std::fs::write(mixed.join("x.png"), "not a picture").unwrap();
@@ -299,5 +299,5 @@ fn a_trained_classifier_gives_features() {
     train[at] = "odd.npz";
     let output = folder.run(&train);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("labels left out"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("labels dropped"), "{}", stderr(&output));
 }

@@ -25,7 +25,7 @@ const MODELS: [(&str, &[&str]); 8] = [
     ("tdh-vae", &["model.sigma=0.3", "model.hidden_activation=tanh"]),
 ];
 
-/// Trains the model, exports it to `<name>.safetensors` and reconstructs test images to `<name>.npz`.
+/// Trains the model, exports it to `<name>.safetensors`, reconstructs test images to `<name>.npz`.
 fn exported(folder: &Folder, name: &str, kind: &str, settings: &[&str]) {
     let mut arguments = train(name, "320", "1");
     arguments.extend(["--model", kind]);

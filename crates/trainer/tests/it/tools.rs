@@ -339,6 +339,34 @@ fn own_images_are_trained_on_and_remembered() {
 }
 
 #[test]
+fn images_of_another_size_are_trained_on_and_drawn() {
+    let folder = Folder::new();
+    let mut arguments = train("run", "64", "1");
+    arguments.extend(["--set", "data.size=20x24"]);
+    folder.ok(&arguments);
+    for words in [
+        "sample RUN --grid 2x3 --out s.png",
+        "reconstruct RUN --count 3 --out r.npz",
+        "interpolate RUN 0 1 --out i.gif",
+        "manifold RUN --side 3 --out m.png",
+        "denoise RUN --count 2 --hide left --steps 2 --out d.png",
+        "relax RUN --grid 1x2 --frames 2 --out x.png",
+        "report RUN --out r.html",
+        "export RUN --out e.safetensors",
+    ] {
+        let words = words.replace("RUN", RUN);
+        folder.ok(&words.split(' ').collect::<Vec<_>>());
+    }
+    // Images are drawn with 2 x 2 pixels for one, and gaps of 2.
+    let size = |name: &str| image::image_dimensions(folder.path(name)).unwrap();
+    assert_eq!(size("s.png"), (3 * 50 - 2, 2 * 42 - 2));
+    assert_eq!(array(&folder.path("r.npz"), "images").len(), 3 * 20 * 24);
+    arguments.extend(["--set", "data.channels=3"]);
+    let text = folder.fails(2, &arguments);
+    assert!(text.contains("data.channels = 3: only grey images"), "{text}");
+}
+
+#[test]
 fn event_files_hold_the_metrics_and_a_resumed_run_adds_one() {
     let folder = Folder::new();
     let mut arguments = train("run", "640", "2");
@@ -374,6 +402,8 @@ fn completions_and_manual_pages_are_written() {
         let script = folder.ok(&["completions", shell]);
         assert!(script.contains("interpolate") && script.contains("dry-run"), "{shell}");
     }
+    // Commands that compute nothing open no device.
+    folder.ok(&["completions", "bash", "--device", "cuda:9"]);
     folder.ok(&["man", "--out", "man"]);
     let page = String::from_utf8(read(&folder.path("man/hvae-train.1"))).unwrap();
     assert!(page.contains(".TH hvae-train 1") && page.contains("Examples:"), "{page}");

@@ -78,17 +78,17 @@ pub(super) fn markdown(rows: &[Row], differences: &[String]) -> String {
         format!("| {} | {} |", row.model, cells.join(" | "))
     }));
     lines.push(String::new());
-    let protocols: [(&str, fn(&Scores) -> String); 3] = [
-        ("Reconstruction, KL, ELBO", |scores| scores.loss_protocol.clone()),
-        ("NLL", |scores| scores.likelihood_protocol.clone()),
-        ("FID", |scores| scores.distance_protocol.clone()),
-    ];
     let runs: Vec<String> = rows.iter().map(|row| row.run.display().to_string()).collect();
-    for (what, protocol) in protocols {
-        let texts =
-            runs.iter().zip(rows).map(|(run, row)| (run.as_str(), protocol(&row.scores.scores)));
-        lines.extend(protocol::lines(what, texts).into_iter().map(|line| line + "\n"));
-    }
+    let protocol = |what: &str, of: fn(&Scores) -> &String| {
+        let texts = rows.iter().map(|row| of(&row.scores.scores).clone());
+        protocol::lines(what, runs.iter().map(String::as_str).zip(texts))
+    };
+    let protocols = [
+        protocol("Reconstruction, KL, ELBO", |scores| &scores.loss_protocol),
+        protocol("NLL", |scores| &scores.likelihood_protocol),
+        protocol("FID", |scores| &scores.distance_protocol),
+    ];
+    lines.extend(protocols.into_iter().flatten().map(|line| line + "\n"));
     lines.extend(differences.iter().map(|difference| format!("Note: {difference}\n")));
     lines.join("\n")
 }

@@ -3,23 +3,28 @@
 use anyhow::{Context, bail, ensure};
 use image::{GrayImage, Luma};
 
+use hvae_data::ImageSize;
+
 /// The shade between the cells of a grid and in its unused cells.
 const BACKGROUND: Luma<u8> = Luma([48]);
 
 /// Distance between the cells of a grid, in pixels.
 const GAP: u32 = 2;
 
-/// How the cells of a grid are laid out.
+/// Layout of a grid.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    pub(super) height: usize,
-    pub(super) width: usize,
-    pub(super) columns: usize,
-    pub(super) scale: u32,
+pub(crate) struct Layout {
+    /// Size of an image.
+    pub(crate) size: ImageSize,
+    /// Images per row.
+    pub(crate) columns: usize,
+    /// Side of an image's pixel, in pixels of the picture.
+    pub(crate) scale: u32,
 }
 
 /// Splits the slice into images and validates their values.
-pub(super) fn split(images: &[f32], height: usize, width: usize) -> anyhow::Result<Vec<&[f32]>> {
+pub(super) fn split(images: &[f32], size: ImageSize) -> anyhow::Result<Vec<&[f32]>> {
+    let ImageSize { height, width } = size;
     let pixels = height.checked_mul(width).filter(|pixels| *pixels > 0);
     let Some(pixels) = pixels else {
         bail!("images of {height} by {width} pixels cannot be drawn");
@@ -50,7 +55,7 @@ pub(super) fn paint(cells: &[Option<&[f32]>], layout: Layout) -> anyhow::Result<
 
 /// Width and height of the picture.
 pub(super) fn ensure_fits(cells: usize, layout: Layout) -> anyhow::Result<(u32, u32)> {
-    let Layout { height, width, columns, scale } = layout;
+    let Layout { size: ImageSize { height, width }, columns, scale } = layout;
     extent(cells, layout).with_context(|| {
         format!(
             "{cells} images of {height} by {width} pixels in {columns} columns at scale {scale} \
@@ -61,7 +66,7 @@ pub(super) fn ensure_fits(cells: usize, layout: Layout) -> anyhow::Result<(u32, 
 
 /// Width and height of the whole picture, or `None` when it is empty or too large.
 fn extent(cells: usize, layout: Layout) -> Option<(u32, u32)> {
-    let Layout { height, width, columns, scale } = layout;
+    let Layout { size: ImageSize { height, width }, columns, scale } = layout;
     if columns == 0 || scale == 0 {
         return None;
     }
@@ -77,7 +82,7 @@ fn extent(cells: usize, layout: Layout) -> Option<(u32, u32)> {
 
 #[allow(clippy::cast_possible_truncation, reason = "`extent` has checked that every pixel fits")]
 fn paint_cell(picture: &mut GrayImage, cell: &[f32], index: usize, layout: Layout) {
-    let Layout { height, width, columns, scale } = layout;
+    let Layout { size: ImageSize { height, width }, columns, scale } = layout;
     let left = (index % columns) as u32 * (width as u32 * scale + GAP);
     let top = (index / columns) as u32 * (height as u32 * scale + GAP);
     for y in 0..height as u32 * scale {
@@ -101,20 +106,24 @@ fn shade(value: f32) -> u8 {
 mod tests {
     use super::*;
 
+    fn layout(height: usize, width: usize) -> Layout {
+        Layout { size: ImageSize { height, width }, columns: 10, scale: 2 }
+    }
+
     #[test]
     fn gaps_lie_between_cells_only() {
-        let layout = Layout { height: 28, width: 20, columns: 10, scale: 2 };
+        let layout = layout(28, 20);
         assert_eq!(extent(57, layout), Some((10 * 40 + 9 * 2, 6 * 56 + 5 * 2)));
         assert_eq!(extent(1, Layout { columns: 1, ..layout }), Some((40, 56)));
     }
 
     #[test]
     fn sizes_that_overflow_are_rejected() {
-        let layout = Layout { height: 28, width: 28, columns: 1, scale: 1 };
+        let layout = Layout { columns: 1, ..layout(28, 28) };
         for layout in [
             Layout { scale: u32::MAX, ..layout },
-            Layout { width: u32::MAX as usize, ..layout },
-            Layout { height: usize::MAX, ..layout },
+            Layout { size: ImageSize { width: u32::MAX as usize, ..layout.size }, ..layout },
+            Layout { size: ImageSize { height: usize::MAX, ..layout.size }, ..layout },
             Layout { columns: 0, ..layout },
             Layout { columns: usize::MAX, ..layout },
         ] {

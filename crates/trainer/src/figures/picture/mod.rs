@@ -12,76 +12,34 @@ use anyhow::{Context, bail, ensure};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, GrayImage, ImageFormat};
 
-use canvas::{Layout, ensure_fits, paint, split};
+use canvas::{ensure_fits, paint, split};
+use hvae_data::ImageSize;
 use hvae_runtime::files;
 
+pub(crate) use canvas::Layout;
+
 /// Default side of an image's pixel, in pixels of the picture.
-pub const SCALE: u32 = 2;
+pub(crate) const SCALE: u32 = 2;
 
-/// Arranges images of `height` by `width` pixels in rows of `columns`, from the top left.
+/// Arranges images in rows from the top left: a row of each of the `layers`, then the next row of
+/// each.
 ///
-/// Values are clipped to `[0, 1]`. Every pixel becomes a square with sides of `scale` pixels. Unused
-/// cells of the last row show the background.
+/// Values are clipped to `[0, 1]`. Unused cells of the last rows show the background.
 ///
 /// # Errors
 ///
-/// If there is no image, the length is not a multiple of the image size, a value is NaN or the
-/// picture would be too large.
-pub fn grid(
-    images: &[f32],
-    height: usize,
-    width: usize,
-    columns: usize,
-    scale: u32,
-) -> anyhow::Result<GrayImage> {
-    let cells: Vec<_> = split(images, height, width)?.into_iter().map(Some).collect();
-    paint(&cells, Layout { height, width, columns, scale })
-}
-
-/// Arranges rows of inputs, each above the row of its reconstructions.
-///
-/// # Errors
-///
-/// As [`grid`], and if the two slices differ in length.
-pub fn pairs(
-    inputs: &[f32],
-    outputs: &[f32],
-    height: usize,
-    width: usize,
-    columns: usize,
-    scale: u32,
-) -> anyhow::Result<GrayImage> {
-    let count = |images: &[f32], what| split(images, height, width).context(what).map(|i| i.len());
-    let (above, below) = (count(inputs, "the inputs")?, count(outputs, "the reconstructions")?);
-    ensure!(above == below, "{above} inputs cannot be paired with {below} reconstructions");
-    stacked(&[inputs, outputs], height, width, columns, scale)
-}
-
-/// Arranges several kinds of images in interleaved rows of `columns`: a row of each of the `kinds`,
-/// then the next row of each.
-///
-/// # Errors
-///
-/// As [`pairs`].
-pub fn stacked(
-    kinds: &[&[f32]],
-    height: usize,
-    width: usize,
-    columns: usize,
-    scale: u32,
-) -> anyhow::Result<GrayImage> {
-    let kinds: Vec<Vec<&[f32]>> =
-        kinds.iter().map(|images| split(images, height, width)).collect::<Result<_, _>>()?;
-    let count = kinds.first().map_or(0, Vec::len);
-    ensure!(
-        kinds.iter().all(|images| images.len() == count),
-        "the kinds differ in their number of images"
-    );
-    let layout = Layout { height, width, columns, scale };
-    ensure_fits(kinds.len() * count, layout)?;
+/// If there is no image, the layers differ in length, a length is not a multiple of the image size,
+/// a value is NaN or the picture would be too large.
+pub(crate) fn grid(layers: &[&[f32]], layout: Layout) -> anyhow::Result<GrayImage> {
+    let layers: Vec<Vec<&[f32]>> =
+        layers.iter().map(|images| split(images, layout.size)).collect::<Result<_, _>>()?;
+    let count = layers.first().map_or(0, Vec::len);
+    ensure!(layers.iter().all(|images| images.len() == count), "layers of unequal length");
+    ensure_fits(layers.len() * count, layout)?;
+    let columns = layout.columns;
     let mut cells = Vec::new();
     for from in (0..count).step_by(columns) {
-        for images in &kinds {
+        for images in &layers {
             let row = &images[from..count.min(from + columns)];
             cells.extend(row.iter().copied().map(Some));
             cells.extend(std::iter::repeat_n(None, columns - row.len()));
@@ -95,7 +53,7 @@ pub fn stacked(
 /// # Errors
 ///
 /// If the file cannot be written.
-pub fn save_png(path: &Path, picture: &GrayImage) -> anyhow::Result<()> {
+pub(crate) fn save_png(path: &Path, picture: &GrayImage) -> anyhow::Result<()> {
     files::write_atomically(path, |file| Ok(picture.write_to(file, ImageFormat::Png)?))
 }
 
@@ -104,7 +62,11 @@ pub fn save_png(path: &Path, picture: &GrayImage) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// If there is no picture, or the file cannot be written.
-pub fn save_gif(path: &Path, pictures: &[GrayImage], milliseconds: u32) -> anyhow::Result<()> {
+pub(crate) fn save_gif(
+    path: &Path,
+    pictures: &[GrayImage],
+    milliseconds: u32,
+) -> anyhow::Result<()> {
     ensure!(!pictures.is_empty(), "no frames to animate");
     files::write_atomically(path, |file| {
         let mut encoder = GifEncoder::new(file);
@@ -125,9 +87,9 @@ pub fn save_gif(path: &Path, pictures: &[GrayImage], milliseconds: u32) -> anyho
 /// # Errors
 ///
 /// If `dir` is not empty, the images are not valid or a file cannot be written.
-pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> anyhow::Result<()> {
-    let layout = Layout { height, width, columns: 1, scale: 1 };
-    let cells = split(images, height, width)?;
+pub fn save_folder(dir: &Path, images: &[f32], size: ImageSize) -> anyhow::Result<()> {
+    let layout = Layout { size, columns: 1, scale: 1 };
+    let cells = split(images, size)?;
     let exists = files::is_present(dir)?;
     if exists {
         files::remove_stale_scratch(dir)?;
@@ -164,7 +126,7 @@ pub fn save_folder(dir: &Path, images: &[f32], height: usize, width: usize) -> a
 /// # Errors
 ///
 /// If it cannot; the message names the folder.
-pub fn require_folder(dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn require_folder(dir: &Path) -> anyhow::Result<()> {
     if !files::is_present(dir)? {
         return files::require_writable(dir);
     }
@@ -187,6 +149,12 @@ fn ensure_empty(dir: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
+    const SIZE: ImageSize = ImageSize { height: 2, width: 3 };
+
+    fn one(images: &[f32], columns: usize, scale: u32) -> anyhow::Result<GrayImage> {
+        grid(&[images], Layout { size: SIZE, columns, scale })
+    }
+
     fn flat(shade: f32) -> [f32; 6] {
         [shade; 6]
     }
@@ -195,7 +163,7 @@ mod tests {
     fn a_grid_has_cells_gaps_and_a_filled_last_row() {
         let mut images = [flat(1.0), flat(0.0), flat(0.5)].concat();
         images[1] = 0.2;
-        let picture = grid(&images, 2, 3, 2, 2).unwrap();
+        let picture = one(&images, 2, 2).unwrap();
         assert_eq!(picture.dimensions(), (2 * 6 + 2, 2 * 4 + 2));
         let at = |x, y| picture.get_pixel(x, y).0[0];
         assert_eq!([at(0, 0), at(1, 1), at(2, 0), at(3, 1), at(4, 0)], [255, 255, 51, 51, 255]);
@@ -207,14 +175,14 @@ mod tests {
     #[test]
     fn rows_of_the_image_stay_rows() {
         let image = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
-        let picture = grid(&image, 2, 3, 1, 1).unwrap();
+        let picture = one(&image, 1, 1).unwrap();
         assert_eq!(picture.into_raw(), [0, 51, 102, 153, 204, 255]);
     }
 
     #[test]
     fn values_are_clipped() {
         let image = [-3.0, 7.0, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1.0];
-        let picture = grid(&image, 2, 3, 1, 1).unwrap();
+        let picture = one(&image, 1, 1).unwrap();
         assert_eq!(picture.into_raw(), [0, 255, 255, 0, 0, 255]);
     }
 
@@ -222,16 +190,16 @@ mod tests {
     fn invalid_images_are_rejected() {
         let mut broken = flat(0.5).to_vec();
         broken[4] = f32::NAN;
-        assert!(grid(&broken, 2, 3, 2, 2).unwrap_err().to_string().contains("pixel 4"));
-        assert!(grid(&[0.0; 7], 2, 3, 2, 2).unwrap_err().to_string().contains("7 values"));
-        assert!(grid(&[], 2, 3, 2, 2).is_err());
+        assert!(one(&broken, 2, 2).unwrap_err().to_string().contains("pixel 4"));
+        assert!(one(&[0.0; 7], 2, 2).unwrap_err().to_string().contains("7 values"));
+        assert!(one(&[], 2, 2).is_err());
         for [height, columns, scale] in
             [[2, 0, 2], [2, 2, 0], [2, 2, u32::MAX], [0, 2, 2], [2, u32::MAX, 2]]
         {
             let (height, columns) = (height as usize, columns as usize);
+            let size = ImageSize { height, width: 3 };
             let image = flat(0.0);
-            assert!(grid(&image, height, 3, columns, scale).is_err());
-            assert!(pairs(&image, &image, height, 3, columns, scale).is_err());
+            assert!(grid(&[&image, &image], Layout { size, columns, scale }).is_err());
         }
     }
 
@@ -239,19 +207,20 @@ mod tests {
     fn inputs_are_above_their_reconstructions() {
         let inputs = [flat(0.0), flat(0.2), flat(0.4)].concat();
         let outputs = [flat(0.6), flat(0.8), flat(1.0)].concat();
-        let picture = pairs(&inputs, &outputs, 2, 3, 2, 1).unwrap();
+        let layout = Layout { size: SIZE, columns: 2, scale: 1 };
+        let picture = grid(&[&inputs, &outputs], layout).unwrap();
         assert_eq!(picture.dimensions(), (8, 4 * 4 - 2));
         let column = |x| [0, 4, 8, 12].map(|y| picture.get_pixel(x, y).0[0]);
         assert_eq!(column(0), [0, 153, 102, 255]);
         assert_eq!(column(5), [51, 204, 48, 48]);
-        assert!(pairs(&inputs, &outputs[..6], 2, 3, 2, 1).is_err());
+        assert!(grid(&[&inputs, &outputs[..6]], layout).is_err());
     }
 
     #[test]
     fn a_png_round_trips() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("grid.png");
-        let picture = grid(&flat(0.2), 2, 3, 2, 2).unwrap();
+        let picture = one(&flat(0.2), 2, 2).unwrap();
         save_png(&path, &picture).unwrap();
         assert_eq!(image::open(&path).unwrap().into_luma8(), picture);
     }
@@ -261,7 +230,7 @@ mod tests {
         use image::AnimationDecoder;
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("frames.gif");
-        let frames = [0.2, 0.6, 1.0].map(|shade| grid(&flat(shade), 2, 3, 1, 2).unwrap());
+        let frames = [0.2, 0.6, 1.0].map(|shade| one(&flat(shade), 1, 2).unwrap());
         save_gif(&path, &frames, 100).unwrap();
         let file = std::io::BufReader::new(fs::File::open(&path).unwrap());
         let decoder = image::codecs::gif::GifDecoder::new(file).unwrap();
@@ -279,11 +248,11 @@ mod tests {
         let empty = root.path().join("empty");
         fs::create_dir(&empty).unwrap();
         for dir in [root.path().join("new/folder"), empty] {
-            save_folder(&dir, &images, 2, 3).unwrap();
+            save_folder(&dir, &images, SIZE).unwrap();
             assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
             let second = image::open(dir.join("00001.png")).unwrap().into_luma8();
             assert_eq!((second.dimensions(), second.into_raw()), ((3, 2), vec![102; 6]));
-            let message = save_folder(&dir, &images, 2, 3).unwrap_err().to_string();
+            let message = save_folder(&dir, &images, SIZE).unwrap_err().to_string();
             assert!(message.contains("not empty"), "{message}");
         }
     }
@@ -294,7 +263,7 @@ mod tests {
         let mut images = [flat(0.2), flat(0.4)].concat();
         images[8] = f32::NAN;
         let message =
-            format!("{:#}", save_folder(&root.path().join("x"), &images, 2, 3).unwrap_err());
+            format!("{:#}", save_folder(&root.path().join("x"), &images, SIZE).unwrap_err());
         assert!(message.contains("image 1") && message.contains("pixel 2"), "{message}");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }

@@ -74,7 +74,7 @@ fn draw<B: DrawingBackend>(panel: &Panel, area: &Area<B>, zoom: u32) -> Outcome<
         .draw()?;
     header(&mut chart, panel, area, zoom)?;
     for one in &panel.series {
-        series(&mut chart, one, zoom as i32)?;
+        series(&mut chart, one, zoom)?;
     }
     let named = panel.series.iter().filter(|s| !s.name.is_empty());
     let names: Vec<&str> = named.map(|s| s.name.as_str()).collect();
@@ -133,18 +133,18 @@ fn header<B: DrawingBackend>(
 fn series<'a, B: DrawingBackend + 'a>(
     chart: &mut Chart<'a, B>,
     series: &Series,
-    zoom: i32,
+    zoom: u32,
 ) -> Outcome<B> {
     let (x, y) = (chart.as_coord_spec().x_spec().clone(), chart.as_coord_spec().y_spec().clone());
     let shown = |p: &&Point| x.contains(p.x) && y.contains(p.y);
     let points: Vec<Point> = series.points.iter().filter(shown).copied().collect();
     let at = |p: &Point| (p.x, p.y);
     let (mark, colour) = (series.mark, series.colour);
-    let stroke = colour.stroke_width(2 * zoom as u32);
+    let stroke = colour.stroke_width(2 * zoom);
     let drawn = match mark {
         // A line of one point would be invisible.
         Mark::Line | Mark::Dashes if points.len() == 1 => {
-            let disc = |p| Circle::new(at(p), 3 * zoom, colour.filled());
+            let disc = |p| Circle::new(at(p), 3 * zoom as i32, colour.filled());
             chart.draw_series(points.iter().map(disc))?
         }
         Mark::Line => chart.draw_series(LineSeries::new(points.iter().map(at), stroke))?,
@@ -170,19 +170,20 @@ fn series<'a, B: DrawingBackend + 'a>(
 }
 
 /// Line or fill of a disc, circle or bar.
-fn style(mark: Mark, colour: RGBColor, zoom: i32) -> ShapeStyle {
+fn style(mark: Mark, colour: RGBColor, zoom: u32) -> ShapeStyle {
     match mark {
-        Mark::Circles(_) => colour.stroke_width(zoom as u32),
+        Mark::Circles(_) => colour.stroke_width(zoom),
         Mark::Discs(_) => colour.mix(0.75).filled(),
         _ => colour.mix(0.55).filled(),
     }
 }
 
 /// Radius of a disc or circle for a point of this size.
-fn radius(mark: Mark, size: f64, zoom: i32) -> i32 {
+fn radius(mark: Mark, size: f64, zoom: u32) -> i32 {
     match mark {
-        Mark::Discs(radius) | Mark::Circles(radius) => radius * zoom,
-        _ => ((BUBBLE * f64::from(zoom) * size.clamp(0.0, 1.0).sqrt()).round() as i32).max(zoom),
+        Mark::Discs(radius) | Mark::Circles(radius) => radius * zoom as i32,
+        _ => ((BUBBLE * f64::from(zoom) * size.clamp(0.0, 1.0).sqrt()).round() as i32)
+            .max(zoom as i32),
     }
 }
 
@@ -190,17 +191,18 @@ fn radius(mark: Mark, size: f64, zoom: i32) -> i32 {
 fn sample<B: DrawingBackend>(
     mark: Mark,
     colour: RGBColor,
-    zoom: i32,
+    zoom: u32,
     (x, y): (i32, i32),
 ) -> DynElement<'static, B, (i32, i32)> {
-    let stroke = colour.stroke_width(2 * zoom as u32);
-    let ends = [(x, y), (x + SAMPLE * zoom, y)];
+    let stroke = colour.stroke_width(2 * zoom);
+    let ends = [(x, y), (x + SAMPLE * zoom as i32, y)];
     match mark {
         Mark::Line => PathElement::new(ends.to_vec(), stroke).into_dyn(),
         Mark::Dashes => DashedPathElement::new(ends, 7 * zoom, 4 * zoom, stroke).into_dyn(),
         _ => {
             let radius = radius(mark, 0.5, zoom);
-            Circle::new((x + SAMPLE * zoom / 2, y), radius, style(mark, colour, zoom)).into_dyn()
+            Circle::new((x + SAMPLE * zoom as i32 / 2, y), radius, style(mark, colour, zoom))
+                .into_dyn()
         }
     }
 }
