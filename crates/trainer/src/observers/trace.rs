@@ -10,7 +10,7 @@ use crate::run::metrics::EpochMetrics;
 /// Counts reads, uploads and, where the backend reports them, kernel launches of each epoch's
 /// steps.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     start: Option<Counts>,
     end: Option<Counts>,
     steps: u64,
