@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`config`] | the settings of a run: presets, TOML, overrides |
 //! | [`run`] | the folder of a run: checkpoints, metrics, environment |
-//! | [`optimizer`] | Adam, SGD, Madam |
+//! | `optimizer` | Adam, SGD, Madam |
 //! | [`training`] | the training loop and its step |
 //! | [`observers`] | training callbacks |
 //! | [`evaluation`], [`latents`] | scores of a model, and latents to decode |
@@ -24,7 +24,7 @@ pub mod evaluation;
 pub mod figures;
 pub mod latents;
 pub mod observers;
-pub mod optimizer;
+pub(crate) mod optimizer;
 pub(crate) mod report;
 pub mod run;
 pub mod training;

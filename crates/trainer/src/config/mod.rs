@@ -7,6 +7,7 @@ pub mod schedule;
 pub mod training;
 pub mod usage;
 
+pub use crate::optimizer::OptimizerKind;
 pub use run::{Changes, RunConfig};
 pub use training::TrainingConfig;
 pub use usage::Usage;

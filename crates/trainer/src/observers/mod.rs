@@ -1,7 +1,7 @@
 //! Training callbacks: progress bar, terminal interface, TensorBoard, transfer counts.
 
 pub mod observer;
-pub mod progress_bar;
-pub mod tensorboard;
-pub mod trace;
-pub mod tui;
+pub(crate) mod progress_bar;
+pub(crate) mod tensorboard;
+pub(crate) mod trace;
+pub(crate) mod tui;

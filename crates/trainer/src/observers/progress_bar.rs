@@ -8,7 +8,7 @@ use crate::run::metrics::EpochMetrics;
 
 /// A progress bar on a terminal, otherwise a line at intervals; a line per epoch.
 #[derive(Debug, Default)]
-pub struct ProgressBar {
+pub(crate) struct ProgressBar {
     epochs: usize,
     monitor: &'static str,
     steps: usize,

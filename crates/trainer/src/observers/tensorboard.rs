@@ -18,7 +18,7 @@ use crate::run::metrics::EpochMetrics;
 const EVERY: usize = 10;
 
 /// Writes scalars: those of steps under `step/`, those of epochs under the names of `metrics.csv`.
-pub struct TensorBoard {
+pub(crate) struct TensorBoard {
     folder: PathBuf,
     writer: Option<SummaryWriter<BufWriter<File>>>,
 }
@@ -31,7 +31,7 @@ impl std::fmt::Debug for TensorBoard {
 
 impl TensorBoard {
     /// Event files in the folder `tensorboard` of `run`. Each process writes one of its own.
-    pub fn new(run: &Path) -> Self {
+    pub(crate) fn new(run: &Path) -> Self {
         Self { folder: run.join("tensorboard"), writer: None }
     }
 

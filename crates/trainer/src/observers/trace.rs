@@ -1,8 +1,8 @@
 //! `--trace-device`: transfers between host and device.
 
 use anyhow::Result;
+use hvae_device::{Transfers, transfers};
 use hvae_runtime::terminal;
-use hvae_solver::{Transfers, transfers};
 
 use crate::observers::observer::{Observer, StepEvent};
 use crate::run::metrics::EpochMetrics;
@@ -10,7 +10,7 @@ use crate::run::metrics::EpochMetrics;
 /// Counts reads, uploads and, where the backend reports them, kernel launches of each epoch's
 /// steps.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     start: Option<Counts>,
     end: Option<Counts>,
     steps: u64,

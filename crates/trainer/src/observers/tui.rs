@@ -19,7 +19,7 @@ use crate::run::metrics::{EpochMetrics, MeanLosses};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Ui {
+pub(crate) enum Ui {
     /// A bar on a terminal, lines at intervals elsewhere.
     Bar,
     /// A line per epoch, and lines at intervals within it.
@@ -42,7 +42,7 @@ const METRICS: [Metric; 7] =
     [RECONSTRUCTION, KL, ELBO, GRADIENT_NORM, LEARNING_RATE, SWEEPS, RESIDUAL];
 
 /// The whole terminal during training.
-pub struct Tui {
+pub(crate) struct Tui {
     renderer: Option<TuiMetricsRendererWrapper>,
     interrupter: Interrupter,
     epochs: usize,
@@ -62,7 +62,7 @@ impl Tui {
     /// # Errors
     ///
     /// When stdout is not a terminal.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         ensure!(terminal, "--ui tui needs a terminal on stdout; use --ui lines");
         let interrupter = Interrupter::new();

@@ -11,7 +11,7 @@ const EPSILON: f32 = 1e-8;
 /// Adam (Kingma & Ba 2015, arXiv 1412.6980) with `beta` 0.9 and 0.999.
 ///
 /// Its state: first and second moments.
-pub struct AdamRule(Adam);
+pub(crate) struct AdamRule(Adam);
 
 impl std::fmt::Debug for AdamRule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -21,7 +21,7 @@ impl std::fmt::Debug for AdamRule {
 
 impl AdamRule {
     /// Adam with an epsilon of 1e-8.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AdamConfig::new().with_epsilon(EPSILON).build())
     }
 }

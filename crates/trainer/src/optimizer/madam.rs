@@ -16,13 +16,13 @@ use crate::optimizer::rule::Rule;
 ///
 /// The defaults of `bound` and `scale` are those of arXiv 2311.15673.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MadamSettings {
+pub(crate) struct MadamSettings {
     /// Decay of the mean squared gradient.
-    pub decay: f64,
+    pub(crate) decay: f64,
     /// Bound of the normalised gradient.
-    pub bound: f64,
+    pub(crate) bound: f64,
     /// Bound of the weights.
-    pub scale: f64,
+    pub(crate) scale: f64,
 }
 
 impl Default for MadamSettings {
@@ -47,7 +47,7 @@ impl Default for MadamSettings {
 ///
 /// Its state: the mean squares `m`, and the largest weight `scale r` in every entry.
 #[derive(Debug, Clone, Copy)]
-pub struct MadamRule(MadamSettings);
+pub(crate) struct MadamRule(MadamSettings);
 
 impl MadamRule {
     /// The rule with these settings.
@@ -55,7 +55,7 @@ impl MadamRule {
     /// # Errors
     ///
     /// For a setting outside its range.
-    pub fn new(settings: MadamSettings) -> Result<Self> {
+    pub(crate) fn new(settings: MadamSettings) -> Result<Self> {
         let MadamSettings { decay, bound, scale } = settings;
         ensure!((0.0..1.0).contains(&decay), "Madam: decay {decay} must lie in [0, 1)");
         ensure!(bound.is_finite() && bound > 0.0, "Madam: bound {bound} must be above 0");

@@ -1,14 +1,14 @@
 //! Optimizers on plain tensors, with a state that can be saved.
 //!
-//! A [`Rule`] says how one parameter is updated, in its own file: [`Adam`](adam::AdamRule),
-//! [`SGD`](sgd::SgdRule), [`Madam`](madam::MadamRule). An [`Optimizer`] applies one to a whole
+//! A [`Rule`] says how one parameter is updated, in its own file: Adam,
+//! SGD, Madam. An [`Optimizer`] applies one to a whole
 //! model.
 
-pub mod adam;
-pub mod madam;
+pub(crate) mod adam;
+pub(crate) mod madam;
 pub(crate) mod parameters;
-pub mod rule;
-pub mod sgd;
+pub(crate) mod rule;
+pub(crate) mod sgd;
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub enum OptimizerKind {
 
 impl OptimizerKind {
     /// The rule; `momentum` is that of [`Self::Sgd`].
-    pub fn rule(self, momentum: f64) -> Box<dyn Rule> {
+    pub(crate) fn rule(self, momentum: f64) -> Box<dyn Rule> {
         match self {
             Self::Adam => Box::new(adam::AdamRule::new()),
             Self::Sgd => Box::new(sgd::SgdRule { momentum }),
@@ -45,7 +45,7 @@ impl OptimizerKind {
 ///
 /// It works on tensors without automatic differentiation, so no graph is recorded. State is kept
 /// flat, by parameter id.
-pub struct Optimizer {
+pub(crate) struct Optimizer {
     rule: Box<dyn Rule>,
     scales: HashMap<ParamId, f64>,
     state: HashMap<ParamId, Vec<Tensor<1>>>,
@@ -63,7 +63,7 @@ impl std::fmt::Debug for Optimizer {
 
 impl Optimizer {
     /// An optimizer before its first step, with these learning-rate factors.
-    pub fn new(rule: Box<dyn Rule>, scales: Vec<(ParamId, f64)>) -> Self {
+    pub(crate) fn new(rule: Box<dyn Rule>, scales: Vec<(ParamId, f64)>) -> Self {
         let scales = scales.into_iter().collect();
         Self { rule, scales, state: HashMap::new(), steps: 0 }
     }
@@ -75,7 +75,7 @@ impl Optimizer {
     ///
     /// When a parameter has no gradient, or the gradient is not finite (if deferred, [`read_norms`]
     /// reports that). The model is then lost, the last checkpoint is not.
-    pub fn step<M: Module>(
+    pub(crate) fn step<M: Module>(
         &mut self,
         model: M,
         gradients: &GradientsParams,
@@ -93,7 +93,7 @@ impl Optimizer {
                 (GradientNorm::OnDevice(square), clip.map_or(Clip::None, Clip::OnDevice))
             }
             ReadPolicy::EveryStep => {
-                let norm = finite_norm(hvae_solver::read(square)[0])?;
+                let norm = finite_norm(hvae_device::read(square)[0])?;
                 let clip = max_norm.map_or(1.0, |max| (max / norm.max(f64::MIN_POSITIVE)).min(1.0));
                 (GradientNorm::Known(norm), if clip < 1.0 { Clip::Known(clip) } else { Clip::None })
             }
@@ -105,7 +105,7 @@ impl Optimizer {
 
     /// The state as models: each holds, in place of a parameter, one tensor of its state; and the
     /// number of steps taken.
-    pub fn state<M: Module>(&self, model: &M) -> (Vec<M>, usize) {
+    pub(crate) fn state<M: Module>(&self, model: &M) -> (Vec<M>, usize) {
         let state = |index: usize| {
             with_parameters(model.clone(), |id, like| match self.state.get(&id) {
                 Some(state) => state[index].clone(),
@@ -116,7 +116,7 @@ impl Optimizer {
     }
 
     /// How many models [`Self::state`] returns.
-    pub fn state_len(&self) -> usize {
+    pub(crate) fn state_len(&self) -> usize {
         self.rule.state_len()
     }
 
@@ -125,7 +125,7 @@ impl Optimizer {
     /// # Errors
     ///
     /// When it does not hold the state of every parameter.
-    pub fn restore<M: Module>(&mut self, state: &[M], steps: usize) -> Result<()> {
+    pub(crate) fn restore<M: Module>(&mut self, state: &[M], steps: usize) -> Result<()> {
         self.state.clear();
         self.steps = steps;
         if steps == 0 {
@@ -144,7 +144,7 @@ impl Optimizer {
 /// The Euclidean norm of a step's gradient.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
-pub enum GradientNorm {
+pub(crate) enum GradientNorm {
     /// Known to the host, and finite.
     Known(f64),
     /// Its square, still on the device, `[1]`.
@@ -156,14 +156,16 @@ pub enum GradientNorm {
 /// # Errors
 ///
 /// When one is not finite.
-pub fn read_norms<'a>(norms: impl Iterator<Item = &'a GradientNorm> + Clone) -> Result<Vec<f64>> {
+pub(crate) fn read_norms<'a>(
+    norms: impl Iterator<Item = &'a GradientNorm> + Clone,
+) -> Result<Vec<f64>> {
     let on_device = norms.clone().filter_map(|norm| match norm {
         GradientNorm::OnDevice(square) => Some(square.clone()),
         GradientNorm::Known(_) => None,
     });
     let squares: Vec<Tensor<1>> = on_device.collect();
     let read =
-        if squares.is_empty() { Vec::new() } else { hvae_solver::read(Tensor::cat(squares, 0)) };
+        if squares.is_empty() { Vec::new() } else { hvae_device::read(Tensor::cat(squares, 0)) };
     let mut read = read.into_iter();
     norms
         .map(|norm| match norm {
@@ -245,7 +247,7 @@ fn squared_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<Ten
 
 /// Temporary: `hvae_model` will define it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadPolicy {
+pub(crate) enum ReadPolicy {
     /// Whenever a number is needed.
     EveryStep,
     /// At convergence checks only.

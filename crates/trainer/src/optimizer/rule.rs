@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 /// How one parameter is updated. Parameters, gradients and state are flat, `[n]`.
-pub trait Rule: Send {
+pub(crate) trait Rule: Send {
     /// Tensors of state per parameter, each of its size and initially 0.
     fn state_len(&self) -> usize;
 

@@ -13,9 +13,9 @@ use crate::optimizer::rule::Rule;
 /// Its state: the velocity `v`; no state without momentum. Burn's SGD keeps its velocity private,
 /// so that a checkpoint could not hold it.
 #[derive(Debug, Clone, Copy)]
-pub struct SgdRule {
+pub(crate) struct SgdRule {
     /// `m`, in `[0, 1)`.
-    pub momentum: f64,
+    pub(crate) momentum: f64,
 }
 
 impl Rule for SgdRule {

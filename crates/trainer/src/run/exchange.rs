@@ -18,56 +18,56 @@ const FORMAT: u32 = 1;
 
 /// What a file says about its tensors.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Metadata {
+pub(crate) struct Metadata {
     /// Version of this description.
-    pub format: u32,
+    pub(crate) format: u32,
     /// Version of the program that wrote it.
-    pub version: String,
+    pub(crate) version: String,
     /// Commit that the program was built from.
-    pub commit: String,
+    pub(crate) commit: String,
     /// Training steps behind the weights.
-    pub step: usize,
+    pub(crate) step: usize,
     /// The configuration as TOML.
-    pub config: String,
+    pub(crate) config: String,
     /// `encoder` and `decoder`, for programs that build the networks themselves; a weight-tied
     /// model has only an `encoder`.
-    pub networks: HashMap<String, Layout>,
+    pub(crate) networks: HashMap<String, Layout>,
     /// How images are encoded and latents decoded.
     #[serde(flatten)]
-    pub uses: Uses,
+    pub(crate) uses: Uses,
 }
 
 /// How the networks are used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Uses {
+pub(crate) struct Uses {
     /// Whether the networks are feed-forward, without feedback and equilibrium.
-    pub feed_forward: bool,
+    pub(crate) feed_forward: bool,
     /// The fixed standard deviation of the posterior, where log-variances are not learned.
-    pub sigma: Option<f64>,
+    pub(crate) sigma: Option<f64>,
     /// From images to latents.
-    pub encode: Passage,
+    pub(crate) encode: Passage,
     /// From latents to images.
-    pub decode: Passage,
+    pub(crate) decode: Passage,
 }
 
 /// A network in one of its uses: one layer is clamped, others are read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Passage {
+pub(crate) struct Passage {
     /// Which network.
-    pub network: String,
+    pub(crate) network: String,
     /// The layer that is clamped.
-    pub input: usize,
+    pub(crate) input: usize,
     /// Scale of the input.
-    pub amplitude: f64,
+    pub(crate) amplitude: f64,
     /// The tensor of a further factor for each unit, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub scale: Option<String>,
+    pub(crate) scale: Option<String>,
     /// Layers that are not used.
-    pub absent: Vec<usize>,
+    pub(crate) absent: Vec<usize>,
     /// The output layer: means, or images.
-    pub output: usize,
+    pub(crate) output: usize,
     /// The layer of the log-variances, if they are an output.
-    pub log_variance: Option<usize>,
+    pub(crate) log_variance: Option<usize>,
 }
 
 impl Uses {
@@ -104,11 +104,11 @@ impl Uses {
 
 /// A network without its weights.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Layers in their order, as in [`hvae_model::LayerSpec`].
-    pub layers: Vec<hvae_model::LayerSpec>,
+    pub(crate) layers: Vec<hvae_model::LayerSpec>,
     /// For each coupling the two layers that it joins, by their numbers.
-    pub couplings: Vec<[usize; 2]>,
+    pub(crate) couplings: Vec<[usize; 2]>,
 }
 
 impl Layout {
@@ -125,7 +125,7 @@ impl Layout {
 /// # Errors
 ///
 /// When the file cannot be written.
-pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Result<()> {
+pub(crate) fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Result<()> {
     // Under the prefixes of their tensors' names.
     let networks = std::iter::once(("encoder", &model.encoder))
         .chain(model.decoder.iter().map(|decoder| ("decoder", decoder)))
@@ -154,7 +154,7 @@ pub fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) -> Resu
 /// # Errors
 ///
 /// When it is not a safetensors file, or has another format.
-pub fn read(path: &Path) -> Result<(Vec<u8>, Option<Metadata>)> {
+pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Option<Metadata>)> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
     let (_, header) = SafeTensors::read_metadata(&bytes)

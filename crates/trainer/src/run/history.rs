@@ -19,7 +19,7 @@ const TABLE: &str = "metrics.csv";
 /// # Errors
 ///
 /// When a file cannot be written.
-pub fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
+pub(crate) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
     let path = run.path().join(METRICS);
     let line = serde_json::to_string(metrics).context("writing metrics")? + "\n";
     let append = || {
@@ -36,7 +36,7 @@ pub fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
 /// # Errors
 ///
 /// When a file cannot be read or written.
-pub fn cut(run: &RunDir, step: usize) -> Result<()> {
+pub(crate) fn cut(run: &RunDir, step: usize) -> Result<()> {
     let path = run.path().join(METRICS);
     if !path.exists() {
         return Ok(());
@@ -53,7 +53,7 @@ pub fn cut(run: &RunDir, step: usize) -> Result<()> {
 /// # Errors
 ///
 /// When the file cannot be read, or another line is corrupt.
-pub fn read(run: &RunDir) -> Result<Vec<EpochMetrics>> {
+pub(crate) fn read(run: &RunDir) -> Result<Vec<EpochMetrics>> {
     let path = run.path().join(METRICS);
     if !path.exists() {
         return Ok(Vec::new());

@@ -12,17 +12,17 @@ use crate::run::metrics::EpochMetrics;
 
 /// Configuration, metrics and checkpoints of a run.
 #[derive(Debug, Clone)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Its folder.
-    pub path: String,
+    pub(crate) path: String,
     /// Its configuration.
-    pub config: RunConfig,
+    pub(crate) config: RunConfig,
     /// The metrics of its epochs.
-    pub epochs: Vec<EpochMetrics>,
+    pub(crate) epochs: Vec<EpochMetrics>,
     /// Name of the newest checkpoint.
-    pub latest: Option<String>,
+    pub(crate) latest: Option<String>,
     /// Name of the best checkpoint.
-    pub best: Option<String>,
+    pub(crate) best: Option<String>,
 }
 
 impl Summary {
@@ -31,7 +31,7 @@ impl Summary {
     /// # Errors
     ///
     /// When configuration or metrics cannot be read.
-    pub fn of(run: &RunDir) -> Result<Self> {
+    pub(crate) fn of(run: &RunDir) -> Result<Self> {
         let pointer = |choice: CheckpointChoice| {
             let text = std::fs::read_to_string(run.path().join(choice.name())).ok()?;
             Some(text.trim().to_owned())
@@ -46,17 +46,17 @@ impl Summary {
     }
 
     /// The newest value of `metric`, in the last epoch that has one.
-    pub fn last<T>(&self, metric: impl Fn(&EpochMetrics) -> Option<T>) -> Option<T> {
+    pub(crate) fn last<T>(&self, metric: impl Fn(&EpochMetrics) -> Option<T>) -> Option<T> {
         self.epochs.iter().rev().find_map(metric)
     }
 
     /// Epochs done.
-    pub fn done(&self) -> usize {
+    pub(crate) fn done(&self) -> usize {
         self.epochs.last().map_or(0, |epoch| epoch.epoch)
     }
 
     /// Seconds over all epochs.
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.epochs.iter().map(|epoch| epoch.seconds).sum::<f64>().abs()
     }
 
@@ -65,7 +65,7 @@ impl Summary {
     /// # Errors
     ///
     /// When the configuration has no JSON form.
-    pub fn to_json(&self) -> Result<Value> {
+    pub(crate) fn to_json(&self) -> Result<Value> {
         Ok(json!({
             "run": self.path,
             "epochs": self.done(),
@@ -83,7 +83,7 @@ impl Summary {
 /// # Errors
 ///
 /// When the folder cannot be listed.
-pub fn all(folder: &Path) -> Result<(Vec<Summary>, Vec<String>)> {
+pub(crate) fn all(folder: &Path) -> Result<(Vec<Summary>, Vec<String>)> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     };

@@ -14,7 +14,7 @@ use crate::training::evaluate::EVALUATION_BATCH;
 /// # Errors
 ///
 /// When the device cannot be read.
-pub fn sample(
+pub(crate) fn sample(
     model: &Vae,
     count: usize,
     seed: u64,
@@ -29,7 +29,12 @@ pub fn sample(
 /// # Errors
 ///
 /// When they do not fit into memory, or the device cannot be read.
-pub fn decode(model: &Vae, latents: &[f32], phases: &Phases, device: &Device) -> Result<Vec<f32>> {
+pub(crate) fn decode(
+    model: &Vae,
+    latents: &[f32],
+    phases: &Phases,
+    device: &Device,
+) -> Result<Vec<f32>> {
     let count = latents.len() / model.latent();
     let mut progress = Progress::start("decoding", count, 0);
     let mut images = Vec::new();

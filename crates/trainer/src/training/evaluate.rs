@@ -14,7 +14,7 @@ use crate::run::metrics::{GradientCheck, LoopGains, MeanLosses};
 use crate::training::binarize::binarize_from;
 
 /// Images per batch where there is no training step.
-pub const EVALUATION_BATCH: usize = 500;
+pub(crate) const EVALUATION_BATCH: usize = 500;
 
 /// Images on which the loop gain is measured.
 const LOOP_GAIN_IMAGES: usize = 64;
@@ -61,7 +61,7 @@ pub(super) fn evaluate_epoch(
 /// # Errors
 ///
 /// When a loss is not finite or the device cannot be read.
-pub fn evaluate(
+pub(crate) fn evaluate(
     model: &Vae,
     images: &Images,
     config: &RunConfig,

@@ -8,18 +8,18 @@ use crate::config::RunConfig;
 /// What training holds at any batch size, in bytes. Floating point, because a configuration may ask
 /// for more than any integer counts.
 #[derive(Debug)]
-pub struct MemoryEstimate {
+pub(crate) struct MemoryEstimate {
     /// Weights; gradients take the same again.
-    pub weights: f64,
+    pub(crate) weights: f64,
     /// State of the optimizer.
-    pub optimizer: f64,
+    pub(crate) optimizer: f64,
     /// Averaged weights.
-    pub averages: f64,
+    pub(crate) averages: f64,
 }
 
 impl MemoryEstimate {
     /// For a run with this configuration; nothing is allocated.
-    pub fn of(config: &RunConfig) -> Self {
+    pub(crate) fn of(config: &RunConfig) -> Self {
         let training = &config.training;
         let weights = 4.0 * config.model.stored_numbers(config.data.shape().pixels());
         let moments = training.optimizer.rule(training.momentum).state_len();
@@ -28,7 +28,7 @@ impl MemoryEstimate {
     }
 
     /// Size of a checkpoint on disk.
-    pub fn checkpoint(&self) -> f64 {
+    pub(crate) fn checkpoint(&self) -> f64 {
         self.weights + self.optimizer + self.averages
     }
 
@@ -38,7 +38,7 @@ impl MemoryEstimate {
     /// # Errors
     ///
     /// When the device computes in host memory and less is available.
-    pub fn require(&self, device: &Device) -> Result<()> {
+    pub(crate) fn require(&self, device: &Device) -> Result<()> {
         let needed = self.checkpoint() + self.weights;
         let Some(free) = available().filter(|_| hvae_device::is_host(device)) else {
             return Ok(());
@@ -55,12 +55,12 @@ impl MemoryEstimate {
 }
 
 /// An amount of memory in MB or GB.
-pub fn shown(bytes: f64) -> String {
+pub(crate) fn shown(bytes: f64) -> String {
     if bytes < 1e9 { format!("{:.1} MB", bytes / 1e6) } else { format!("{:.1} GB", bytes / 1e9) }
 }
 
 /// Peak memory of this process in bytes, where the system reports it.
-pub fn peak() -> Option<f64> {
+pub(crate) fn peak() -> Option<f64> {
     kilobytes("/proc/self/status", "VmHWM:")
 }
 

@@ -8,11 +8,11 @@ use crate::optimizer::ReadPolicy;
 
 /// Default of `ep.check_every` on a device with deferred reads, where every convergence check makes
 /// the host wait.
-pub const DEFERRED_CHECK_EVERY: usize = 5;
+pub(crate) const DEFERRED_CHECK_EVERY: usize = 5;
 
 /// When training reads `device`: at every step in host memory, where a read costs nothing, else
 /// deferred.
-pub fn read_policy(device: &Device) -> ReadPolicy {
+pub(crate) fn read_policy(device: &Device) -> ReadPolicy {
     if hvae_device::is_host(device) { ReadPolicy::EveryStep } else { ReadPolicy::Deferred }
 }
 
@@ -21,7 +21,7 @@ pub fn read_policy(device: &Device) -> ReadPolicy {
 /// # Errors
 ///
 /// As [`Phases::new`].
-pub fn phases(config: &EpConfig, device: &Device) -> Result<Phases> {
+pub(crate) fn phases(config: &EpConfig, device: &Device) -> Result<Phases> {
     let phases = Phases::new(config)?;
     Ok(match read_policy(device) {
         ReadPolicy::EveryStep => phases,

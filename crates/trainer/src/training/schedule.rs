@@ -6,7 +6,7 @@ use crate::config::training::TrainingConfig;
 /// The learning rate of `step` (from 0): linear warm-up, then a decay from `learning_rate` to its
 /// final share at `decay_epochs`. It does not depend on the number of epochs, so that a run can be
 /// extended.
-pub fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
+pub(crate) fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
     let total = training.decay_epochs as f64 * steps_per_epoch as f64;
     let warmup = training.warmup_steps as f64;
     let step = step as f64;
@@ -24,14 +24,14 @@ pub fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: us
 }
 
 /// The weight of the KL divergence at `step`: linear from 0 over its warm-up.
-pub fn kl_weight(training: &TrainingConfig, step: usize) -> f64 {
+pub(crate) fn kl_weight(training: &TrainingConfig, step: usize) -> f64 {
     let warmup = training.kl_warmup_steps.max(1) as f64;
     training.kl_weight * ((step as f64 + 1.0) / warmup).min(1.0)
 }
 
 /// The decay of averaged weights at `step`: `min(decay, (1 + step) / (10 + step))`, so that the
 /// initial weights, which are random, soon lose their share.
-pub fn ema_decay(decay: f64, step: usize) -> f64 {
+pub(crate) fn ema_decay(decay: f64, step: usize) -> f64 {
     let step = step as f64;
     decay.min((1.0 + step) / (10.0 + step))
 }

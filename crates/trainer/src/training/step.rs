@@ -23,7 +23,7 @@ const LIMIT_EVERY: usize = 10;
 
 /// The training images of a step, by index.
 #[derive(Debug)]
-pub struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     rows: &'a [usize],
     /// The same, `[rows]`, on the device.
     on_device: Tensor<1, Int>,
@@ -31,12 +31,12 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// The images `rows` of `train`.
-    pub fn new(train: &Images, rows: &'a [usize]) -> Self {
+    pub(crate) fn new(train: &Images, rows: &'a [usize]) -> Self {
         Self { rows, on_device: train.index_tensor(rows) }
     }
 
     /// The images of an epoch in `order`, `size` at a time; their indices are uploaded once.
-    pub fn all(train: &Images, order: &'a [usize], size: usize) -> Vec<Self> {
+    pub(crate) fn all(train: &Images, order: &'a [usize], size: usize) -> Vec<Self> {
         let on_device = train.index_tensor(order);
         let batch = |(number, rows): (usize, &'a [usize])| Self {
             rows,
@@ -48,29 +48,29 @@ impl<'a> Batch<'a> {
 
 /// The result of a step. Losses and norm may still be on the device, see [`StepRunner::read`].
 #[derive(Debug)]
-pub struct StepReport {
+pub(crate) struct StepReport {
     /// Mean losses.
-    pub losses: StepLosses,
+    pub(crate) losses: StepLosses,
     /// How many images the step had, and how many of them it used.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
     /// Norm of the gradient.
-    pub gradient_norm: GradientNorm,
+    pub(crate) gradient_norm: GradientNorm,
     /// The learning rate.
-    pub learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// How the phases ended.
-    pub outcomes: PhaseOutcomes,
+    pub(crate) outcomes: PhaseOutcomes,
 }
 
 impl StepReport {
     /// Whether the host has the losses already.
-    pub fn is_on_host(&self) -> bool {
+    pub(crate) fn is_on_host(&self) -> bool {
         matches!(self.losses, StepLosses::Known(_))
     }
 }
 
 /// A model in training, and all that a step needs: draws, gradient, optimizer, limits, averages.
 #[derive(Debug)]
-pub struct StepRunner {
+pub(crate) struct StepRunner {
     config: RunConfig,
     steps_per_epoch: usize,
     phases: Phases,
@@ -90,7 +90,7 @@ impl StepRunner {
     /// # Errors
     ///
     /// When the configuration cannot work.
-    pub fn new(config: &RunConfig, train: &Images, devices: Vec<Device>) -> Result<Self> {
+    pub(crate) fn new(config: &RunConfig, train: &Images, devices: Vec<Device>) -> Result<Self> {
         let device = devices.first().context("training needs at least one device")?;
         let model = new_model(config, device)?;
         let training = &config.training;
@@ -110,22 +110,22 @@ impl StepRunner {
     }
 
     /// Steps of an epoch.
-    pub fn steps_per_epoch(&self) -> usize {
+    pub(crate) fn steps_per_epoch(&self) -> usize {
         self.steps_per_epoch
     }
 
     /// The model that is evaluated: averaged weights where the configuration asks for them.
-    pub fn evaluated(&self) -> &Vae {
+    pub(crate) fn evaluated(&self) -> &Vae {
         self.average.as_ref().unwrap_or(&self.model)
     }
 
     /// The phases of the first device.
-    pub fn phases(&self) -> &Phases {
+    pub(crate) fn phases(&self) -> &Phases {
         &self.phases
     }
 
     /// The learning rate of `step`.
-    pub fn learning_rate(&self, step: usize) -> f64 {
+    pub(crate) fn learning_rate(&self, step: usize) -> f64 {
         schedule::learning_rate(&self.config.training, step, self.steps_per_epoch)
     }
 
@@ -134,7 +134,12 @@ impl StepRunner {
     /// # Errors
     ///
     /// When a number is not finite, or a device is lost. The model is then as before the step.
-    pub fn step(&mut self, step: usize, train: &Images, batch: &Batch<'_>) -> Result<StepReport> {
+    pub(crate) fn step(
+        &mut self,
+        step: usize,
+        train: &Images,
+        batch: &Batch<'_>,
+    ) -> Result<StepReport> {
         let images = batch.rows.len();
         let TrainingStep { gradients, losses, counted, dropped, outcomes, .. } =
             self.gradient(step, train, batch)?;
@@ -176,7 +181,7 @@ impl StepRunner {
     /// # Errors
     ///
     /// When a loss, a norm or a weight is not finite.
-    pub fn read(&self, reports: &[StepReport]) -> Result<Vec<([f64; 3], f64)>> {
+    pub(crate) fn read(&self, reports: &[StepReport]) -> Result<Vec<([f64; 3], f64)>> {
         let losses: Vec<&StepLosses> = reports.iter().map(|report| &report.losses).collect();
         let losses = self.model.read_losses(&losses)?;
         let norms = read_norms(reports.iter().map(|report| &report.gradient_norm))?;
