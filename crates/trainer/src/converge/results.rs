@@ -211,7 +211,7 @@ fn csv_curves(curves: &[Curve]) -> String {
 /// The table for the terminal.
 pub(crate) fn table(rows: &[RowResult]) -> String {
     let mut text = format!(
-        "{:<24} {:>14} {:>14} {:>7} {:>16} {:>8} {:>9} {:>10}  {}",
+        "{:<34} {:>14} {:>14} {:>7} {:>16} {:>8} {:>9} {:>10}  {}",
         "iterations to 1e-4",
         "paper",
         "measured",
@@ -233,7 +233,7 @@ pub(crate) fn table(rows: &[RowResult]) -> String {
         };
         let _ = write!(
             text,
-            "\n{:<24} {published:>14} {:>14} {:>7.2} {:>16} {:>8.1} {accuracy:>9.2} {:>9.1}%  {}",
+            "\n{:<34} {published:>14} {:>14} {:>7.2} {:>16} {:>8.1} {accuracy:>9.2} {:>9.1}%  {}",
             row.name(),
             measured,
             mean / row.paper.iterations,
