@@ -73,7 +73,7 @@ impl Images {
     /// Copies a set to `device`.
     pub fn new(set: ImageSet, device: &Device) -> Self {
         let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
-        let tensor = hvae_solver::upload(values, [set.len(), set.pixels()], device);
+        let tensor = hvae_device::upload(values, [set.len(), set.pixels()], device);
         Self { set, tensor }
     }
 
@@ -104,7 +104,7 @@ impl Images {
 
     /// Indices of images, on their device.
     pub fn index_tensor(&self, rows: &[usize]) -> Tensor<1, Int> {
-        hvae_solver::upload_rows(rows, &self.tensor.device())
+        hvae_device::upload_rows(rows, &self.tensor.device())
     }
 
     /// As [`Self::select`], for indices from [`Self::index_tensor`].

@@ -1,4 +1,4 @@
-//! The GPUs that this build can reach, and programs that stand in for one.
+//! GPU adapters of this build and machine, and software emulations of one.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,14 +11,14 @@ use burn::tensor::{Device, Tensor};
 
 use crate::fault;
 
-/// The devices that this process has started, by how Burn finds them: one may have two names.
+/// The devices that this process has opened, by how Burn finds them: one may have two names.
 static OPEN: Mutex<Vec<(String, Device)>> = Mutex::new(Vec::new());
 
-/// A GPU, or a program that stands in for one.
+/// A GPU, or a software emulation of one.
 #[derive(Debug, Clone)]
 pub(super) struct Adapter {
     family: &'static str,
-    /// Its number in the list of `hvae devices`.
+    /// Its index in the list of `hvae devices`.
     number: usize,
     pub(super) name: String,
     pub(super) driver: String,
@@ -26,7 +26,7 @@ pub(super) struct Adapter {
     how: How,
 }
 
-/// How Burn finds it again.
+/// How Burn finds it.
 #[derive(Debug, Clone)]
 enum How {
     #[cfg(feature = "wgpu")]
@@ -36,7 +36,7 @@ enum How {
 }
 
 impl Adapter {
-    /// What `--device` calls it.
+    /// Its name for `--device`.
     pub(super) fn device(&self) -> String {
         format!("{}:{}", self.family, self.number)
     }
@@ -45,8 +45,8 @@ impl Adapter {
         if self.software { "software" } else { "hardware" }
     }
 
-    /// The device, after a first sum on it; the same one each time, since a process can start it
-    /// only once.
+    /// Opens the device and tests it with a sum. A process can initialize a device only once, so
+    /// later calls return the same one.
     pub(super) fn open(&self) -> Result<Device> {
         let name = self.device();
         fault::in_use(&name);
@@ -76,7 +76,7 @@ impl Adapter {
             let ones = Tensor::<2>::ones([8, 8], &device);
             let sum = ones.sum().try_into_data().map_err(|e| anyhow::anyhow!("{e}"))?;
             let sum: Vec<f32> = sum.try_to_vec().map_err(|e| anyhow::anyhow!("{e:?}"))?;
-            ensure!(sum == [64.0], "64 ones add up to {sum:?}");
+            ensure!(sum == [64.0], "the sum of 64 ones is {sum:?}");
             Ok(device)
         };
         fault::guard(open).with_context(|| {
@@ -103,26 +103,27 @@ pub(super) fn pick(
     let count = found.len();
     ensure!(
         index < count,
-        "device '{family}:{index}': this machine has {count} such; see `hvae devices`"
+        "device '{family}:{index}': this machine has only {count}; see `hvae devices`"
     );
     let adapter = found.swap_remove(index);
     let (device, name) = (adapter.device(), &adapter.name);
     if adapter.software && cfg!(feature = "vulkan") {
         bail!(
-            "device '{device}' ({name}) is a program on the CPU, which crashes on the shaders of a \
+            "device '{device}' ({name}) is emulated on the CPU and crashes on the shaders of a \
              build with the feature vulkan. Use --device cpu, or build with `cargo build \
              --release --features wgpu`"
         );
     }
     ensure!(
         software || !adapter.software,
-        "device '{device}' ({name}) is a program on the CPU and far slower than --device cpu; \
-         --allow-software takes it all the same"
+        "device '{device}' ({name}) is emulated on the CPU and far slower than --device cpu; \
+         --allow-software uses it anyway"
     );
     Ok(adapter)
 }
 
-/// What `auto` takes: the first GPU by CUDA, else by Vulkan, else by wgpu; never a program.
+/// The adapter that `auto` selects: the first GPU of CUDA, else Vulkan, else wgpu; never an
+/// emulation.
 pub(super) fn best() -> Option<Adapter> {
     let mut found: Vec<Adapter> = Vec::new();
     #[cfg(feature = "cuda")]
@@ -134,14 +135,14 @@ pub(super) fn best() -> Option<Adapter> {
     found.into_iter().find(|a| !a.software)
 }
 
-/// Those of Vulkan, Metal and DirectX 12, hardware first; of OpenGL where there are no others.
+/// The adapters of Vulkan, Metal and DirectX 12, hardware first; those of OpenGL if there are none.
 #[cfg(feature = "wgpu")]
 pub(super) fn wgpu() -> Vec<Adapter> {
     let found = enumerate("wgpu", graphics::Backends::PRIMARY);
     if found.is_empty() { enumerate("wgpu", graphics::Backends::GL) } else { found }
 }
 
-/// Those of Vulkan, hardware first.
+/// The adapters of Vulkan, hardware first.
 #[cfg(feature = "vulkan")]
 pub(super) fn vulkan() -> Vec<Adapter> {
     enumerate("vulkan", graphics::Backends::VULKAN)
@@ -168,7 +169,7 @@ fn enumerate(family: &'static str, backends: graphics::Backends) -> Vec<Adapter>
             Backend::Gl => WgpuBackend::Gl,
             _ => continue,
         };
-        // Burn counts adapters of one kind and API.
+        // Burn numbers adapters per kind and API.
         let alike = |i: &&graphics::AdapterInfo| {
             (i.backend, i.device_type) == (info.backend, info.device_type)
         };
@@ -177,7 +178,7 @@ fn enumerate(family: &'static str, backends: graphics::Backends) -> Vec<Adapter>
             DeviceType::DiscreteGpu => (0, DeviceKind::DiscreteGpu(nth)),
             DeviceType::IntegratedGpu => (1, DeviceKind::IntegratedGpu(nth)),
             DeviceType::VirtualGpu => (2, DeviceKind::VirtualGpu(nth)),
-            // OpenGL knows no kinds; what it has is the default.
+            // OpenGL does not report kinds; it has the default device only.
             DeviceType::Other => (3, DeviceKind::DefaultDevice),
             DeviceType::Cpu => (4, DeviceKind::Cpu),
         };
@@ -195,7 +196,7 @@ fn enumerate(family: &'static str, backends: graphics::Backends) -> Vec<Adapter>
     found.into_iter().enumerate().map(number).collect()
 }
 
-/// Whether a renderer of this name is a program: OpenGL does not say otherwise.
+/// Whether a renderer of this name is an emulation, which OpenGL does not report.
 #[cfg(feature = "wgpu")]
 fn is_software(name: &str) -> bool {
     let name = name.to_lowercase();
@@ -204,7 +205,7 @@ fn is_software(name: &str) -> bool {
         .any(|known| name.contains(known))
 }
 
-/// The answer of a future that needs no help to come to one.
+/// Polls a future that needs no executor to completion.
 #[cfg(feature = "wgpu")]
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     use std::task::{Context, Poll, Waker};
@@ -218,11 +219,11 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// NVIDIA's, by CUDA.
+/// The NVIDIA GPUs of CUDA.
 ///
 /// # Errors
 ///
-/// When there is no driver.
+/// If there is no driver.
 #[cfg(feature = "cuda")]
 pub(super) fn cuda() -> Result<Vec<Adapter>> {
     use burn::tensor::DeviceType;

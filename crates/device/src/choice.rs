@@ -1,14 +1,14 @@
-//! Names of devices, as `--device` takes them.
+//! Device names, as given to `--device`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
 
-/// A device by name; what follows `:` is its number in the list of `hvae devices`.
+/// A device by name. The number after `:` is its index in the list of `hvae devices`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// The best GPU that this build and this machine have, else the CPU.
+    /// The best GPU of this build and machine, else the CPU.
     Auto,
     /// Burn's Flex backend; in every build.
     Cpu,
@@ -20,20 +20,20 @@ pub enum Choice {
     Vulkan(usize),
     /// CUDA.
     Cuda(usize),
-    /// A device of another machine, where `hvae serve` runs.
+    /// A device of another machine that runs `hvae serve`.
     Remote {
         /// Host and port.
         address: String,
-        /// Which of the devices served there.
+        /// Index among the devices served there.
         index: usize,
     },
 }
 
-/// What `--device` can be.
+/// The names that `--device` accepts.
 const FORMS: &str = "auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i], remote:<host>:<port>[/i]";
 
 impl Choice {
-    /// The cargo feature that it takes; empty for those that every build has.
+    /// The cargo feature that builds it in; empty if it is always built in.
     pub fn feature(&self) -> &'static str {
         match self {
             Self::Auto | Self::Cpu => "",
@@ -60,9 +60,9 @@ impl FromStr for Choice {
         let number = match index.map(str::parse) {
             None => 0,
             Some(Ok(number)) => number,
-            Some(Err(_)) => bail!(
-                "device '{text}': after the colon stands a number from the list of `hvae devices`"
-            ),
+            Some(Err(_)) => {
+                bail!("device '{text}': expected an index of `hvae devices` after the colon")
+            }
         };
         let choice = match name {
             "auto" => Self::Auto,
@@ -74,7 +74,7 @@ impl FromStr for Choice {
             _ => bail!("unknown device '{text}'; devices are {FORMS}. `hvae devices` lists yours"),
         };
         if index.is_some() && matches!(choice, Self::Auto | Self::Cpu | Self::NdArray) {
-            bail!("device '{text}': there is only one '{name}', it takes no number");
+            bail!("device '{text}': there is only one '{name}', which takes no index");
         }
         Ok(choice)
     }
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_and_written() {
+    fn names_parse_and_display() {
         for name in
             ["auto", "cpu", "ndarray", "wgpu", "wgpu:1", "vulkan", "cuda:3", "remote:gpu:3000/1"]
         {
@@ -124,11 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn wrong_names_are_told() {
+    fn invalid_names_are_errors() {
         for (name, part) in [
             ("tpu", "cuda[:i]"),
             ("", "auto"),
-            ("cpu:1", "takes no number"),
+            ("cpu:1", "takes no index"),
             ("wgpu:x", "hvae devices"),
             ("wgpu:-1", "hvae devices"),
             ("remote:gpu", "<port>"),

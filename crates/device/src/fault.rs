@@ -1,5 +1,5 @@
-//! Failures of a device as sentences: backends report many of them by a panic, often on a thread
-//! of their own.
+//! Panics of a backend as errors: backends report many failures by a panic, often on another
+//! thread.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -7,25 +7,25 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-/// Set to see panics themselves.
+/// Environment variable that also prints panics.
 const BACKTRACE: &str = "HVAE_BACKTRACE";
-/// The first panic since the last [`guard`] began: later ones, on other threads, follow from it.
+/// The first panic since the last [`guard`] began; later ones, on other threads, are consequences.
 static FIRST: Mutex<Option<String>> = Mutex::new(None);
 /// The device in use, unless it is the CPU.
 static DEVICE: Mutex<Option<String>> = Mutex::new(None);
 
-/// From now on this device is in use; failures are told in its name.
+/// Sets the device that error messages name.
 pub fn in_use(device: &str) {
     *DEVICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(device.to_owned());
 }
 
-/// Runs `work`; a panic in it, or on a thread that it waits for, becomes an error of one sentence.
+/// Runs `work` and turns a panic, on this thread or on one that it waits for, into an error.
 ///
-/// With `HVAE_BACKTRACE` set, panics are shown as well, with backtraces if Rust is asked for them.
+/// With the environment variable `HVAE_BACKTRACE`, panics are printed as well.
 ///
 /// # Errors
 ///
-/// Those of `work`, and what it or a backend panicked with.
+/// Those of `work`, and a panic of it or of a backend.
 pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     install();
     first().take();
@@ -42,11 +42,11 @@ fn first() -> std::sync::MutexGuard<'static, Option<String>> {
     FIRST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Panics are recorded instead of shown.
+/// Records panics instead of printing them.
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // A test that fails must say why.
+        // Failing tests print their panics.
         let shown = cfg!(test) || std::env::var_os(BACKTRACE).is_some();
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -71,13 +71,13 @@ fn text(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// What happened, and what to do about it.
+/// An error with a remedy.
 fn explain(message: &str) -> anyhow::Error {
     let device = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(device) = device.as_deref() else {
         return anyhow!(
-            "a fault in hvae itself: {message}. Files already written are whole; set \
-             {BACKTRACE}=1 to see more, and please report it"
+            "internal error: {message}. Files already written are complete; set {BACKTRACE}=1 to \
+             see more, and please report it"
         );
     };
     let lower = message.to_lowercase();
@@ -85,9 +85,9 @@ fn explain(message: &str) -> anyhow::Error {
     let (what, remedy) = if is(&["memory", "buffertoobig", "exceeds", "allocat", "too large"]) {
         ("has too little memory", "Lower --batch-size or the sizes of the layers")
     } else if is(&["lost", "disconnect", "connection", "recverror", "closed", "websocket"]) {
-        ("was lost", "Go on from the last checkpoint with --resume when it is back")
+        ("was lost", "Continue from the last checkpoint with --resume when it is back")
     } else {
-        ("failed", "Go on from the last checkpoint with --resume and --device cpu")
+        ("failed", "Continue from the last checkpoint with --resume and --device cpu")
     };
     anyhow!("device '{device}' {what}: {message}. The last checkpoint is good. {remedy}")
 }
@@ -96,9 +96,9 @@ fn explain(message: &str) -> anyhow::Error {
 mod tests {
     use super::*;
 
-    /// One test, because what a panic leaves behind belongs to the whole process.
+    /// One test, because the panic hook is global to the process.
     #[test]
-    fn panics_become_sentences() {
+    fn panics_become_errors() {
         let error = guard::<()>(|| panic!("index {} out of range", 3)).unwrap_err().to_string();
         assert!(error.contains("index 3 out of range") && error.contains("report"), "{error}");
         assert_eq!(guard(|| Ok(7)).unwrap(), 7);

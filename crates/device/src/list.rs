@@ -1,8 +1,8 @@
-//! `hvae devices`: what was built in, what this machine has, and what `auto` takes.
+//! `hvae devices`: the devices of this build and machine, and which one `auto` selects.
 
 use std::fmt::Write as _;
 
-/// The list, one device a line.
+/// A table of all devices, one per line.
 pub fn list() -> String {
     let mut lines = vec![row("cpu", "Burn Flex", &processor(), "in every build")];
     lines.extend(ndarray());
@@ -48,7 +48,7 @@ fn ndarray() -> Vec<String> {
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn graphics() -> Vec<String> {
-    use crate::list::adapters;
+    use crate::adapters;
 
     let mut lines = Vec::new();
     let mut add = |name: &str,
@@ -99,7 +99,7 @@ fn remote() -> Vec<String> {
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn best() -> String {
-    super::adapters::best().map_or_else(|| "cpu".to_owned(), |a| a.device())
+    crate::adapters::best().map_or_else(|| "cpu".to_owned(), |a| a.device())
 }
 
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]

@@ -1,4 +1,4 @@
-//! Devices of other machines, through burn-remote.
+//! Devices of other machines, by burn-remote.
 
 use anyhow::{Context, Result};
 use burn::remote::RemoteHost;
@@ -7,14 +7,14 @@ use burn::tensor::Device;
 
 use crate::fault;
 
-/// Holds the password of both sides, if they want one.
+/// Environment variable with the shared password of client and server, if any.
 pub const TOKEN: &str = "HVAE_TOKEN";
 
 /// Device `index` of the server at `address`, host and port.
 ///
 /// # Errors
 ///
-/// When it cannot be reached, refuses, or has no such device.
+/// If it is unreachable, refuses the connection, or has no such device.
 pub(super) fn connect(address: &str, index: usize) -> Result<Device> {
     let name = format!("remote:{address}/{index}");
     fault::in_use(&name);
@@ -25,7 +25,7 @@ pub(super) fn connect(address: &str, index: usize) -> Result<Device> {
     fault::guard(|| Ok(Device::remote_options(&host).device_index(index).init()?)).with_context(
         || {
             format!(
-                "cannot use device '{name}'; is `hvae serve` running there, under the same {TOKEN}?"
+                "cannot use device '{name}'; is `hvae serve` running there, with the same {TOKEN}?"
             )
         },
     )
@@ -35,7 +35,7 @@ pub(super) fn connect(address: &str, index: usize) -> Result<Device> {
 ///
 /// # Errors
 ///
-/// When the port is taken, the devices are of different backends, or the password is empty.
+/// If the port is in use, the devices have different backends, or the password is empty.
 pub fn serve(devices: Vec<Device>, port: u16) -> Result<()> {
     let mut server = RemoteServer::new(devices);
     if let Ok(token) = std::env::var(TOKEN) {

@@ -129,9 +129,9 @@ fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
     bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
         let drive = problem.images.clone().matmul(weights[0].clone());
         solution.outcomes.par_chunks(size).for_each(|outcomes| {
-            let last = outcomes.iter().map(|o| o.steps).max().unwrap();
+            let last = outcomes.iter().map(|o| o.iterations).max().unwrap();
             for step in 1..=last {
-                let active = outcomes.iter().filter(|o| o.steps >= step).count();
+                let active = outcomes.iter().filter(|o| o.iterations >= step).count();
                 for (k, pair) in layers.windows(2).enumerate() {
                     let rows = |k: usize| pair[k].clone().narrow(0, 0, active);
                     divan::black_box(rows(0).matmul(weights[k + 1].clone()));

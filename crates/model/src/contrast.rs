@@ -31,7 +31,7 @@ impl Kept {
         let count = counts.iter().filter(|&&c| c).count();
         let dropped = (count < counts.len()).then(|| {
             let kept = counts.iter().map(|&c| f32::from(u8::from(c))).collect();
-            hvae_solver::upload(kept, [counts.len(), 1], device).equal_elem(0.0)
+            hvae_device::upload(kept, [counts.len(), 1], device).equal_elem(0.0)
         });
         Self { dropped, count }
     }

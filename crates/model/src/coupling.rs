@@ -91,7 +91,7 @@ impl Coupling {
         if !self.is_recurrent() {
             return true;
         }
-        let size = |weight: Tensor<2>| hvae_solver::read(weight.abs().max())[0];
+        let size = |weight: Tensor<2>| hvae_device::read(weight.abs().max())[0];
         let weight = self.weight.val();
         let off = weight.clone() - self.changeable(weight.clone());
         size(off) <= ASYMMETRY * size(weight)

@@ -61,7 +61,7 @@ pub(crate) fn deviations(
     let deviation = Deviation { phase, drive: drive.collect(), push, blocks };
     let waves = deviation.waves();
     // What is a layer's answer to the one before it is passed on through two layers a sweep, and back.
-    let rule = rule.with_min_steps(waves.len().div_ceil(2).max(1))?;
+    let rule = rule.with_min_iterations(waves.len().div_ceil(2).max(1))?;
     let start = deviation.start(&waves);
     Ok(solve(Sweep(deviation), start, &Damped::new(damping)?, &rule)?)
 }
@@ -91,7 +91,7 @@ impl Deviation<'_, '_> {
         // A first sweep begins with the layers next to the pushed ones anyway.
         if waves.len() > 1 {
             for &component in waves.iter().flatten() {
-                let answer = self.update(component, &state);
+                let answer = self.update(component, &state, 0);
                 state.replace(component, answer).expect("an update keeps the shape");
             }
         }
@@ -119,7 +119,7 @@ impl BlockMap for Deviation<'_, '_> {
         &self.blocks
     }
 
-    fn update(&self, component: usize, state: &State) -> Tensor<2> {
+    fn update(&self, component: usize, state: &State, _iteration: usize) -> Tensor<2> {
         self.answer(component, self.phase.field(component, state))
     }
 

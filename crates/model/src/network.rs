@@ -297,7 +297,7 @@ impl HopfieldNetwork {
             let (id, weight, mapper) = c.weight.clone().consume();
             let norm = spectral_norm(weight.clone());
             let weight = if is_plain_cpu(&weight) {
-                let strength = factor * f64::from(hvae_solver::read(norm)[0]);
+                let strength = factor * f64::from(hvae_device::read(norm)[0]);
                 if strength > limit { weight.mul_scalar(limit / strength) } else { weight }
             } else {
                 let strength = norm.mul_scalar(factor).clamp_min(SMALLEST_STRENGTH);

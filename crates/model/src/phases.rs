@@ -66,8 +66,8 @@ impl Phases {
     #[must_use]
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
-        self.free = self.free.with_whole_batch();
-        self.nudge.rule = self.nudge.rule.with_whole_batch();
+        self.free = self.free.with_masking();
+        self.nudge.rule = self.nudge.rule.with_masking();
         if let Strength::Size(size) = self.nudge.strength {
             self.nudge.strength = Strength::SizeOnDevice(size);
         }

@@ -60,7 +60,7 @@ impl Phases {
         let Some(Push { square, units }) = push() else {
             return strength::beta(self.nudge.strength, || None);
         };
-        let square = f64::from(hvae_solver::read(square)[0]);
+        let square = f64::from(hvae_device::read(square)[0]);
         let [square, units] = agreement.sum([square, units as f64])?;
         strength::beta_of_size(size, square / units.max(1.0)).map(Beta::Host)
     }
@@ -98,7 +98,7 @@ impl Vae {
         let mut sums = Sums(Vec::new());
         self.visit(&mut sums);
         means.push(Tensor::cat(sums.0, 0).sum().to_device(&device));
-        let mut values = hvae_solver::read(Tensor::cat(means, 0));
+        let mut values = hvae_device::read(Tensor::cat(means, 0));
         let weights = values.pop();
         let names = ["reconstruction error", "log-likelihood", "KL divergence"];
         let named = values.iter().copied().zip(names.into_iter().cycle());

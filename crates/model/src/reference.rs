@@ -53,7 +53,7 @@ impl Vae {
 /// The states after `sweeps` sweeps from the usual guess.
 fn unroll(relaxation: &Relaxation<'_>, sweeps: usize) -> Equilibrium {
     let sweep = Sweep(relaxation.clone());
-    let state = (0..sweeps).fold(relaxation.guess(), |state, _| sweep.apply(&state));
+    let state = (0..sweeps).fold(relaxation.guess(), |state, i| sweep.apply(&state, i));
     relaxation.equilibrium(state, Vec::new())
 }
 

@@ -171,16 +171,16 @@ impl<'n> Relaxation<'n> {
             spec.activation.slope(s.clone()).mul_scalar(spec.gain)
         });
         let linear = Sweep(Self { slopes: Some(slopes.collect()), ..self.clone() });
-        let carried = linear.carried(self.free.len());
+        let measured = linear.measured(self.free.len());
         let norm = |s: &State| {
-            let squares = carried.iter().map(|&c| s.component(c).clone().square().sum_dim(1));
-            squares.reduce(|a, b| a + b).expect("a sweep carries a component").sqrt()
+            let squares = measured.iter().map(|&c| s.component(c).clone().square().sum_dim(1));
+            squares.reduce(|a, b| a + b).expect("a sweep measures a component").sqrt()
         };
         let mut vector = state.map(|s| s.ones_like());
         let mut gain = norm(&vector);
-        for _ in 0..iterations.max(1) {
+        for iteration in 0..iterations.max(1) {
             let length = norm(&vector).clamp_min(f32::MIN_POSITIVE);
-            vector = linear.apply(&vector.map(|v| v / length.clone()));
+            vector = linear.apply(&vector.map(|v| v / length.clone()), iteration);
             gain = norm(&vector);
         }
         Ok(gain.squeeze_dim(1))
@@ -269,7 +269,7 @@ impl BlockMap for Relaxation<'_> {
         &self.blocks
     }
 
-    fn update(&self, component: usize, state: &State) -> Tensor<2> {
+    fn update(&self, component: usize, state: &State, _iteration: usize) -> Tensor<2> {
         let field = self.field(component, state);
         if let Some(slopes) = &self.slopes {
             let slope = slopes[component].clone();

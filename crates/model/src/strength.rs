@@ -37,7 +37,7 @@ impl Beta {
     pub fn value(&self) -> f64 {
         match self {
             Self::Host(beta) => *beta,
-            Self::Device(beta) => f64::from(hvae_solver::read(beta.clone())[0]),
+            Self::Device(beta) => f64::from(hvae_device::read(beta.clone())[0]),
         }
     }
 
@@ -84,7 +84,7 @@ pub(crate) fn beta(
         let size = square.div_scalar(units as f64).sqrt();
         return Ok(Beta::Device(size.clamp_min(SMALLEST_FORCE).recip().mul_scalar(value)));
     }
-    let mean_square = f64::from(hvae_solver::read(square)[0]) / units as f64;
+    let mean_square = f64::from(hvae_device::read(square)[0]) / units as f64;
     beta_of_size(value, mean_square).map(Beta::Host)
 }
 

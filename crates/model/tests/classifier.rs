@@ -153,8 +153,8 @@ fn even_odd_sweeps_never_raise_the_energy_of_a_ham() {
         let energy =
             |state: &_| host(network.energy(images.clone(), &dynamics.layers(state)).unwrap());
         let (mut last, mut fallen) = (energy(&state), 0.0);
-        for _ in 0..40 {
-            state = dynamics.apply(&state);
+        for iteration in 0..40 {
+            state = dynamics.apply(&state, iteration);
             let now = energy(&state);
             for (now, last) in now.iter().zip(&last) {
                 assert!(*now <= last + ROUNDING * last.abs().max(1.0), "{factor}: {last} to {now}");
@@ -216,9 +216,9 @@ fn unrolled(sizes: &[usize], form: Form, factor: f64, steps: usize) -> Vec<Vec<f
     let network = network(sizes, form, factor, &device);
     let (images, targets) = batch(sizes[0], sizes[sizes.len() - 1], &device);
     let settled = equilibrium(&dynamics(&network, images.clone(), Order::Synchronous), 1e-6);
-    assert!(settled.all_converged() && settled.steps < steps, "{}", settled.steps);
+    assert!(settled.all_converged() && settled.iterations < steps, "{}", settled.iterations);
     let dynamics = dynamics(&network, images, Order::Synchronous);
-    let state = (0..steps).fold(dynamics.start(), |state, _| dynamics.apply(&state));
+    let state = (0..steps).fold(dynamics.start(), |state, i| dynamics.apply(&state, i));
     let outputs = dynamics.layers(&state).pop().unwrap();
     let gradients = (outputs - targets).square().sum().mul_scalar(0.5 / 6.0).backward();
     let weights = network.weights.iter().map(|w| host(w.val().grad(&gradients).unwrap()));
@@ -274,11 +274,12 @@ fn a_gradient_goes_back_through_the_iterations_of_a_chn() {
         let network = self::network(sizes, Form::Chn, 1.5, &traced);
         let (images, targets) = batch(20, 6, &traced);
         let dynamics = dynamics(&network, images, order);
-        let iterate = |from: State, count: usize| (0..count).fold(from, |s, _| dynamics.apply(&s));
+        let iterate =
+            |from: State, count: usize| (0..count).fold(from, |s, i| dynamics.apply(&s, i));
         let reached = iterate(dynamics.start(), FREE).into_components();
         let reached = reached.into_iter().map(|s| Tensor::from_data(s.into_data(), &traced));
         let state = iterate(State::new(reached.collect()).unwrap(), BACK);
-        let off = largest(&dynamics.apply(&state).components()[0], &state.components()[0]);
+        let off = largest(&dynamics.apply(&state, 0).components()[0], &state.components()[0]);
         assert!(off > 1e-3, "{sizes:?} {order:?}: already at equilibrium, {off}");
         let outputs = state.into_components().pop().unwrap();
         let gradients = (outputs - targets).square().sum().mul_scalar(0.5 / 6.0).backward();
@@ -371,7 +372,10 @@ fn a_batch_in_parts_learns_what_small_batches_learn() {
             let off = largest(&part.outputs, &rows(&whole.outputs));
             assert!(off < 1e-4, "{name}, outputs from {from}: {off}");
             for (a, b) in part.free.iter().zip(&whole.free[from..]) {
-                assert!(a.steps.abs_diff(b.steps) <= 2, "{name}, from {from}: {a:?} {b:?}");
+                assert!(
+                    a.iterations.abs_diff(b.iterations) <= 2,
+                    "{name}, from {from}: {a:?} {b:?}"
+                );
             }
             let part = flat(part);
             sum.resize_with(part.len(), Vec::new);
@@ -443,7 +447,7 @@ fn step_counts_are_as_they_were() {
                 solve(map.clone(), start(), &theirs, &rule).unwrap(),
                 solve(map.clone(), start(), &anderson, &rule).unwrap(),
             ];
-            let means = found.each_ref().map(Solution::mean_steps);
+            let means = found.each_ref().map(Solution::mean_iterations);
             let differs =
                 |(mean, expected): (&f64, &f64)| (mean - expected).abs() > 0.2 + 0.05 * expected;
             off |= means.iter().zip(&expected).any(differs);

@@ -74,8 +74,8 @@ fn an_equilibrium_is_a_stationary_point_of_the_energy() {
     let relaxation = Relaxation::new(&network, roles).unwrap();
     let sweep = Sweep(relaxation.clone());
     let mut state = relaxation.guess();
-    for _ in 0..300 {
-        state = sweep.apply(&state);
+    for iteration in 0..300 {
+        state = sweep.apply(&state, iteration);
     }
     let leaf = |s: &Tensor<2>| Tensor::from_data(s.clone().into_data(), &device).require_grad();
     let states: Vec<Tensor<2>> = state.components().iter().map(leaf).collect();
@@ -122,8 +122,8 @@ fn a_sweep_never_raises_the_energy() {
             let mut state = hvae_solver::State::new(parts).unwrap();
             let mut before = energy(&state);
             let first = before.clone();
-            for _ in 0..30 {
-                state = sweep.apply(&state);
+            for iteration in 0..30 {
+                state = sweep.apply(&state, iteration);
                 let after = energy(&state);
                 for (new, old) in after.iter().zip(&before) {
                     // Rounding of a sum of some 100 terms of the size of the energy.
@@ -170,8 +170,8 @@ fn loop_gain_predicts_the_rate_of_convergence() {
     let sweep = Sweep(relaxation.clone());
     let mut state = relaxation.guess();
     let mut lengths = Vec::new();
-    for _ in 0..60 {
-        let next = sweep.apply(&state);
+    for iteration in 0..60 {
+        let next = sweep.apply(&state, iteration);
         lengths.push(host(
             (next.component(1).clone() - state.component(1).clone()).square().sum_dim(1),
         ));

@@ -1,9 +1,9 @@
 //! Time to a residual of 1e-4 of every method, on a synthetic contraction: a chain of layers
 //! `s_k = tanh(b_k + sum_l s_l W_kl)` with symmetric couplings, from zero.
 //!
-//! Weights and drives come from a fixed seed; the drives of the samples have scales of their own, so
-//! that samples take different numbers of steps. Throughput is in samples. The steps that each row
-//! takes are printed before the times:
+//! Weights and drives come from a fixed seed; the drives of the samples have scales of their own,
+//! so that samples take different numbers of iterations. Throughput is in samples. The iterations
+//! of each row are printed before the times:
 //!
 //! ```console
 //! cargo bench --bench methods
@@ -17,7 +17,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use hvae_solver::{
-    Anderson, BlockMap, Damped, Picard, Simultaneous, Solution, State, StoppingRule, Sweep, solve,
+    Anderson, BlockMap, Damped, Picard, Solution, State, StoppingRule, Sweep, Synchronous, solve,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -32,17 +32,17 @@ const GAIN: f64 = 0.95;
 /// Damping of forward Euler with `dt = 0.7`.
 const DAMPING: f64 = 0.3;
 
-/// Steps that Anderson remembers, as in arXiv 2311.15673.
+/// Memory of Anderson, as in arXiv 2311.15673.
 const MEMORY: usize = 4;
 
-#[expect(clippy::print_stdout, reason = "a benchmark tells what it found")]
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn main() {
-    // What `cargo bench` passes to those it runs.
+    // `cargo bench` passes this; `cargo test` does not.
     if std::env::args().any(|argument| argument == "--bench") {
         for case in cases() {
             let solution = Chain::new(case).solve(case.method);
-            let (mean, longest) = (solution.mean_steps(), solution.steps);
-            println!("{case}: {mean:.1} steps on average, {longest} at most");
+            let (mean, longest) = (solution.mean_iterations(), solution.iterations);
+            println!("{case}: {mean:.1} iterations on average, {longest} at most");
             assert!(solution.all_converged(), "{case}");
         }
     }
@@ -113,10 +113,10 @@ impl Chain {
                 .collect();
             Tensor::from_data(TensorData::new(values, shape), &device)
         };
-        // Uniform numbers in (-l, l) have standard deviation l / sqrt(3); the largest singular value
-        // of a random matrix is about that times sqrt(m) + sqrt(n).
-        // A chain of L layers whose couplings all had the largest singular value g, with the same
-        // vectors throughout, would have gain 2 g cos(pi / (L + 1)).
+        // Uniform numbers in (-l, l) have standard deviation l / sqrt(3); the largest singular
+        // value of a random matrix is about that times sqrt(m) + sqrt(n). A chain of L layers whose
+        // couplings all had the largest singular value g, with the same vectors throughout, would
+        // have gain 2 g cos(pi / (L + 1)).
         let angle = std::f64::consts::PI / (case.sizes.len() + 1) as f64;
         let largest = GAIN / (2.0 * angle.cos());
         let limit =
@@ -137,10 +137,10 @@ impl Chain {
         let damped = Damped::new(DAMPING).unwrap();
         let map = self.clone();
         let solution = match method {
-            Row::Picard => solve(Simultaneous(map), guess, &Picard, &rule),
-            Row::Euler => solve(Simultaneous(map), guess, &damped, &rule),
+            Row::Picard => solve(Synchronous(map), guess, &Picard, &rule),
+            Row::Euler => solve(Synchronous(map), guess, &damped, &rule),
             Row::EvenOdd => solve(Sweep(map), guess, &Picard, &rule),
-            Row::Anderson => solve(Simultaneous(map), guess, &anderson, &rule),
+            Row::Anderson => solve(Synchronous(map), guess, &anderson, &rule),
             Row::EvenOddAnderson => solve(Sweep(map), guess, &anderson, &rule),
         };
         solution.unwrap()
@@ -152,7 +152,7 @@ impl BlockMap for Chain {
         &self.blocks
     }
 
-    fn update(&self, component: usize, state: &State) -> Tensor<2> {
+    fn update(&self, component: usize, state: &State, _iteration: usize) -> Tensor<2> {
         let below = component.checked_sub(1).map(|k| {
             let weight = self.weights[k].clone();
             state.component(k).clone().matmul(weight)

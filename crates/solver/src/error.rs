@@ -1,4 +1,4 @@
-//! What can be wrong with a request; not converging is an [`Outcome`](crate::Outcome), never an error.
+//! Errors of misuse. Not converging is an [`Outcome`](crate::Outcome), never an error.
 
 use std::collections::BTreeSet;
 
@@ -8,86 +8,86 @@ use burn::tensor::DType;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SolverError {
-    /// A state needs at least one component.
+    /// A state has no component.
     #[error("a state needs at least one component")]
     NoComponents,
-    /// The components of a state disagree on the number of samples.
+    /// The components of a state differ in batch size.
     #[error("component {component} has {found} samples, component 0 has {expected}")]
     BatchMismatch {
-        /// Index of the component that disagrees.
+        /// Index of the component that differs.
         component: usize,
-        /// Samples in component 0.
+        /// Batch size of component 0.
         expected: usize,
-        /// Samples in this component.
+        /// Batch size of this component.
         found: usize,
     },
-    /// The components of a state disagree on the type of their numbers.
-    #[error("component {component} holds {found:?}, component 0 holds {expected:?}")]
+    /// The components of a state differ in data type.
+    #[error("component {component} is {found:?}, component 0 is {expected:?}")]
     TypeMismatch {
-        /// Index of the component that disagrees.
+        /// Index of the component that differs.
         component: usize,
-        /// Type of component 0.
+        /// Data type of component 0.
         expected: DType,
-        /// Type of this component.
+        /// Data type of this component.
         found: DType,
     },
-    /// A component is named that the state does not have.
-    #[error("{place}: there is no component {component} in a state of {components}")]
+    /// A component index is out of bounds.
+    #[error("{place}: component {component} is out of bounds for a state of {components}")]
     NoSuchComponent {
-        /// Where it is named: `blocks`, `carried` or `replace`.
+        /// Where the index was given: `blocks`, `measured` or `replace`.
         place: &'static str,
-        /// The index named.
+        /// The index.
         component: usize,
-        /// Components of the state.
+        /// Number of components of the state.
         components: usize,
     },
-    /// A component is named twice.
-    #[error("{place}: component {component} is named twice")]
+    /// A component is listed twice.
+    #[error("{place}: component {component} is listed twice")]
     RepeatedComponent {
-        /// Where it is named: `blocks` or `carried`.
+        /// Where it is listed: `blocks` or `measured`.
         place: &'static str,
-        /// The index named twice.
+        /// The index listed twice.
         component: usize,
     },
-    /// A map carries no component, so that there is nothing to measure.
-    #[error("the map carries no component, so that no residual can be measured")]
-    NothingCarried,
-    /// The map returned an image of another shape than its state.
+    /// [`FixedPointMap::measured`](crate::FixedPointMap::measured) is empty.
+    #[error("the map measures no component, so its residual is undefined")]
+    NothingMeasured,
+    /// The image differs from the state in shape.
     #[error("the map changed the shape of component {component} from {expected:?} to {found:?}")]
     ShapeChanged {
         /// Index of the component.
         component: usize,
-        /// Shape `[batch, n]` of the state.
+        /// Shape `[batch, n]` in the state.
         expected: [usize; 2],
-        /// Shape `[batch, n]` of the image.
+        /// Shape `[batch, n]` in the image.
         found: [usize; 2],
     },
-    /// The map returned another number of components than its state has.
+    /// The image differs from the state in its number of components.
     #[error("the map returned {found} components for a state of {expected}")]
     ComponentsChanged {
-        /// Components of the state.
+        /// Number of components of the state.
         expected: usize,
-        /// Components of the image.
+        /// Number of components of the image.
         found: usize,
     },
-    /// The map returned an image of another type of numbers than its state.
-    #[error("the map changed the numbers of component {component} from {expected:?} to {found:?}")]
+    /// The image differs from the state in data type.
+    #[error("the map changed the type of component {component} from {expected:?} to {found:?}")]
     TypeChanged {
         /// Index of the component.
         component: usize,
-        /// Type of the state.
+        /// Data type of the state.
         expected: DType,
-        /// Type of the image.
+        /// Data type of the image.
         found: DType,
     },
-    /// A setting lies outside its range.
-    #[error("{name} = {value} is outside its range: {range}")]
+    /// A setting is out of range.
+    #[error("{name} = {value} is out of range: must be {range}")]
     OutOfRange {
         /// Name of the setting.
         name: &'static str,
         /// The value given.
         value: f64,
-        /// The values allowed.
+        /// The allowed values.
         range: &'static str,
     },
 }
@@ -106,14 +106,14 @@ pub(crate) fn in_range(
     }
 }
 
-/// That `named` are different components of a state of so many; `place` is where they are named.
+/// Checks that `listed` are distinct indices below `components`; `place` is where they are listed.
 pub(crate) fn distinct(
     place: &'static str,
-    named: impl IntoIterator<Item = usize>,
+    listed: impl IntoIterator<Item = usize>,
     components: usize,
 ) -> Result<(), SolverError> {
     let mut seen = BTreeSet::new();
-    for component in named {
+    for component in listed {
         if component >= components {
             return Err(SolverError::NoSuchComponent { place, component, components });
         }

@@ -1,57 +1,55 @@
 //! Batched fixed points `s = f(s)` on Burn tensors, with one outcome per sample.
 //!
-//! A [`State`] holds a batch of independent samples; a [`FixedPointMap`] maps it to its image
-//! `f(s)`; a [`Method`] turns state and image into the next state; [`solve`] runs the one loop,
-//! measures the residual of the *undamped* map, and lets every sample end on its own: a sample
-//! that has converged leaves the batch and costs nothing more, a sample that is no longer finite
-//! leaves it too, and none of its numbers reaches another. What is noted at a check, and whether
-//! those who have ended leave or are masked, is the business of one of two ledgers.
+//! A [`State`] is a batch of independent samples, a [`FixedPointMap`] computes the image `f(s)`, a
+//! [`Method`] computes the next state from state and image, and [`solve`] iterates. It measures the
+//! residual of the *undamped* map and ends every sample on its own: a converged sample is removed
+//! from the batch and costs nothing more; a sample that is not finite is removed as well, and
+//! affects no other sample.
 //!
 //! This crate knows tensors and norms. It knows nothing of networks, files, clocks or random
 //! numbers.
 //!
-//! # Which method
+//! # Methods
 //!
-//! | Method | When |
+//! | method | use it if |
 //! |---|---|
-//! | [`Picard`] on [`Sweep`] | the map splits into blocks, as for a layered network: the default |
-//! | [`Picard`] on [`Simultaneous`] | the map contracts and its blocks must move together |
-//! | [`Damped`] | undamped iteration oscillates; `damping = 1 - dt` of forward Euler |
-//! | [`Anderson`] on either | contraction is slow and an evaluation is dear |
+//! | [`Picard`] on [`Sweep`] | the map has blocks, like a layered network (even-odd): the default |
+//! | [`Picard`] on [`Synchronous`] | the map contracts and all blocks must be updated at once |
+//! | [`Damped`] | the undamped iteration oscillates; forward Euler with `dt = 1 - damping` |
+//! | [`Anderson`] on either | contraction is slow and the map is expensive |
 //!
-//! [`solve`] takes the batch as one; [`solve_in_parts`] cuts it into parts that are solved side by side,
-//! which on a CPU is faster where much else than large matrix products is to be done.
+//! [`solve`] takes the batch as a whole; [`solve_in_parts`] solves parts of it in parallel, which
+//! is faster on a CPU unless large matrix products dominate. A method of your own implements
+//! [`Method`].
 //!
 //! # Residual and tolerance
 //!
-//! With Euclidean norms over one sample's *carried* components (see [`FixedPointMap::carried`]),
+//! With Euclidean norms over the [measured](FixedPointMap::measured) components of one sample,
 //!
 //! ```text
-//! residual  r = |f(s) - s| / |f(s)|          (0 when both norms are 0)
+//! residual  r = |f(s) - s| / |f(s)|          (0 if both norms are 0)
 //! converged   |f(s) - s| <= atol + rtol |f(s)|
 //! ```
 //!
-//! whatever the method does with state and image afterwards. The state handed back is the image
-//! `f(s)` at which the reported residual was measured. Squares are summed in f32, whatever the type of
-//! the state: a norm below about 1e-22 counts as 0, one above about 1e19 as not finite. The norms are
-//! held against the tolerance in f64, and in f32 on the device where the batch
-//! [stays whole](StoppingRule::with_whole_batch).
+//! for every method. The returned state is the image `f(s)` whose residual is reported. Squares are
+//! summed in f32 for states of any data type: norms below about 1e-22 count as 0, norms above about
+//! 1e19 as not finite. Norms are compared with the tolerance in f64, or in f32 on the device with
+//! [`StoppingRule::with_masking`].
 //!
 //! # Independence of samples
 //!
-//! Measuring, stepping, leaving: whatever the solver itself does, it does row by row. A number of
-//! one sample never enters another, and a sample's bits do not depend on who else is in the batch,
-//! *if the map's do not*. This holds for maps that work element by element.
+//! The solver works row by row: no number of one sample enters another, and the bits of a sample do
+//! not depend on the rest of the batch *if those of the map do not*. Elementwise maps satisfy this.
 //!
-//! Matrix products are another matter. Which kernel multiplies, and hence in which order it adds, may
-//! depend on the number of rows: on Burn's CPU backend products of a single row and those of at most
-//! 64 rows and columns have kernels of their own. When a sample leaves, be it that it converged or
-//! that it was lost, the batch has a row less, and the states of those who stay may from then on be
-//! rounded differently: by as much as if the batch had been smaller from the start, and no more.
+//! Matrix products may not. The kernel, and with it the order of summation, may depend on the
+//! number of rows: Burn's CPU backend has separate kernels for products of a single row and for
+//! those of at most 64 rows and columns. When a sample is removed, the batch shrinks, and the
+//! remaining states may from then on be rounded differently, as if the batch had been that small
+//! from the start.
 //!
-//! Where every bit has to be independent of the other samples' fate, let the batch keep its size:
-//! with [`StoppingRule::with_whole_batch`] those who have ended are masked and stay. Each row then goes
-//! through the same kernels whatever stands in the others; what has ended is computed in vain.
+//! If every bit must be independent of the other samples, keep the batch size constant with
+//! [`StoppingRule::with_masking`]. Each row then goes through the same kernels whatever the other
+//! rows contain, at the cost of still computing ended samples.
 //!
 //! # Example
 //!
@@ -61,8 +59,9 @@
 //!
 //! /// s = cos(s), one unknown per sample.
 //! struct Cosine;
+//!
 //! impl FixedPointMap for Cosine {
-//!     fn apply(&self, state: &State) -> State {
+//!     fn apply(&self, state: &State, _iteration: usize) -> State {
 //!         state.map(|s| s.cos())
 //!     }
 //!     fn select(&self, _rows: &Tensor<1, Int>) -> Self {
@@ -86,20 +85,21 @@
 mod readme {}
 
 mod block;
+mod compacting;
+mod convergence;
 mod error;
-mod leaving;
 mod map;
+mod masked;
 mod method;
 mod methods;
 mod parts;
+mod residual;
 mod solution;
 mod solve;
 mod state;
 mod stopping;
-mod transfer;
-mod whole;
 
-pub use block::{BlockMap, Simultaneous, Sweep};
+pub use block::{BlockMap, Sweep, Synchronous};
 pub use error::SolverError;
 pub use map::FixedPointMap;
 pub use method::{Memory, Method};
@@ -110,4 +110,3 @@ pub use solution::{Outcome, Solution, Termination};
 pub use solve::solve;
 pub use state::State;
 pub use stopping::StoppingRule;
-pub use transfer::{Transfers, read, transfers, upload, upload_rows};

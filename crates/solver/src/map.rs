@@ -2,70 +2,77 @@
 
 use burn::tensor::{Int, Tensor};
 
-use crate::{
-    SolverError, State,
-    error::{distinct, in_range},
-};
+use crate::error::{SolverError, distinct, in_range};
+use crate::state::State;
 
-/// A map `f` on a batch of independent samples: the values of row `i` of the image depend on row `i`
-/// of the state alone.
+/// A map `f` on a batch of independent samples: row `i` of the image depends on row `i` of the
+/// state only.
 ///
-/// They may depend on the *number* of rows in their last bits, as matrix products do, whose kernels
-/// are chosen by shape; see [Independence of samples](crate#independence-of-samples).
+/// The last bits may depend on the *number* of rows, as those of matrix products do, whose kernels
+/// are selected by shape; see [Independence of samples](crate#independence-of-samples).
 pub trait FixedPointMap: Sized {
-    /// The image `f(s)`, of the same shapes and the same type of numbers as `state`.
-    fn apply(&self, state: &State) -> State;
+    /// The image `f(s)`, with the shapes and the data type of `state`.
+    ///
+    /// `iteration` is the index of this application in the solve, from 0. A deterministic map
+    /// ignores it; a noisy one, such as a model of an analog device, draws its noise from
+    /// `(seed, sample, iteration)`. [`solve`](crate::solve()) advances all samples in lockstep, so
+    /// the index is the same for every row, also in batches that have been compacted and in every
+    /// part of [`solve_in_parts`](crate::solve_in_parts). Row numbers do change there: a map with
+    /// noise of its own in every sample stores the sample ids and selects them in [`Self::select`].
+    /// A solve that continues another one starts at 0 again, so two solves need different seeds.
+    fn apply(&self, state: &State, iteration: usize) -> State;
 
-    /// This map restricted to the samples `rows`: whatever it holds per sample is selected.
+    /// This map restricted to the samples `rows`: selects whatever it stores per sample.
     #[must_use]
     fn select(&self, rows: &Tensor<1, Int>) -> Self;
 
-    /// The components on which the image depends, each once. Residuals, and the memory of
-    /// accelerating methods, look at these alone.
+    /// The components over which residuals are measured: those that the image depends on, each
+    /// once. Damping and acceleration act on them only.
     ///
-    /// All of the `components` of the state by default. A block sweep does not depend on the
-    /// block that it updates first, see [`Sweep`](crate::Sweep).
+    /// Default: all of the `components` of the state. A block sweep overwrites its first block
+    /// before reading it, so that block is not measured; see [`Sweep`](crate::Sweep).
     ///
-    /// A component left out by mistake is a mistake in the answer: what it still has to go is not
-    /// measured, so samples count as converged too early.
-    fn carried(&self, components: usize) -> Vec<usize> {
+    /// A component that is missing here although the image depends on it makes samples count as
+    /// converged too early.
+    fn measured(&self, components: usize) -> Vec<usize> {
         (0..components).collect()
     }
 
-    /// By what each component is multiplied where residuals are measured, finite and > 0: for components
-    /// of different scales, the smaller of which would go unseen beside the larger. 1 by default.
+    /// Factor of a component in the residual, finite and > 0: balances components of different
+    /// scales. Default: 1.
     ///
-    /// The least squares of accelerating methods stay those of the components themselves.
+    /// The least-squares problem of [`Anderson`](crate::Anderson) is not weighted.
     fn weight(&self, component: usize) -> f64 {
         let _ = component;
         1.0
     }
 
-    /// Whether the map can be applied to states of so many components. [`solve`](crate::solve())
-    /// asks once, before the first step. Yes by default.
+    /// Checks that the map fits states of `components` components. Called once by
+    /// [`solve`](crate::solve()), before the first iteration. Default: it does.
     ///
     /// # Errors
     ///
-    /// What is wrong, such as a block with a component that is not there.
+    /// What is wrong, such as a block with a component that does not exist.
     fn check(&self, components: usize) -> Result<(), SolverError> {
         let _ = components;
         Ok(())
     }
 }
 
-/// That `map` fits a state of so many components, and carries some of them.
+/// Checks a map against the number of components of its state, and its measured components and
+/// weights.
 pub(crate) fn check_components<F: FixedPointMap>(
     map: &F,
     components: usize,
 ) -> Result<(), SolverError> {
     map.check(components)?;
-    let carried = map.carried(components);
-    if carried.is_empty() {
-        return Err(SolverError::NothingCarried);
+    let measured = map.measured(components);
+    if measured.is_empty() {
+        return Err(SolverError::NothingMeasured);
     }
     for component in 0..components {
         let weight = map.weight(component);
         in_range("weight", weight, "finite and > 0", weight.is_finite() && weight > 0.0)?;
     }
-    distinct("carried", carried, components)
+    distinct("measured", measured, components)
 }

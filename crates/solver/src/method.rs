@@ -1,12 +1,12 @@
-//! What a method does with a state and its image.
+//! The interface of a fixed-point method.
 
 use burn::tensor::{Int, Tensor};
 
-use crate::State;
+use crate::state::State;
 
-/// What a method remembers between steps, one row per sample.
+/// What a method remembers between iterations, one row per sample.
 pub trait Memory {
-    /// The memory of the samples `rows` alone.
+    /// The memory of the samples `rows`.
     #[must_use]
     fn select(self, rows: &Tensor<1, Int>) -> Self;
 }
@@ -15,26 +15,25 @@ impl Memory for () {
     fn select(self, _rows: &Tensor<1, Int>) -> Self {}
 }
 
-/// A fixed-point method: how the next state follows from a state and its image.
+/// A fixed-point method: computes the next state from a state and its image.
 ///
-/// Looping, measuring, stopping and freezing are [`solve`](crate::solve)'s; a method is these two
-/// functions.
+/// [`solve`](crate::solve()) has the loop, the residuals, the stopping rule and the removal of
+/// ended samples. A method is these two functions.
 pub trait Method {
     /// What the method remembers.
     type Memory: Memory;
 
-    /// An empty memory for a map that carries the components `carried`, of which there is at
-    /// least one.
-    fn start(&self, carried: &[usize]) -> Self::Memory;
+    /// An empty memory. `measured` are the components that the image depends on, at least one; see
+    /// [`FixedPointMap::measured`](crate::FixedPointMap::measured).
+    fn start(&self, measured: &[usize]) -> Self::Memory;
 
     /// The next state, from a state and its image `f(state)`.
     ///
-    /// Row by row: no sample enters the next state of another.
-    fn step(&self, state: State, image: State, memory: &mut Self::Memory) -> State;
+    /// Works row by row: no sample affects the next state of another.
+    fn advance(&self, state: State, image: State, memory: &mut Self::Memory) -> State;
 
-    /// Whether [`Self::step`] reads the state, besides its image. True by default; where it is
-    /// not, `step` may be handed the image in its place, and samples that leave need not be cut
-    /// out of the state.
+    /// Whether [`Self::advance`] reads `state`. If not, the solver may pass the image instead, and
+    /// saves the selection of rows from the old state. Default: true.
     fn reads_state(&self) -> bool {
         true
     }

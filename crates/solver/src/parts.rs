@@ -1,30 +1,36 @@
-//! A batch in parts that are solved side by side.
+//! A batch in parts that are solved in parallel.
 
+use hvae_device::upload_rows;
 use rayon::prelude::*;
 
-use crate::{
-    FixedPointMap, Method, Solution, SolverError, State, StoppingRule, solve, transfer::upload_rows,
-};
+use crate::error::SolverError;
+use crate::map::FixedPointMap;
+use crate::method::Method;
+use crate::solution::Solution;
+use crate::solve::solve;
+use crate::state::State;
+use crate::stopping::StoppingRule;
 
-/// As [`solve`](crate::solve()), with the batch cut into parts that are solved side by side on the
-/// threads of the current Rayon pool: as few parts of `size` samples at most as there can be, all of the
-/// same size but for one sample, in the order of the batch.
+/// [`solve`](crate::solve()) with the batch cut into parts that are solved in parallel on the
+/// current Rayon pool: the fewest parts of at most `size` samples, equal in size up to one sample,
+/// in the order of the batch.
 ///
-/// On a CPU this is the faster way for batches of more than a few dozen samples: steps that would
-/// each wake all threads for a moment run on one thread each, on states that fit into its cache. Elsewhere
-/// it only makes more and smaller kernels, and one read of the device a check for every part.
+/// On a CPU this is faster for batches of more than a few dozen samples: instead of waking all
+/// threads for every small kernel, each part runs on one thread with states that fit into its
+/// cache. On other devices it only makes kernels smaller and adds a read of the device per part and
+/// check.
 ///
-/// Where the cuts are does not depend on the number of threads, so neither does the result, if the
-/// map's kernels do not either. Every part is a batch of its own in the sense of
-/// [Independence of samples](crate#independence-of-samples).
+/// The cuts do not depend on the number of threads, so neither does the result, if the kernels of
+/// the map do not either. Every part is a batch of its own in the sense of [Independence of
+/// samples](crate#independence-of-samples).
 ///
-/// [`Solution::steps`] are those of the part that took the most. A batch of no more than `size`, and
-/// any with a `size` of 0, is solved whole. `map` and `guess` have the same samples: rows of a map beyond
-/// those of the guess would be left out unseen.
+/// [`Solution::iterations`] is the largest over the parts. A batch of at most `size` samples is
+/// solved as one, and so is every batch if `size` is 0. `map` and `guess` must have the same
+/// samples: further rows of the map are ignored.
 ///
 /// # Errors
 ///
-/// As [`solve`](crate::solve()).
+/// Those of [`solve`](crate::solve()).
 pub fn solve_in_parts<F, M>(
     map: F,
     guess: State,
@@ -53,19 +59,19 @@ where
 
 /// The solution of a batch from those of its parts.
 fn join(parts: Vec<Solution>) -> Solution {
-    let steps = parts.iter().map(|p| p.steps).max().unwrap_or(0);
+    let iterations = parts.iter().map(|p| p.iterations).max().unwrap_or(0);
     let longest = parts.iter().map(|p| &p.trace).max_by_key(|trace| trace.len());
-    let checks: Vec<usize> = longest.into_iter().flatten().map(|&(step, _)| step).collect();
-    // A part that has ended stays as it was at its last check.
+    let checks: Vec<usize> = longest.into_iter().flatten().map(|&(count, _)| count).collect();
+    // A part that has ended keeps the residuals of its last check.
     let at = |check: usize| {
         parts.iter().flat_map(move |p| p.trace[check.min(p.trace.len() - 1)].1.clone())
     };
-    let trace = checks.iter().enumerate().map(|(i, &step)| (step, at(i).collect())).collect();
+    let trace = checks.iter().enumerate().map(|(i, &count)| (count, at(i).collect())).collect();
     let mut outcomes = Vec::new();
     let mut states = Vec::with_capacity(parts.len());
     for part in parts {
         outcomes.extend(part.outcomes);
         states.push(part.state);
     }
-    Solution { state: State::concatenate(states), outcomes, steps, trace }
+    Solution { state: State::concatenate(states), outcomes, iterations, trace }
 }

@@ -1,32 +1,30 @@
-//! What a solve hands back.
+//! The result of a solve.
 
-use serde::Serialize;
+use crate::state::State;
 
-use crate::State;
-
-/// How one sample ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Why the iteration of a sample ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Termination {
     /// The residual met the tolerance.
     Converged,
-    /// The step limit came first; the state is the best one seen.
-    StepLimit,
-    /// The image was not finite, or its squared norm not in f32; the state is the best finite one
-    /// seen at a check before, or that image if there is none.
+    /// The maximum number of iterations was reached; the state is the one with the smallest
+    /// residual.
+    MaxIterations,
+    /// The image or its squared norm was not finite in f32; the state is the finite one with the
+    /// smallest residual at an earlier check, or that image if there is no such check.
     NotFinite,
 }
 
 /// The outcome of one sample.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// How the sample ended.
+    /// Why the iteration ended.
     pub termination: Termination,
-    /// Applications of the map spent on it.
-    pub steps: usize,
-    /// `|f(s) - s| / |f(s)|` of the undamped map where the returned state was made; NaN where
-    /// the sample was not finite.
+    /// Number of iterations (applications of the map).
+    pub iterations: usize,
+    /// `|f(s) - s| / |f(s)|` of the undamped map at the returned state; NaN if not finite.
     pub residual: f64,
 }
 
@@ -38,10 +36,11 @@ pub struct Solution {
     pub state: State,
     /// The outcome of every sample, in the same order.
     pub outcomes: Vec<Outcome>,
-    /// Applications of the map to the whole batch or a part of it.
-    pub steps: usize,
-    /// With a trace: for each check, the step and every sample's residual then; samples that
-    /// ended before keep their last one.
+    /// Number of iterations of the sample that took the most.
+    pub iterations: usize,
+    /// With [`StoppingRule::with_trace`](crate::StoppingRule::with_trace): for each check, the
+    /// number of iterations so far and the residual of every sample. Ended samples keep their last
+    /// residual.
     pub trace: Vec<(usize, Vec<f64>)>,
 }
 
@@ -51,12 +50,12 @@ impl Solution {
         self.count(Termination::Converged) == self.outcomes.len()
     }
 
-    /// How many samples ended so.
+    /// Number of samples with this termination.
     pub fn count(&self, termination: Termination) -> usize {
         self.outcomes.iter().filter(|o| o.termination == termination).count()
     }
 
-    /// Largest residual of the batch; NaN if any is.
+    /// Largest residual of the batch; NaN if any residual is.
     pub fn max_residual(&self) -> f64 {
         self.outcomes
             .iter()
@@ -64,9 +63,9 @@ impl Solution {
             .fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
     }
 
-    /// Mean number of steps per sample.
-    pub fn mean_steps(&self) -> f64 {
-        let total: usize = self.outcomes.iter().map(|o| o.steps).sum();
+    /// Mean number of iterations per sample.
+    pub fn mean_iterations(&self) -> f64 {
+        let total: usize = self.outcomes.iter().map(|o| o.iterations).sum();
         total as f64 / self.outcomes.len().max(1) as f64
     }
 }
@@ -79,20 +78,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outcomes_are_summed_up_over_the_batch() -> Result<(), crate::SolverError> {
-        let outcome = |termination, steps, residual| Outcome { termination, steps, residual };
+    fn outcomes_are_summarized_over_the_batch() -> Result<(), crate::error::SolverError> {
+        let outcome =
+            |termination, iterations, residual| Outcome { termination, iterations, residual };
         let solution = Solution {
             state: State::new(vec![Tensor::zeros([3, 1], &Device::flex())])?,
             outcomes: vec![
                 outcome(Termination::Converged, 4, 0.1),
-                outcome(Termination::StepLimit, 9, 0.5),
+                outcome(Termination::MaxIterations, 9, 0.5),
                 outcome(Termination::Converged, 5, 0.2),
             ],
-            steps: 9,
+            iterations: 9,
             trace: Vec::new(),
         };
         assert_eq!(solution.max_residual(), 0.5);
-        assert_eq!(solution.mean_steps(), 6.0);
+        assert_eq!(solution.mean_iterations(), 6.0);
         assert_eq!(solution.count(Termination::Converged), 2);
         assert!(!solution.all_converged());
         Ok(())

@@ -2,12 +2,12 @@
 
 use burn::tensor::{Int, Tensor};
 
-use crate::SolverError;
+use crate::error::SolverError;
 
-/// A batch of independent samples, each made of one or more components (a network's layers).
+/// A batch of independent samples, each made of one or more components (the layers of a network).
 ///
 /// Component `k` has shape `[batch, n_k]`; row `i` of every component belongs to sample `i`. All
-/// components hold the same type of numbers (f32 unless cast) and live on the same device.
+/// components have one data type (f32 unless cast) and are on one device.
 #[derive(Debug, Clone)]
 pub struct State {
     components: Vec<Tensor<2>>,
@@ -18,9 +18,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`SolverError::NoComponents`], or [`SolverError::BatchMismatch`] or
-    /// [`SolverError::TypeMismatch`] when the components disagree on the number of samples or the
-    /// type of numbers.
+    /// [`SolverError::NoComponents`]; [`SolverError::BatchMismatch`] or
+    /// [`SolverError::TypeMismatch`] if the components differ in batch size or data type.
     pub fn new(components: Vec<Tensor<2>>) -> Result<Self, SolverError> {
         let first = components.first().ok_or(SolverError::NoComponents)?;
         for (component, tensor) in components.iter().enumerate() {
@@ -29,7 +28,7 @@ impl State {
         Ok(Self { components })
     }
 
-    /// Number of samples.
+    /// Batch size.
     pub fn batch(&self) -> usize {
         self.components[0].dims()[0]
     }
@@ -48,18 +47,18 @@ impl State {
     ///
     /// # Panics
     ///
-    /// When there is no component `k`, as by indexing.
+    /// If there is no component `k`.
     pub fn component(&self, k: usize) -> &Tensor<2> {
         &self.components[k]
     }
 
-    /// Puts `tensor`, `[batch, n]`, in the place of component `k`.
+    /// Replaces component `k` by `tensor`, `[batch, n]`.
     ///
     /// # Errors
     ///
-    /// [`SolverError::NoSuchComponent`], or [`SolverError::BatchMismatch`] or
-    /// [`SolverError::TypeMismatch`] when `tensor` has another number of samples or another type
-    /// of numbers than the state. The state is then as it was.
+    /// [`SolverError::NoSuchComponent`]; [`SolverError::BatchMismatch`] or
+    /// [`SolverError::TypeMismatch`] if `tensor` differs from the state in batch size or data type.
+    /// The state is then unchanged.
     pub fn replace(&mut self, k: usize, tensor: Tensor<2>) -> Result<(), SolverError> {
         let components = self.components.len();
         if k >= components {
@@ -71,31 +70,30 @@ impl State {
         Ok(())
     }
 
-    /// As [`Self::replace`], with any tensor: what a map returns is looked at when it is whole.
+    /// [`Self::replace`] without checks: the solver checks the image of a map as a whole.
     pub(crate) fn put(&mut self, k: usize, tensor: Tensor<2>) {
         self.components[k] = tensor;
     }
 
-    /// `op` on every component, in order.
+    /// Applies `op` to every component, in order.
     ///
-    /// `op` keeps the number of samples. A map that does not is found out by
-    /// [`solve`](crate::solve()).
+    /// `op` must keep the batch size; [`solve`](crate::solve()) checks the image of a map.
     #[must_use]
     pub fn map(&self, op: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
         Self { components: self.components.iter().cloned().map(op).collect() }
     }
 
-    /// `op` on every pair of components of `self` and `other`, in order.
+    /// Applies `op` to every pair of components of `self` and `other`, in order.
     ///
-    /// `op` keeps the number of samples, as in [`Self::map`].
+    /// `op` must keep the batch size, as in [`Self::map`].
     ///
     /// # Panics
     ///
-    /// When the two have different numbers of components.
+    /// If the two have different numbers of components.
     #[must_use]
     pub fn zip(self, other: Self, mut op: impl FnMut(Tensor<2>, Tensor<2>) -> Tensor<2>) -> Self {
         let (found, expected) = (other.components.len(), self.components.len());
-        assert_eq!(found, expected, "only states of as many components pair up");
+        assert_eq!(found, expected, "zip needs states with equal numbers of components");
         let pairs = self.components.into_iter().zip(other.components);
         Self { components: pairs.map(|(a, b)| op(a, b)).collect() }
     }
@@ -104,13 +102,13 @@ impl State {
     ///
     /// # Panics
     ///
-    /// When there is no such row.
+    /// If a row is out of bounds.
     #[must_use]
     pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
         self.map(|c| c.select(0, rows.clone()))
     }
 
-    /// The samples of all `parts`, one part after the other. `parts` is not empty.
+    /// Concatenates the samples of all `parts`, of which there is at least one.
     pub(crate) fn concatenate(parts: Vec<Self>) -> Self {
         let count = parts[0].components.len();
         let mut columns: Vec<Vec<Tensor<2>>> = (0..count).map(|_| Vec::new()).collect();
@@ -123,7 +121,7 @@ impl State {
     }
 }
 
-/// That component `component` has as many samples as component 0, and the same type of numbers.
+/// Checks that component `component` has the batch size and data type of component 0.
 fn check_alike(component: usize, first: &Tensor<2>, tensor: &Tensor<2>) -> Result<(), SolverError> {
     let (expected, found) = (first.dims()[0], tensor.dims()[0]);
     if found != expected {

@@ -1,110 +1,121 @@
-//! When a sample is done.
+//! When the iteration of a sample ends.
 
 use burn::tensor::Tensor;
 
-use crate::{SolverError, error::in_range};
+use crate::error::{SolverError, in_range};
 
-/// Tolerances, step limit, and how often the device is read.
+/// Tolerances, maximum number of iterations, and how often convergence is checked.
 ///
 /// | setting | default | meaning | range |
 /// |---|---|---|---|
 /// | `rtol` | given | relative tolerance | finite, >= 0 |
 /// | `atol` | 0 | absolute tolerance | finite, >= 0 |
-/// | `max_steps` | given | applications of the map at most | >= 1 |
-/// | `check_every` | 1 | steps between two looks at the residual, each a read of the device | >= 1 |
-/// | `min_steps` | 1 | steps before the first look | >= 1 |
-/// | `whole` | off | the batch stays whole until all samples have ended, see [`Self::with_whole_batch`] | |
-/// | `trace` | off | keep the residuals of every check | |
+/// | `max_iterations` | given | maximum number of iterations | >= 1 |
+/// | `min_iterations` | 1 | no check before this many iterations | >= 1 |
+/// | `check_every` | 1 | iterations between two checks; each check reads the device once | >= 1 |
+/// | `masking` | off | mask ended samples instead of removing them, see [`Self::with_masking`] | |
+/// | `trace` | off | record the residuals of every check | |
 ///
-/// With both tolerances 0 only an exact fixed point counts as converged: all samples then run to
-/// the step limit.
+/// With both tolerances 0 only exact fixed points converge. Together with a `check_every` of
+/// `max_iterations` this runs a fixed number of iterations, reads the device once and returns the
+/// last image, which is what a noisy map needs: its residual never vanishes.
+///
+/// ```
+/// use hvae_solver::StoppingRule;
+///
+/// let rule = StoppingRule::new(1e-4, 100)?.with_atol(1e-6)?.with_check_every(5)?;
+/// assert_eq!((rule.rtol(), rule.max_iterations()), (1e-4, 100));
+/// let twenty_sweeps = StoppingRule::new(0.0, 20)?.with_check_every(20)?;
+/// # let _ = twenty_sweeps;
+/// # Ok::<(), hvae_solver::SolverError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StoppingRule {
     rtol: f64,
     atol: f64,
-    max_steps: usize,
+    max_iterations: usize,
+    min_iterations: usize,
     check_every: usize,
-    min_steps: usize,
-    whole: bool,
+    masking: bool,
     trace: bool,
 }
 
 impl StoppingRule {
-    /// Stop at relative tolerance `rtol`, or after `max_steps`.
+    /// Stops at relative tolerance `rtol`, or after `max_iterations`.
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] for a negative or non-finite `rtol`, or `max_steps` of 0.
-    pub fn new(rtol: f64, max_steps: usize) -> Result<Self, SolverError> {
+    /// [`SolverError::OutOfRange`] if `rtol` is negative or not finite, or `max_iterations` is 0.
+    pub fn new(rtol: f64, max_iterations: usize) -> Result<Self, SolverError> {
         in_range("rtol", rtol, ">= 0", rtol >= 0.0)?;
-        in_range("max_steps", max_steps as f64, ">= 1", max_steps >= 1)?;
+        in_range("max_iterations", max_iterations as f64, ">= 1", max_iterations >= 1)?;
         Ok(Self {
             rtol,
             atol: 0.0,
-            max_steps,
+            max_iterations,
+            min_iterations: 1,
             check_every: 1,
-            min_steps: 1,
-            whole: false,
+            masking: false,
             trace: false,
         })
     }
 
-    /// With an absolute tolerance.
+    /// Sets the absolute tolerance.
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] for a negative or non-finite `atol`.
+    /// [`SolverError::OutOfRange`] if `atol` is negative or not finite.
     pub fn with_atol(mut self, atol: f64) -> Result<Self, SolverError> {
         self.atol = in_range("atol", atol, ">= 0", atol >= 0.0)?;
         Ok(self)
     }
 
-    /// With a check every `check_every` steps (and always at the step limit).
+    /// Checks every `check_every` iterations, and always at the last one.
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] for 0.
+    /// [`SolverError::OutOfRange`] if it is 0.
     pub fn with_check_every(mut self, check_every: usize) -> Result<Self, SolverError> {
         in_range("check_every", check_every as f64, ">= 1", check_every >= 1)?;
         self.check_every = check_every;
         Ok(self)
     }
 
-    /// With no check before step `min_steps`, unless it is the last: for maps that take so many to pass on what
-    /// happens at one end of the state to the other, where a small residual means nothing before.
+    /// Makes no check before `min_iterations` iterations, except at the last one: for maps that
+    /// take several iterations to propagate a signal from one end of the state to the other, before
+    /// which a small residual is meaningless.
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] for 0.
-    pub fn with_min_steps(mut self, min_steps: usize) -> Result<Self, SolverError> {
-        in_range("min_steps", min_steps as f64, ">= 1", min_steps >= 1)?;
-        self.min_steps = min_steps;
+    /// [`SolverError::OutOfRange`] if it is 0.
+    pub fn with_min_iterations(mut self, min_iterations: usize) -> Result<Self, SolverError> {
+        in_range("min_iterations", min_iterations as f64, ">= 1", min_iterations >= 1)?;
+        self.min_iterations = min_iterations;
         Ok(self)
     }
 
-    /// The batch stays whole until all its samples have ended.
+    /// Masks ended samples on the device instead of removing them from the batch.
     ///
-    /// Samples that have ended are kept as they were by a mask on the device instead of leaving
-    /// the batch. They cost what they did before, but no tensor changes its shape and nothing is
-    /// sent to the device, which pays on a GPU: it compiles and times kernels for every new shape.
-    /// States and outcomes are the same up to rounding, and no bit of a sample depends on when, or how,
-    /// the others end.
+    /// They cost as much as before, but no tensor changes its shape and nothing is uploaded. That
+    /// pays on a GPU, which compiles and tunes kernels for every new shape. States and outcomes
+    /// agree with those of the default up to rounding, and no bit of a sample depends on when or
+    /// how others end.
     #[must_use]
-    pub fn with_whole_batch(mut self) -> Self {
-        self.whole = true;
+    pub fn with_masking(mut self) -> Self {
+        self.masking = true;
         self
     }
 
-    /// Keep the residuals of every check in [`Solution::trace`](crate::Solution::trace).
+    /// Records the residuals of every check in [`Solution::trace`](crate::Solution::trace).
     #[must_use]
     pub fn with_trace(mut self) -> Self {
         self.trace = true;
         self
     }
 
-    /// Applications of the map at most.
-    pub fn max_steps(&self) -> usize {
-        self.max_steps
+    /// Maximum number of iterations.
+    pub fn max_iterations(&self) -> usize {
+        self.max_iterations
     }
 
     /// Relative tolerance.
@@ -112,25 +123,26 @@ impl StoppingRule {
         self.rtol
     }
 
-    pub(crate) fn keeps_whole(&self) -> bool {
-        self.whole
+    pub(crate) fn masks(&self) -> bool {
+        self.masking
     }
 
     pub(crate) fn traces(&self) -> bool {
         self.trace
     }
 
-    pub(crate) fn is_check(&self, step: usize) -> bool {
-        let looked = step >= self.min_steps && step.is_multiple_of(self.check_every);
-        looked || step == self.max_steps
+    /// Whether convergence is checked after `iterations` iterations.
+    pub(crate) fn is_check(&self, iterations: usize) -> bool {
+        let due = iterations >= self.min_iterations && iterations.is_multiple_of(self.check_every);
+        due || iterations == self.max_iterations
     }
 
-    /// `|f(s) - s| <= atol + rtol |f(s)|`; false for anything that is not a number.
+    /// `|f(s) - s| <= atol + rtol |f(s)|`; false for NaN.
     pub(crate) fn is_met(&self, difference: f64, norm: f64) -> bool {
         difference <= self.atol + self.rtol * norm
     }
 
-    /// [`Self::is_met`] on the device, in its f32: 1 or 0 for every sample, `[batch, 1]`.
+    /// [`Self::is_met`] on the device, in f32: 1 or 0 for every sample, `[batch, 1]`.
     pub(crate) fn are_met(&self, difference: &Tensor<2>, norm: &Tensor<2>) -> Tensor<2> {
         let bound = norm.clone().mul_scalar(self.rtol).add_scalar(self.atol);
         difference.clone().lower_equal(bound).float()

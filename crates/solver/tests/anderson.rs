@@ -18,12 +18,12 @@ struct Reference {
     memory: usize,
     ridge: f64,
     mixing: f64,
-    /// Plain steps `t` and residuals `g`, oldest first.
+    /// Plain updates `t` and residuals `g`, oldest first.
     history: Vec<(Vec<f64>, Vec<f64>)>,
 }
 
 impl Reference {
-    fn step(&mut self, state: &[f64], image: &[f64]) -> Vec<f64> {
+    fn advance(&mut self, state: &[f64], image: &[f64]) -> Vec<f64> {
         let minus = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>();
         let residual = minus(image, state);
         let plain: Vec<f64> =
@@ -81,16 +81,17 @@ fn iterates_agree_with_an_implementation_in_f64() {
             .iter()
             .map(|_| (vec![0.0; 8], Reference { memory, ridge, mixing, history: Vec::new() }))
             .collect();
-        for step in 1..=6 {
-            let image = case.map.apply(&state);
-            state = method.step(state, image, &mut remembered);
+        for iteration in 0..6 {
+            let image = case.map.apply(&state, iteration);
+            state = method.advance(state, image, &mut remembered);
             for (i, (expected, reference)) in references.iter_mut().enumerate() {
                 let product = multiply(&problem.matrices[i], expected);
                 let image: Vec<f64> =
                     product.iter().zip(&problem.shifts[i]).map(|(a, b)| a + b).collect();
-                *expected = reference.step(expected, &image);
+                *expected = reference.advance(expected, &image);
                 let error = distance(&host(&state)[i], expected) / norm(expected);
-                let at = format!("memory {memory}, ridge {ridge}, step {step}, sample {i}");
+                let at =
+                    format!("memory {memory}, ridge {ridge}, iteration {iteration}, sample {i}");
                 assert!(error < AS_IN_F64, "{at}: {error:e}");
             }
         }
@@ -98,13 +99,14 @@ fn iterates_agree_with_an_implementation_in_f64() {
 }
 
 #[test]
-fn a_linear_problem_of_n_unknowns_takes_n_plus_2_steps() {
-    // In exact arithmetic: n changes span the residual, one more step to arrive, one to see it.
+fn a_linear_problem_of_n_unknowns_takes_n_plus_2_iterations() {
+    // In exact arithmetic: n differences span the residual, one more iteration to arrive, one to
+    // see it.
     let problem = LinearProblem::symmetric(&vec![spread(-0.6, 0.9, 4); 3], 12);
     let case = problem.case("exact");
     let rule = StoppingRule::new(1e-4, 50).unwrap();
     let solution = case.run(Any::Anderson(5), &rule);
-    assert!(solution.outcomes.iter().all(|o| o.steps <= 6), "{:?}", solution.outcomes);
+    assert!(solution.outcomes.iter().all(|o| o.iterations <= 6), "{:?}", solution.outcomes);
 }
 
 #[test]
@@ -114,50 +116,59 @@ fn acceleration_pays_where_contraction_is_slow() {
     let anderson = problems::slow().run(Any::Anderson(5), &rule);
     assert!(anderson.all_converged());
     assert!(
-        5.0 * anderson.mean_steps() < picard.mean_steps(),
+        5.0 * anderson.mean_iterations() < picard.mean_iterations(),
         "{} against {}",
-        anderson.mean_steps(),
-        picard.mean_steps()
+        anderson.mean_iterations(),
+        picard.mean_iterations()
     );
 }
 
 #[test]
 fn fast_contraction_is_not_slowed_down() {
-    // Residuals fall by 100 a step, so those remembered are of very different sizes.
+    // Residuals fall by 100 per iteration, so those in memory differ widely in size.
     let problem = LinearProblem::symmetric(&vec![spread(-0.01, 0.01, 6); 4], 13);
     let rule = StoppingRule::new(1e-6, 50).unwrap();
     let picard = problem.case("fast").run(Any::Picard, &rule);
     for memory in [2, 4, 8] {
         let anderson = problem.case("fast").run(Any::Anderson(memory), &rule);
         for (a, p) in anderson.outcomes.iter().zip(&picard.outcomes) {
-            assert!(a.steps <= p.steps, "memory {memory}: {} against {}", a.steps, p.steps);
+            assert!(
+                a.iterations <= p.iterations,
+                "memory {memory}: {} against {}",
+                a.iterations,
+                p.iterations
+            );
         }
     }
 }
 
-/// Steps that Anderson may take more than Picard: what it loses on the detours that the
-/// safeguard ends.
+/// Iterations that Anderson may take more than Picard: what it loses before the safeguard acts.
 const FEW: usize = 8;
 
 #[test]
-fn nonlinear_problems_never_take_many_more_steps_than_picard() {
+fn nonlinear_problems_never_take_many_more_iterations_than_picard() {
     let rule = StoppingRule::new(1e-5, 3000).unwrap();
     let check = |name: &str, memory: usize, anderson: &[Outcome], picard: &[Outcome]| {
         for (i, (a, p)) in anderson.iter().zip(picard).enumerate() {
             let at = format!("{name}, memory {memory}, sample {i}");
-            assert!(a.steps <= p.steps + FEW, "{at}: {} against {}", a.steps, p.steps);
+            assert!(
+                a.iterations <= p.iterations + FEW,
+                "{at}: {} against {}",
+                a.iterations,
+                p.iterations
+            );
         }
     };
     for network in [NetworkCase::stiff(), NetworkCase::crowd(), NetworkCase::triangle()] {
-        let simultaneous = network.simultaneous_unsolved();
+        let synchronous = network.synchronous_unsolved();
         let sweep = network.sweep_unsolved();
         let guess = network.guess();
-        let plain = Any::Picard.run(simultaneous.clone(), guess.clone(), &rule).outcomes;
+        let plain = Any::Picard.run(synchronous.clone(), guess.clone(), &rule).outcomes;
         let swept = Any::Picard.run(sweep.clone(), guess.clone(), &rule).outcomes;
         for memory in [2, 3, 5, 10] {
             let method = Any::Anderson(memory);
-            let found = method.run(simultaneous.clone(), guess.clone(), &rule).outcomes;
-            check("simultaneous", memory, &found, &plain);
+            let found = method.run(synchronous.clone(), guess.clone(), &rule).outcomes;
+            check("synchronous", memory, &found, &plain);
             let found = method.run(sweep.clone(), guess.clone(), &rule).outcomes;
             check("sweep", memory, &found, &swept);
         }
@@ -172,15 +183,15 @@ fn the_ridge_hardly_matters_below_its_default() {
         let method = Anderson::new(5).unwrap().with_ridge(ridge).unwrap();
         let solution = solve(case.map.clone(), case.guess.clone(), &method, &rule).unwrap();
         assert!(solution.all_converged());
-        solution.mean_steps()
+        solution.mean_iterations()
     };
     let default = mean(1e-6);
     for ridge in [0.0, 1e-10, 1e-8, 1e-4] {
-        let steps = mean(ridge);
-        assert!((steps - default).abs() <= 0.25 * default, "{ridge}: {steps}, {default}");
+        let found = mean(ridge);
+        assert!((found - default).abs() <= 0.25 * default, "{ridge}: {found}, {default}");
     }
-    // A ridge that drowns everything else leaves plain steps.
-    let picard = case.run(Any::Picard, &rule).mean_steps();
+    // A ridge that dominates leaves plain updates.
+    let picard = case.run(Any::Picard, &rule).mean_iterations();
     assert!((mean(1e12) - picard).abs() <= 1.0);
 }
 
@@ -188,7 +199,7 @@ fn state(rows: &[Vec<f64>]) -> State {
     State::new(vec![tensor(rows)]).unwrap()
 }
 
-/// States and images of one sample, one pair per step: residuals of length 2, 3 and 1.
+/// States and images of one sample, one pair per iteration: residuals of length 2, 3 and 1.
 fn growing() -> [(State, State); 3] {
     [
         (state(&[vec![0.0, 0.0]]), state(&[vec![2.0, 0.0]])),
@@ -198,58 +209,58 @@ fn growing() -> [(State, State); 3] {
 }
 
 #[test]
-fn a_grown_residual_makes_the_step_plain() {
+fn a_grown_residual_makes_the_update_plain() {
     for (mixing, expected) in [(1.0, [2.0, 3.0]), (0.5, [2.0, 1.5])] {
         let method = Anderson::new(4).unwrap().with_mixing(mixing).unwrap();
         let mut memory = method.start(&[0]);
         let [first, second, _] = growing();
-        method.step(first.0, first.1, &mut memory);
-        let next = method.step(second.0, second.1, &mut memory);
+        method.advance(first.0, first.1, &mut memory);
+        let next = method.advance(second.0, second.1, &mut memory);
         assert_eq!(host(&next), [expected]);
     }
 }
 
 #[test]
-fn a_grown_residual_makes_the_sample_forget_what_was_before() {
+fn a_grown_residual_discards_earlier_differences() {
     let method = Anderson::new(4).unwrap();
     let [first, second, third] = growing();
     let mut memory = method.start(&[0]);
-    method.step(first.0, first.1, &mut memory);
-    method.step(second.0.clone(), second.1.clone(), &mut memory);
-    let old = method.step(third.0.clone(), third.1.clone(), &mut memory);
+    method.advance(first.0, first.1, &mut memory);
+    method.advance(second.0.clone(), second.1.clone(), &mut memory);
+    let old = method.advance(third.0.clone(), third.1.clone(), &mut memory);
     let mut memory = method.start(&[0]);
-    method.step(second.0, second.1, &mut memory);
-    let fresh = method.step(third.0, third.1.clone(), &mut memory);
+    method.advance(second.0, second.1, &mut memory);
+    let fresh = method.advance(third.0, third.1.clone(), &mut memory);
     assert_eq!(bits(&old), bits(&fresh));
-    assert_ne!(bits(&fresh), bits(&third.1), "the last step is accelerated");
+    assert_ne!(bits(&fresh), bits(&third.1), "the last update is accelerated");
 }
 
 #[test]
-fn one_sample_that_forgets_leaves_the_memory_of_another() {
-    // Sample 0 grows at the second step, sample 1 does not.
-    let steps = [([0.0, 0.0], [2.0, 2.0]), ([2.0, 2.0], [5.0, 3.0]), ([5.0, 3.0], [5.5, 3.4])];
+fn a_sample_that_discards_keeps_the_memory_of_another() {
+    // The residual of sample 0 grows at the second iteration, that of sample 1 does not.
+    let pairs = [([0.0, 0.0], [2.0, 2.0]), ([2.0, 2.0], [5.0, 3.0]), ([5.0, 3.0], [5.5, 3.4])];
     let method = Anderson::new(4).unwrap();
     let mut both = method.start(&[0]);
-    let mut alone = method.start(&[0]);
-    for (s, f) in steps {
+    let mut single = method.start(&[0]);
+    for (s, f) in pairs {
         let pair = |v: [f64; 2]| State::new(vec![column(&v)]).unwrap();
         let one = |v: [f64; 2]| State::new(vec![column(&v[1..])]).unwrap();
-        let together = method.step(pair(s), pair(f), &mut both);
-        let single = method.step(one(s), one(f), &mut alone);
-        assert_eq!(bits(&together)[1], bits(&single)[0]);
+        let together = method.advance(pair(s), pair(f), &mut both);
+        let other = method.advance(one(s), one(f), &mut single);
+        assert_eq!(bits(&together)[1], bits(&other)[0]);
     }
 }
 
 #[test]
-fn dependent_and_vanishing_changes_do_no_harm() {
+fn dependent_and_vanishing_differences_do_no_harm() {
     for ridge in [0.0, 1e-6] {
-        // One unknown: all changes are parallel. The answer is exact in f32.
+        // One unknown: all differences are parallel. The answer is exact in f32.
         let method = Anderson::new(6).unwrap().with_ridge(ridge).unwrap();
         let mut memory = method.start(&[0]);
         let mut s = State::new(vec![column(&[0.0, 100.0])]).unwrap();
         for _ in 0..12 {
             let image = s.map(|s| s.mul_scalar(0.5).add_scalar(1.0));
-            s = method.step(s, image, &mut memory);
+            s = method.advance(s, image, &mut memory);
         }
         for value in host(&s).concat() {
             assert!((value - 2.0).abs() < 1e-6, "ridge {ridge}: {value}");
@@ -258,138 +269,138 @@ fn dependent_and_vanishing_changes_do_no_harm() {
 }
 
 #[test]
-fn exactly_parallel_changes_count_once() {
-    // Plain steps of s = s / 2 + 1: residuals 1, 1/2, 1/4, and a small system without a solution
-    // of its own unless the older change is left out.
+fn exactly_parallel_differences_count_once() {
+    // Plain updates of s = s / 2 + 1: residuals 1, 1/2, 1/4, and a singular small system unless
+    // the older difference is left out.
     let method = Anderson::new(4).unwrap().with_ridge(0.0).unwrap();
     let mut memory = method.start(&[0]);
     let one = |v: f64| State::new(vec![column(&[v])]).unwrap();
     for (s, f, expected) in [(0.0, 1.0, 1.0), (1.0, 1.5, 2.0), (1.5, 1.75, 2.0)] {
-        let next = method.step(one(s), one(f), &mut memory);
+        let next = method.advance(one(s), one(f), &mut memory);
         assert_eq!(host(&next), [[expected]]);
     }
 }
 
 #[test]
-fn a_step_that_changed_nothing_does_not_stop_acceleration() {
+fn a_repeated_state_does_not_stop_acceleration() {
     let method = Anderson::new(4).unwrap();
     let [_, second, third] = growing();
     let run = |repeats: usize| {
         let mut memory = method.start(&[0]);
         for _ in 0..repeats {
-            method.step(second.0.clone(), second.1.clone(), &mut memory);
+            method.advance(second.0.clone(), second.1.clone(), &mut memory);
         }
-        method.step(third.0.clone(), third.1.clone(), &mut memory)
+        method.advance(third.0.clone(), third.1.clone(), &mut memory)
     };
     assert_eq!(bits(&run(2)), bits(&run(1)));
     assert_ne!(bits(&run(2)), bits(&third.1));
 }
 
 #[test]
-fn a_number_lost_and_found_between_two_checks_is_forgotten() {
+fn a_nan_between_two_checks_is_discarded() {
     let method = Anderson::new(4).unwrap();
     let mut memory = method.start(&[0]);
     let one = |v: f64| State::new(vec![column(&[v])]).unwrap();
-    method.step(one(0.0), one(1.0), &mut memory);
-    method.step(one(1.0), one(f64::NAN), &mut memory);
-    // The map may come back from a state that is not a number; then the steps are plain.
+    method.advance(one(0.0), one(1.0), &mut memory);
+    method.advance(one(1.0), one(f64::NAN), &mut memory);
+    // The map may recover from NaN; then the updates are plain.
     for s in [1.0, 1.5, 1.75, 1.875, 1.9375] {
-        let next = method.step(one(s), one(0.5 * s + 1.0), &mut memory);
+        let next = method.advance(one(s), one(0.5 * s + 1.0), &mut memory);
         assert!(host(&next)[0][0].is_finite());
     }
 }
 
 #[test]
-fn a_memory_cut_down_to_some_samples_is_theirs() {
+fn a_selected_memory_is_that_of_its_samples() {
     let case = problems::contraction();
     let method = Anderson::new(4).unwrap();
     let rows = indices(&[4, 1]);
-    // Five steps together, then samples 4 and 1 alone ...
+    // Five iterations together, then samples 4 and 1 only ...
     let mut memory = method.start(&[0]);
     let mut s = case.guess.clone();
-    for _ in 0..5 {
-        let image = case.map.apply(&s);
-        s = method.step(s, image, &mut memory);
+    for iteration in 0..5 {
+        let image = case.map.apply(&s, iteration);
+        s = method.advance(s, image, &mut memory);
     }
     let (mut s, mut memory, map) = (s.select(&rows), memory.select(&rows), case.map.select(&rows));
-    // ... or alone from the start.
-    let mut alone = method.start(&[0]);
+    // ... or only these two from the start.
+    let mut single = method.start(&[0]);
     let mut expected = case.guess.select(&rows);
-    for step in 0..9 {
-        let image = map.apply(&expected);
-        expected = method.step(expected, image, &mut alone);
-        if step >= 5 {
-            let image = map.apply(&s);
-            s = method.step(s, image, &mut memory);
-            assert_eq!(bits(&s), bits(&expected), "step {step}");
+    for iteration in 0..9 {
+        let image = map.apply(&expected, iteration);
+        expected = method.advance(expected, image, &mut single);
+        if iteration >= 5 {
+            let image = map.apply(&s, iteration);
+            s = method.advance(s, image, &mut memory);
+            assert_eq!(bits(&s), bits(&expected), "iteration {iteration}");
         }
     }
 }
 
 #[test]
-fn components_that_are_not_carried_take_their_image() {
+fn components_that_are_not_measured_take_their_image() {
     let anderson = Anderson::new(3).unwrap();
     let damped = Damped::new(0.5).unwrap();
-    let (mut memory, mut carried) = (anderson.start(&[1]), damped.start(&[1]));
+    let (mut memory, mut measured) = (anderson.start(&[1]), damped.start(&[1]));
     let pair = |a: f64, b: f64| State::new(vec![column(&[a]), column(&[b])]).unwrap();
     for (s, f) in [(0.0, 1.0), (1.0, 1.5), (1.5, 1.75)] {
         let (state, image) = (pair(-s, s), pair(10.0 + f, f));
-        let next = anderson.step(state.clone(), image.clone(), &mut memory);
+        let next = anderson.advance(state.clone(), image.clone(), &mut memory);
         let first: Tensor<2> = next.component(0).clone();
         assert_eq!(first.into_scalar::<f32>(), (10.0 + f) as f32);
-        let next = damped.step(state, image, &mut carried);
+        let next = damped.advance(state, image, &mut measured);
         assert_eq!(host(&next), [[10.0 + f, 0.5 * (s + f)]]);
     }
 }
 
-/// In one dimension an accelerated step ends at the fixed point, `rate / (1 - rate)` times as far beyond
-/// the image as the plain step was long: too far for [`Safeguard::Distance`] where the rate is above
-/// one half, which then leaves nothing but the plain iteration.
+/// In one dimension an accelerated update ends at the fixed point, beyond the image by
+/// `rate / (1 - rate)` times the length of the plain update: too far for [`Safeguard::Distance`] if
+/// the rate is above one half. Then only the plain iteration remains.
 #[test]
-fn the_distance_safeguard_refuses_steps_far_beyond_the_image() {
+fn the_distance_safeguard_rejects_updates_far_beyond_the_image() {
     let rates = [0.9, 0.6, 0.4, -0.9];
     // Fixed points at 100, so that the norms of states play no part.
     let shifts = rates.map(|rate| 100.0 * (1.0 - rate));
     let map = Affine::new(&rates, &shifts);
     let guess = State::new(vec![column(&[101.0; 4])]).unwrap();
     let rule = StoppingRule::new(1e-5, 500).unwrap();
-    let steps = |method: Any| {
+    let iterations = |method: Any| {
         let solution = method.run(map.clone(), guess.clone(), &rule);
         assert!(solution.all_converged());
-        solution.outcomes.iter().map(|o| o.steps).collect::<Vec<_>>()
+        solution.outcomes.iter().map(|o| o.iterations).collect::<Vec<_>>()
     };
-    let plain = steps(Any::Picard);
+    let plain = iterations(Any::Picard);
     let method = Anderson::new(2).unwrap().with_safeguard(Safeguard::Distance);
     let solution = solve(map.clone(), guess.clone(), &method, &rule).unwrap();
-    let guarded: Vec<usize> = solution.outcomes.iter().map(|o| o.steps).collect();
+    let guarded: Vec<usize> = solution.outcomes.iter().map(|o| o.iterations).collect();
     assert_eq!(guarded[..2], plain[..2]);
     assert!(guarded[2] < plain[2] && guarded[3] < 6, "{guarded:?} against {plain:?}");
-    let usual = steps(Any::Anderson(2));
+    let usual = iterations(Any::Anderson(2));
     assert!(usual.iter().all(|&s| s < 6), "{usual:?}");
 }
 
 #[test]
 fn the_distance_safeguard_compares_distances_with_norms() {
-    // The second step ends at the fixed point. From 11 to 5 and then 1 it is shorter than the plain
-    // step was, but too long for a state of 1; from 1 to 40.6 and then 100 it is longer, but not for
-    // a state of 100.
+    // The second update ends at the fixed point. From 11 to 5 and then 1 it is shorter than the
+    // plain update, but too long for a state of 1; from 1 to 40.6 and then 100 it is longer, but
+    // not too long for a state of 100.
     for (rate, fixed, s, taken) in [(0.4, 1.0, 11.0, false), (0.6, 100.0, 1.0, true)] {
         let map = Affine::new(&[rate], &[fixed * (1.0 - rate)]);
         let method = Anderson::new(2).unwrap().with_ridge(0.0).unwrap();
         let method = method.with_safeguard(Safeguard::Distance);
         let mut memory = method.start(&[0]);
         let at = |s: f64| State::new(vec![column(&[s])]).unwrap();
-        // A step from elsewhere, so that there is a change to remember.
-        method.step(at(s + 16.0), map.apply(&at(s + 16.0)), &mut memory);
-        let image = map.apply(&at(s));
-        let next = host(&method.step(at(s), image.clone(), &mut memory))[0][0];
+        // An update from elsewhere, so that there is a difference to remember.
+        method.advance(at(s + 16.0), map.apply(&at(s + 16.0), 0), &mut memory);
+        let image = map.apply(&at(s), 1);
+        let next = host(&method.advance(at(s), image.clone(), &mut memory))[0][0];
         let expected = if taken { fixed } else { host(&image)[0][0] };
         assert!((next - expected).abs() < 1e-4 * fixed, "{next}, not {expected}");
     }
 }
 
 #[test]
-fn a_ridge_below_the_rounding_of_one_is_none() {
+fn a_ridge_below_the_rounding_error_of_one_has_no_effect() {
     let case = problems::contraction();
     let run = |ridge: f64| {
         let method = Anderson::new(4).unwrap().with_ridge(ridge).unwrap();

@@ -1,4 +1,4 @@
-//! What holds for every method: no sample knows of the others.
+//! For every method: no sample affects another.
 //!
 //! Maps that work element by element are compared bit for bit at any batch size. Matrix products on
 //! the CPU are not: Burn's Flex gives small products to another kernel, which adds in another
@@ -6,8 +6,8 @@
 //! rows for 9 x 6, 25 and 26 for 100 x 10, 8 and 9 for 64 x 32, 1 and 2 for 512 x 784; with an
 //! untransposed W between 1 and 2 rows for 784 x 512 and never for the others. Within one kernel a
 //! row's bits depend neither on the other rows nor on their number. The network of these tests has
-//! 64 samples and loses few of them. With two samples of large layers the other cases follow: equal up
-//! to rounding where samples leave, and bit for bit where the batch keeps its size.
+//! 64 samples, few of which are removed. Two samples of large layers show the other cases: equal up
+//! to rounding if samples are removed, and bit for bit if the batch keeps its size.
 #![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may stop, and compare exactly")]
 #![recursion_limit = "256"]
 
@@ -15,15 +15,15 @@ mod problems;
 
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{
-    BlockMap, FixedPointMap, Simultaneous, Solution, State, StoppingRule, Sweep, Termination,
+    BlockMap, FixedPointMap, Solution, State, StoppingRule, Sweep, Synchronous, Termination,
 };
 use problems::{
     Affine, Any, Cosine, Logarithm, METHODS, NetworkCase, bits, column, distance, host, indices,
     norm, rule, zeros,
 };
 
-/// The sample `i` of a solution: its outcome and the bits of its state. A residual that is not a
-/// number is a string like any other.
+/// The sample `i` of a solution: its outcome and the bits of its state. A residual that is NaN
+/// compares equal as text.
 fn sample(solution: &Solution, i: usize) -> (String, Vec<u32>) {
     (format!("{:?}", solution.outcomes[i]), bits(&solution.state)[i].clone())
 }
@@ -54,30 +54,30 @@ fn permuting_the_batch_permutes_the_solution() {
 }
 
 #[test]
-fn a_sample_alone_ends_as_it_does_in_a_batch() {
+fn a_single_sample_ends_as_it_does_in_a_batch() {
     let case = problems::contraction();
     for method in METHODS {
         let together = case.run(method, &rule(1e-5, 200));
         for i in 0..5 {
             let row = indices(&[i]);
-            let alone =
+            let single =
                 method.run(case.map.select(&row), case.guess.select(&row), &rule(1e-5, 200));
-            assert_eq!(sample(&alone, 0), sample(&together, i), "{method:?}, sample {i}");
+            assert_eq!(sample(&single, 0), sample(&together, i), "{method:?}, sample {i}");
         }
     }
 }
 
 #[test]
-fn a_sample_that_has_converged_does_not_move_when_others_go_on() {
+fn a_converged_sample_does_not_move_while_others_continue() {
     let case = problems::contraction();
     for method in METHODS {
         let full = case.run(method, &rule(1e-5, 200));
         assert!(full.all_converged());
         let mut order: Vec<usize> = (0..5).collect();
-        order.sort_by_key(|&i| full.outcomes[i].steps);
-        assert!(full.outcomes[order[0]].steps < full.outcomes[order[4]].steps);
+        order.sort_by_key(|&i| full.outcomes[i].iterations);
+        assert!(full.outcomes[order[0]].iterations < full.outcomes[order[4]].iterations);
         for (rank, &i) in order.iter().enumerate() {
-            let short = case.run(method, &rule(1e-5, full.outcomes[i].steps));
+            let short = case.run(method, &rule(1e-5, full.outcomes[i].iterations));
             for &done in &order[..=rank] {
                 assert_eq!(sample(&short, done), sample(&full, done), "{method:?}");
             }
@@ -109,15 +109,15 @@ fn assert_contained<F: FixedPointMap + Clone>(
 fn a_sample_that_is_not_finite_changes_no_bit_of_another() {
     for check_every in [1, 4] {
         let rule = rule(1e-6, 300).with_check_every(check_every).unwrap();
-        // Not a number from the first image on.
+        // Not finite from the first image on.
         for poison in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let map = |a: f64| Affine::new(&[0.5, 0.8, -0.7], &[1.0, a, 2.0]);
             assert_contained(&map(1.0), &map(poison), &zeros(3, &[4]), 1, &rule);
         }
-        // Not a number after a few steps.
+        // NaN after a few iterations.
         let map = |limit: f64| Logarithm::new(&[9.0, 5.0, limit, 7.0]);
         assert_contained(&map(9.0), &map(1.6), &zeros(4, &[1]), 2, &rule);
-        // Not a number in the guess.
+        // NaN in the guess.
         let map = Cosine::new(&[0.3, 0.5, 0.7]);
         let mut guess = zeros(3, &[1]);
         guess.replace(0, column(&[0.0, 0.0, f64::NAN])).unwrap();
@@ -139,7 +139,7 @@ fn a_sample_that_is_not_finite_changes_no_bit_of_another_in_matrix_products() {
         let bad = good.poisoned(component, 17);
         let rule = rule(0.0, 12).with_check_every(3).unwrap();
         assert_contained(&Sweep(good.clone()), &Sweep(bad.clone()), &guess, 17, &rule);
-        assert_contained(&Simultaneous(good.clone()), &Simultaneous(bad), &guess, 17, &rule);
+        assert_contained(&Synchronous(good.clone()), &Synchronous(bad), &guess, 17, &rule);
     }
 }
 
@@ -147,7 +147,7 @@ fn a_sample_that_is_not_finite_changes_no_bit_of_another_in_matrix_products() {
 const OTHER_KERNEL: f64 = 1e-5;
 
 #[test]
-fn products_round_a_sample_a_little_differently_once_another_has_left() {
+fn products_round_a_sample_differently_after_another_is_removed() {
     let network = NetworkCase::two();
     let (good, guess) = (network.map(), network.guess());
     for method in METHODS {
@@ -164,11 +164,11 @@ fn a_batch_that_keeps_its_size_keeps_every_bit_in_products_of_any_size() {
     let network = NetworkCase::two();
     let (good, guess) = (network.map(), network.guess());
     let once = rule(0.0, 12).with_check_every(12).unwrap();
-    for rule in [once, rule(0.0, 12).with_whole_batch()] {
+    for rule in [once, rule(0.0, 12).with_masking()] {
         for component in [0, 1] {
             let bad = good.poisoned(component, 1);
             assert_contained(&Sweep(good.clone()), &Sweep(bad.clone()), &guess, 1, &rule);
-            assert_contained(&Simultaneous(good.clone()), &Simultaneous(bad), &guess, 1, &rule);
+            assert_contained(&Synchronous(good.clone()), &Synchronous(bad), &guess, 1, &rule);
         }
     }
 }
@@ -180,7 +180,7 @@ fn a_sample_that_stops_being_finite_hands_back_its_best_finite_state() {
         let solution = method.run(Logarithm::new(&[1.6, 9.0]), zeros(2, &[1]), &rule(1e-6, 100));
         let [lost, fine] = [solution.outcomes[0], solution.outcomes[1]];
         assert_eq!(lost.termination, Termination::NotFinite);
-        assert!(lost.residual.is_nan() && lost.steps > 2 && lost.steps < fine.steps);
+        assert!(lost.residual.is_nan() && lost.iterations > 2 && lost.iterations < fine.iterations);
         let best = host(&solution.state)[0][0];
         assert!(best > 1.0 && best.is_finite(), "{method:?} {best}");
         assert_eq!(fine.termination, Termination::Converged);
@@ -202,8 +202,8 @@ fn a_norm_beyond_f32_never_counts_as_converged() {
     assert_eq!(solution.outcomes[1].termination, Termination::Converged);
 }
 
-/// Two blocks, of which the second does not read the first: a number lost in the first goes
-/// unnoticed by the residual.
+/// Two blocks, of which the second does not read the first: NaN in the first does not affect the
+/// residual.
 #[derive(Clone)]
 struct OneWay {
     drive: Tensor<2>,
@@ -215,7 +215,7 @@ impl BlockMap for OneWay {
         &self.blocks
     }
 
-    fn update(&self, component: usize, state: &State) -> Tensor<2> {
+    fn update(&self, component: usize, state: &State, _iteration: usize) -> Tensor<2> {
         let field = state.component(1).clone().mul_scalar(0.5).add_scalar(1.0);
         if component == 0 { field + self.drive.clone() } else { field }
     }
@@ -230,10 +230,10 @@ impl BlockMap for OneWay {
 }
 
 #[test]
-fn a_number_lost_in_a_component_that_is_not_carried_is_noticed() {
+fn nan_in_a_component_that_is_not_measured_is_noticed() {
     let drive = column(&[0.0, f64::NAN, f64::INFINITY]);
     let map = Sweep(OneWay { drive, blocks: vec![vec![0], vec![1]] });
-    assert_eq!(map.carried(2), [1]);
+    assert_eq!(map.measured(2), [1]);
     for method in METHODS {
         let solution = method.run(map.clone(), zeros(3, &[1, 1]), &rule(1e-5, 100));
         let ends: Vec<_> = solution.outcomes.iter().map(|o| o.termination).collect();

@@ -13,7 +13,7 @@ use problems::{Affine, Any, Case, NetworkCase, column, distance, host, norm};
 const RTOL: f64 = 1e-5;
 
 /// Enough for the slowest method on the slowest problem: rate 0.98 damped by half is 0.99.
-const MAX_STEPS: usize = 1500;
+const MAX_ITERATIONS: usize = 1500;
 
 /// The bound that follows from the residual is of first order; this leaves room for the second.
 const SECOND_ORDER: f64 = 1.5;
@@ -33,7 +33,7 @@ const ALL: [Any; 7] = [
 ];
 
 fn rule() -> StoppingRule {
-    StoppingRule::new(RTOL, MAX_STEPS).unwrap()
+    StoppingRule::new(RTOL, MAX_ITERATIONS).unwrap()
 }
 
 /// Runs `methods` on `case` and compares with the answer. With `r = |f(s) - s|`, the error of the
@@ -90,30 +90,30 @@ fn mixing_lets_anderson_solve_what_oscillates_under_picard() {
 }
 
 #[test]
-fn every_method_solves_every_network_simultaneously_and_in_sweeps() {
+fn every_method_solves_every_network_synchronously_and_in_sweeps() {
     for network in [
         NetworkCase::pair(),
         NetworkCase::chain(),
         NetworkCase::triangle(),
         NetworkCase::self_coupled(),
     ] {
-        verify(&network.simultaneous(), &ALL);
+        verify(&network.synchronous(), &ALL);
         verify(&network.sweep(), &ALL);
     }
 }
 
 #[test]
-fn sweeps_carry_what_the_next_sweep_reads() {
-    let carried = |network: NetworkCase| {
+fn sweeps_measure_what_the_next_sweep_reads() {
+    let measured = |network: NetworkCase| {
         let sweep = network.sweep();
-        sweep.map.carried(sweep.guess.components().len())
+        sweep.map.measured(sweep.guess.components().len())
     };
-    assert_eq!(carried(NetworkCase::pair()), [1]);
-    assert_eq!(carried(NetworkCase::chain()), [0, 2]);
-    assert_eq!(carried(NetworkCase::triangle()), [1, 2]);
-    assert_eq!(carried(NetworkCase::self_coupled()), [0, 1]);
-    let simultaneous = NetworkCase::pair().simultaneous();
-    assert_eq!(simultaneous.map.carried(2), [0, 1]);
+    assert_eq!(measured(NetworkCase::pair()), [1]);
+    assert_eq!(measured(NetworkCase::chain()), [0, 2]);
+    assert_eq!(measured(NetworkCase::triangle()), [1, 2]);
+    assert_eq!(measured(NetworkCase::self_coupled()), [0, 1]);
+    let synchronous = NetworkCase::pair().synchronous();
+    assert_eq!(synchronous.map.measured(2), [0, 1]);
 }
 
 /// What the next sweep does not read may be anything.
@@ -131,21 +131,21 @@ fn the_block_that_is_updated_first_needs_no_guess() {
 }
 
 #[test]
-fn divergence_ends_at_the_step_limit_and_later_as_not_finite() {
+fn divergence_ends_at_max_iterations_and_later_as_not_finite() {
     // s = 2 s + 1 runs away from -1; the square of its norm leaves f32 after 64 doublings.
     let rates = [2.0, 2.0];
     for method in [Any::Picard, Any::Damped(0.5)] {
-        let run = |max_steps| {
+        let run = |max_iterations| {
             let map = Affine::new(&rates, &[1.0, -1.0]);
-            let rule = StoppingRule::new(RTOL, max_steps).unwrap();
+            let rule = StoppingRule::new(RTOL, max_iterations).unwrap();
             method.run(map, problems::zeros(2, &[3]), &rule)
         };
         let early = run(40);
-        assert_eq!(early.count(Termination::StepLimit), 2, "{method:?}");
-        assert!(early.outcomes.iter().all(|o| o.residual > 0.4 && o.steps == 40));
+        assert_eq!(early.count(Termination::MaxIterations), 2, "{method:?}");
+        assert!(early.outcomes.iter().all(|o| o.residual > 0.4 && o.iterations == 40));
         let late = run(400);
         assert_eq!(late.count(Termination::NotFinite), 2, "{method:?}");
-        assert!(late.outcomes.iter().all(|o| o.residual.is_nan() && o.steps < 200));
+        assert!(late.outcomes.iter().all(|o| o.residual.is_nan() && o.iterations < 200));
         assert!(host(&late.state).iter().flatten().all(|x| x.is_finite()), "the best is finite");
     }
 }
@@ -160,7 +160,7 @@ fn slow_dynamics_far_from_linear_end_in_fixed_points() {
         assert!(solution.all_converged(), "memory {memory}");
         for (i, state) in host(&solution.state).iter().enumerate() {
             let residual = network.residual(i, state);
-            // Over all units, where the rule looked at one block; gains are up to about 2.
+            // Over all units, where the rule measured one block; gains are up to about 2.
             assert!(residual < 4.0 * RTOL, "memory {memory}, sample {i}: {residual}");
         }
     }
@@ -196,7 +196,7 @@ fn anderson_that_remembers_nothing_is_damped_by_its_mixing() {
         assert!(distance(a, b) <= 1e-5 * norm(a));
     }
     for (a, b) in mixed.outcomes.iter().zip(&damped.outcomes) {
-        assert!(a.steps.abs_diff(b.steps) <= 1);
+        assert!(a.iterations.abs_diff(b.iterations) <= 1);
     }
 }
 
@@ -214,5 +214,5 @@ fn components_that_no_block_updates_stay_as_guessed() {
     }
     let nothing = map.with_blocks(&[]);
     let solution = Any::Picard.run(Sweep(nothing), guess, &rule());
-    assert!(solution.outcomes.iter().all(|o| o.steps == 1), "the identity");
+    assert!(solution.outcomes.iter().all(|o| o.iterations == 1), "the identity");
 }

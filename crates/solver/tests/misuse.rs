@@ -1,30 +1,28 @@
-//! Borders and misuse: batches of none and of one, maps that change shapes, blocks that do not fit,
-//! numbers of other types, settings out of range.
+//! Edge cases and misuse: batches of 0 and 1 samples, maps that change shapes, invalid blocks,
+//! other data types, settings out of range.
 #![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may stop, and compare exactly")]
 #![recursion_limit = "256"]
 
 mod problems;
 
-use std::cell::Cell;
-
 use burn::tensor::{DType, FloatDType, Int, Tensor};
 use hvae_solver::{
-    Anderson, Damped, FixedPointMap, Simultaneous, SolverError, State, StoppingRule, Sweep,
+    Anderson, Damped, FixedPointMap, SolverError, State, StoppingRule, Sweep, Synchronous,
 };
 use problems::{Affine, Any, Case, Cosine, METHODS, NetworkCase, bits, host, indices, rule, zeros};
 
 #[test]
-fn a_batch_without_samples_is_handed_back() {
+fn an_empty_batch_is_returned() {
     for method in METHODS {
         let empty = |case: Case<problems::Linear>| {
-            let none = indices(&[]);
-            method.run(case.map.select(&none), zeros(0, &[7]), &rule(1e-5, 10))
+            let empty_rows = indices(&[]);
+            method.run(case.map.select(&empty_rows), zeros(0, &[7]), &rule(1e-5, 10))
         };
         let solution = empty(problems::contraction());
         assert_eq!(solution.state.component(0).dims(), [0, 7]);
         assert!(solution.outcomes.is_empty() && solution.trace.is_empty());
         assert!(solution.all_converged());
-        assert_eq!((solution.steps, solution.mean_steps()), (0, 0.0));
+        assert_eq!((solution.iterations, solution.mean_iterations()), (0, 0.0));
         assert_eq!(solution.max_residual(), 0.0);
     }
     let network = NetworkCase::pair();
@@ -39,22 +37,20 @@ fn a_batch_of_one_is_a_batch() {
         let case = Cosine::case(&[1.0]);
         let solution = case.run(method, &rule(1e-6, 100));
         assert!(solution.all_converged());
-        assert_eq!(solution.mean_steps(), solution.steps as f64);
+        assert_eq!(solution.mean_iterations(), solution.iterations as f64);
         assert!((host(&solution.state)[0][0] - 0.739_085_133).abs() < 1e-5);
     }
 }
 
-/// Returns what it is told to from step `at` on.
+/// Returns `image` from iteration `at` on.
 struct Shifty {
-    step: Cell<usize>,
     at: usize,
     image: Vec<Tensor<2>>,
 }
 
 impl FixedPointMap for Shifty {
-    fn apply(&self, state: &State) -> State {
-        self.step.set(self.step.get() + 1);
-        if self.step.get() < self.at {
+    fn apply(&self, state: &State, iteration: usize) -> State {
+        if iteration < self.at {
             return state.map(|s| s.add_scalar(1.0));
         }
         State::new(self.image.clone()).unwrap()
@@ -69,14 +65,14 @@ impl FixedPointMap for Shifty {
 fn a_map_that_changes_shapes_is_an_error() {
     let run = |at: usize, shapes: &[[usize; 2]]| {
         let image = shapes.iter().map(|&s| Tensor::zeros(s, &problems::device())).collect();
-        let map = Shifty { step: Cell::new(0), at, image };
+        let map = Shifty { at, image };
         Any::Picard.try_run(map, zeros(4, &[3, 2]), &rule(1e-9, 10)).unwrap_err()
     };
     let shape =
         |component, expected, found| SolverError::ShapeChanged { component, expected, found };
     let count = |found| SolverError::ComponentsChanged { expected: 2, found };
-    // At the first step and at a later one.
-    for at in [1, 4] {
+    // In the first iteration and in a later one.
+    for at in [0, 3] {
         assert_eq!(run(at, &[[4, 3], [4, 5]]), shape(1, [4, 2], [4, 5]));
         assert_eq!(run(at, &[[1, 3], [1, 2]]), shape(0, [4, 3], [1, 3]));
         assert_eq!(run(at, &[[4, 3]]), count(1));
@@ -97,7 +93,7 @@ fn a_state_needs_components_that_agree() {
 }
 
 #[test]
-fn components_hold_numbers_of_one_type() {
+fn components_have_one_data_type() {
     let part = |dtype| Tensor::<2>::zeros([3, 2], &problems::device()).cast(dtype);
     let (single, double) = (part(FloatDType::F32), part(FloatDType::F64));
     let (expected, found) = (DType::F32, DType::F64);
@@ -105,7 +101,7 @@ fn components_hold_numbers_of_one_type() {
     let error = SolverError::TypeMismatch { component: 1, expected, found };
     assert_eq!(mixed.unwrap_err(), error);
 
-    let map = Shifty { step: Cell::new(0), at: 2, image: vec![double.clone()] };
+    let map = Shifty { at: 1, image: vec![double.clone()] };
     let solution = Any::Damped(0.5).try_run(map, zeros(3, &[2]), &rule(1e-9, 10));
     let error = SolverError::TypeChanged { component: 0, expected, found };
     assert_eq!(solution.unwrap_err(), error);
@@ -121,8 +117,8 @@ fn states_of_f64_are_solved_beyond_the_precision_of_f32() {
     let map = Affine::new(&rates, &shifts).in_f64();
     let guess = zeros(3, &[2]).map(|s| s.cast(FloatDType::F64));
     let rule = rule(1e-12, 300);
-    let whole = rule.with_whole_batch();
-    for (method, rule) in METHODS.into_iter().flat_map(|m| [(m, rule), (m, whole)]) {
+    let masked = rule.with_masking();
+    for (method, rule) in METHODS.into_iter().flat_map(|m| [(m, rule), (m, masked)]) {
         let solution = method.run(map.clone(), guess.clone(), &rule);
         assert!(solution.all_converged(), "{method:?}");
         let data = solution.state.component(0).clone().into_data();
@@ -136,7 +132,7 @@ fn states_of_f64_are_solved_beyond_the_precision_of_f32() {
 }
 
 #[test]
-fn a_component_is_replaced_by_one_that_fits() {
+fn a_component_is_replaced_only_by_one_that_fits() {
     let mut state = zeros(3, &[1, 2]);
     let part = |n| Tensor::zeros([n, 4], &problems::device());
     let batch = |expected, found| SolverError::BatchMismatch { component: 1, expected, found };
@@ -149,15 +145,15 @@ fn a_component_is_replaced_by_one_that_fits() {
 }
 
 #[test]
-#[should_panic(expected = "only states of as many components pair up")]
-fn states_of_other_numbers_of_components_do_not_pair_up() {
+#[should_panic(expected = "zip needs states with equal numbers of components")]
+fn states_of_different_numbers_of_components_do_not_zip() {
     let _ = zeros(2, &[1, 2]).zip(zeros(2, &[1]), |a, _| a);
 }
 
 type Blocks = &'static [&'static [usize]];
 
 #[test]
-fn blocks_that_name_what_is_not_there_are_an_error() {
+fn blocks_with_invalid_components_are_an_error() {
     let network = NetworkCase::pair();
     let no_such =
         |component| SolverError::NoSuchComponent { place: "blocks", component, components: 2 };
@@ -168,16 +164,16 @@ fn blocks_that_name_what_is_not_there_are_an_error() {
         (&[&[0, 0], &[1]], repeated(0)),
         (&[&[1], &[0], &[1]], repeated(1)),
     ];
-    let none = indices(&[]);
+    let empty_rows = indices(&[]);
     for (blocks, error) in cases {
         let map = network.map().with_blocks(blocks);
         let rule = rule(1e-5, 10);
         let sweep = Any::Picard.try_run(Sweep(map.clone()), network.guess(), &rule);
         assert_eq!(sweep.unwrap_err(), error);
-        let both = Any::Anderson(2).try_run(Simultaneous(map.clone()), network.guess(), &rule);
+        let both = Any::Anderson(2).try_run(Synchronous(map.clone()), network.guess(), &rule);
         assert_eq!(both.unwrap_err(), error);
-        // Also where there is nothing to do.
-        let empty = Sweep(map).select(&none);
+        // Also for an empty batch.
+        let empty = Sweep(map).select(&empty_rows);
         assert_eq!(Any::Picard.try_run(empty, zeros(0, &[9, 6]), &rule).unwrap_err(), error);
     }
 }
@@ -193,7 +189,7 @@ fn empty_blocks_change_nothing() {
     ];
     for (blocks, same) in cases {
         let map = |blocks| Sweep(network.map().with_blocks(blocks));
-        assert_eq!(map(blocks).carried(2), map(same).carried(2));
+        assert_eq!(map(blocks).measured(2), map(same).measured(2));
         for method in METHODS {
             let run = |blocks| method.run(map(blocks), network.guess(), &rule(1e-5, 100));
             let (found, expected) = (run(blocks), run(same));
@@ -203,11 +199,11 @@ fn empty_blocks_change_nothing() {
     }
 }
 
-/// The identity, which says that it carries these.
-struct Carrying(Vec<usize>);
+/// The identity, with these measured components.
+struct Measuring(Vec<usize>);
 
-impl FixedPointMap for Carrying {
-    fn apply(&self, state: &State) -> State {
+impl FixedPointMap for Measuring {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         state.clone()
     }
 
@@ -215,22 +211,22 @@ impl FixedPointMap for Carrying {
         Self(self.0.clone())
     }
 
-    fn carried(&self, _components: usize) -> Vec<usize> {
+    fn measured(&self, _components: usize) -> Vec<usize> {
         self.0.clone()
     }
 }
 
 #[test]
-fn a_map_carries_different_components_of_its_state() {
-    let run = |carried: &[usize]| {
-        Any::Anderson(2).try_run(Carrying(carried.to_vec()), zeros(2, &[1, 1]), &rule(0.1, 3))
+fn measured_components_are_distinct_and_exist() {
+    let run = |measured: &[usize]| {
+        Any::Anderson(2).try_run(Measuring(measured.to_vec()), zeros(2, &[1, 1]), &rule(0.1, 3))
     };
     assert!(run(&[1]).is_ok() && run(&[1, 0]).is_ok());
-    assert_eq!(run(&[]).unwrap_err(), SolverError::NothingCarried);
-    let error = SolverError::NoSuchComponent { place: "carried", component: 2, components: 2 };
-    assert_eq!(error.to_string(), "carried: there is no component 2 in a state of 2");
+    assert_eq!(run(&[]).unwrap_err(), SolverError::NothingMeasured);
+    let error = SolverError::NoSuchComponent { place: "measured", component: 2, components: 2 };
+    assert_eq!(error.to_string(), "measured: component 2 is out of bounds for a state of 2");
     assert_eq!(run(&[0, 2]).unwrap_err(), error);
-    let error = SolverError::RepeatedComponent { place: "carried", component: 1 };
+    let error = SolverError::RepeatedComponent { place: "measured", component: 1 };
     assert_eq!(run(&[1, 1]).unwrap_err(), error);
 }
 
@@ -260,11 +256,11 @@ fn every_setting_outside_its_range_is_an_error_that_names_it() {
         assert_rejected(anderson.with_mixing(value), "mixing", value);
     }
     assert_rejected(Anderson::new(0), "memory", 0.0);
-    assert_rejected(StoppingRule::new(0.1, 0), "max_steps", 0.0);
+    assert_rejected(StoppingRule::new(0.1, 0), "max_iterations", 0.0);
     assert_rejected(rule(0.1, 10).with_check_every(0), "check_every", 0.0);
 
     let message = Damped::new(1.0).unwrap_err().to_string();
-    assert_eq!(message, "damping = 1 is outside its range: in [0, 1)");
+    assert_eq!(message, "damping = 1 is out of range: must be in [0, 1)");
     for (dt, damping) in [(1.0, 0.0), (0.25, 0.75)] {
         assert!(Damped::forward_euler(dt).is_ok() && Damped::new(damping).is_ok());
     }

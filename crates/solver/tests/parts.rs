@@ -1,4 +1,4 @@
-//! Batches in parts: each part is a batch of its own, on however many threads.
+//! Batches in parts: each part is a batch of its own, with any number of threads.
 #![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may stop, and compare exactly")]
 #![recursion_limit = "256"]
 
@@ -11,13 +11,13 @@ use hvae_solver::{
 };
 use problems::{NetworkCase, bits, indices, rule, tensor, zeros};
 
-/// Everything that a solution says, as text; a residual that is not a number equals itself there.
+/// A solution as text, in which NaN compares equal.
 fn all(solution: &Solution) -> String {
-    let Solution { state, outcomes, steps, trace, .. } = solution;
-    format!("{:?} {outcomes:?} {steps} {trace:?}", bits(state))
+    let Solution { state, outcomes, iterations, trace, .. } = solution;
+    format!("{:?} {outcomes:?} {iterations} {trace:?}", bits(state))
 }
 
-/// 64 samples in parts of 21, 21 and 22, beside three batches of their own.
+/// 64 samples in parts of 21, 21 and 22, against three separate batches.
 #[test]
 fn a_part_is_a_batch_of_its_own() {
     let crowd = NetworkCase::crowd();
@@ -25,26 +25,26 @@ fn a_part_is_a_batch_of_its_own() {
     let method = Anderson::new(3).unwrap();
     let rule = rule(1e-5, 30).with_trace();
     let together = solve_in_parts(map.clone(), guess.clone(), &method, &rule, 24).unwrap();
-    let mut steps = 0;
+    let mut iterations = 0;
     let mut checks = Vec::new();
     for rows in [0..21, 21..42, 42..64] {
         let picked = indices(&rows.clone().collect::<Vec<_>>());
-        let alone = solve(map.select(&picked), guess.select(&picked), &method, &rule).unwrap();
-        assert_eq!(bits(&together.state)[rows.clone()], bits(&alone.state));
-        assert_eq!(together.outcomes[rows.clone()], alone.outcomes);
-        for (i, (step, residuals)) in together.trace.iter().enumerate() {
-            let (expected, found) = &alone.trace[i.min(alone.trace.len() - 1)];
+        let single = solve(map.select(&picked), guess.select(&picked), &method, &rule).unwrap();
+        assert_eq!(bits(&together.state)[rows.clone()], bits(&single.state));
+        assert_eq!(together.outcomes[rows.clone()], single.outcomes);
+        for (i, (count, residuals)) in together.trace.iter().enumerate() {
+            let (expected, found) = &single.trace[i.min(single.trace.len() - 1)];
             assert_eq!(&residuals[rows.clone()], found, "check {i}");
-            assert!(i >= alone.trace.len() || step == expected);
+            assert!(i >= single.trace.len() || count == expected);
         }
-        steps = steps.max(alone.steps);
-        checks.push(alone.trace.len());
+        iterations = iterations.max(single.iterations);
+        checks.push(single.trace.len());
     }
-    assert_eq!(together.steps, steps);
+    assert_eq!(together.iterations, iterations);
     assert!(checks.iter().min() < checks.iter().max(), "some part should end first: {checks:?}");
 }
 
-/// With fewer threads than parts, and with more; with products large enough to be shared among threads.
+/// With fewer threads than parts, and with more; with products large enough for several threads.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let crowd = NetworkCase::crowd();
@@ -86,7 +86,7 @@ impl Large {
 }
 
 impl FixedPointMap for Large {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         let image = |s: Tensor<2>| s.matmul(self.weight.clone()).tanh() * 0.5 + self.drive.clone();
         state.map(image)
     }
@@ -97,7 +97,7 @@ impl FixedPointMap for Large {
 }
 
 #[test]
-fn small_batches_and_a_size_of_0_are_solved_whole() {
+fn small_batches_and_a_size_of_0_are_solved_as_one() {
     let crowd = NetworkCase::crowd();
     let rule = rule(1e-5, 200);
     let whole = all(&solve(crowd.sweep_unsolved(), crowd.guess(), &Picard, &rule).unwrap());
@@ -105,8 +105,8 @@ fn small_batches_and_a_size_of_0_are_solved_whole() {
         let solution = solve_in_parts(crowd.sweep_unsolved(), crowd.guess(), &Picard, &rule, size);
         assert_eq!(all(&solution.unwrap()), whole, "{size}");
     }
-    let none = solve_in_parts(Broken, zeros(0, &[2]), &Picard, &rule, 3).unwrap();
-    assert!(none.outcomes.is_empty());
+    let empty = solve_in_parts(Broken, zeros(0, &[2]), &Picard, &rule, 3).unwrap();
+    assert!(empty.outcomes.is_empty());
 }
 
 /// Returns a state of another shape.
@@ -114,7 +114,7 @@ fn small_batches_and_a_size_of_0_are_solved_whole() {
 struct Broken;
 
 impl FixedPointMap for Broken {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         state.map(|s| s.narrow(1, 0, 1))
     }
 
@@ -124,13 +124,13 @@ impl FixedPointMap for Broken {
 }
 
 #[test]
-fn what_is_wrong_with_a_map_is_an_error_here_too() {
+fn an_invalid_map_is_an_error() {
     let error = solve_in_parts(Broken, zeros(7, &[2]), &Picard, &rule(1e-5, 3), 2).unwrap_err();
     assert!(matches!(error, SolverError::ShapeChanged { component: 0, .. }), "{error}");
 }
 
 #[test]
-fn a_lost_sample_is_told_in_its_place_and_touches_no_other() {
+fn a_sample_that_is_not_finite_affects_no_other() {
     let crowd = NetworkCase::crowd();
     let rule = rule(1e-5, 200);
     let run = |poison: f64| {

@@ -1,5 +1,4 @@
-//! Step counts of every method on every problem, as they are: a change here is a change of the
-//! solver.
+//! Iteration counts of every method on every problem: a change here is a change of the solver.
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 #![recursion_limit = "256"]
 
@@ -10,26 +9,26 @@ use problems::{Any, Case, NetworkCase};
 
 const METHODS: [Any; 4] = [Any::Picard, Any::Damped(0.3), Any::Anderson(2), Any::Anderson(5)];
 
-/// Other processors multiply and add in another order. Where a residual passes the tolerance at a
-/// shallow angle that moves a step; Anderson turns rounding into somewhat other iterates.
-const STEPS_BY_ROUNDING: usize = 1;
+/// Other processors sum in another order. That moves the count by one if the residual crosses the
+/// tolerance slowly, and Anderson amplifies rounding errors.
+const COUNT_BY_ROUNDING: usize = 1;
 const PART_BY_ROUNDING: f64 = 0.05;
 
-/// Mean and largest steps of a batch by every method of [`METHODS`].
+/// Mean and largest iterations of a batch by every method of [`METHODS`].
 type Row = [(f64, usize); 4];
 
 fn compare<F: FixedPointMap + Clone>(name: &str, map: &F, guess: &State, expected: &Row) {
     let rule = StoppingRule::new(1e-5, 1000).unwrap();
     let found = METHODS.map(|method| {
         let solution = method.run(map.clone(), guess.clone(), &rule);
-        let largest = solution.outcomes.iter().map(|o| o.steps).max().unwrap();
-        ((solution.mean_steps() * 10.0).round() / 10.0, largest)
+        let largest = solution.outcomes.iter().map(|o| o.iterations).max().unwrap();
+        ((solution.mean_iterations() * 10.0).round() / 10.0, largest)
     });
     for ((found, expected), method) in found.iter().zip(expected).zip(METHODS) {
-        let slack = STEPS_BY_ROUNDING as f64 + PART_BY_ROUNDING * expected.0;
+        let slack = COUNT_BY_ROUNDING as f64 + PART_BY_ROUNDING * expected.0;
         let off = (found.0 - expected.0).abs();
         assert!(off <= slack, "{name} by {method:?}: mean {found:?}, was {expected:?}");
-        let slack = STEPS_BY_ROUNDING as f64 + PART_BY_ROUNDING * expected.1 as f64;
+        let slack = COUNT_BY_ROUNDING as f64 + PART_BY_ROUNDING * expected.1 as f64;
         let off = found.1.abs_diff(expected.1) as f64;
         assert!(off <= slack, "{name} by {method:?}: largest {found:?}, was {expected:?}");
     }
@@ -40,14 +39,14 @@ fn compare_case<F: FixedPointMap + Clone>(case: &Case<F>, expected: &Row) {
 }
 
 #[test]
-fn steps_on_one_component_are_as_they_were() {
+fn iterations_on_one_component_are_as_they_were() {
     compare_case(&problems::cosine(), &[(30.2, 88), (8.0, 10), (5.4, 6), (5.6, 6)]);
     compare_case(&problems::contraction(), &[(28.6, 80), (42.0, 115), (27.8, 80), (10.6, 18)]);
     compare_case(&problems::slow(), &[(370.3, 374), (530.3, 536), (84.3, 86), (33.7, 37)]);
 }
 
 #[test]
-fn steps_on_networks_are_as_they_were() {
+fn iterations_on_networks_are_as_they_were() {
     let table = [
         (
             NetworkCase::pair(),
@@ -70,8 +69,8 @@ fn steps_on_networks_are_as_they_were() {
             [(10.8, 15), (17.2, 23), (9.0, 10), (7.2, 8)],
         ),
     ];
-    for (network, simultaneous, sweep) in table {
-        compare("simultaneous", &network.simultaneous_unsolved(), &network.guess(), &simultaneous);
+    for (network, synchronous, sweep) in table {
+        compare("synchronous", &network.synchronous_unsolved(), &network.guess(), &synchronous);
         compare("sweep", &network.sweep_unsolved(), &network.guess(), &sweep);
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for every method: when it stops, what it hands back, and what a trace shows.
+//! For every method: when it stops, what it returns, and what a trace shows.
 #![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may stop, and compare exactly")]
 #![recursion_limit = "256"]
 
@@ -10,23 +10,23 @@ use problems::{
     Affine, Any, METHODS, NetworkCase, bits, column, distance, host, norm, rule, tensor, zeros,
 };
 
-fn steps(solution: &Solution) -> Vec<usize> {
-    solution.outcomes.iter().map(|o| o.steps).collect()
+fn iterations(solution: &Solution) -> Vec<usize> {
+    solution.outcomes.iter().map(|o| o.iterations).collect()
 }
 
 #[test]
-fn a_warm_start_at_the_solution_takes_one_step() {
+fn a_warm_start_at_the_solution_takes_one_iteration() {
     let network = NetworkCase::chain();
     for method in METHODS {
         let case = problems::contraction();
         let cold = case.run(method, &rule(1e-5, 300));
         let warm = method.run(case.map, cold.state.clone(), &rule(1e-5, 300));
-        assert_eq!(steps(&warm), [1; 5], "{method:?}");
-        assert_eq!(warm.steps, 1);
+        assert_eq!(iterations(&warm), [1; 5], "{method:?}");
+        assert_eq!(warm.iterations, 1);
 
         let cold = method.run(network.sweep_unsolved(), network.guess(), &rule(1e-5, 300));
         let warm = method.run(network.sweep_unsolved(), cold.state.clone(), &rule(1e-5, 300));
-        assert_eq!(steps(&warm), [1; 5], "{method:?}");
+        assert_eq!(iterations(&warm), [1; 5], "{method:?}");
         for (a, b) in host(&warm.state).iter().zip(&host(&cold.state)) {
             assert!(distance(a, b) <= 1e-5 * norm(b));
         }
@@ -41,7 +41,7 @@ fn an_exact_fixed_point_converges_at_tolerance_zero() {
         let map = Affine::new(&[0.5, 0.9], &[1.0, 1.0]);
         let solution = method.run(map, guess, &rule(0.0, 5));
         assert_eq!(solution.outcomes[0].termination, Termination::Converged, "{method:?}");
-        assert_eq!((solution.outcomes[0].steps, solution.outcomes[0].residual), (1, 0.0));
+        assert_eq!((solution.outcomes[0].iterations, solution.outcomes[0].residual), (1, 0.0));
     }
 }
 
@@ -49,7 +49,7 @@ fn an_exact_fixed_point_converges_at_tolerance_zero() {
 struct Uneven(f64);
 
 impl FixedPointMap for Uneven {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         let [fast, slow] = [0, 1].map(|k| state.component(k).clone());
         let images = vec![fast * 0.1 + 0.9, slow * 0.9 + 1e-7];
         State::new(images).unwrap()
@@ -65,18 +65,18 @@ impl FixedPointMap for Uneven {
 }
 
 #[test]
-fn a_small_component_is_seen_by_its_weight() {
+fn a_weight_makes_a_small_component_count() {
     let slow = |weight| {
         let solution = Any::Picard.run(Uneven(weight), zeros(1, &[1, 1]), &rule(1e-3, 300));
         assert!(solution.all_converged());
         1e6 * host(&solution.state)[0][1]
     };
-    assert!(slow(1.0) < 0.5, "unseen, it is left behind");
+    assert!(slow(1.0) < 0.5, "without a weight it is ignored");
     assert!((slow(1e6) - 1.0).abs() < 0.02);
 }
 
 #[test]
-fn a_weight_that_is_none_is_refused() {
+fn an_invalid_weight_is_an_error() {
     for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let rule = rule(1e-3, 5);
         let found =
@@ -86,21 +86,21 @@ fn a_weight_that_is_none_is_refused() {
 }
 
 #[test]
-fn nobody_ends_before_the_least_number_of_steps() {
+fn no_sample_ends_before_min_iterations() {
     let map = Affine::new(&[0.5, 0.0], &[0.0, 0.0]);
     for (least, most, expected) in [(3, 5, 3), (7, 5, 5)] {
-        let rule = rule(1e-5, most).with_min_steps(least).unwrap();
+        let rule = rule(1e-5, most).with_min_iterations(least).unwrap();
         let solution = Any::Picard.run(map.clone(), zeros(2, &[3]), &rule);
-        assert!(solution.all_converged() && steps(&solution) == [expected; 2]);
+        assert!(solution.all_converged() && iterations(&solution) == [expected; 2]);
     }
-    assert!(rule(1e-5, 5).with_min_steps(0).is_err());
+    assert!(rule(1e-5, 5).with_min_iterations(0).is_err());
 }
 
 #[test]
 fn a_fixed_point_at_zero_has_residual_zero() {
     let map = Affine::new(&[0.5, 0.0], &[0.0, 0.0]);
     let solution = Any::Picard.run(map, zeros(2, &[3]), &rule(1e-5, 5));
-    assert!(solution.outcomes.iter().all(|o| o.steps == 1 && o.residual == 0.0));
+    assert!(solution.outcomes.iter().all(|o| o.iterations == 1 && o.residual == 0.0));
 }
 
 #[test]
@@ -108,35 +108,35 @@ fn tolerance_zero_runs_to_the_limit() {
     for method in [Any::Picard, Any::Damped(0.4), Any::Anderson(2)] {
         let case = problems::slow();
         let solution = case.run(method, &rule(0.0, 9));
-        assert_eq!(solution.count(Termination::StepLimit), 3, "{method:?}");
-        assert_eq!((steps(&solution), solution.steps), (vec![9; 3], 9));
+        assert_eq!(solution.count(Termination::MaxIterations), 3, "{method:?}");
+        assert_eq!((iterations(&solution), solution.iterations), (vec![9; 3], 9));
     }
 }
 
-/// The smallest entry of column `sample` of a trace, and its step.
+/// The smallest entry of column `sample` of a trace, and its iteration.
 fn smallest(solution: &Solution, sample: usize) -> (usize, f64) {
-    let column = solution.trace.iter().map(|(step, residuals)| (*step, residuals[sample]));
+    let column = solution.trace.iter().map(|(count, residuals)| (*count, residuals[sample]));
     column.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
 }
 
 #[test]
-fn the_step_limit_hands_back_the_best_image_and_its_residual() {
+fn max_iterations_returns_the_best_image_and_its_residual() {
     // Under Picard the residuals of stretched turns go up and down; damped by 0.1 as well.
     let case = problems::oscillation();
     let mut earlier = 0;
     for method in [Any::Picard, Any::Damped(0.05)] {
         let full = case.run(method, &rule(1e-5, 25).with_trace());
         for i in 0..4 {
-            if full.outcomes[i].termination != Termination::StepLimit {
+            if full.outcomes[i].termination != Termination::MaxIterations {
                 continue;
             }
-            let (step, residual) = smallest(&full, i);
+            let (best, residual) = smallest(&full, i);
             assert_eq!(full.outcomes[i].residual, residual, "{method:?}, sample {i}");
-            assert_eq!(full.outcomes[i].steps, 25);
+            assert_eq!(full.outcomes[i].iterations, 25);
             // Its image is the last and best of a run that ends there.
-            let short = case.run(method, &rule(1e-5, step));
+            let short = case.run(method, &rule(1e-5, best));
             assert_eq!(bits(&short.state)[i], bits(&full.state)[i], "{method:?}, sample {i}");
-            earlier += usize::from(step < 25);
+            earlier += usize::from(best < 25);
         }
     }
     assert!(earlier >= 2, "some best images are not the last");
@@ -147,7 +147,7 @@ fn the_step_limit_hands_back_the_best_image_and_its_residual() {
 struct Vanishing;
 
 impl FixedPointMap for Vanishing {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         state.map(|s| s.clone().square() / s.add_scalar(1.0))
     }
 
@@ -157,11 +157,11 @@ impl FixedPointMap for Vanishing {
 }
 
 #[test]
-fn a_converged_sample_hands_back_the_image_that_met_the_tolerance() {
+fn a_converged_sample_returns_the_image_that_met_the_tolerance() {
     let mut guess = zeros(2, &[1]);
     guess.replace(0, column(&[5.0, 3.0])).unwrap();
     let rule = rule(0.0, 50).with_atol(1e-3).unwrap();
-    for rule in [rule, rule.with_whole_batch()] {
+    for rule in [rule, rule.with_masking()] {
         for method in [Any::Picard, Any::Damped(0.1)] {
             let solution = method.run(Vanishing, guess.clone(), &rule);
             assert!(solution.all_converged());
@@ -174,36 +174,36 @@ fn a_converged_sample_hands_back_the_image_that_met_the_tolerance() {
 }
 
 #[test]
-fn the_absolute_tolerance_ends_what_goes_to_zero() {
+fn the_absolute_tolerance_ends_decay_to_zero() {
     // s = s / 2: the relative residual is 1 for ever.
     let map = Affine::new(&[0.5, 0.5], &[0.0, 0.0]);
     let mut guess = zeros(2, &[1]);
     guess.replace(0, column(&[1.0, 8.0])).unwrap();
     let relative = Any::Picard.run(map.clone(), guess.clone(), &rule(0.1, 30));
-    assert_eq!(relative.count(Termination::StepLimit), 2);
+    assert_eq!(relative.count(Termination::MaxIterations), 2);
     let rule = rule(0.0, 30).with_atol(1.0 / 1024.0).unwrap();
-    for rule in [rule, rule.with_whole_batch()] {
+    for rule in [rule, rule.with_masking()] {
         let absolute = Any::Picard.run(map.clone(), guess.clone(), &rule);
-        // |f - s| is 2^-step and 8 2^-step.
-        assert_eq!(steps(&absolute), [10, 13]);
+        // |f - s| is 2^-i and 8 2^-i after i iterations.
+        assert_eq!(iterations(&absolute), [10, 13]);
         assert!(absolute.all_converged());
         assert!(absolute.outcomes.iter().all(|o| o.residual == 1.0));
     }
 }
 
 #[test]
-fn checking_rarely_rounds_the_steps_up() {
+fn checking_rarely_rounds_the_iterations_up() {
     let case = problems::contraction();
-    // Residuals of these fall from step to step, so a sample converged stays converged.
+    // Their residuals fall monotonically, so a converged sample stays converged.
     for method in [Any::Picard, Any::Damped(0.4), Any::Euler(0.5)] {
-        let always = steps(&case.run(method, &rule(1e-5, 200)));
+        let always = iterations(&case.run(method, &rule(1e-5, 200)));
         for check_every in [2, 3, 7, 50] {
             let rule = rule(1e-5, 200).with_check_every(check_every).unwrap();
             let expected: Vec<_> = always.iter().map(|s| s.next_multiple_of(check_every)).collect();
-            assert_eq!(steps(&case.run(method, &rule)), expected, "{method:?} {check_every}");
+            assert_eq!(iterations(&case.run(method, &rule)), expected, "{method:?} {check_every}");
         }
     }
-    // Those of Anderson need not, but the iterates are the same whenever they are looked at.
+    // Those of Anderson may not, but checks do not change the iterates.
     let often = case.run(Any::Anderson(3), &rule(0.0, 12));
     let once = case.run(Any::Anderson(3), &rule(0.0, 12).with_check_every(12).unwrap());
     for i in 0..5 {
@@ -214,12 +214,12 @@ fn checking_rarely_rounds_the_steps_up() {
 }
 
 #[test]
-fn the_step_limit_is_always_a_check() {
+fn the_last_iteration_is_always_a_check() {
     let rule = rule(0.0, 10).with_check_every(7).unwrap().with_trace();
     let solution = problems::slow().run(Any::Picard, &rule);
     assert_eq!(solution.trace.iter().map(|t| t.0).collect::<Vec<_>>(), [7, 10]);
-    assert_eq!(steps(&solution), [10; 3]);
-    assert_eq!(rule.max_steps(), 10);
+    assert_eq!(iterations(&solution), [10; 3]);
+    assert_eq!(rule.max_iterations(), 10);
     assert_eq!(rule.rtol(), 0.0);
 }
 
@@ -233,14 +233,14 @@ fn the_trace_has_one_entry_per_check() {
             let solution = case.run(method, &rule.with_trace());
             let checks: Vec<_> = solution.trace.iter().map(|t| t.0).collect();
             let expected: Vec<_> =
-                (1..=solution.steps / check_every).map(|i| i * check_every).collect();
+                (1..=solution.iterations / check_every).map(|i| i * check_every).collect();
             assert_eq!(checks, expected);
             for (i, outcome) in solution.outcomes.iter().enumerate() {
-                for (step, residuals) in &solution.trace {
+                for (count, residuals) in &solution.trace {
                     assert_eq!(residuals.len(), 5);
-                    // From its end on, a sample keeps its last residual.
-                    assert_eq!(*step >= outcome.steps, residuals[i] <= 1e-5);
-                    assert!(*step < outcome.steps || residuals[i] == outcome.residual);
+                    // An ended sample keeps its last residual.
+                    assert_eq!(*count >= outcome.iterations, residuals[i] <= 1e-5);
+                    assert!(*count < outcome.iterations || residuals[i] == outcome.residual);
                 }
             }
         }
@@ -269,7 +269,7 @@ fn residuals_are_those_of_the_undamped_map() {
         assert_eq!(first(Any::Damped(damping)), first(Any::Picard), "damping {damping}");
         let trace = case.run(Any::Damped(damping), &rule).trace;
         let mut states = vec![vec![0.0; 5]; 2];
-        for (step, residuals) in trace {
+        for (count, residuals) in trace {
             for (i, s) in states.iter_mut().enumerate() {
                 let product = problems::multiply(&problem.matrices[i], s);
                 let shift = &problem.shifts[i];
@@ -277,7 +277,7 @@ fn residuals_are_those_of_the_undamped_map() {
                 let expected = distance(&f, s) / norm(&f);
                 // 1e-5: differences of f32 numbers about 0.01 of their size.
                 let error = (residuals[i] - expected).abs();
-                assert!(error < 1e-5, "damping {damping}, step {step}: {error:e}");
+                assert!(error < 1e-5, "damping {damping}, iteration {count}: {error:e}");
                 s.iter_mut().zip(f).for_each(|(s, f)| *s = damping * *s + (1.0 - damping) * f);
             }
         }

@@ -1,4 +1,4 @@
-//! What ends costs nothing more: who is still in the batch at every step.
+//! Ended samples cost nothing: which samples are in the batch in every iteration.
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 #![recursion_limit = "256"]
 
@@ -13,10 +13,10 @@ use hvae_solver::{
 };
 use problems::{Affine, METHODS, NetworkCase, bits, rule, zeros};
 
-/// Numbers of samples, in the order in which they were seen.
+/// Batch sizes, in order.
 type Batches = Rc<RefCell<Vec<usize>>>;
 
-/// A map that notes how many samples it is applied to.
+/// A map that records its batch sizes and checks the iteration index.
 #[derive(Clone)]
 struct Noted<F> {
     map: F,
@@ -30,17 +30,18 @@ impl<F: FixedPointMap> Noted<F> {
 }
 
 impl<F: FixedPointMap> FixedPointMap for Noted<F> {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, iteration: usize) -> State {
+        assert_eq!(iteration, self.batches.borrow().len());
         self.batches.borrow_mut().push(state.batch());
-        self.map.apply(state)
+        self.map.apply(state, iteration)
     }
 
     fn select(&self, rows: &Tensor<1, Int>) -> Self {
         Self { map: self.map.select(rows), batches: Rc::clone(&self.batches) }
     }
 
-    fn carried(&self, components: usize) -> Vec<usize> {
-        self.map.carried(components)
+    fn measured(&self, components: usize) -> Vec<usize> {
+        self.map.measured(components)
     }
 
     fn check(&self, components: usize) -> Result<(), SolverError> {
@@ -48,7 +49,7 @@ impl<F: FixedPointMap> FixedPointMap for Noted<F> {
     }
 }
 
-/// A method that notes how many samples it steps, and reads all that it is given.
+/// A method that records its batch sizes and reads the state.
 struct NotedMethod<'m, M> {
     method: &'m M,
     batches: Batches,
@@ -57,27 +58,27 @@ struct NotedMethod<'m, M> {
 impl<M: Method> Method for NotedMethod<'_, M> {
     type Memory = M::Memory;
 
-    fn start(&self, carried: &[usize]) -> M::Memory {
-        self.method.start(carried)
+    fn start(&self, measured: &[usize]) -> M::Memory {
+        self.method.start(measured)
     }
 
-    fn step(&self, state: State, image: State, memory: &mut M::Memory) -> State {
+    fn advance(&self, state: State, image: State, memory: &mut M::Memory) -> State {
         assert_eq!(state.batch(), image.batch());
         self.batches.borrow_mut().push(state.batch());
-        self.method.step(state, image, memory)
+        self.method.advance(state, image, memory)
     }
 }
 
-/// Samples that end at once, soon, late and lost.
+/// Samples that end at once, soon, late, and as not finite.
 fn mixture() -> (Affine, State) {
     let rates = [0.0, 0.5, 0.9, 0.3, -0.8, 0.5];
     let shifts = [1.0, 1.0, 1.0, f64::NAN, 2.0, 3.0];
     (Affine::new(&rates, &shifts), zeros(6, &[2]))
 }
 
-/// How many samples end after step `step`.
-fn going_on(solution: &Solution, step: usize) -> usize {
-    solution.outcomes.iter().filter(|o| o.steps > step).count()
+/// Number of samples that take more than `count` iterations.
+fn remaining(solution: &Solution, count: usize) -> usize {
+    solution.outcomes.iter().filter(|o| o.iterations > count).count()
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn the_map_sees_only_samples_that_have_not_ended() {
             let rule = rule(1e-5, 200).with_check_every(check_every).unwrap();
             let check = |solution: Solution, batches: Batches| {
                 let expected: Vec<_> =
-                    (0..solution.steps).map(|step| going_on(&solution, step)).collect();
+                    (0..solution.iterations).map(|count| remaining(&solution, count)).collect();
                 let at = format!("{method:?}, every {check_every}");
                 assert_eq!(*batches.borrow(), expected, "{at}");
                 parted.set(parted.get() + usize::from(expected.last() < expected.first()));
@@ -108,7 +109,7 @@ fn the_map_sees_only_samples_that_have_not_ended() {
 }
 
 #[test]
-fn a_batch_looked_at_once_keeps_its_size() {
+fn a_batch_checked_once_keeps_its_size() {
     let (map, guess) = mixture();
     let map = Noted::new(map);
     let batches = Rc::clone(&map.batches);
@@ -124,9 +125,10 @@ fn compare<F: FixedPointMap + Clone, M: Method>(map: &F, guess: &State, method: 
         let plain = solve(map.clone(), guess.clone(), method, &rule).unwrap();
         let noted = NotedMethod { method, batches: Batches::default() };
         let solution = solve(map.clone(), guess.clone(), &noted, &rule).unwrap();
-        let expected: Vec<_> = (1..solution.steps).map(|step| going_on(&solution, step)).collect();
+        let expected: Vec<_> =
+            (1..solution.iterations).map(|count| remaining(&solution, count)).collect();
         assert_eq!(*noted.batches.borrow(), expected);
-        // One that says that it does not read the state is spared it, and nothing else changes.
+        // Not reading the state changes nothing else.
         assert!(noted.reads_state());
         assert_eq!(bits(&solution.state), bits(&plain.state));
         assert_eq!(format!("{:?}", solution.outcomes), format!("{:?}", plain.outcomes));
@@ -134,7 +136,7 @@ fn compare<F: FixedPointMap + Clone, M: Method>(map: &F, guess: &State, method: 
 }
 
 #[test]
-fn a_method_steps_only_samples_that_have_not_ended() {
+fn a_method_advances_only_samples_that_have_not_ended() {
     let network = NetworkCase::crowd();
     let (map, guess) = mixture();
     let sweep: Sweep<_> = network.sweep_unsolved();
@@ -148,15 +150,15 @@ fn a_method_steps_only_samples_that_have_not_ended() {
     compare(&sweep, &network.guess(), &Anderson::new(4).unwrap());
 }
 
-/// The image of the last step is what is handed back; another step would be in vain.
+/// The last image is returned, so another update would be wasted.
 #[test]
-fn there_is_no_step_after_the_last_check() {
+fn there_is_no_update_after_the_last_check() {
     let rule = rule(0.0, 7);
-    for rule in [rule, rule.with_whole_batch()] {
+    for rule in [rule, rule.with_masking()] {
         let (map, guess) = mixture();
         let method = NotedMethod { method: &Picard, batches: Batches::default() };
         let solution = solve(map, guess, &method, &rule).unwrap();
-        assert_eq!((solution.steps, method.batches.borrow().len()), (7, 6));
+        assert_eq!((solution.iterations, method.batches.borrow().len()), (7, 6));
     }
 }
 

@@ -73,7 +73,7 @@ impl Adjoint {
 }
 
 impl FixedPointMap for Adjoint {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         let odd = self.half(&self.spread(state), 0);
         let even = self.half(&odd, 1).into_iter().flatten().collect();
         State::new(even).expect("updates keep the batch")

@@ -125,7 +125,7 @@ impl<'n> Dynamics<'n> {
     /// All states 0, where the paper starts.
     pub fn start(&self) -> State {
         let device = self.network.weights[0].val().device();
-        let zeros = self.carried_layers().into_iter().map(|k| {
+        let zeros = self.component_layers().into_iter().map(|k| {
             let units = self.network.weights[k].dims()[1];
             Tensor::zeros([self.batch, units], &device)
         });
@@ -140,7 +140,7 @@ impl<'n> Dynamics<'n> {
         let depth = self.network.depth();
         let mut r = vec![None; depth];
         let mut layers = vec![None; depth];
-        for (k, s) in self.carried_layers().into_iter().zip(state.components()) {
+        for (k, s) in self.component_layers().into_iter().zip(state.components()) {
             r[k] = Some(fire(s.clone()));
             layers[k] = Some(s.clone());
         }
@@ -156,7 +156,7 @@ impl<'n> Dynamics<'n> {
     }
 
     /// The layer (from 0) of each component of a state.
-    fn carried_layers(&self) -> Vec<usize> {
+    fn component_layers(&self) -> Vec<usize> {
         let (from, step) = if self.is_reduced() { (1, 2) } else { (0, 1) };
         (from..self.network.depth()).step_by(step).collect()
     }
@@ -235,7 +235,7 @@ impl<'n> Dynamics<'n> {
 }
 
 impl FixedPointMap for Dynamics<'_> {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         match (self.network.form(), self.order) {
             (Form::Ham, Order::Synchronous) => self.synchronous_ham(state),
             (Form::Ham, Order::EvenOdd { .. }) => self.even_odd_ham(state),

@@ -99,13 +99,13 @@ impl<'a> Retrieval<'a> {
         require_shape("guess", &guess, [rows, width])?;
         require(rows > 0, "guess", 0, "at least one row is needed")?;
         // A GPU pays for every new shape.
-        let rule = if guess.device() == Device::flex() { *rule } else { rule.with_whole_batch() };
+        let rule = if guess.device() == Device::flex() { *rule } else { rule.with_masking() };
         Ok(solve(self, State::new(vec![guess])?, method, &rule)?)
     }
 }
 
 impl FixedPointMap for Retrieval<'_> {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         state.map(|rows| self.update(rows))
     }
 

@@ -73,7 +73,7 @@ impl Jacobian<'_> {
 }
 
 impl FixedPointMap for Jacobian<'_> {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         state.map(|rows| {
             let image = self.times(rows);
             // Twice, as the squares of a vector deep in a minimum may be 0 in f32.

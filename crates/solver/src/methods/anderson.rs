@@ -1,33 +1,35 @@
-//! Anderson acceleration with a per-sample safeguard.
+//! Anderson acceleration, safeguarded per sample.
 
 use std::collections::VecDeque;
 
 use burn::tensor::{Bool, Int, Tensor};
 
-use crate::{Memory, Method, SolverError, State, error::in_range};
+use crate::error::{SolverError, in_range};
+use crate::method::{Memory, Method};
+use crate::state::State;
 
 /// Anderson acceleration, type II (Walker & Ni 2011, SIAM J. Numer. Anal. 49:1715, Algorithm AA).
 ///
-/// With the last `m` states `s_i`, images `f_i`, residuals `g_i = f_i - s_i` and plain steps
-/// `t_i = s_i + mixing g_i` of a sample, the newest of them `k`, and the changes
-/// `dg_i = g_(i+1) - g_i` and `dt_i = t_(i+1) - t_i` from each to the next,
+/// Let `s_i`, `f_i` and `g_i = f_i - s_i` be the last `memory` states, images and residuals of a
+/// sample, `t_i = s_i + mixing g_i` the plain updates, `k` the newest index, and
+/// `dg_i = g_(i+1) - g_i`, `dt_i = t_(i+1) - t_i` the differences of successive ones. Then
 ///
 /// ```text
 /// gamma = argmin |g_k - sum_i gamma_i dg_i|^2 + ridge * sum_i gamma_i^2 |dg_i|^2
 /// s_new = t_k - sum_i gamma_i dt_i
 /// ```
 ///
-/// solved for every sample on its own, on the device. Without a ridge this is the affine
-/// combination `sum_i alpha_i t_i`, `sum_i alpha_i = 1`, with the smallest `|sum_i alpha_i g_i|`;
-/// a large ridge leads to `t_k`. Changes are scaled to unit length first, so that neither slow nor
-/// fast convergence makes the small system worse than its angles are.
+/// per sample, on the device. Without a ridge this is the affine combination `sum_i alpha_i t_i`,
+/// `sum_i alpha_i = 1`, with the smallest `|sum_i alpha_i g_i|`; a large ridge gives `t_k`.
+/// Differences are scaled to unit length first, so the condition of the small system does not
+/// depend on the rate of convergence.
 ///
-/// Each sample is guarded by itself, see [`Safeguard`].
+/// Each sample has its own [`Safeguard`].
 ///
 /// | setting | default | range |
 /// |---|---|---|
 /// | `memory` | given; 4 in arXiv 2311.15673 | >= 1 |
-/// | `ridge` | 1e-6 | finite, >= 0, relative to the squared length of each change |
+/// | `ridge` | 1e-6 | finite, >= 0, relative to the squared length of each difference |
 /// | `mixing` | 1 | in (0, 1] |
 /// | `safeguard` | [`Safeguard::Growth`] | |
 #[derive(Debug, Clone, Copy)]
@@ -38,69 +40,72 @@ pub struct Anderson {
     safeguard: Safeguard,
 }
 
-/// When a sample takes the plain step `t_k` in place of the accelerated one.
+/// When a sample takes the plain update `t_k` instead of the accelerated one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Safeguard {
-    /// Where the residual has grown since the step before; the sample then also forgets its changes.
+    /// If the residual has grown since the previous iteration. The sample then also discards its
+    /// differences.
     ///
-    /// The residual has to grow on the way out of a plateau or past a saddle; memories of it lead
-    /// back. What is found may all the same be a fixed point that the plain iteration runs away from.
+    /// The residual has to grow on the way out of a plateau or past a saddle, and older differences
+    /// would lead back there. The result may still be a fixed point that repels the plain
+    /// iteration.
     #[default]
     Growth,
-    /// Where the accelerated point `s_new` is further from the image than the state was,
+    /// If the accelerated point `s_new` is at least as far from the image as the state was,
     /// `|f_k - s_new| / |s_new| >= |f_k - s_k| / |s_k|` (arXiv 2311.15673).
     ///
-    /// It never moves further beyond the image than the plain step moves towards it, and so gains
-    /// little where convergence is slow.
+    /// This limits the extrapolation beyond the image to the length of the plain update, so it
+    /// gains little if convergence is slow.
     Distance,
 }
 
-/// Default of [`Anderson::with_ridge`]: just above the rounding of an f32 inner product. Step counts
-/// hardly change from 0 to 1e-2.
+/// Default of [`Anderson::with_ridge`]: just above the rounding error of an f32 inner product.
+/// Iteration counts hardly change from 0 to 1e-2.
 const RIDGE: f64 = 1e-6;
 
-/// A change of residuals that keeps less than this part of its squared length beside the newer
-/// ones is left out: in f32 the rest is rounding.
+/// A difference whose component orthogonal to the newer ones has less than this part of its squared
+/// length is left out: in f32 that component is rounding error.
 const INDEPENDENT: f32 = 1e-6;
 
 impl Anderson {
-    /// Anderson acceleration over the last `memory` steps; 1 is [`Picard`](crate::Picard).
+    /// Anderson acceleration over the last `memory` iterations; 1 is [`Picard`](crate::Picard).
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] when `memory` is 0.
+    /// [`SolverError::OutOfRange`] if `memory` is 0.
     pub fn new(memory: usize) -> Result<Self, SolverError> {
         in_range("memory", memory as f64, ">= 1", memory >= 1)?;
         Ok(Self { memory, ridge: RIDGE, mixing: 1.0, safeguard: Safeguard::Growth })
     }
 
-    /// With another ridge.
+    /// Sets the ridge.
     ///
-    /// It is added to the ones on the diagonal of the small system, in the precision of the states:
-    /// in f32 it is rounded to a multiple of `2^-23`, about 1.2e-7, and what is not above half of
-    /// that is 0. So is the 1e-10 of arXiv 2311.15673. What such a ridge is there for is done in
-    /// another way: changes that depend on newer ones up to rounding are left out.
+    /// It is added to the unit diagonal of the small system in the precision of the states, so in
+    /// f32 it is rounded to a multiple of `2^-23`, about 1.2e-7; half of that or less, such as the
+    /// 1e-10 of arXiv 2311.15673, is 0. Linearly dependent differences need no ridge: they are left
+    /// out.
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] when it is negative or not finite.
+    /// [`SolverError::OutOfRange`] if it is negative or not finite.
     pub fn with_ridge(mut self, ridge: f64) -> Result<Self, SolverError> {
         self.ridge = in_range("ridge", ridge, ">= 0", ridge >= 0.0)?;
         Ok(self)
     }
 
-    /// With another mixing: acceleration of [`Damped`](crate::Damped) with `1 - mixing`.
+    /// Sets the mixing, in `(0, 1]`: accelerates [`Damped`](crate::Damped) with damping
+    /// `1 - mixing`.
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] outside `(0, 1]`.
+    /// [`SolverError::OutOfRange`].
     pub fn with_mixing(mut self, mixing: f64) -> Result<Self, SolverError> {
         self.mixing = in_range("mixing", mixing, "in (0, 1]", mixing > 0.0 && mixing <= 1.0)?;
         Ok(self)
     }
 
-    /// With another safeguard.
+    /// Sets the safeguard.
     #[must_use]
     pub fn with_safeguard(mut self, safeguard: Safeguard) -> Self {
         self.safeguard = safeguard;
@@ -108,9 +113,9 @@ impl Anderson {
     }
 }
 
-/// The newest step, per carried component.
+/// The newest iteration, per measured component.
 #[derive(Debug)]
-struct Step {
+struct Iterate {
     /// `t = s + mixing g`.
     plain: Vec<Tensor<2>>,
     /// `g = f - s`.
@@ -119,39 +124,39 @@ struct Step {
     square: Tensor<2>,
 }
 
-/// The change from one step to the next, per carried component.
+/// The difference of two successive iterations, per measured component.
 #[derive(Debug)]
-struct Change {
+struct Difference {
     /// `dt`.
     plain: Vec<Tensor<2>>,
     /// `dg`.
     residual: Vec<Tensor<2>>,
-    /// `1 / |dg|`, `[batch, 1]`; 0 in samples that have forgotten it, or where it is no length.
+    /// `1 / |dg|`, `[batch, 1]`; 0 in samples that discarded it, or if `|dg|` is 0 or not finite.
     scale: Tensor<2>,
 }
 
-/// What is remembered of the last steps of every sample.
+/// Memory of [`Anderson`]: the last iterations of every sample.
 #[derive(Debug)]
 pub struct AndersonMemory {
-    carried: Vec<usize>,
-    last: Option<Step>,
+    measured: Vec<usize>,
+    last: Option<Iterate>,
     /// Newest first.
-    changes: VecDeque<Change>,
-    /// Cosines between changes: `cosines[i][j]` is that between change `i` and change `i + 1 + j`,
-    /// `[batch, 1]`; 0 where either is forgotten.
+    differences: VecDeque<Difference>,
+    /// `cosines[i][j]` is the cosine between differences `i` and `i + 1 + j`, `[batch, 1]`; 0 in
+    /// samples that discarded either.
     cosines: VecDeque<VecDeque<Tensor<2>>>,
 }
 
 impl Memory for AndersonMemory {
     fn select(mut self, rows: &Tensor<1, Int>) -> Self {
         let pick = |t: &mut Tensor<2>| *t = t.clone().select(0, rows.clone());
-        if let Some(step) = &mut self.last {
-            step.plain.iter_mut().chain(&mut step.residual).for_each(pick);
-            pick(&mut step.square);
+        if let Some(last) = &mut self.last {
+            last.plain.iter_mut().chain(&mut last.residual).for_each(pick);
+            pick(&mut last.square);
         }
-        for change in &mut self.changes {
-            change.plain.iter_mut().chain(&mut change.residual).for_each(pick);
-            pick(&mut change.scale);
+        for difference in &mut self.differences {
+            difference.plain.iter_mut().chain(&mut difference.residual).for_each(pick);
+            pick(&mut difference.scale);
         }
         self.cosines.iter_mut().flatten().for_each(pick);
         self
@@ -159,50 +164,50 @@ impl Memory for AndersonMemory {
 }
 
 impl AndersonMemory {
-    /// Remembers the change from `last` to `step`, and `capacity` changes at most.
-    fn push(&mut self, last: &Step, step: &Step, capacity: usize) {
-        if self.changes.len() == capacity {
-            self.changes.pop_back();
+    /// Adds the difference of `last` and `newest`, and keeps at most `capacity` differences.
+    fn push(&mut self, last: &Iterate, newest: &Iterate, capacity: usize) {
+        if self.differences.len() == capacity {
+            self.differences.pop_back();
             self.cosines.pop_back();
             for row in &mut self.cosines {
                 row.pop_back();
             }
         }
-        let plain = minus(&step.plain, &last.plain);
-        let residual = minus(&step.residual, &last.residual);
+        let plain = minus(&newest.plain, &last.plain);
+        let residual = minus(&newest.residual, &last.residual);
         let square = inner(&residual, &residual);
-        // No length: 0, too large for f32, or not a number.
+        // Not usable: 0, infinite or NaN.
         let usable = square
             .clone()
             .greater_elem(f32::MIN_POSITIVE)
             .bool_and(square.clone().lower_equal_elem(f32::MAX));
         let scale = square.sqrt().recip().mask_fill(usable.bool_not(), 0.0);
-        let change = Change { plain, residual, scale };
-        let row = self.changes.iter().map(|older| {
-            inner(&older.residual, &change.residual) * older.scale.clone() * change.scale.clone()
+        let new = Difference { plain, residual, scale };
+        let row = self.differences.iter().map(|older| {
+            inner(&older.residual, &new.residual) * older.scale.clone() * new.scale.clone()
         });
         self.cosines.push_front(row.collect());
-        self.changes.push_front(change);
+        self.differences.push_front(new);
     }
 
-    /// Forgets all changes of the samples `lost`, `[batch, 1]`.
-    fn forget(&mut self, lost: &Tensor<2, Bool>) {
-        let scales = self.changes.iter_mut().map(|c| &mut c.scale);
+    /// Discards all differences of the samples in `mask`, `[batch, 1]`.
+    fn discard(&mut self, mask: &Tensor<2, Bool>) {
+        let scales = self.differences.iter_mut().map(|d| &mut d.scale);
         for number in self.cosines.iter_mut().flatten().chain(scales) {
-            *number = number.clone().mask_fill(lost.clone(), 0.0);
+            *number = number.clone().mask_fill(mask.clone(), 0.0);
         }
     }
 }
 
-/// The components `carried`.
-fn pick(state: &State, carried: &[usize]) -> Vec<Tensor<2>> {
-    carried.iter().map(|&k| state.component(k).clone()).collect()
+/// The components `measured`.
+fn pick(state: &State, measured: &[usize]) -> Vec<Tensor<2>> {
+    measured.iter().map(|&k| state.component(k).clone()).collect()
 }
 
 /// Inner product over all components of each sample, `[batch, 1]`.
 fn inner(a: &[Tensor<2>], b: &[Tensor<2>]) -> Tensor<2> {
     let products = a.iter().zip(b).map(|(a, b)| (a.clone() * b.clone()).sum_dim(1));
-    products.reduce(|x, y| x + y).expect("a map carries at least one component")
+    products.reduce(|x, y| x + y).expect("a map measures at least one component")
 }
 
 /// Whether `|image - new| / |new| < |image - state| / |state|`, `[batch, 1]`; `square` is
@@ -226,46 +231,45 @@ fn minus(a: &[Tensor<2>], b: &[Tensor<2>]) -> Vec<Tensor<2>> {
 impl Method for Anderson {
     type Memory = AndersonMemory;
 
-    fn start(&self, carried: &[usize]) -> AndersonMemory {
+    fn start(&self, measured: &[usize]) -> AndersonMemory {
         AndersonMemory {
-            carried: carried.to_vec(),
+            measured: measured.to_vec(),
             last: None,
-            changes: VecDeque::new(),
+            differences: VecDeque::new(),
             cosines: VecDeque::new(),
         }
     }
 
-    fn step(&self, state: State, image: State, memory: &mut AndersonMemory) -> State {
-        let step = self.plain_step(&state, &image, &memory.carried);
-        let mut next = step.plain.clone();
+    fn advance(&self, state: State, image: State, memory: &mut AndersonMemory) -> State {
+        let newest = self.plain_update(&state, &image, &memory.measured);
+        let mut next = newest.plain.clone();
         let guarded = (self.safeguard == Safeguard::Distance).then(|| {
-            let of = |s: &State| pick(s, &memory.carried);
+            let of = |s: &State| pick(s, &memory.measured);
             (of(&state), of(&image))
         });
         if let Some(last) = memory.last.take()
             && self.memory > 1
         {
-            memory.push(&last, &step, self.memory - 1);
-            // Without changes all weights are 0 and the step is plain.
+            memory.push(&last, &newest, self.memory - 1);
             if self.safeguard == Safeguard::Growth {
-                // Also where either is not a number.
-                memory.forget(&step.square.clone().lower_equal(last.square).bool_not());
+                // Also if either is NaN. Without differences all weights are 0: a plain update.
+                memory.discard(&newest.square.clone().lower_equal(last.square).bool_not());
             }
-            let weights = self.weights(memory, &step.residual);
+            let weights = self.weights(memory, &newest.residual);
             let size = weights.iter().map(|w| w.clone().abs()).reduce(|a, b| a + b);
-            let finite = size.expect("a change was pushed").lower_equal_elem(f32::MAX);
+            let finite = size.expect("a difference was pushed").lower_equal_elem(f32::MAX);
             let accelerated: Vec<Tensor<2>> = next
                 .iter()
                 .enumerate()
                 .map(|(position, plain)| {
-                    memory.changes.iter().zip(&weights).fold(plain.clone(), |sum, (c, w)| {
-                        sum - c.plain[position].clone() * w.clone()
+                    memory.differences.iter().zip(&weights).fold(plain.clone(), |sum, (d, w)| {
+                        sum - d.plain[position].clone() * w.clone()
                     })
                 })
                 .collect();
             let taken = match &guarded {
                 Some((state, image)) => {
-                    let nearer = is_nearer(&accelerated, state, image, &step.square);
+                    let nearer = is_nearer(&accelerated, state, image, &newest.square);
                     finite.bool_and(nearer)
                 }
                 None => finite,
@@ -275,9 +279,9 @@ impl Method for Anderson {
                 *next = next.clone().mask_where(mask, accelerated);
             }
         }
-        memory.last = Some(step);
+        memory.last = Some(newest);
         let mut state = image;
-        for (&k, next) in memory.carried.iter().zip(next) {
+        for (&k, next) in memory.measured.iter().zip(next) {
             state.put(k, next);
         }
         state
@@ -285,8 +289,8 @@ impl Method for Anderson {
 }
 
 impl Anderson {
-    fn plain_step(&self, state: &State, image: &State, carried: &[usize]) -> Step {
-        let (state, image) = (pick(state, carried), pick(image, carried));
+    fn plain_update(&self, state: &State, image: &State, measured: &[usize]) -> Iterate {
+        let (state, image) = (pick(state, measured), pick(image, measured));
         let residual = minus(&image, &state);
         let square = inner(&residual, &residual);
         let plain = if self.mixing < 1.0 {
@@ -295,20 +299,20 @@ impl Anderson {
         } else {
             image
         };
-        Step { plain, residual, square }
+        Iterate { plain, residual, square }
     }
 
-    /// The weights `gamma` of the changes, `[batch, 1]` each.
+    /// The weights `gamma` of the differences, `[batch, 1]` each.
     ///
-    /// With unit changes `u_i` of residuals this is `(C + ridge I) x = <u_i, g>`, where `C` holds
-    /// their cosines, and `gamma_i = x_i / |dg_i|`. `C` is symmetric and positive semi-definite
-    /// with unit diagonal, so elimination needs no pivoting; as it goes from the newest change to
-    /// the oldest, it is the older one of two dependent changes that is left out.
+    /// With `u_i = dg_i / |dg_i|` this is `(C + ridge I) x = <u_i, g>`, where `C` holds the cosines
+    /// between the `u_i`, and `gamma_i = x_i / |dg_i|`. `C` is symmetric positive semidefinite with
+    /// unit diagonal, so elimination needs no pivoting. It goes from the newest difference to the
+    /// oldest, so of two dependent ones the older is left out.
     fn weights(&self, memory: &AndersonMemory, residual: &[Tensor<2>]) -> Vec<Tensor<2>> {
-        let changes = &memory.changes;
-        let count = changes.len();
-        let project = |c: &Change| inner(&c.residual, residual) * c.scale.clone();
-        let mut rhs: Vec<Tensor<2>> = changes.iter().map(project).collect();
+        let differences = &memory.differences;
+        let count = differences.len();
+        let project = |d: &Difference| inner(&d.residual, residual) * d.scale.clone();
+        let mut rhs: Vec<Tensor<2>> = differences.iter().map(project).collect();
         // Upper triangle, by rows.
         let mut matrix: Vec<Vec<Tensor<2>>> = (0..count)
             .map(|i| {
@@ -338,6 +342,6 @@ impl Anderson {
             }
             rhs[row] = rhs[row].clone() * inverses[row].clone();
         }
-        rhs.into_iter().zip(changes).map(|(x, c)| x * c.scale.clone()).collect()
+        rhs.into_iter().zip(differences).map(|(x, d)| x * d.scale.clone()).collect()
     }
 }

@@ -2,7 +2,9 @@
 
 use burn::tensor::{Int, Tensor};
 
-use crate::{Memory, Method, SolverError, State, error::in_range};
+use crate::error::{SolverError, in_range};
+use crate::method::{Memory, Method};
+use crate::state::State;
 
 /// Picard iteration: `s <- f(s)`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -11,9 +13,9 @@ pub struct Picard;
 impl Method for Picard {
     type Memory = ();
 
-    fn start(&self, _carried: &[usize]) {}
+    fn start(&self, _measured: &[usize]) {}
 
-    fn step(&self, _state: State, image: State, (): &mut ()) -> State {
+    fn advance(&self, _state: State, image: State, (): &mut ()) -> State {
         image
     }
 
@@ -24,8 +26,18 @@ impl Method for Picard {
 
 /// Damped Picard iteration: `s <- damping s + (1 - damping) f(s)`.
 ///
-/// This is forward Euler on `ds/dt = f(s) - s` with step `dt = 1 - damping`. Components that the map
-/// does not carry take their image: damping them would change nothing that is ever read.
+/// This is forward Euler on `ds/dt = f(s) - s` with time step `dt = 1 - damping`. Components that
+/// are not [measured](crate::FixedPointMap::measured) take their image: the map never reads their
+/// old value.
+///
+/// ```
+/// use hvae_solver::Damped;
+///
+/// let damped = Damped::new(0.3)?;
+/// let same = Damped::forward_euler(0.7)?;
+/// # let _ = (damped, same);
+/// # Ok::<(), hvae_solver::SolverError>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Damped {
     damping: f64,
@@ -36,27 +48,27 @@ impl Damped {
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] outside that range.
+    /// [`SolverError::OutOfRange`].
     pub fn new(damping: f64) -> Result<Self, SolverError> {
         let damping = in_range("damping", damping, "in [0, 1)", (0.0..1.0).contains(&damping))?;
         Ok(Self { damping })
     }
 
-    /// Forward Euler with step `dt` in `(0, 1]`.
+    /// Forward Euler with time step `dt` in `(0, 1]`.
     ///
     /// # Errors
     ///
-    /// [`SolverError::OutOfRange`] outside that range.
+    /// [`SolverError::OutOfRange`].
     pub fn forward_euler(dt: f64) -> Result<Self, SolverError> {
         in_range("dt", dt, "in (0, 1]", dt > 0.0 && dt <= 1.0)?;
         Self::new(1.0 - dt)
     }
 }
 
-/// What [`Damped`] knows of a map: the components to damp.
+/// Memory of [`Damped`]: the components to damp.
 #[derive(Debug)]
 pub struct DampedMemory {
-    carried: Vec<usize>,
+    measured: Vec<usize>,
 }
 
 impl Memory for DampedMemory {
@@ -68,18 +80,18 @@ impl Memory for DampedMemory {
 impl Method for Damped {
     type Memory = DampedMemory;
 
-    fn start(&self, carried: &[usize]) -> DampedMemory {
-        DampedMemory { carried: carried.to_vec() }
+    fn start(&self, measured: &[usize]) -> DampedMemory {
+        DampedMemory { measured: measured.to_vec() }
     }
 
-    fn step(&self, state: State, image: State, memory: &mut DampedMemory) -> State {
+    fn advance(&self, state: State, image: State, memory: &mut DampedMemory) -> State {
         let damping = self.damping;
         if damping == 0.0 {
             return image;
         }
         let mut component = 0..;
         image.zip(state, |f, s| match component.next() {
-            Some(k) if memory.carried.contains(&k) => {
+            Some(k) if memory.measured.contains(&k) => {
                 f.mul_scalar(1.0 - damping) + s.mul_scalar(damping)
             }
             _ => f,

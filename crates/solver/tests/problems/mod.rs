@@ -54,8 +54,8 @@ impl Any {
 pub(crate) const METHODS: [Any; 5] =
     [Any::Picard, Any::Damped(0.4), Any::Euler(0.5), Any::Anderson(2), Any::Anderson(5)];
 
-pub(crate) fn rule(rtol: f64, max_steps: usize) -> StoppingRule {
-    StoppingRule::new(rtol, max_steps).unwrap()
+pub(crate) fn rule(rtol: f64, max_iterations: usize) -> StoppingRule {
+    StoppingRule::new(rtol, max_iterations).unwrap()
 }
 
 /// A map with its answer.
@@ -67,7 +67,7 @@ pub(crate) struct Case<F> {
     /// The fixed point of every sample, all components side by side.
     pub(crate) answer: Matrix,
     /// For every sample, `|J_c (I - J_cc)^-1|`: how much larger the error of an image can be than
-    /// the residual it was measured with. `J` is the Jacobian at the fixed point, `c` the carried
+    /// the residual it was measured with. `J` is the Jacobian at the fixed point, `c` the measured
     /// components.
     pub(crate) sensitivity: Vec<f64>,
 }
@@ -83,16 +83,16 @@ pub(crate) fn offsets(sizes: &[usize]) -> Vec<usize> {
     sizes.iter().scan(0, |end, n| Some(std::mem::replace(end, *end + n))).collect()
 }
 
-/// `|J_c (I - J_cc)^-1|`, Frobenius, for the units `carried`.
-pub(crate) fn sensitivity(jacobian: &Matrix, carried: &[usize]) -> f64 {
+/// `|J_c (I - J_cc)^-1|`, Frobenius, for the units `measured`.
+pub(crate) fn sensitivity(jacobian: &Matrix, measured: &[usize]) -> f64 {
     // Columns of the transposed inverse are rows here: X = J_c (I - J_cc)^-1 solves
     // (I - J_cc)^T x_i = (row i of J_c).
-    let transposed: Matrix = carried
+    let transposed: Matrix = measured
         .iter()
-        .map(|&j| carried.iter().map(|&i| f64::from(u8::from(i == j)) - jacobian[i][j]).collect())
+        .map(|&j| measured.iter().map(|&i| f64::from(u8::from(i == j)) - jacobian[i][j]).collect())
         .collect();
     let rows = jacobian.iter().map(|row| {
-        let row: Vec<f64> = carried.iter().map(|&j| row[j]).collect();
+        let row: Vec<f64> = measured.iter().map(|&j| row[j]).collect();
         norm(&solve_directly(&transposed, &row)).powi(2)
     });
     rows.sum::<f64>().sqrt()
@@ -173,7 +173,7 @@ pub(crate) struct Linear {
 }
 
 impl FixedPointMap for Linear {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         state.map(|s| {
             let [batch, n] = s.dims();
             let product = (self.matrix.clone() * s.reshape([batch, 1, n])).sum_dim(2);

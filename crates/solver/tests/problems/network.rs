@@ -1,7 +1,7 @@
 //! Symmetric networks `s_k = tanh(b_k + sum_j s_j W_jk)`, in blocks.
 
 use burn::tensor::{Int, Tensor};
-use hvae_solver::{BlockMap, FixedPointMap, Simultaneous, Sweep};
+use hvae_solver::{BlockMap, FixedPointMap, Sweep, Synchronous};
 
 use super::{Case, Matrix, Uniform, distance, offsets, sensitivity, tensor, zeros};
 use hvae_solver::State;
@@ -37,7 +37,7 @@ impl BlockMap for Network {
         &self.blocks
     }
 
-    fn update(&self, component: usize, state: &State) -> Tensor<2> {
+    fn update(&self, component: usize, state: &State, _iteration: usize) -> Tensor<2> {
         let mut field = self.drive[component].clone();
         for (a, b, weight) in &self.couplings {
             if *b == component {
@@ -110,7 +110,7 @@ impl NetworkCase {
             (a, b, weight)
         });
         let couplings = couplings.collect();
-        // Scales of their own, so that samples take different numbers of steps.
+        // Scales of their own, so that samples take different numbers of iterations.
         let drive = (0..plan.samples).map(|i| {
             let scale = 2.0 * (i + 1) as f64 / plan.samples as f64;
             uniform.vector(units, -scale, scale).into_iter().map(|x| f64::from(x as f32)).collect()
@@ -192,30 +192,30 @@ impl NetworkCase {
     }
 
     fn case<F: FixedPointMap>(&self, map: F, change: impl Fn(Matrix) -> Matrix) -> Case<F> {
-        let carried = self.units(&map.carried(self.sizes.len()));
+        let measured = self.units(&map.measured(self.sizes.len()));
         let answer: Matrix = self.drive.iter().map(|d| self.fixed_point(d)).collect();
         let jacobians = answer.iter().map(|s| change(self.jacobian(s)));
         Case {
             name: self.name,
-            sensitivity: jacobians.map(|j| sensitivity(&j, &carried)).collect(),
+            sensitivity: jacobians.map(|j| sensitivity(&j, &measured)).collect(),
             map,
             guess: self.guess(),
             answer,
         }
     }
 
-    /// The map alone, for networks without a single answer.
-    pub(crate) fn simultaneous_unsolved(&self) -> Simultaneous<Network> {
-        Simultaneous(self.map())
+    /// Only the map, for networks without a single answer.
+    pub(crate) fn synchronous_unsolved(&self) -> Synchronous<Network> {
+        Synchronous(self.map())
     }
 
-    /// The map alone, for networks without a single answer.
+    /// Only the map, for networks without a single answer.
     pub(crate) fn sweep_unsolved(&self) -> Sweep<Network> {
         Sweep(self.map())
     }
 
-    pub(crate) fn simultaneous(&self) -> Case<Simultaneous<Network>> {
-        self.case(Simultaneous(self.map()), |j| j)
+    pub(crate) fn synchronous(&self) -> Case<Synchronous<Network>> {
+        self.case(Synchronous(self.map()), |j| j)
     }
 
     pub(crate) fn sweep(&self) -> Case<Sweep<Network>> {

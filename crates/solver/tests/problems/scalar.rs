@@ -33,7 +33,7 @@ impl Cosine {
 }
 
 impl FixedPointMap for Cosine {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         state.map(|s| s.cos() * self.0.clone())
     }
 
@@ -62,7 +62,7 @@ impl Affine {
 }
 
 impl FixedPointMap for Affine {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         state.map(|s| s * self.rate.clone() + self.shift.clone())
     }
 
@@ -72,10 +72,10 @@ impl FixedPointMap for Affine {
     }
 }
 
-/// `s = s / 2 + 1 + log(limit - s) / 100`, which is not a number once `s` passes `limit`.
+/// `s = s / 2 + 1 + log(limit - s) / 100`, which is NaN once `s` passes `limit`.
 ///
 /// Under Picard iteration from 0, `s` rises towards 2, so a limit of 1.6 is passed after a few
-/// steps and a limit of 9 never.
+/// iterations and a limit of 9 never.
 #[derive(Debug, Clone)]
 pub(crate) struct Logarithm(Tensor<2>);
 
@@ -86,7 +86,7 @@ impl Logarithm {
 }
 
 impl FixedPointMap for Logarithm {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         let drive = |s: Tensor<2>| (self.0.clone() - s).log().mul_scalar(0.01);
         state.map(|s| s.clone().mul_scalar(0.5) + drive(s).add_scalar(1.0))
     }

@@ -236,8 +236,8 @@ impl Denoise {
 fn passes(map: &Completion<'_>, passes: usize) -> Result<Vec<Vec<f32>>> {
     let mut state = State::new(vec![map.known.clone()])?;
     let mut frames = vec![download(map.known.clone())?];
-    for _ in 0..passes {
-        state = map.apply(&state);
+    for pass in 0..passes {
+        state = map.apply(&state, pass);
         frames.push(download(state.component(0).clone())?);
     }
     Ok(frames)
@@ -245,7 +245,7 @@ fn passes(map: &Completion<'_>, passes: usize) -> Result<Vec<Vec<f32>>> {
 
 fn print_passes(outcomes: &[Outcome]) {
     let converged = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
-    let passes: usize = outcomes.iter().map(|o| o.steps).sum();
+    let passes: usize = outcomes.iter().map(|o| o.iterations).sum();
     let (mean, count) = (passes as f64 / outcomes.len().max(1) as f64, outcomes.len());
     terminal::line(&format!(
         "{mean:.1} passes on average; {converged} of {count} images converged"

@@ -127,7 +127,7 @@ fn warn(phases: &[&Vec<Outcome>; 2], sweeps: usize) {
             "some free phases did not converge: neither gradient is that at an equilibrium",
         );
     }
-    let most = outcomes().map(|outcome| outcome.steps).max().unwrap_or(0);
+    let most = outcomes().map(|outcome| outcome.iterations).max().unwrap_or(0);
     if sweeps < most {
         terminal::warning(&format!(
             "the reference unrolls {sweeps} sweeps, but equilibria took up to {most}, so it is not \
@@ -139,7 +139,7 @@ fn warn(phases: &[&Vec<Outcome>; 2], sweeps: usize) {
 /// Prints a row for each parameter and one for all of them.
 fn print(nudge: f64, [free, nudged]: [&Vec<Outcome>; 2], comparisons: &[GradientComparison]) {
     let mean = |outcomes: &[Outcome]| {
-        let sweeps = outcomes.iter().map(|outcome| outcome.steps as f64).sum::<f64>();
+        let sweeps = outcomes.iter().map(|outcome| outcome.iterations as f64).sum::<f64>();
         sweeps / outcomes.len().max(1) as f64
     };
     let sweeps = format!("{:.1}+{:.1}", mean(free), mean(nudged));

@@ -33,12 +33,12 @@ pub(super) fn count<M: Method>(
 ) -> Result<Vec<SampleCount>> {
     let mut state = dynamics.start();
     let mut map = dynamics.clone();
-    let mut memory = method.start(&map.carried(state.components().len()));
+    let mut memory = method.start(&map.measured(state.components().len()));
     let mut rows: Vec<usize> = (0..state.batch()).collect();
     let mut counted = vec![SampleCount { iterations: 0, converged: false, class: 0 }; rows.len()];
     let mut last: Option<State> = None;
     for application in 1..=limit {
-        let image = map.apply(&state);
+        let image = map.apply(&state, application - 1);
         let ended: Vec<bool> = match &last {
             Some(last) => residuals(last, &image)?.iter().map(|r| *r < tolerance).collect(),
             None => vec![false; rows.len()],
@@ -57,7 +57,7 @@ pub(super) fn count<M: Method>(
         if at_limit {
             break;
         }
-        state = method.step(state, image.clone(), &mut memory);
+        state = method.advance(state, image.clone(), &mut memory);
         last = Some(image);
         if ended.contains(&true) {
             let keep: Vec<usize> = (0..rows.len()).filter(|&r| !ended[r]).collect();
@@ -86,14 +86,14 @@ pub(super) fn residual_curves<M: Method>(
     iterations: usize,
 ) -> Result<Vec<Vec<f64>>> {
     let mut state = dynamics.start();
-    let mut memory = method.start(&dynamics.carried(state.components().len()));
-    let mut last = dynamics.apply(&state);
-    state = method.step(state, last.clone(), &mut memory);
+    let mut memory = method.start(&dynamics.measured(state.components().len()));
+    let mut last = dynamics.apply(&state, 0);
+    state = method.advance(state, last.clone(), &mut memory);
     let mut curves = Vec::with_capacity(iterations);
-    for _ in 0..iterations {
-        let image = dynamics.apply(&state);
+    for iteration in 1..=iterations {
+        let image = dynamics.apply(&state, iteration);
         curves.push(residuals(&last, &image)?);
-        state = method.step(state, image.clone(), &mut memory);
+        state = method.advance(state, image.clone(), &mut memory);
         last = image;
     }
     Ok(curves)

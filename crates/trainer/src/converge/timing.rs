@@ -110,8 +110,8 @@ impl Timings {
                 row: row.kind(),
                 batch,
                 seconds,
-                iterations: solution.steps,
-                mean_iterations: solution.mean_steps(),
+                iterations: solution.iterations,
+                mean_iterations: solution.mean_iterations(),
                 limit,
                 check_every: check_every(row),
                 products: products(network, &images, &solution, part) / seconds,
@@ -167,9 +167,9 @@ fn products(network: &Classifier, images: &Tensor<2>, solution: &Solution, part:
     let started = Instant::now();
     let _ = images.clone().matmul(network.weights[0].val());
     solution.outcomes.par_chunks(size.max(1)).for_each(|outcomes| {
-        let last = outcomes.iter().map(|o| o.steps).max().unwrap_or(0);
+        let last = outcomes.iter().map(|o| o.iterations).max().unwrap_or(0);
         for iteration in 1..=last {
-            let active = outcomes.iter().filter(|o| o.steps >= iteration).count();
+            let active = outcomes.iter().filter(|o| o.iterations >= iteration).count();
             for ((up, down), layers) in pairs.iter().zip(layers.windows(2)) {
                 let rows = |k: usize| layers[k].clone().narrow(0, 0, active);
                 let _ = rows(0).matmul(up.clone());

@@ -139,7 +139,7 @@ impl Sums {
     /// Adds a batch with its `labels`; `unrolled` is the number of unrolled iterations.
     fn add(&mut self, gradient: &Gradient, labels: &[u8], unrolled: usize) -> Result<f64> {
         let (loss, correct) = score(&gradient.outputs, labels)?;
-        let iterations = |o: &[Outcome]| o.iter().map(|o| o.steps).sum::<usize>() as f64;
+        let iterations = |o: &[Outcome]| o.iter().map(|o| o.iterations).sum::<usize>() as f64;
         self.samples += labels.len();
         self.loss += loss;
         self.correct += correct;
@@ -232,7 +232,7 @@ fn gradient(
     if recipe.learner == Learner::Rbp {
         return Ok(model.backpropagate(pixels, targets, learning)?);
     }
-    let free = StoppingRule::new(NUDGED_TOLERANCE, learning.free.max_steps())?;
+    let free = StoppingRule::new(NUDGED_TOLERANCE, learning.free.max_iterations())?;
     let nudge = Nudge {
         strength: Strength::Size(NUDGE),
         nudging: Nudging::Centred,

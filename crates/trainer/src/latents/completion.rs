@@ -27,7 +27,7 @@ pub struct Completion<'a> {
 }
 
 impl FixedPointMap for Completion<'_> {
-    fn apply(&self, state: &State) -> State {
+    fn apply(&self, state: &State, _iteration: usize) -> State {
         let image = state.component(0).clone();
         let decoded = self
             .model

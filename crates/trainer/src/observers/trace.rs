@@ -1,8 +1,8 @@
 //! `--trace-device`: transfers between host and device.
 
 use anyhow::Result;
+use hvae_device::{Transfers, transfers};
 use hvae_runtime::terminal;
-use hvae_solver::{Transfers, transfers};
 
 use crate::observers::observer::{Observer, StepEvent};
 use crate::run::metrics::EpochMetrics;

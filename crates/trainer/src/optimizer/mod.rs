@@ -92,7 +92,7 @@ impl Optimizer {
                 (GradientNorm::OnDevice(square), clip.map_or(Clip::None, Clip::OnDevice))
             }
             ReadPolicy::EveryStep => {
-                let norm = finite_norm(hvae_solver::read(square)[0])?;
+                let norm = finite_norm(hvae_device::read(square)[0])?;
                 let clip = max_norm.map_or(1.0, |max| (max / norm.max(f64::MIN_POSITIVE)).min(1.0));
                 (GradientNorm::Known(norm), if clip < 1.0 { Clip::Known(clip) } else { Clip::None })
             }
@@ -164,7 +164,7 @@ pub(crate) fn read_norms<'a>(
     });
     let squares: Vec<Tensor<1>> = on_device.collect();
     let read =
-        if squares.is_empty() { Vec::new() } else { hvae_solver::read(Tensor::cat(squares, 0)) };
+        if squares.is_empty() { Vec::new() } else { hvae_device::read(Tensor::cat(squares, 0)) };
     let mut read = read.into_iter();
     norms
         .map(|norm| match norm {

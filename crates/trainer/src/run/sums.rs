@@ -35,11 +35,11 @@ impl PhaseSums {
     pub fn add(&mut self, outcomes: &[Outcome]) {
         for outcome in outcomes {
             self.samples += 1;
-            self.sweeps += outcome.steps as u64;
-            if self.by_sweeps.len() <= outcome.steps {
-                self.by_sweeps.resize(outcome.steps + 1, 0);
+            self.sweeps += outcome.iterations as u64;
+            if self.by_sweeps.len() <= outcome.iterations {
+                self.by_sweeps.resize(outcome.iterations + 1, 0);
             }
-            self.by_sweeps[outcome.steps] += 1;
+            self.by_sweeps[outcome.iterations] += 1;
             self.converged += u64::from(outcome.termination == Termination::Converged);
             if outcome.residual.is_finite() {
                 self.residual += outcome.residual;

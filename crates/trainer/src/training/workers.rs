@@ -99,7 +99,7 @@ impl Workers {
             let slice = |values: &[f32], width: usize| {
                 values[index * each * width..][..part.len() * width].to_vec()
             };
-            let indices = hvae_solver::upload_rows(part, device);
+            let indices = hvae_device::upload_rows(part, device);
             let images = self.images[index].clone().select(0, indices);
             let rank = Rank { communicator: Arc::clone(&communicator), index };
             OneBatch(Some(Part {

@@ -83,7 +83,7 @@ fn curve(set: &PatternSet, effective: &[f64]) -> Result<Curve> {
         at_limit: solution
             .outcomes
             .iter()
-            .map(|o| o.termination == Termination::StepLimit)
+            .map(|o| o.termination == Termination::MaxIterations)
             .collect(),
     })
 }

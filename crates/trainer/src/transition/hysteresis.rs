@@ -70,7 +70,7 @@ fn advance(
         beta_eff,
         order: set.order(f64::from(value[0])),
         energy: f64::from(value[1]),
-        iterations: outcome.steps,
+        iterations: outcome.iterations,
         at_limit: outcome.termination != Termination::Converged,
     });
     found.append(points, &betas, weights.clone());

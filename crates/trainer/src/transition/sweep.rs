@@ -265,14 +265,14 @@ impl Samples {
         let column = |pick: fn(&Values) -> f64| -> Vec<f64> {
             rows.iter().map(|&r| pick(&self.values[first + r])).collect()
         };
-        let iterations = || rows.iter().map(|&r| outcomes[r].steps);
+        let iterations = || rows.iter().map(|&r| outcomes[r].iterations);
         let mut reached: Vec<usize> = rows.iter().filter_map(|&r| labels[r]).collect();
         reached.sort_unstable();
         reached.dedup();
         Some(FamilySummary {
             family,
             starts: rows.len(),
-            at_limit: ended(Termination::StepLimit),
+            at_limit: ended(Termination::MaxIterations),
             not_finite: ended(Termination::NotFinite),
             distinct: reached.len(),
             mean_iterations: iterations().sum::<usize>() as f64 / rows.len() as f64,

@@ -144,7 +144,7 @@ impl Probe<'_> {
         let guess = upload(guess, set.count(), &device);
         let rule = StoppingRule::new(TOLERANCE, MAX_ITERATIONS)?;
         let solution = self.kernel.with_betas(&betas)?.solve(guess, &Picard, &rule)?;
-        self.at_limit += solution.count(Termination::StepLimit);
+        self.at_limit += solution.count(Termination::MaxIterations);
         self.states += rows;
         let readings = set.network.read(solution.state.component(0).clone(), &betas)?;
         let values = download(Tensor::cat(vec![readings.to_mean, readings.energy], 1))?;

@@ -76,7 +76,7 @@ fn compare_solutions(device: &Device) {
         for outcome in &solution.outcomes {
             assert_eq!(outcome.termination, Termination::Converged, "{method}");
         }
-        hvae_solver::read(solution.state.component(0).clone())
+        hvae_device::read(solution.state.component(0).clone())
     };
     for method in ["Picard", "damped", "Anderson"] {
         let (a, b) = (solve(&Device::flex(), method), solve(device, method));

@@ -10,8 +10,8 @@ use hvae::observers::observer::{Observer, StepEvent};
 use hvae::run::RunDir;
 use hvae::run::environment::Environment;
 use hvae::training::{Trainer, TrainingRequest};
+use hvae_device::Transfers;
 use hvae_device::fault;
-use hvae_solver::Transfers;
 
 use super::*;
 use crate::comparison::{KINDS, compare_features, compare_with_cpu};
@@ -59,7 +59,7 @@ struct Counter(Arc<Mutex<Counts>>);
 
 impl Observer for Counter {
     fn step(&mut self, _event: &StepEvent<'_>) -> Result<()> {
-        let (mut counts, now) = (self.0.lock().unwrap(), hvae_solver::transfers());
+        let (mut counts, now) = (self.0.lock().unwrap(), hvae_device::transfers());
         if let Some(start) = counts.start {
             counts.steps += 1;
             counts.reads = now.reads - start.reads;

@@ -11,7 +11,7 @@ use hvae::cli::Cli;
 #[rustfmt::skip]
 const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("train --device gpu", "--device", "auto, cpu"),
-    ("train --device cpu:1", "--device", "takes no number"),
+    ("train --device cpu:1", "--device", "takes no index"),
     ("train --devices cpu,gpu", "--devices", "auto, cpu"),
     ("train --threads 0", "--threads", "1.."),
     ("train --learning-rate -1", "--learning-rate", "above 0"),

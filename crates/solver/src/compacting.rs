@@ -1,27 +1,31 @@
-//! The ledger of a batch that samples leave as they end.
+//! Convergence checks that remove ended samples from the batch.
 
 use burn::tensor::{Int, Tensor};
+use hvae_device::{read, upload, upload_rows};
 
-use crate::solve::{self, Measured, Next, Record};
-use crate::{Solution, State, StoppingRule, Termination, transfer};
+use crate::convergence::{Continue, Convergence, Record};
+use crate::residual::Norms;
+use crate::solution::{Solution, Termination};
+use crate::state::State;
+use crate::stopping::StoppingRule;
 
-/// Who has ended and how, and the best image of those who have not.
-pub(crate) struct Ledger {
-    /// Sample at each row of the current batch.
-    rows: Vec<usize>,
+/// The outcomes of the ended samples, and the best image of every remaining one.
+pub(crate) struct Compacting {
+    /// The sample at each row of the current batch.
+    samples: Vec<usize>,
     record: Record,
     /// Samples that have ended, with their states.
     finished: Vec<(Vec<usize>, State)>,
-    /// For each row, the image with the smallest residual so far.
+    /// For each row, the image with the smallest residual so far, and that residual.
     best: Option<(State, Vec<f64>)>,
-    /// Whether these are the images of the last check, all of them.
+    /// Whether `best` holds the images of the last check for all rows.
     best_is_last: bool,
 }
 
-impl Ledger {
+impl Compacting {
     pub(crate) fn new(samples: usize) -> Self {
         Self {
-            rows: (0..samples).collect(),
+            samples: (0..samples).collect(),
             record: Record::new(samples),
             finished: Vec::new(),
             best: None,
@@ -29,27 +33,27 @@ impl Ledger {
         }
     }
 
-    /// Records a check; returns the rows of the batch that go on.
+    /// Records a check; returns the rows that continue.
     fn record(
         &mut self,
-        measured: &[Measured],
+        norms: &[Norms],
         image: &State,
         rule: &StoppingRule,
-        step: usize,
+        iterations: usize,
     ) -> Vec<usize> {
-        let residuals: Vec<f64> = measured.iter().map(|m| m.residual()).collect();
-        for (&sample, &residual) in self.rows.iter().zip(&residuals) {
+        let residuals: Vec<f64> = norms.iter().map(|n| n.residual()).collect();
+        for (&sample, &residual) in self.samples.iter().zip(&residuals) {
             let outcome = &mut self.record.outcomes[sample];
-            (outcome.steps, outcome.residual) = (step, residual);
+            (outcome.iterations, outcome.residual) = (iterations, residual);
         }
-        self.record.checked(step, rule);
-        let limit = (step == rule.max_steps()).then_some(Termination::StepLimit);
-        let end = |m: &Measured| match m {
-            m if !m.finite => Some(Termination::NotFinite),
-            m if rule.is_met(m.difference, m.norm) => Some(Termination::Converged),
+        self.record.checked(iterations, rule);
+        let limit = (iterations == rule.max_iterations()).then_some(Termination::MaxIterations);
+        let end = |n: &Norms| match n {
+            n if !n.finite => Some(Termination::NotFinite),
+            n if rule.is_met(n.difference, n.image) => Some(Termination::Converged),
             _ => limit,
         };
-        let ends: Vec<Option<Termination>> = measured.iter().map(end).collect();
+        let ends: Vec<Option<Termination>> = norms.iter().map(end).collect();
         let converged: Vec<bool> =
             ends.iter().map(|&e| e == Some(Termination::Converged)).collect();
         let best = self.keep_best(image, &residuals, &converged);
@@ -59,19 +63,18 @@ impl Ledger {
                 remaining.push(row);
                 continue;
             };
-            let outcome = &mut self.record.outcomes[self.rows[row]];
+            let outcome = &mut self.record.outcomes[self.samples[row]];
             outcome.termination = termination;
-            if termination == Termination::StepLimit {
+            if termination == Termination::MaxIterations {
                 outcome.residual = best[row];
             }
         }
         remaining
     }
 
-    /// Keeps, row by row, the image with the smaller residual, and the new one where a sample has
-    /// converged: with an absolute tolerance an earlier image can have a smaller relative
-    /// residual without having met it. A residual that is not a number never wins. Returns the
-    /// residuals kept.
+    /// Keeps, row by row, the image with the smaller residual, and the new one if the sample has
+    /// converged: with an absolute tolerance an earlier image may have a smaller relative residual
+    /// without having met the tolerance. NaN never wins. Returns the residuals kept.
     fn keep_best(&mut self, image: &State, residuals: &[f64], converged: &[bool]) -> Vec<f64> {
         let Some((best, smallest)) = &mut self.best else {
             self.best = Some((image.clone(), residuals.to_vec()));
@@ -89,7 +92,7 @@ impl Ledger {
         } else {
             let mask: Vec<f32> = improved.iter().map(|&i| f32::from(u8::from(i))).collect();
             let device = image.component(0).device();
-            let mask = transfer::upload(mask, [improved.len(), 1], &device).greater_elem(0.5);
+            let mask = upload(mask, [improved.len(), 1], &device).greater_elem(0.5);
             *best = best.clone().zip(image.clone(), |old, new| {
                 let mask = mask.clone().expand(old.dims());
                 old.mask_where(mask, new)
@@ -103,54 +106,53 @@ impl Ledger {
         smallest.clone()
     }
 
-    /// Moves all rows but `remaining` out of the batch; `rows` are these on the device, and `image`
-    /// the image of them alone.
-    fn part(&mut self, remaining: &[usize], rows: &Tensor<1, Int>, image: &State) {
+    /// Moves all rows but `remaining` to `finished`. `rows` are the remaining rows on the device,
+    /// `image` is their image.
+    fn compact(&mut self, remaining: &[usize], rows: &Tensor<1, Int>, image: &State) {
         let (best, smallest) = self.best.take().expect("a check keeps the best first");
-        let mut stays = vec![false; self.rows.len()];
+        let mut stays = vec![false; self.samples.len()];
         for &row in remaining {
             stays[row] = true;
         }
         let ended: Vec<usize> = (0..stays.len()).filter(|&row| !stays[row]).collect();
-        let samples = ended.iter().map(|&row| self.rows[row]).collect();
+        let samples = ended.iter().map(|&row| self.samples[row]).collect();
         self.finished.push((samples, best.select(&indices(&ended, &best))));
         let best = if self.best_is_last { image.clone() } else { best.select(rows) };
         self.best = Some((best, remaining.iter().map(|&row| smallest[row]).collect()));
-        self.rows = remaining.iter().map(|&row| self.rows[row]).collect();
+        self.samples = remaining.iter().map(|&row| self.samples[row]).collect();
     }
 }
 
-impl solve::Ledger for Ledger {
-    fn look(
+impl Convergence for Compacting {
+    fn check(
         &mut self,
         image: &State,
         squares: Vec<Tensor<2>>,
         rule: &StoppingRule,
-        step: usize,
-    ) -> Next {
-        let measured = measure(squares);
-        let remaining = self.record(&measured, image, rule, step);
+        iterations: usize,
+    ) -> Continue {
+        let norms = norms(squares);
+        let remaining = self.record(&norms, image, rule, iterations);
         if remaining.is_empty() {
-            return Next::Nobody;
+            return Continue::None;
         }
-        if remaining.len() == measured.len() {
-            return Next::Everybody;
+        if remaining.len() == norms.len() {
+            return Continue::All;
         }
         let rows = indices(&remaining, image);
         let image = image.select(&rows);
-        self.part(&remaining, &rows, &image);
-        Next::Rows(rows, image)
+        self.compact(&remaining, &rows, &image);
+        Continue::Rows(rows, image)
     }
 
     fn into_solution(mut self) -> Solution {
-        // Those who stayed to the end.
-        let (best, _) = self.best.take().expect("the last step is a check");
-        self.finished.push((self.rows, best));
+        let (best, _) = self.best.take().expect("the last iteration is a check");
+        self.finished.push((self.samples, best));
         let state = if self.finished.len() == 1 {
             self.finished.swap_remove(0).1
         } else {
             let order: Vec<usize> =
-                self.finished.iter().flat_map(|(rows, _)| rows.clone()).collect();
+                self.finished.iter().flat_map(|(samples, _)| samples.clone()).collect();
             let mut position = vec![0; order.len()];
             for (place, &sample) in order.iter().enumerate() {
                 position[sample] = place;
@@ -164,13 +166,13 @@ impl solve::Ledger for Ledger {
     }
 }
 
-/// Measures every sample, in one read of the device: the only one of a check.
-fn measure(columns: Vec<Tensor<2>>) -> Vec<Measured> {
+/// The norms of every sample, in one read of the device: the only read of a check.
+fn norms(columns: Vec<Tensor<2>>) -> Vec<Norms> {
     let width = columns.len();
-    let values = transfer::read(Tensor::cat(columns, 1));
-    values.chunks_exact(width).map(Measured::new).collect()
+    let values = read(Tensor::cat(columns, 1));
+    values.chunks_exact(width).map(Norms::new).collect()
 }
 
 fn indices(rows: &[usize], like: &State) -> Tensor<1, Int> {
-    transfer::upload_rows(rows, &like.component(0).device())
+    upload_rows(rows, &like.component(0).device())
 }

@@ -1,0 +1,80 @@
+//! Residuals: which components are measured, their squared norms on the device, and the norms of
+//! one sample on the host.
+
+use burn::tensor::{FloatDType, Tensor};
+
+use crate::map::FixedPointMap;
+use crate::state::State;
+
+/// How the residuals of a map are measured.
+pub(crate) struct Measure {
+    /// The components that count.
+    pub(crate) components: Vec<usize>,
+    /// The factor of every component.
+    weights: Vec<f64>,
+}
+
+impl Measure {
+    pub(crate) fn of(map: &impl FixedPointMap, components: usize) -> Self {
+        let weights = (0..components).map(|k| map.weight(k)).collect();
+        Self { components: map.measured(components), weights }
+    }
+
+    /// Squared norms of every sample, each `[batch, 1]`: of the difference and of the image over
+    /// the measured components, and of the image over the other ones if there are any.
+    pub(crate) fn squares(&self, state: &State, image: &State) -> Vec<Tensor<2>> {
+        let square = |k: usize, t: Tensor<2>| {
+            let t = t.cast(FloatDType::F32);
+            let is_one = (self.weights[k] - 1.0).abs() < f64::EPSILON;
+            // Scaled before squaring, where small numbers would underflow.
+            let t = if is_one { t } else { t.mul_scalar(self.weights[k]) };
+            t.square().sum_dim(1)
+        };
+        let total = |sums: &mut dyn Iterator<Item = Tensor<2>>| sums.reduce(|a, b| a + b);
+        let difference = |k: usize| image.component(k).clone() - state.component(k).clone();
+        let measured = &self.components;
+        let differences = &mut measured.iter().map(|&k| square(k, difference(k)));
+        let norms = &mut measured.iter().map(|&k| square(k, image.component(k).clone()));
+        let others = (0..image.components().len()).filter(|k| !measured.contains(k));
+        let others = &mut others.map(|k| square(k, image.component(k).clone()));
+        let mut columns = vec![
+            total(differences).expect("a map measures at least one component"),
+            total(norms).expect("a map measures at least one component"),
+        ];
+        columns.extend(total(others));
+        columns
+    }
+}
+
+/// The norms of one sample.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norms {
+    /// `|f(s) - s|` over the measured components, weighted.
+    pub(crate) difference: f64,
+    /// `|f(s)|` likewise.
+    pub(crate) image: f64,
+    /// Whether both, and the norm of the other components, are finite.
+    pub(crate) finite: bool,
+}
+
+impl Norms {
+    /// From one row of [`Measure::squares`].
+    pub(crate) fn new(squares: &[f32]) -> Self {
+        Self {
+            difference: f64::from(squares[0]).sqrt(),
+            image: f64::from(squares[1]).sqrt(),
+            finite: squares.iter().all(|x| x.is_finite()),
+        }
+    }
+
+    /// `difference / image`; 0 if both are 0, NaN if not finite.
+    pub(crate) fn residual(self) -> f64 {
+        if !self.finite {
+            f64::NAN
+        } else if self.difference == 0.0 {
+            0.0
+        } else {
+            self.difference / self.image
+        }
+    }
+}
