@@ -1,8 +1,7 @@
 //! Optimizers on plain tensors, with a state that can be saved.
 //!
-//! A [`Rule`] says how one parameter is updated, in its own file: Adam,
-//! SGD, Madam. An [`Optimizer`] applies one to a whole
-//! model.
+//! A [`Rule`] says how one parameter is updated, in its own file: Adam, SGD, Madam. An
+//! [`Optimizer`] applies one to a whole model.
 
 pub(crate) mod adam;
 pub(crate) mod madam;
