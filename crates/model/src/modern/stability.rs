@@ -3,10 +3,8 @@
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{FixedPointMap, Outcome, Picard, State, StoppingRule, solve};
 
-use super::ModernHopfield;
-use super::network::{host, norm};
-use crate::ModelError;
-use crate::error::{require, require_shape};
+use crate::error::{ModelError, require, require_shape};
+use crate::modern::network::{ModernHopfield, host, norm};
 
 /// The largest eigenvalue of `beta Cov_p(X)` at a state, and how well it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,0 +1,68 @@
+//! All pairs of units of two layers.
+
+use burn::module::{Module, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+
+use crate::energy::interaction::{Bilinear, Direction, matrix};
+use crate::scalar::Scalar;
+
+/// A matrix between two layers.
+#[derive(Module, Debug)]
+pub struct Dense {
+    /// `W`, `[n_lower, n_upper]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Dense {
+    pub(crate) fn new(values: Vec<f32>, dims: [usize; 2], device: &Device) -> Self {
+        Self { weight: matrix::parameter(values, dims, device) }
+    }
+}
+
+impl Bilinear for Dense {
+    fn to_upper(&self, lower: Tensor<2>) -> Tensor<2> {
+        lower.matmul(self.weight.val())
+    }
+
+    fn to_lower(&self, upper: Tensor<2>) -> Tensor<2> {
+        upper.matmul(self.weight.val().transpose())
+    }
+
+    fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
+        matrix::flat(matrix::outer(lower, upper))
+    }
+
+    fn fan_in(&self, direction: Direction) -> usize {
+        let [lower, upper] = self.weight.dims();
+        if direction == Direction::Up { lower } else { upper }
+    }
+
+    fn norm(&self) -> Tensor<1> {
+        matrix::spectral_norm(self.weight.val())
+    }
+
+    fn parameters(&self) -> usize {
+        self.weight.dims().iter().product()
+    }
+
+    fn id(&self) -> ParamId {
+        self.weight.id
+    }
+
+    fn weights(&self) -> Tensor<1> {
+        matrix::flat(self.weight.val())
+    }
+
+    fn set_weights(&mut self, weights: Tensor<1>) {
+        matrix::set(&mut self.weight, weights);
+    }
+
+    fn scale(&mut self, factor: &Scalar) {
+        matrix::scale(&mut self.weight, factor);
+    }
+
+    fn register(&self, gradient: Tensor<1>, gradients: &mut GradientsParams) {
+        matrix::register(&self.weight, gradient, gradients);
+    }
+}
