@@ -1,4 +1,4 @@
-"""Makes the fixtures that the evaluation is tested against, in crates/trainer/tests/fixtures/.
+"""Makes the fixtures that the evaluation is tested against, in crates/scores/tests/fixtures/.
 
     pip install torch==2.9.0 torchvision==0.24.0 pytorch-fid==0.3.0 scipy numpy
     python3 scripts/evaluation_fixtures.py [--weights FILE.pth] [--legacy]
@@ -21,7 +21,7 @@ import pytorch_fid.inception as reference
 import torch
 from pytorch_fid.fid_score import calculate_frechet_distance
 
-FIXTURES = Path(__file__).resolve().parent.parent / "crates/trainer/tests/fixtures"
+FIXTURES = Path(__file__).resolve().parent.parent / "crates/scores/tests/fixtures"
 
 
 def uniform(name, count):

@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hvae::cli::Cli;
-use hvae::commands::{self, Ended};
+use hvae::commands;
+use hvae::commands::Ended;
 use hvae::config::Usage;
-use hvae::device::fault;
-use hvae::{interrupt, report};
+use hvae_device::fault;
+use hvae_runtime::{interrupt, terminal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = fault::guard(|| {
         let ended = commands::run(cli)?;
-        report::lost_result().map_or(Ok(ended), |error| {
+        terminal::lost_result().map_or(Ok(ended), |error| {
             Err(anyhow::Error::from(error).context("cannot write to standard output"))
         })
     });
@@ -21,11 +22,11 @@ fn main() -> ExitCode {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) if error.is::<interrupt::Stopped>() => {
-            report::line(&error.to_string());
+            terminal::line(&error.to_string());
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            report::error(&error);
+            terminal::error(&error);
             // As clap exits after a flag that it does not know.
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }

@@ -385,7 +385,7 @@ fn what_lies_in_a_folder_is_not_misread() {
     let resume = ["train", "--resume", "checkpoints/run", "--epochs", "3"];
     for command in [&resume[..], &["show", "checkpoints/run"], &["report", "checkpoints/run"]] {
         let text = folder.fails(1, command);
-        assert!(text.contains("environment.json is damaged"), "{command:?}: {text}");
+        assert!(text.contains("environment.json is corrupt"), "{command:?}: {text}");
     }
     assert_eq!(read(&environment).len(), whole.len() / 2);
     std::fs::remove_file(environment).unwrap();

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{Folder, json, read, stderr, train};
-use hvae::npz::{self, Array};
+use hvae_runtime::npz;
+use hvae_runtime::npz::Array;
 
 const QUICK: [&str; 5] = ["--count", "40", "--nll-images", "4", "--nll-samples"];
 

@@ -253,8 +253,8 @@ fn prepare(folder: &Folder, found: &[Found]) {
     }
     if names("mine.npz") {
         let values = [7; 20 * 9];
-        let images = hvae::npz::Array::U8 { shape: vec![20, 3, 3], values: &values };
-        hvae::npz::save(&folder.path("mine.npz"), &[("images", images)]).unwrap();
+        let images = hvae_runtime::npz::Array::U8 { shape: vec![20, 3, 3], values: &values };
+        hvae_runtime::npz::save(&folder.path("mine.npz"), &[("images", images)]).unwrap();
     }
 }
 

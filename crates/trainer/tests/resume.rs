@@ -1,5 +1,5 @@
-//! Runs that are killed, out of disk, out of patience, and what is left of them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
+//! Runs that are killed, out of disk space or out of patience, and how they resume.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
 mod common;
 
@@ -8,15 +8,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{Folder, assert_same_run, metrics, newest, read, skipped, stderr, train};
-use hvae::rng::{self, Stream};
-use hvae::run::{RunDir, Which};
+use hvae::run::{CheckpointChoice, RunDir};
 use hvae::training::new_model;
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
 use rand::RngExt;
 
 /// Kills in all.
 const KILLS: usize = 60;
 
-/// A run with all that a checkpoint can hold: averaged weights, two best, and some within epochs.
+/// A run that uses everything of a checkpoint: averaged weights, two best, some within epochs.
 fn rich(name: &str) -> Vec<&str> {
     let mut arguments = train(name, "480", "8");
     for setting in [
@@ -31,7 +32,7 @@ fn rich(name: &str) -> Vec<&str> {
     arguments
 }
 
-/// Loads what the run's pointers name; whether there is a checkpoint at all.
+/// Loads the checkpoints that the run's pointers name; whether there is one.
 fn pointers_load(run: &Path) -> bool {
     if !run.join("latest").exists() {
         return false;
@@ -39,15 +40,15 @@ fn pointers_load(run: &Path) -> bool {
     let run = RunDir::open(run).unwrap();
     let config = run.config().unwrap();
     let fresh = || new_model(&config, 784, &burn::tensor::Device::flex()).unwrap();
-    run.load_model(Which::Latest, &config, fresh()).unwrap();
+    run.load_model(CheckpointChoice::Latest, &config, fresh()).unwrap();
     if run.path().join("best").exists() {
-        run.load_model(Which::Best, &config, fresh()).unwrap();
+        run.load_model(CheckpointChoice::Best, &config, fresh()).unwrap();
     }
     true
 }
 
-/// SIGKILL at random moments, from the first millisecond to well into training. The run that is
-/// killed most ends with the same bits as the one that never was.
+/// SIGKILL at random moments, from the first millisecond to late in training. A killed and resumed
+/// run ends with the same bits as one that was not killed.
 #[test]
 fn killed_at_any_moment_a_run_loses_only_the_steps_since_its_checkpoint() {
     let folder = Folder::new();
@@ -70,7 +71,7 @@ fn killed_at_any_moment_a_run_loses_only_the_steps_since_its_checkpoint() {
             let mut command = folder.command(&arguments);
             command.stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = command.spawn().unwrap();
-            // After enough kills the last run may come to its end.
+            // After enough kills the last run may finish.
             if kills < KILLS {
                 std::thread::sleep(Duration::from_millis(rng.random_range(0..250)));
                 let _ = child.kill();
@@ -87,7 +88,7 @@ fn killed_at_any_moment_a_run_loses_only_the_steps_since_its_checkpoint() {
     }
 }
 
-/// A limit on the size of files stands for a full disk.
+/// A limit on the size of files simulates a full disk.
 #[test]
 fn a_full_disk_is_an_error_and_the_last_checkpoint_stays() {
     let folder = Folder::new();
@@ -127,7 +128,7 @@ fn a_read_only_folder_is_an_error_that_names_it() {
     arguments.extend(["--runs", "closed"]);
     let may_write = std::fs::write(closed.join("probe"), "").is_ok();
     let output = if may_write {
-        // Permissions do not bind the superuser: go on as nobody.
+        // Permissions do not apply to the superuser: run as nobody.
         let _ = std::fs::remove_file(closed.join("probe"));
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -136,8 +137,8 @@ fn a_read_only_folder_is_an_error_that_names_it() {
         match output {
             Ok(output) if !stderr(&output).contains("setpriv") => output,
             other => {
-                let told = format!("no way to give up the superuser's rights here: {other:?}");
-                return skipped("rights", &told);
+                let reason = format!("cannot drop the superuser's rights here: {other:?}");
+                return skipped("rights", &reason);
             }
         }
     } else {
@@ -150,10 +151,10 @@ fn a_read_only_folder_is_an_error_that_names_it() {
 }
 
 #[test]
-fn out_of_patience_a_run_ends_and_says_how_to_go_on() {
+fn out_of_patience_a_run_ends_and_says_how_to_continue() {
     let folder = Folder::new();
     let mut arguments = train("run", "128", "9");
-    // Too small a rate to change a weight: no evaluation is better than the first.
+    // The learning rate is too small to change a weight: no evaluation beats the first.
     arguments.extend(["--learning-rate", "1e-30", "--patience", "2"]);
     let output = folder.run(&arguments);
     let text = stderr(&output);
@@ -168,7 +169,7 @@ fn out_of_patience_a_run_ends_and_says_how_to_go_on() {
 }
 
 #[test]
-fn epochs_without_an_evaluation_say_so() {
+fn epochs_without_an_evaluation_have_no_validation_loss() {
     let folder = Folder::new();
     let mut arguments = train("run", "128", "5");
     arguments.extend(["--set", "training.evaluate_every=2"]);
@@ -187,7 +188,7 @@ fn epochs_without_an_evaluation_say_so() {
 }
 
 #[test]
-fn the_other_optimizer_resumes_as_exactly_and_differs() {
+fn sgd_resumes_exactly() {
     let folder = Folder::new();
     let sgd = |name, epochs| {
         let mut arguments = train(name, "320", epochs);
@@ -203,14 +204,14 @@ fn the_other_optimizer_resumes_as_exactly_and_differs() {
     folder.ok(&["train", "--resume", "checkpoints/short", "--epochs", "3", "--threads", "1"]);
     let (long, short) = (folder.path("checkpoints/long"), folder.path("checkpoints/short"));
     assert_same_run(&long, &short);
-    assert!(!newest(&long).join("moment2.safetensors").exists(), "one velocity is all it has");
+    assert!(!newest(&long).join("moment2.safetensors").exists(), "its state is one velocity");
     let error = |m: &serde_json::Value| m["test"]["reconstruction_error"].as_f64().unwrap();
     let metrics = metrics(&long);
     assert!(error(&metrics[2]) < error(&metrics[0]), "no learning: {metrics:?}");
 }
 
 #[test]
-fn averaged_weights_are_what_is_evaluated_and_sampled() {
+fn averaged_weights_are_exported() {
     let folder = Folder::new();
     let mut arguments = train("run", "320", "2");
     arguments.extend(["--set", "training.ema_decay=0.99"]);
@@ -219,13 +220,9 @@ fn averaged_weights_are_what_is_evaluated_and_sampled() {
     let checkpoint = newest(run.path());
     let [model, average] =
         ["model.safetensors", "ema.safetensors"].map(|file| read(&checkpoint.join(file)));
-    assert!(model != average, "the average is that of many steps");
-    let config = run.config().unwrap();
-    let fresh = new_model(&config, 784, &burn::tensor::Device::flex()).unwrap();
-    let (loaded, _) = run.load_model(Which::Latest, &config, fresh).unwrap();
+    assert!(model != average, "the average is over many steps");
     folder.ok(&["export", "checkpoints/run", "--out", "m.safetensors"]);
     folder.ok(&["import", "m.safetensors", "--name", "copy", "--set", "training.epochs=1"]);
     let copy = read(&newest(&folder.path("checkpoints/copy")).join("model.safetensors"));
-    assert!(copy == average, "what is exported is the average");
-    drop(loaded);
+    assert!(copy == average, "the average is exported");
 }

@@ -1,5 +1,5 @@
-//! `docs/settings.md` against the program: the same keys, and the defaults that every kind begins with.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
+//! `docs/settings.md` against the program: the same keys, and the defaults of every kind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,18 +7,18 @@ use std::path::Path;
 use hvae::config::RunConfig;
 use toml::Value;
 
-/// The settings of a new run of a kind, by section and key.
+/// The default settings of a kind, by section and key.
 fn resolved(kind: &str) -> BTreeMap<(String, String), Value> {
     let config = RunConfig::resolve(None, &[format!("model.kind=\"{kind}\"")]).unwrap();
     let table: toml::Table = toml::from_str(&config.to_toml().unwrap()).unwrap();
     let sections = table.into_iter().flat_map(|(section, keys)| match keys {
         Value::Table(keys) => keys.into_iter().map(move |(key, v)| ((section.clone(), key), v)),
-        other => panic!("{section} = {other} stands in no section"),
+        other => panic!("{section} = {other} is not in a section"),
     });
     sections.collect()
 }
 
-/// A cell of the document as a value: a number, a truth value, a list, or else a name.
+/// A cell of the document as a value: a number, a boolean, a list, or else a name.
 fn value(cell: &str) -> Value {
     let bare = cell.trim_matches('`');
     let parsed = format!("v = {bare}").parse::<toml::Table>().ok();

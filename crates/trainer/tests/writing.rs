@@ -11,8 +11,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Folder, metrics, quick, skipped, stderr, train};
-use hvae::data::{Split, synthetic};
-use hvae::npz::{self, Array};
+use hvae_data::{Split, synthetic};
+use hvae_runtime::npz;
+use hvae_runtime::npz::Array;
 
 const RUN: &str = "checkpoints/run";
 

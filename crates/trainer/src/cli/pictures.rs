@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::run::Which;
 
-use super::values::{DAMPING, NOT_NEGATIVE, POSITIVE, SHARE, file, number, plane};
+use crate::cli::values::{DAMPING, NOT_NEGATIVE, POSITIVE, SHARE, file, number, plane};
 
 /// Where an interpolation begins or ends.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::evaluation::args::ScoreArgs;
 use crate::run::Which;
 
-use super::values::run_name;
+use crate::cli::values::run_name;
 
 /// Arguments of `hvae runs`.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use crate::device::Choice;
+use hvae_device::Choice;
 
 /// A range of finite numbers.
 type Range = (Bound<f64>, Bound<f64>);

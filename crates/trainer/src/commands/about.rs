@@ -5,12 +5,12 @@ use clap::CommandFactory;
 
 use crate::cli::Cli;
 use crate::cli::runs::{CompletionsArgs, ManArgs};
-use crate::{files, report};
+use hvae_runtime::{files, terminal};
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "hvae", &mut script);
-    report::result(String::from_utf8(script).context("completions are text")?.trim_end());
+    terminal::result(String::from_utf8(script).context("completions are text")?.trim_end());
     Ok(())
 }
 
@@ -18,7 +18,7 @@ pub(super) fn man(args: &ManArgs) -> Result<()> {
     let mut command = Cli::command();
     command.build();
     pages(&command, "hvae", args)?;
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }
 

@@ -6,16 +6,16 @@ use anyhow::Result;
 use burn::tensor::Device;
 
 use crate::cli::Global;
-use crate::config::{DataConfig, Dataset};
-use crate::data::{ImageSet, Split};
 use crate::evaluation::args::{ClassifierArgs, ClassifierCommand, ClassifierTrainArgs};
-use crate::evaluation::classifier;
-use crate::evaluation::classifier_training::{self, Schedule};
 use crate::evaluation::source::Source;
-use crate::images::Images;
-use crate::{files, interrupt, report};
+use hvae_data::config::DataConfig;
+use hvae_data::dataset::Dataset;
+use hvae_data::images::Images;
+use hvae_data::{ImageSet, Split};
+use hvae_runtime::{files, interrupt, terminal};
+use hvae_scores::classifier::{self, Schedule};
 
-use super::Ended;
+use crate::commands::Ended;
 
 pub(super) fn run(args: &ClassifierArgs, global: &Global, device: &Device) -> Result<Ended> {
     match &args.command {
@@ -26,9 +26,9 @@ pub(super) fn run(args: &ClassifierArgs, global: &Global, device: &Device) -> Re
                 Some(path) => classifier::load(path, device)?,
                 None => classifier::shipped(device)?,
             };
-            let accuracy = classifier_training::accuracy(&network, &set, device)?;
-            report::line(&format!("{} images, weights sha256 {hash}", set.len()));
-            report::result(&format!("accuracy {accuracy:.4}"));
+            let accuracy = classifier::accuracy(&network, &set, device)?;
+            terminal::line(&format!("{} images, weights sha256 {hash}", set.len()));
+            terminal::result(&format!("accuracy {accuracy:.4}"));
             Ok(Ended::Done)
         }
     }
@@ -50,28 +50,25 @@ fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result
     interrupt::ask_first()?;
     let epochs = schedule.epochs;
     let mut last = 0.0;
-    let trained =
-        classifier_training::train(&training, &test, schedule, device, |epoch, loss, a| {
-            last = a;
-            report::line(&format!(
-                "epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {a:.4}"
-            ));
-        })?;
+    let trained = classifier::train(&training, &test, schedule, device, |epoch, loss, a| {
+        last = a;
+        terminal::line(&format!("epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {a:.4}"));
+    })?;
     let Some(network) = trained else {
-        report::line("stopped; nothing is written");
+        terminal::line("stopped; nothing is written");
         return Ok(Ended::Interrupted);
     };
     let bytes = network.to_bytes()?;
     files::write(&args.out, &bytes)?;
     let (stored, hash) = classifier::load(&args.out, device)?;
     // That of the weights as they are stored, rounded to half precision.
-    let accuracy = classifier_training::accuracy(&stored, &test, device)?;
-    report::line(&format!(
+    let accuracy = classifier::accuracy(&stored, &test, device)?;
+    terminal::line(&format!(
         "test accuracy {accuracy:.4} ({last:.4} before rounding), {} bytes, sha256 {hash}; use it with \
          --features {shown}",
         bytes.len()
     ));
-    report::result(&shown.to_string());
+    terminal::result(&shown.to_string());
     Ok(Ended::Done)
 }
 

@@ -13,12 +13,14 @@ use serde_json::{Value, json};
 use crate::cli::runs::CompareArgs;
 use crate::cli::{Cli, Command, Global, TrainArgs};
 use crate::config::RunConfig;
-use crate::plot::{self, Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::figures::plot;
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::run::metrics::EpochMetrics;
+use crate::run::summary::Summary;
 use crate::run::{RunDir, Which};
-use crate::summary::Summary;
-use crate::{device, files, interrupt, report};
+use hvae_runtime::{files, interrupt, terminal};
 
-use super::{Ended, eval, load, train};
+use crate::commands::{Ended, eval, load, train};
 use protocol::Basis;
 
 /// Seed of all that is drawn to score.
@@ -35,8 +37,8 @@ const COLUMNS: [(&str, &str, usize); 12] = [
     ("KL", "/scores/kl", 1),
     ("ELBO", "/scores/elbo", 1),
     ("NLL", "/scores/likelihood/nll/mean", 1),
-    ("FID prior", "/scores/distances/0/fid", 2),
-    ("FID mixture", "/scores/distances/1/fid", 2),
+    ("FID prior", "/scores/prior/fid", 2),
+    ("FID mixture", "/scores/mixture/fid", 2),
     ("gradient cosine", "/gradient_cosine", 4),
 ];
 
@@ -63,24 +65,24 @@ pub(super) fn run(args: &CompareArgs, global: &Global, device: &Device) -> Resul
     let bases = each.map(|(run, summary)| Basis::of(run, &summary.config, global, device));
     let differences = protocol::differences(&bases.collect::<Result<Vec<_>>>()?)?;
     for difference in &differences {
-        report::warning(difference);
+        terminal::warning(difference);
     }
     files::require_writable_folder(&args.out)?;
     // Scores are not kept piecemeal; the runs are.
     interrupt::end_at_once();
     let mut rows = Vec::new();
     for (number, (path, summary)) in paths.iter().zip(&summaries).enumerate() {
-        report::line(&format!("scoring {} ({} of {})", path.display(), number + 1, paths.len()));
+        terminal::line(&format!("scoring {} ({} of {})", path.display(), number + 1, paths.len()));
         rows.push(row(args, path, summary, &summaries, global, device)?);
     }
     let table = markdown(&rows, &differences);
-    report::result(&table);
+    terminal::result(&table);
     let write = |name: &str, text: &str| files::write(&args.out.join(name), text);
     write("compare.md", &table)?;
     write("compare.csv", &csv(&rows))?;
     write("compare.json", &(serde_json::to_string_pretty(&rows)? + "\n"))?;
     plot::save(&figure(&rows, &summaries), &args.out, "compare")?;
-    report::line(&format!("written to {}", args.out.display()));
+    terminal::line(&format!("written to {}", args.out.display()));
     Ok(Ended::Done)
 }
 
@@ -89,7 +91,7 @@ fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Opt
     let mut runs = Vec::new();
     for kind in Kind::ALL {
         let path = args.runs.join(run_name(kind));
-        let (mut train, wanted) = wanted(args, kind, device::is_host(device))?;
+        let (mut train, wanted) = wanted(args, kind, hvae_device::is_host(device))?;
         if path.is_dir() {
             same_settings(&path, &wanted)?;
             train = training(vec![
@@ -99,7 +101,7 @@ fn train_all(args: &CompareArgs, global: &Global, device: &Device) -> Result<Opt
             ])?;
         }
         if train::run(&train, global, device.clone())? == Ended::Interrupted {
-            report::line("`hvae compare` with the same arguments goes on from here");
+            terminal::line("`hvae compare` with the same arguments goes on from here");
             return Ok(None);
         }
         runs.push(path);
@@ -163,20 +165,24 @@ fn row(
     device: &Device,
 ) -> Result<Value> {
     let trained = load(path, Which::Latest, device)?;
-    let scores = eval::score(&trained, &args.scores, SEED, global, device)?.value;
-    let phases = |of: &str| {
-        let one = |network| summary.last(&format!("/phases/{network}_{of}/sweeps"));
-        Some(one("encoder")? + one("decoder")?)
-    };
+    let scores = eval::score(&trained, &args.scores, SEED, global, device)?;
+    let free = summary.last(|epoch| {
+        let phases = &epoch.phases;
+        Some(phases.encoder_free.as_ref()?.sweeps + phases.decoder_free.as_ref()?.sweeps)
+    });
+    let nudged = summary.last(|epoch| {
+        let phases = &epoch.phases;
+        Some(phases.encoder_nudged.as_ref()?.sweeps + phases.decoder_nudged.as_ref()?.sweeps)
+    });
     Ok(json!({
         "model": label(trained.config.model.kind, path, summaries),
         "run": path,
         "parameters": trained.model.parameters(),
         "epochs": summary.done(),
         "seconds": summary.seconds(),
-        "free_sweeps": phases("free"),
-        "nudged_sweeps": phases("nudged"),
-        "gradient_cosine": summary.last("/gradient_check/cosine"),
+        "free_sweeps": free,
+        "nudged_sweeps": nudged,
+        "gradient_cosine": summary.last(|epoch| Some(epoch.gradient_check?.cosine)),
         "scores": scores,
     }))
 }
@@ -251,14 +257,11 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         points,
     };
     let elbo = summaries.iter().enumerate().map(|(i, summary)| {
-        let point = |epoch: &Value| {
-            Some([epoch.get("epoch")?.as_f64()?, epoch.pointer("/test/elbo")?.as_f64()?, 1.0])
-        };
+        let point = |epoch: &EpochMetrics| Some([epoch.epoch as f64, epoch.test?.elbo, 1.0]);
         series(i, Mark::Line, summary.epochs.iter().filter_map(point).collect())
     });
-    let bars = |of: usize| {
-        let height =
-            move |row: &Value| row.pointer(&format!("/scores/distances/{of}/fid"))?.as_f64();
+    let bars = |of: &str| {
+        let height = move |row: &Value| row["scores"][of]["fid"].as_f64();
         let bar = move |(i, row): (usize, &Value)| {
             height(row).map(|y| series(i, Mark::Bars, vec![[i as f64 + 1.0, y, 0.7]]))
         };
@@ -287,8 +290,11 @@ fn figure(rows: &[Value], summaries: &[Summary]) -> Figure {
         legend: Legend::LowerRight,
         ..Panel::default()
     };
-    let panels =
-        vec![curves, distance("Samples of the prior", 0), distance("Samples of the mixture", 1)];
+    let panels = vec![
+        curves,
+        distance("Samples of the prior", "prior"),
+        distance("Samples of the mixture", "mixture"),
+    ];
     Figure { title: "Models compared".to_owned(), columns: 3, panels }
 }
 
@@ -311,7 +317,7 @@ mod tests {
                 // As `hvae train` begins it.
                 let begun = training(new_run(&args, kind)).unwrap();
                 let config = train::configuration(&begun, host).unwrap();
-                let every = if host { 1 } else { device::QUIET_CHECK_EVERY };
+                let every = if host { 1 } else { crate::training::phases::DEFERRED_CHECK_EVERY };
                 assert_eq!((config.model.kind, config.ep.check_every), (kind, every));
                 let path = args.runs.join(run_name(kind));
                 RunDir::create(&path, &config).unwrap();

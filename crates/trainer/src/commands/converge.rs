@@ -10,23 +10,27 @@ use burn::tensor::Device;
 use hvae_model::classifier::{Classifier, Dynamics, Form, Order};
 use hvae_solver::{Anderson, Picard, Safeguard};
 
-use super::Ended;
+use crate::COMMIT;
 use crate::cli::Global;
+use crate::commands::Ended;
 use crate::config::Usage;
 use crate::converge::args::ConvergeArgs;
 use crate::converge::count::{Counted, count, curves};
-use crate::converge::output::{self, Curve, Measured, Report, Sample};
-use crate::converge::paper::{self, Row};
+use crate::converge::output;
+use crate::converge::output::{Curve, Measured, Report, Sample};
+use crate::converge::paper;
+use crate::converge::paper::Row;
 use crate::converge::plan::{Plan, Recipe};
-use crate::converge::timing::{self, Timing};
+use crate::converge::timing;
+use crate::converge::timing::Timing;
 use crate::converge::weights::Training;
 use crate::converge::{figure, train, weights};
-use crate::data::Split;
-use crate::images::Images;
-use crate::plot;
-use crate::report::Progress;
-use crate::training::EVALUATION_BATCH;
-use crate::{COMMIT, files, interrupt, report};
+use crate::figures::plot;
+use crate::training::evaluate::EVALUATION_BATCH;
+use hvae_data::Split;
+use hvae_data::images::Images;
+use hvae_runtime::terminal::Progress;
+use hvae_runtime::{files, interrupt, terminal};
 
 /// Test images whose residuals are drawn.
 const DRAWN: usize = 256;
@@ -45,7 +49,7 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
         images.set().require_labels(&plan.data.dataset)?;
     }
     if let Some(text) = plan.shortfall() {
-        report::result(&format!("Smaller than in the paper: {text}."));
+        terminal::result(&format!("Smaller than in the paper: {text}."));
     }
     let mut found = Found::new(&plan);
     let seeds = if args.time.is_some() { 1 } else { plan.seeds };
@@ -74,8 +78,8 @@ pub(super) fn run(args: &ConvergeArgs, global: &Global, device: &Device) -> Resu
     };
     plot::save(&figure::residuals(&report.curves), &args.out, "convergence")?;
     output::write(&report, &args.out)?;
-    report::result(&output::table(&report.rows));
-    report::result(&format!(
+    terminal::result(&output::table(&report.rows));
+    terminal::result(&format!(
         "{} test images, {} seeds; written to {}",
         report.test_images,
         plan.seeds,
@@ -123,7 +127,7 @@ impl Found {
         let Some((weights, training)) =
             train::train(recipe, &needed, images, &args.out, args.fresh)?
         else {
-            report::line(&format!(
+            terminal::line(&format!(
                 "stopped; the same command goes on after the last whole epoch of {}",
                 recipe.name()
             ));
@@ -219,7 +223,7 @@ impl Timed {
     fn write(&self, out: &Path, test: &Images) -> Result<()> {
         for (&layers, (timings, found)) in &self.networks {
             timing::write(out, layers, timings, test, found)?;
-            report::result(&timing_table(layers, timings));
+            terminal::result(&timing_table(layers, timings));
         }
         Ok(())
     }

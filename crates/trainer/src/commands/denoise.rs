@@ -8,13 +8,16 @@ use rand::RngExt;
 
 use crate::cli::Global;
 use crate::cli::pictures::{DenoiseArgs, Hide, Way};
-use crate::completion::{Completion, complete, explain};
 use crate::config::Usage;
-use crate::images::{SIDE, download, upload};
-use crate::rng::{self, Stream};
-use crate::{npz, picture, report, training};
+use crate::figures::picture;
+use crate::latents::completion::{Completion, complete, optimize_latents};
+use hvae_data::images::SIDE;
+use hvae_device::host::{download, upload};
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
+use hvae_runtime::{npz, terminal};
 
-use super::{Output, cannot_write, load, output, require, test_images};
+use crate::commands::{Output, cannot_write, load, output, require, test_images};
 
 /// Images side by side.
 const COLUMNS: usize = 10;
@@ -59,7 +62,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
     let outputs = film.last().context("nothing was computed")?.clone();
     let stacked = |images: &Vec<f32>| {
         let kinds: [&[f32]; 3] = [&inputs, &known, images];
-        picture::stacked(&kinds, SIDE, SIDE, COLUMNS.min(count), training::SCALE)
+        picture::stacked(&kinds, SIDE, SIDE, COLUMNS.min(count), picture::SCALE)
     };
     match output {
         Output::Png => picture::save_png(&args.out, &stacked(&outputs)?)?,
@@ -77,7 +80,7 @@ pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Resul
         Output::Folder => return Err(cannot_write(&args.out, ".png, .gif or .npz")),
     }
     tell(&inputs, &known, &outputs, count);
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }
 
@@ -86,7 +89,7 @@ fn film(map: Completion<'_>, args: &DenoiseArgs, all: bool) -> Result<Vec<Vec<f3
     let rule = StoppingRule::new(args.tolerance, args.passes as usize)?;
     match args.by {
         Way::Latent => {
-            let film = explain(&map, args.steps as usize)?;
+            let film = optimize_latents(&map, args.steps as usize)?;
             let last = film.len() - 1;
             let shown = film.into_iter().enumerate();
             let shown = shown.filter(|(at, _)| *at == last || (all && at.is_multiple_of(FRAMES)));
@@ -153,7 +156,7 @@ fn tell_passes(outcomes: &[Outcome]) {
     let done = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
     let passes: usize = outcomes.iter().map(|o| o.steps).sum();
     let (mean, count) = (passes as f64 / outcomes.len().max(1) as f64, outcomes.len());
-    report::line(&format!(
+    terminal::line(&format!(
         "{mean:.1} passes on average, {done} of {count} images at a fixed point"
     ));
 }
@@ -165,5 +168,5 @@ fn tell(inputs: &[f32], known: &[f32], outputs: &[f32], count: usize) {
         squares.sum::<f64>() / count as f64
     };
     let (before, after) = (error(known), error(outputs));
-    report::line(&format!("squared error per image: {before:.2} before, {after:.2} after"));
+    terminal::line(&format!("squared error per image: {before:.2} before, {after:.2} after"));
 }

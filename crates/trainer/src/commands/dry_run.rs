@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use hvae_model::{StepLosses, Vae};
+use hvae_model::Vae;
 
 use crate::config::RunConfig;
-use crate::images::{Images, upload};
-use crate::memory::{self, Needed, shown};
-use crate::optimizer::Optimizer;
-use crate::rng::{self, Stream};
-use crate::{device, report, training};
+use crate::training;
+use crate::training::memory;
+use crate::training::memory::{MemoryEstimate, shown};
+use crate::training::step::{Batch, StepRunner};
+use hvae_data::images::Images;
+use hvae_runtime::terminal;
 
 /// Steps before the clock runs, and at least and at most while it does.
 const WARM_UP: usize = 2;
@@ -20,13 +21,14 @@ const STEPS: (usize, usize) = (3, 30);
 /// No further step begins after this long.
 const LONG_ENOUGH: Duration = Duration::from_secs(5);
 
-pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> Result<()> {
+pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) -> Result<()> {
     let [train, test] = images;
-    let say = report::result;
+    let device = &train.device();
+    let say = terminal::result;
     say("# Configuration");
     say(config.to_toml()?.trim_end());
     let pixels = train.set().pixels();
-    let needed = Needed::of(config, pixels);
+    let needed = MemoryEstimate::of(config, pixels);
     say("\n# Memory and disk");
     say(&format!("weights = {}, gradients as much again", shown(needed.weights)));
     say(&format!("optimizer = {}", shown(needed.optimizer)));
@@ -44,7 +46,7 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     // Fewer than the shapes say: within a layer one for each pair of units that is joined.
     say(&format!("total = {}", model.parameters()));
 
-    let (seconds, timed) = time_steps(config, model, train, device)?;
+    let (seconds, timed) = time_steps(config, train, devices)?;
     let evaluation = time_evaluation(config, test, pixels, device)?;
     let batch = config.training.batch_size.min(train.len());
     let steps = train.len().div_ceil(config.training.batch_size);
@@ -60,7 +62,7 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], device: &Device) -> 
     say(&format!("epoch = {}", duration(epoch)));
     let total = epoch * config.training.epochs as f64;
     say(&format!("all {} epochs = {}", config.training.epochs, duration(total)));
-    report::line(
+    terminal::line(
         "an estimate: sweeps become more or fewer while a model learns. Nothing was written.",
     );
     Ok(())
@@ -75,52 +77,31 @@ impl ModuleVisitor for Parameters<'_> {
         let within = self.0.networks().flat_map(|(_, network)| &network.couplings);
         let within = within.filter(|c| c.is_recurrent()).find(|c| c.weight.id == param.id);
         let count = within.map_or_else(|| shape.iter().product(), hvae_model::Coupling::parameters);
-        report::result(&format!("{} = {count} {shape:?}", self.0.parameter_name(param.id)));
+        terminal::result(&format!("{} = {count} {shape:?}", self.0.parameter_name(param.id)));
     }
 }
 
-/// Seconds a step, and over how many steps it was measured.
-fn time_steps(
-    config: &RunConfig,
-    mut model: Vae,
-    train: &Images,
-    device: &Device,
-) -> Result<(f64, usize)> {
-    let training = &config.training;
-    let (phases, quiet) = (device::phases(&config.ep, device)?, !device::is_host(device));
-    let scales = model.learning_rate_scales(training.visible_rate);
-    let mut optimizer = Optimizer::new(training.optimizer.rule(training.momentum), scales);
-    let batch = training.batch_size.min(train.len());
-    let rate = training.learning_rate / training.warmup_steps.max(1) as f64;
+/// Seconds per step, and over how many steps it was measured.
+fn time_steps(config: &RunConfig, train: &Images, devices: &[Device]) -> Result<(f64, usize)> {
+    let mut runner = StepRunner::new(config, train, devices.to_vec())?;
+    let batch = config.training.batch_size.min(train.len());
     let mut started = Instant::now();
-    let (mut steps, mut last) = (0, None);
+    let (mut steps, mut last) = (0, Vec::new());
     for step in 0..WARM_UP + STEPS.1 {
         if step == WARM_UP {
-            wait(&model, last.as_ref())?;
+            runner.read(&last)?;
             started = Instant::now();
         }
         let rows: Vec<usize> = (0..batch).map(|row| (step * batch + row) % train.len()).collect();
-        let noise = rng::normal(training.seed, Stream::Noise, step as u64, batch * model.latent());
-        let noise = upload(noise, model.latent(), device);
-        let found = model.training_step(train.select(&rows), noise, training.kl_weight, &phases)?;
-        let clip = training.clip_norm;
-        model = optimizer.step(model, &found.gradients, rate, clip, quiet)?.0;
-        last = Some(found.losses);
+        last = vec![runner.step(step, train, &Batch::new(train, &rows))?];
         steps = (step + 1).saturating_sub(WARM_UP);
         if steps >= STEPS.0 && started.elapsed() > LONG_ENOUGH {
             break;
         }
     }
-    wait(&model, last.as_ref())?;
+    // Waits until the device is done.
+    runner.read(&last)?;
     Ok((started.elapsed().as_secs_f64() / steps.max(1) as f64, steps))
-}
-
-/// Waits until the device has done what it was asked; the losses are read with all weights.
-fn wait(model: &Vae, losses: Option<&StepLosses>) -> Result<()> {
-    if let Some(losses) = losses {
-        model.read_losses(&[losses])?;
-    }
-    Ok(())
 }
 
 /// Seconds that an evaluation of all test images takes, from one batch of them.
@@ -131,12 +112,15 @@ fn time_evaluation(
     device: &Device,
 ) -> Result<f64> {
     let model = training::new_model(config, pixels, device)?;
-    let phases = device::phases(&config.ep, device)?;
-    let batch = test.batches(training::EVALUATION_BATCH).next().context("the test set is empty")?;
+    let phases = training::phases(&config.ep, device)?;
+    let batch = test
+        .batches(training::evaluate::EVALUATION_BATCH)
+        .next()
+        .context("the test set is empty")?;
     let [rows, _] = batch.dims();
     let started = Instant::now();
     let found = model.reconstruct(batch, None, &phases)?;
-    crate::images::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
+    hvae_device::host::download(model.decode(found.posterior.mean, &phases)?.0.images)?;
     Ok(started.elapsed().as_secs_f64() * test.len() as f64 / rows as f64)
 }
 

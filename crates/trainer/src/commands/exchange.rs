@@ -3,15 +3,18 @@
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-use crate::checkpoint::{self, Checkpoint, TrainingState};
 use crate::cli::runs::{ExportArgs, ImportArgs};
 use crate::config::RunConfig;
-use crate::images::SIDE;
 use crate::optimizer::Optimizer;
 use crate::run::RunDir;
-use crate::{exchange, files, report, training};
+use crate::run::checkpoint;
+use crate::run::checkpoint::{Checkpoint, TrainingState};
+use crate::run::exchange;
+use crate::training;
+use hvae_data::images::SIDE;
+use hvae_runtime::{files, terminal};
 
-use super::train::new_target;
+use crate::commands::train::new_target;
 
 pub(super) fn export(args: &ExportArgs, device: &Device) -> Result<()> {
     let run = RunDir::open(&args.run)?;
@@ -20,7 +23,7 @@ pub(super) fn export(args: &ExportArgs, device: &Device) -> Result<()> {
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, state) = run.load_model(args.checkpoint, &config, fresh)?;
     exchange::export(&args.out, &model, &config, state.step)?;
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }
 
@@ -51,6 +54,6 @@ pub(super) fn import(args: &ImportArgs, device: &Device) -> Result<()> {
         run.discard();
         return Err(error);
     }
-    report::result(&run.path().display().to_string());
+    terminal::result(&run.path().display().to_string());
     Ok(())
 }

@@ -7,23 +7,14 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::data::Split;
-use crate::evaluation::args::{FeatureArgs, FidArgs, LatentSource};
-use crate::evaluation::distance::frechet;
-use crate::evaluation::extractor::Extractor;
-use crate::evaluation::kid::{KernelDistance, kernel_distance};
-use crate::evaluation::manifold::{Overlap, overlap};
-use crate::evaluation::mixture::COMPONENTS;
-use crate::evaluation::origin::Origin;
-use crate::evaluation::sampler::{Samples, fit_mixture, prior_latents};
-use crate::evaluation::scoring::{Seen, look};
+use crate::commands::{SIDE, Trained, load, training_images};
+use crate::evaluation::args::{FeatureArgs, FidArgs};
+use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
-use crate::evaluation::statistics::Statistics;
-use crate::evaluation::{FeatureSet, kid, manifold};
-use crate::images::Images;
-use crate::{environment, files, report};
-
-use super::{SIDE, Trained, load};
+use crate::latents::sampler::{LatentSource, Samples};
+use hvae_runtime::{files, terminal};
+use hvae_scores::{ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics};
+use hvae_scores::{extract, frechet_distance};
 
 /// Samples of a run unless the user asks for another number.
 const SAMPLES: usize = 10_000;
@@ -35,7 +26,7 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
             let stored = matches!(source, Source::Statistics(_));
             ensure!(!stored, "--more needs images on both sides, but {source} are stored");
         }
-        let least = manifold::NEIGHBOURS + 1;
+        let least = FeatureMetrics::MIN_IMAGES;
         let count = args.count.map_or(usize::MAX, |count| count as usize);
         ensure!(
             count >= least,
@@ -52,24 +43,25 @@ pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()
         a_seen.seen.statistics.save(path, a_seen.origin.as_ref())?;
     }
     let distance = {
-        let _working = report::Progress::start("distance", 1, 0);
-        frechet(&a_seen.seen.statistics, &b_seen.seen.statistics)?
+        let _working = terminal::Progress::start("distance", 1, 0);
+        frechet_distance(&a_seen.seen.statistics, &b_seen.seen.statistics)?
     };
-    let protocol = format!("{}; A = {}; B = {}", extractor.protocol(), a_seen.shown, b_seen.shown);
+    let protocol =
+        format!("{}; A = {}; B = {}", extractor.description(), a_seen.shown, b_seen.shown);
     let mut scores = json!({
         "fid": distance,
-        "features": extractor.protocol(),
+        "features": extractor.description(),
         "a": a_seen.shown,
         "b": b_seen.shown,
         "commit": crate::COMMIT,
     });
-    report::result(&format!("FID {distance:.4}"));
-    if let [Some(samples), Some(real)] = [&a_seen.seen.features, &b_seen.seen.features] {
-        let more = more(real, samples, args.seed)?;
-        report::result(&more.lines());
-        scores["more"] = more.json();
+    terminal::result(&format!("FID {distance:.4}"));
+    if args.more {
+        let metrics = feature_metrics(&b_seen.seen, &a_seen.seen, args.seed)?;
+        terminal::result(&metrics.to_string());
+        scores["more"] = serde_json::to_value(metrics)?;
     }
-    report::result(&format!("  {protocol}"));
+    terminal::result(&format!("  {protocol}"));
     if let Some(path) = &args.json {
         write_json(path, &scores)?;
     }
@@ -81,11 +73,6 @@ pub(super) fn extractor(args: &FeatureArgs, device: &Device) -> Result<Extractor
     Extractor::load(&args.features, args.inception_weights.as_deref(), device)
 }
 
-/// Images per batch.
-pub(super) fn batch(args: &FeatureArgs, extractor: &Extractor) -> usize {
-    args.batch.map_or(extractor.batch(), |batch| batch as usize)
-}
-
 pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context("writing JSON")? + "\n";
     files::write(path, &text)
@@ -93,16 +80,16 @@ pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
 
 /// One side, seen, and what to call it.
 struct Side {
-    seen: Seen,
+    seen: FeatureStats,
     shown: String,
     /// Where its statistics are from, if that is known.
     origin: Option<Origin>,
 }
 
 impl Side {
-    fn new(extractor: &Extractor, seen: Seen, shown: String) -> Self {
-        let images = seen.statistics.count.unwrap_or_default();
-        Self { origin: Some(Origin::here(extractor, &shown, images)), seen, shown }
+    fn new(extractor: &Extractor, seen: FeatureStats, shown: String) -> Self {
+        let images = seen.statistics.count().unwrap_or_default();
+        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), seen, shown }
     }
 }
 
@@ -113,8 +100,9 @@ fn side(
     global: &Global,
     device: &Device,
 ) -> Result<Side> {
-    let batch = batch(&args.features, extractor);
     let count = args.count.map(|count| count as usize);
+    let batch = args.features.batch.map(|batch| batch as usize);
+    let options = ExtractOptions { count: None, batch, keep: args.more };
     let name = source.to_string();
     let shown = |count: usize| format!("{name} ({count} images)");
     match source {
@@ -132,27 +120,27 @@ fn side(
                 origin.check(extractor).with_context(|| format!("cannot use the {name}"))?;
                 format!("{name} of {}", origin.source)
             } else {
-                report::warning(&format!(
-                    "{name} do not say in which features they were taken: taken for those of {}",
-                    extractor.protocol()
+                terminal::warning(&format!(
+                    "{name} do not say in which features they are: assuming those of {}",
+                    extractor.description()
                 ));
                 name
             };
-            Ok(Side { seen: Seen { statistics, features: None }, shown, origin })
+            Ok(Side { seen: FeatureStats { statistics, features: None }, shown, origin })
         }
         Source::Run(path) => {
             let trained = load(path, args.checkpoint, device)?;
             let count = count.unwrap_or(SAMPLES);
             let latents = latents(&trained, args.from, count, args.seed, global, device)?;
             let samples = samples(&trained, latents, device);
-            let seen = look(extractor, &name, &samples, None, batch, args.more)?;
-            let from = latent_name(args.from);
+            let seen = extract(extractor, &name, &samples, options)?;
+            let from = args.from.name();
             let drawn = format!("{count} samples from the {from}, seed {}", args.seed);
             Ok(Side::new(extractor, seen, format!("{name} ({drawn})")))
         }
         _ => {
             let set = source.images(global.data_dir.as_deref(), global.verbosity())?;
-            let seen = look(extractor, &name, &set, count, batch, args.more)?;
+            let seen = extract(extractor, &name, &set, ExtractOptions { count, ..options })?;
             Ok(Side::new(extractor, seen, shown(count.unwrap_or(set.len()))))
         }
     }
@@ -164,14 +152,6 @@ pub(super) fn samples<'a>(trained: &'a Trained, latents: Vec<f32>, device: &Devi
     Samples { model, phases, latents, size: [SIDE, SIDE], device: device.clone() }
 }
 
-/// What a source of latents is called in protocols.
-pub(super) fn latent_name(from: LatentSource) -> String {
-    match from {
-        LatentSource::Prior => "prior".to_owned(),
-        LatentSource::Mixture => format!("{COMPONENTS}-component mixture"),
-    }
-}
-
 /// Latents for `count` samples.
 pub(super) fn latents(
     trained: &Trained,
@@ -181,67 +161,6 @@ pub(super) fn latents(
     global: &Global,
     device: &Device,
 ) -> Result<Vec<f32>> {
-    match from {
-        LatentSource::Prior => Ok(prior_latents(&trained.model, count, seed)),
-        LatentSource::Mixture => {
-            let data = &trained.config.data;
-            let verbosity = global.verbosity();
-            let data_dir = environment::data_dir(global, &trained.run)?;
-            let images = Images::load(data, Split::Train, &data_dir, verbosity, device)?;
-            let mixture = fit_mixture(&trained.model, &trained.phases, &images, seed)?;
-            Ok(mixture.sample(count, seed))
-        }
-    }
-}
-
-/// Scores that need the features themselves.
-pub(super) struct More {
-    pub(super) kernel: KernelDistance,
-    pub(super) overlap: Overlap,
-}
-
-/// All of them, at the usual settings.
-pub(super) fn more(real: &FeatureSet, samples: &FeatureSet, seed: u64) -> Result<More> {
-    report::stage(&format!(
-        "kernel distance, precision and recall of {} samples and {} images",
-        samples.len(),
-        real.len()
-    ));
-    let _working = report::Progress::start("kernel distance, precision, recall", 1, 0);
-    Ok(More {
-        kernel: kernel_distance(samples, real, kid::SUBSETS, kid::SUBSET_SIZE, seed)?,
-        overlap: overlap(real, samples, manifold::NEIGHBOURS)?,
-    })
-}
-
-impl More {
-    pub(super) fn lines(&self) -> String {
-        let Self { kernel, overlap } = self;
-        format!(
-            "KID {kernel} (subsets of {} images: {}; cubic polynomial kernel, unbiased)\n\
-             precision {:.4}  recall {:.4}  density {:.4}  coverage {:.4} ({} nearest neighbours, {} real images, {} samples)",
-            kernel.size,
-            kernel.subsets,
-            overlap.precision,
-            overlap.recall,
-            overlap.density,
-            overlap.coverage,
-            overlap.neighbours,
-            overlap.images[0],
-            overlap.images[1]
-        )
-    }
-
-    pub(super) fn json(&self) -> serde_json::Value {
-        let Self { kernel, overlap } = self;
-        json!({
-            "kid": { "mean": kernel.mean, "deviation": kernel.deviation, "subsets": kernel.subsets, "size": kernel.size },
-            "precision": overlap.precision,
-            "recall": overlap.recall,
-            "density": overlap.density,
-            "coverage": overlap.coverage,
-            "neighbours": overlap.neighbours,
-            "overlap_images": overlap.images,
-        })
-    }
+    let Trained { model, phases, .. } = trained;
+    from.latents(model, phases, count, seed, || training_images(trained, global, device))
 }

@@ -5,10 +5,12 @@ use burn::tensor::Device;
 
 use crate::cli::Global;
 use crate::cli::pictures::{Endpoint, InterpolateArgs};
-use crate::images::{Images, SIDE, download};
-use crate::{picture, report, training};
+use crate::figures::picture;
+use hvae_data::images::{Images, SIDE};
+use hvae_device::host::download;
+use hvae_runtime::terminal;
 
-use super::{Output, Trained, cannot_write, decoded, load, output, require, test_images};
+use crate::commands::{Output, Trained, cannot_write, decoded, load, output, require, test_images};
 
 /// Milliseconds a frame.
 const PACE: u32 = 80;
@@ -30,20 +32,20 @@ pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> R
     let pictures = decoded(&trained, &way, device)?;
     match output {
         Output::Png => {
-            let grid = picture::grid(&pictures, SIDE, SIDE, steps, training::SCALE)?;
+            let grid = picture::grid(&pictures, SIDE, SIDE, steps, picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         Output::Gif => {
             let mut frames: Vec<_> = pictures
                 .chunks(SIDE * SIDE)
-                .map(|image| picture::grid(image, SIDE, SIDE, 1, 4 * training::SCALE))
+                .map(|image| picture::grid(image, SIDE, SIDE, 1, 4 * picture::SCALE))
                 .collect::<Result<_>>()?;
             frames.extend(frames.clone().into_iter().rev());
             picture::save_gif(&args.out, &frames, PACE)?;
         }
         _ => return Err(cannot_write(&args.out, ".png or .gif")),
     }
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }
 

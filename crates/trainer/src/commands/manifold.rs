@@ -5,11 +5,13 @@ use burn::tensor::Device;
 
 use crate::cli::Global;
 use crate::cli::pictures::ManifoldArgs;
-use crate::images::{SIDE, download};
-use crate::principal::Principal;
-use crate::{files, picture, report, training};
+use crate::figures::picture;
+use crate::latents::pca::Pca;
+use hvae_data::images::SIDE;
+use hvae_device::host::download;
+use hvae_runtime::{files, terminal};
 
-use super::{Output, cannot_write, decoded, load, means, output, test_images};
+use crate::commands::{Output, cannot_write, decoded, load, means, output, test_images};
 
 /// Test images that principal directions are taken from.
 const IMAGES: usize = 5000;
@@ -39,7 +41,7 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
     } else {
         let images = test_images(&trained, global, device)?;
         let means = download(means(&trained, &images, IMAGES)?)?;
-        let principal = Principal::of(&means, latent)?;
+        let principal = Pca::of(&means, latent)?;
         Box::new(move |x, y| principal.point(&[x, y]))
     };
     let side = usize::from(args.side);
@@ -50,8 +52,8 @@ pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Resu
         .flat_map(|y| (0..side).map(move |x| (x, y)))
         .flat_map(|(x, y)| place(at(x), at(y)));
     let images = decoded(&trained, &latents.collect::<Vec<_>>(), device)?;
-    let grid = picture::grid(&images, SIDE, SIDE, side, training::SCALE)?;
+    let grid = picture::grid(&images, SIDE, SIDE, side, picture::SCALE)?;
     picture::save_png(&args.out, &grid)?;
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }

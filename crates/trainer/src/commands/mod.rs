@@ -15,7 +15,7 @@ mod manifold;
 mod phase;
 mod reconstruct;
 mod relax;
-mod report_page;
+mod report;
 mod runs;
 mod sample;
 mod serve;
@@ -31,10 +31,13 @@ use hvae_model::{Phases, Vae};
 
 use crate::cli::{Cli, Command, Global};
 use crate::config::RunConfig;
-use crate::data::{Split, Verbosity};
-use crate::images::{Images, SIDE};
+use crate::figures::picture;
+use crate::run::environment;
 use crate::run::{RunDir, Which};
-use crate::{device, environment, files, interrupt, picture, report, training};
+use crate::training;
+use hvae_data::images::{Images, SIDE};
+use hvae_data::{Split, Verbosity};
+use hvae_runtime::{files, interrupt, terminal};
 
 /// How a command ended, if not by an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +55,12 @@ pub enum Ended {
 /// Whatever goes wrong, as a message for the user.
 pub fn run(cli: Cli) -> Result<Ended> {
     let global = cli.global;
-    report::set_quiet(global.quiet);
-    report::set_verbose(global.verbose);
+    terminal::set_quiet(global.quiet);
+    terminal::set_verbose(global.verbose);
     if let Some(threads) = global.threads {
         let cores = std::thread::available_parallelism().map_or(usize::MAX / 4, usize::from);
         if usize::from(threads) > 4 * cores {
-            report::warning(&format!(
+            terminal::warning(&format!(
                 "--threads {threads} on {cores} cores: they will wait for each other"
             ));
         }
@@ -72,7 +75,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Train(args) => args.devices.first().unwrap_or(&global.device),
         _ => &global.device,
     };
-    let device = device::open(first, global.allow_software)?;
+    let device = hvae_device::open(first, global.allow_software)?;
     let done = |()| Ended::Done;
     match cli.command {
         Command::Interpolate(args) => interpolate::run(&args, &global, &device).map(done),
@@ -81,7 +84,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
         Command::Relax(args) => relax::run(&args, &device).map(done),
         Command::Runs(args) => runs::run(&args).map(done),
         Command::Show(args) => show::run(&args).map(done),
-        Command::Report(args) => report_page::run(&args, &global, &device).map(done),
+        Command::Report(args) => report::run(&args, &global, &device).map(done),
         Command::Export(args) => exchange::export(&args, &device).map(done),
         Command::Import(args) => exchange::import(&args, &device).map(done),
         Command::Completions(args) => about::completions(&args).map(done),
@@ -100,7 +103,7 @@ pub fn run(cli: Cli) -> Result<Ended> {
             reconstruct::run(&args, &global, &device).map(|()| Ended::Done)
         }
         Command::Devices => {
-            report::result(&device::list());
+            terminal::result(&hvae_device::list());
             Ok(Ended::Done)
         }
         Command::Serve(args) => serve::run(&args, &global).map(done),
@@ -125,7 +128,7 @@ struct Trained {
 fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {
     let run = RunDir::open(run)?;
     let config = run.config()?;
-    let phases = device::phases(&config.ep, device)?;
+    let phases = training::phases(&config.ep, device)?;
     let fresh = training::new_model(&config, SIDE * SIDE, device)?;
     let (model, _) = run.load_model(which, &config, fresh)?;
     Ok(Trained { run, checkpoint: which, model, config, phases })
@@ -168,9 +171,17 @@ fn cannot_write(path: &Path, endings: &str) -> anyhow::Error {
 
 /// The run's test images.
 fn test_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
-    let data_dir = environment::data_dir(global, &trained.run)?;
-    let data = &trained.config.data;
-    Images::load(data, Split::Test, &data_dir, global.verbosity(), device)
+    images(trained, Split::Test, global, device)
+}
+
+/// The run's training images.
+fn training_images(trained: &Trained, global: &Global, device: &Device) -> Result<Images> {
+    images(trained, Split::Train, global, device)
+}
+
+fn images(trained: &Trained, split: Split, global: &Global, device: &Device) -> Result<Images> {
+    let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
+    Images::load(&trained.config.data, split, &data_dir, global.verbosity(), device)
 }
 
 /// The posterior means of the first of `images`, at most so many, `[images, latent]`.

@@ -8,19 +8,24 @@ use burn::tensor::Device;
 use hvae_model::modern::Thresholds;
 use hvae_solver::StoppingRule;
 
+use crate::COMMIT;
 use crate::cli::Global;
 use crate::config::Usage;
-use crate::phase::args::PhaseArgs;
-use crate::phase::collapse::{Collapse, collapse};
-use crate::phase::figures;
-use crate::phase::hysteresis::{Step, Way, follow};
-use crate::phase::output::{self, Report};
-use crate::phase::set::{PatternSet, logarithmic};
-use crate::phase::stability::{self, Checked};
-use crate::phase::starts::Starts;
-use crate::phase::sweep::{self, Point, Settings};
-use crate::phase::thresholds::{observe, table};
-use crate::{COMMIT, files, plot, report};
+use crate::figures::plot;
+use crate::transition::args::PhaseArgs;
+use crate::transition::collapse::{Collapse, collapse};
+use crate::transition::figures;
+use crate::transition::hysteresis::{Step, Way, follow};
+use crate::transition::output;
+use crate::transition::output::Report;
+use crate::transition::set::{PatternSet, logarithmic};
+use crate::transition::stability;
+use crate::transition::stability::Checked;
+use crate::transition::starts::Starts;
+use crate::transition::sweep;
+use crate::transition::sweep::{Point, Settings};
+use crate::transition::thresholds::{observe, table};
+use hvae_runtime::{files, terminal};
 
 /// Values of `beta` on the ways up and down, and on the curves that are compared.
 const FOLLOWED: usize = 120;
@@ -31,7 +36,7 @@ pub(super) fn run(args: &PhaseArgs, global: &Global, device: &Device) -> Result<
     let rule = StoppingRule::new(args.tolerance, args.max_steps as usize)?;
     files::require_writable_folder(&args.out)?;
     let d = &set.description;
-    report::line(&format!(
+    terminal::line(&format!(
         "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",
         d.count, d.dimension, d.kind, d.distance, d.scale
     ));
@@ -84,7 +89,7 @@ pub(super) fn run(args: &PhaseArgs, global: &Global, device: &Device) -> Result<
     draw(&report, &set, args)?;
     output::write(&report, &args.out)?;
     tell(&report, &set);
-    report::result(&format!("written to {}", args.out.display()));
+    terminal::result(&format!("written to {}", args.out.display()));
     Ok(())
 }
 
@@ -132,22 +137,22 @@ fn draw(report: &Report, set: &PatternSet, args: &PhaseArgs) -> Result<()> {
 fn tell(report: &Report, set: &PatternSet) {
     let rows: Vec<_> = report.thresholds.iter().chain(&report.table).collect();
     if !rows.is_empty() {
-        report::result("Thresholds as beta_eff, by formula and as observed:");
-        report::result(&output::thresholds(&rows));
+        terminal::result("Thresholds as beta_eff, by formula and as observed:");
+        terminal::result(&output::thresholds(&rows));
     }
-    report::result(&tell_sweep(&report.sweep));
+    terminal::result(&tell_sweep(&report.sweep));
     if !report.fixed_points.is_empty() {
-        report::result(&tell_jumps(&report.fixed_points, set));
-        report::result(&tell_stability(&report.fixed_points));
+        terminal::result(&tell_jumps(&report.fixed_points, set));
+        terminal::result(&tell_stability(&report.fixed_points));
     }
     if let Some(Collapse { curves, spread, .. }) = &report.collapse {
-        report::result(&format!(
+        terminal::result(&format!(
             "Collapse: {} sets differ by at most {spread:.1e} at equal beta_eff",
             curves.len()
         ));
     }
     let times: Vec<String> = report.seconds.iter().map(|(n, s)| format!("{n} {s:.1} s")).collect();
-    report::result(&format!("Time: {}", times.join(", ")));
+    terminal::result(&format!("Time: {}", times.join(", ")));
 }
 
 fn tell_sweep(points: &[Point]) -> String {

@@ -5,14 +5,18 @@ use burn::tensor::Device;
 use hvae_model::EpConfig;
 
 use crate::cli::{Global, ReconstructArgs};
-use crate::config::DataConfig;
-use crate::data::Split;
-use crate::images::{Images, download};
-use crate::report::Progress;
-use crate::training::{EVALUATION_BATCH, SCALE};
-use crate::{device, environment, npz, picture, report};
+use crate::figures::picture;
+use crate::figures::picture::SCALE;
+use crate::run::environment;
+use crate::training::evaluate::EVALUATION_BATCH;
+use hvae_data::Split;
+use hvae_data::config::DataConfig;
+use hvae_data::images::Images;
+use hvae_device::host::download;
+use hvae_runtime::terminal::Progress;
+use hvae_runtime::{npz, terminal};
 
-use super::{Output, SIDE, cannot_write, load, output, require};
+use crate::commands::{Output, SIDE, cannot_write, load, output, require};
 
 /// Sweeps of a free phase at most, under a tolerance of one's own.
 const MOST_SWEEPS: usize = 1000;
@@ -29,9 +33,9 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
     if let Some(tolerance) = args.tolerance {
         let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);
         let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
-        trained.phases = device::phases(&ep, device)?;
+        trained.phases = crate::training::phases(&ep, device)?;
     }
-    let data_dir = environment::data_dir(global, &trained.run)?;
+    let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
     let load =
         |data: &DataConfig| Images::load(data, Split::Test, &data_dir, global.verbosity(), device);
     let available = load(&trained.config.data)?.len();
@@ -73,7 +77,7 @@ pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> R
         }
         Output::Gif | Output::Folder => return Err(cannot_write(&args.out, ".png or .npz")),
     }
-    report::line(&format!("reconstruction error {:.3} per image", error / count as f64));
-    report::result(&args.out.display().to_string());
+    terminal::line(&format!("reconstruction error {:.3} per image", error / count as f64));
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }

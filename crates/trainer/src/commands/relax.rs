@@ -7,11 +7,14 @@ use hvae_solver::{State, StoppingRule};
 use image::GrayImage;
 
 use crate::cli::pictures::RelaxArgs;
-use crate::images::{SIDE, download, upload};
-use crate::rng::{self, Stream};
-use crate::{picture, report, training};
+use crate::figures::picture;
+use hvae_data::images::SIDE;
+use hvae_device::host::{download, upload};
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
+use hvae_runtime::terminal;
 
-use super::{Output, Trained, cannot_write, load, output, require};
+use crate::commands::{Output, Trained, cannot_write, load, output, require};
 
 pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     let output = output(&args.out);
@@ -27,7 +30,7 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
     match output {
         Output::Gif => {
             let grid =
-                |images: &Vec<f32>| picture::grid(images, SIDE, SIDE, columns, training::SCALE);
+                |images: &Vec<f32>| picture::grid(images, SIDE, SIDE, columns, picture::SCALE);
             let mut film: Vec<GrayImage> = frames.iter().map(grid).collect::<Result<_>>()?;
             // The end stays for a while.
             if let Some(last) = film.last().cloned() {
@@ -44,12 +47,12 @@ pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
                 .flatten()
                 .copied()
                 .collect();
-            let grid = picture::grid(&strip, SIDE, SIDE, frames.len(), training::SCALE)?;
+            let grid = picture::grid(&strip, SIDE, SIDE, frames.len(), picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         _ => return Err(cannot_write(&args.out, ".gif or .png")),
     }
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }
 

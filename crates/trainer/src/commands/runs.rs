@@ -3,22 +3,24 @@
 use anyhow::Result;
 
 use crate::cli::runs::RunsArgs;
-use crate::report;
-use crate::summary::{self, Summary};
+use crate::run::metrics::EpochMetrics;
+use crate::run::summary;
+use crate::run::summary::Summary;
+use hvae_runtime::terminal;
 
 pub(super) fn run(args: &RunsArgs) -> Result<()> {
     let (runs, broken) = summary::all(&args.runs)?;
     for problem in &broken {
-        report::warning(problem);
+        terminal::warning(problem);
     }
     if args.json {
         for run in &runs {
-            report::result(&run.to_json()?.to_string());
+            terminal::result(&run.to_json()?.to_string());
         }
         return Ok(());
     }
     if runs.is_empty() {
-        report::line(&format!("no runs in {}; `hvae train` makes one", args.runs.display()));
+        terminal::line(&format!("no runs in {}; `hvae train` makes one", args.runs.display()));
         return Ok(());
     }
     let head = ["run", "dataset", "epochs", "train", "test", "KL", "ELBO", "seconds"];
@@ -30,14 +32,14 @@ pub(super) fn run(args: &RunsArgs) -> Result<()> {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
             if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
-        report::result(cells.collect::<Vec<_>>().join("  ").trim_end());
+        terminal::result(cells.collect::<Vec<_>>().join("  ").trim_end());
     }
     Ok(())
 }
 
 fn row(run: &Summary) -> Vec<String> {
-    let number = |pointer: &str, digits: usize| {
-        run.last(pointer).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
+    let number = |digits: usize, metric: fn(&EpochMetrics) -> Option<f64>| {
+        run.last(metric).map_or("-".to_owned(), |x| format!("{x:.digits$}"))
     };
     // Said where it is not what the column says.
     let watched = run.config.data.watched();
@@ -46,10 +48,10 @@ fn row(run: &Summary) -> Vec<String> {
         run.path.clone(),
         run.config.data.dataset.to_string(),
         format!("{}/{}", run.done(), run.config.training.epochs),
-        number("/train/reconstruction_error", 2),
-        told(number("/test/reconstruction_error", 2)),
-        number("/test/kl", 2),
-        number("/test/elbo", 1),
+        number(2, |epoch| Some(epoch.train.reconstruction_error)),
+        told(number(2, |epoch| Some(epoch.test?.reconstruction_error))),
+        number(2, |epoch| Some(epoch.test?.divergence)),
+        number(1, |epoch| Some(epoch.test?.elbo)),
         format!("{:.0}", run.seconds()),
     ]
 }

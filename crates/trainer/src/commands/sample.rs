@@ -5,10 +5,11 @@ use burn::tensor::Device;
 
 use crate::cli::{Global, SampleArgs};
 use crate::config::Usage;
-use crate::{npz, picture, report, training};
+use crate::figures::picture;
+use hvae_runtime::{npz, terminal};
 
-use super::fid::latents;
-use super::{Output, SIDE, cannot_write, decoded, load, output, require};
+use crate::commands::fid::latents;
+use crate::commands::{Output, SIDE, cannot_write, decoded, load, output, require};
 
 pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
     let output = output(&args.out);
@@ -28,7 +29,7 @@ pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result
     let images = decoded(&trained, &latents, device)?;
     match output {
         Output::Png => {
-            let grid = picture::grid(&images, SIDE, SIDE, columns, training::SCALE)?;
+            let grid = picture::grid(&images, SIDE, SIDE, columns, picture::SCALE)?;
             picture::save_png(&args.out, &grid)?;
         }
         Output::Npz => {
@@ -38,6 +39,6 @@ pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result
         Output::Gif => return Err(cannot_write(&args.out, ".png, .npz or a folder")),
         Output::Folder => picture::save_folder(&args.out, &images, SIDE, SIDE)?,
     }
-    report::result(&args.out.display().to_string());
+    terminal::result(&args.out.display().to_string());
     Ok(())
 }

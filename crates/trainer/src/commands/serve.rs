@@ -6,13 +6,14 @@ use crate::cli::{Global, ServeArgs};
 
 #[cfg(feature = "remote")]
 pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<()> {
-    use crate::{device, report};
+    use hvae_device;
+    use hvae_runtime::terminal;
 
-    let open = |name: &String| device::open(name, global.allow_software);
+    let open = |name: &String| hvae_device::open(name, global.allow_software);
     let devices = args.devices.iter().map(open).collect::<Result<_>>()?;
     let shown = args.devices.join(", ");
-    report::line(&format!("serving {shown} on port {}; Ctrl-C ends it", args.port));
-    device::remote::serve(devices, args.port)
+    terminal::line(&format!("serving {shown} on port {}; Ctrl-C ends it", args.port));
+    hvae_device::remote::serve(devices, args.port)
 }
 
 #[cfg(not(feature = "remote"))]

@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use crate::cli::runs::ShowArgs;
-use crate::environment::Environment;
+use crate::report;
 use crate::run::RunDir;
-use crate::summary::Summary;
-use crate::training::flat;
-use crate::{page, report};
+use crate::run::environment::Environment;
+use crate::run::summary::Summary;
+use hvae_runtime::terminal;
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     let run = RunDir::open(&args.run)?;
@@ -17,10 +17,10 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
         let mut value = summary.to_json()?;
         value["environment"] = serde_json::to_value(&environment)?;
         value["checkpoints"] = run.checkpoints()?.into();
-        report::result(&value.to_string());
+        terminal::result(&value.to_string());
         return Ok(());
     }
-    let say = report::result;
+    let say = terminal::result;
     say(&format!("{}: {}", summary.path, summary.config.model.kind.name()));
     say(&format!("epochs {}/{}", summary.done(), summary.config.training.epochs));
     for (name, pointer) in [("latest", &summary.latest), ("best", &summary.best)] {
@@ -39,8 +39,8 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     }
     if let Some(last) = summary.epochs.last() {
         say("\n# last epoch");
-        for (name, value) in flat(last) {
-            say(&format!("{name} = {}", page::shown(value)));
+        for (name, value) in last.scalars() {
+            say(&format!("{name} = {}", report::shown(value)));
         }
     }
     say("\n# config.toml");

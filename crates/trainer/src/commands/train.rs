@@ -3,49 +3,52 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::Device;
 
 use crate::cli::runs::NewRunArgs;
 use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
 use crate::config::RunConfig;
-use crate::device::{self, open};
-use crate::environment::{self, Environment};
-use crate::images::Images;
-use crate::memory::Needed;
+use crate::observers::observer::Observer;
+use crate::observers::progress_bar::ProgressBar;
+use crate::observers::tensorboard::TensorBoard;
+use crate::observers::trace::Trace;
+use crate::observers::tui::{Tui, Ui};
 use crate::run::RunDir;
-use crate::tensorboard::TensorBoard;
-use crate::training::trace::Trace;
-use crate::training::watch::{Bar, Watch};
-use crate::training::{Finished, Trainer};
-use crate::tui::{Tui, Ui};
-use crate::{interrupt, report};
+use crate::run::environment;
+use crate::run::environment::Environment;
+use crate::training::memory::MemoryEstimate;
+use crate::training::{Finished, Trainer, TrainingRequest};
+use hvae_data::images::Images;
+use hvae_device::open;
+use hvae_runtime::{interrupt, terminal};
 
-use super::{Ended, dry_run};
+use crate::commands::{Ended, dry_run};
 
 pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<Ended> {
     let (target, config) = if let Some(path) = &args.resume {
         let (run, config) = resumed(path, args)?;
         (Target::Existing(run), config)
     } else {
-        let config = configuration(args, device::is_host(&device))?;
+        let config = configuration(args, hvae_device::is_host(&device))?;
         if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
             let kind = config.model.kind.name();
-            report::warning(&format!(
-                "model.visible_reach does nothing with model.kind = {kind}, which has no couplings among pixels"
+            terminal::warning(&format!(
+                "model.visible_reach does nothing with model.kind = {kind}, which has no couplings \
+                 among pixels"
             ));
         }
         (new_target(&args.new)?, config)
     };
     let devices = all_devices(&device, args, global)?;
-    let watcher = watcher(args)?;
+    let mut observers = vec![progress(args)?];
     let data_dir = match &target {
-        Target::Existing(run) => environment::data_dir(global, run)?,
+        Target::Existing(run) => environment::data_dir(global.data_dir.as_deref(), run)?,
         _ => global.data_dir.clone(),
     };
     let started = Instant::now();
     let images = Images::load_for_training(&config.data, &data_dir, global.verbosity(), &device)?;
-    report::detail(&format!(
+    terminal::detail(&format!(
         "{} training and {} {} images of {}, read in {:.1} s",
         images[0].len(),
         images[1].len(),
@@ -54,56 +57,36 @@ pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<E
         started.elapsed().as_secs_f64()
     ));
     if args.dry_run {
-        return dry_run::run(&config, &images, &device).map(|()| Ended::Done);
+        return dry_run::run(&config, &images, &devices).map(|()| Ended::Done);
     }
-    Needed::of(&config, images[0].set().pixels()).require(&device)?;
+    MemoryEstimate::of(&config, images[0].set().pixels()).require(&device)?;
     interrupt::ask_first()?;
+    let name = if args.devices.is_empty() { global.device.clone() } else { args.devices.join(",") };
+    let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
+    let environment = Environment::current(name, dataset, folder, images[0].set());
     let resume = matches!(target, Target::Existing(_));
-    let mut environment = Environment::here(global, &config.data.dataset, images[0].set());
-    if !args.devices.is_empty() {
-        environment.device = args.devices.join(",");
-    }
-    environment.data_dir = match &data_dir {
-        Some(folder) if environment.data_dir.is_some() => std::path::absolute(folder).ok(),
-        _ => environment.data_dir,
-    };
     let run = target.open(&config)?;
     let shown = run.path().display().to_string();
-    if resume {
-        same_images(&run, &environment)?;
-    }
-    let toml = config.to_toml()?;
-    let mut trainer = Trainer::new(run.clone(), config, images, device)?;
-    if devices.len() > 1 {
-        trainer.split_over(devices)?;
-    }
-    if resume {
-        trainer.restore()?;
-        if trainer.is_complete() {
-            report::line(&complete(&trainer, &shown));
-            report::result(&shown);
-            return Ok(Ended::Done);
-        }
-        run.write_text("config.toml", &toml)?;
-        environment.save(&run)?;
-    } else if let Err(error) = trainer.save().and_then(|()| environment.save(&run)) {
-        // Otherwise the run can be resumed from here on, whatever happens to this process.
-        run.discard();
-        return Err(error);
-    }
-    let step = trainer.state().step;
-    let doing =
-        if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
-    report::line(&format!("{doing} {shown}"));
-    trainer.watch(watcher);
     if args.trace_device {
-        trainer.watch(Box::new(Trace::default()));
+        observers.push(Box::new(Trace::default()));
     }
     if args.tensorboard {
-        trainer.watch(Box::new(TensorBoard::new(run.path())));
+        observers.push(Box::new(TensorBoard::new(run.path())));
     }
+    let request = TrainingRequest { config, images, devices, environment, observers };
+    let mut trainer =
+        if resume { Trainer::resume(run, request) } else { Trainer::create(run, request) }?;
+    if trainer.is_complete() {
+        terminal::line(&complete(&trainer, &shown));
+        terminal::result(&shown);
+        return Ok(Ended::Done);
+    }
+    let step = trainer.state().step;
+    let action =
+        if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
+    terminal::line(&format!("{action} {shown}"));
     let finished = trainer.train()?;
-    report::result(&shown);
+    terminal::result(&shown);
     Ok(tell_end(finished, &trainer, (args, global), &shown))
 }
 
@@ -113,13 +96,13 @@ fn all_devices(first: &Device, args: &TrainArgs, global: &Global) -> Result<Vec<
     std::iter::once(Ok(first.clone())).chain(others).collect()
 }
 
-/// Who shows the progress.
-fn watcher(args: &TrainArgs) -> Result<Box<dyn Watch>> {
+/// The observer that shows progress.
+fn progress(args: &TrainArgs) -> Result<Box<dyn Observer>> {
     Ok(match args.ui {
         Some(Ui::Tui) if !args.dry_run => Box::new(Tui::new()?),
         ui => {
-            report::set_lines(ui == Some(Ui::Lines));
-            Box::new(Bar::default())
+            terminal::set_lines(ui == Some(Ui::Lines));
+            Box::new(ProgressBar::default())
         }
     })
 }
@@ -133,15 +116,15 @@ fn tell_end(
     match finished {
         Finished::Complete => {
             if trainer.is_out_of_patience() {
-                report::line(&complete(trainer, run));
+                terminal::line(&complete(trainer, run));
             }
-            report::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
+            terminal::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
             Ended::Done
         }
         Finished::Interrupted => {
             let step = trainer.state().step;
             let command = resume_command(global, &args.devices, run);
-            report::line(&format!("saved at step {step}; go on with: {command}"));
+            terminal::line(&format!("saved at step {step}; go on with: {command}"));
             Ended::Interrupted
         }
     }
@@ -155,25 +138,12 @@ fn complete(trainer: &Trainer, run: &str) -> String {
             "{run} has ended after {} epochs: the {} loss has not fallen for {} evaluations; a \
              larger --patience N goes on",
             state.epoch,
-            trainer.watched(),
+            state.config.data.watched(),
             state.stale
         )
     } else {
         format!("{run} has all its {} epochs; --epochs N goes on", state.epoch)
     }
-}
-
-/// A run does not go on with other images than it began with.
-fn same_images(run: &RunDir, now: &Environment) -> Result<()> {
-    let then = Environment::of(run)?.and_then(|then| then.images_sha256);
-    if then.is_some() && then != now.images_sha256 {
-        bail!(
-            "the training images of {} have changed since it was begun: bring them back, or begin \
-             a new run",
-            run.path().display()
-        );
-    }
-    Ok(())
 }
 
 /// What to type to go on: this program as it was called, with the options that matter.
@@ -261,7 +231,7 @@ fn overrides(args: &TrainArgs, host: bool) -> Vec<String> {
     let mut overrides = Vec::new();
     if args.new.config.is_none() && !host {
         // Whoever says otherwise, says so later.
-        overrides.push(format!("ep.check_every={}", device::QUIET_CHECK_EVERY));
+        overrides.push(format!("ep.check_every={}", crate::training::phases::DEFERRED_CHECK_EVERY));
     }
     overrides.extend(args.new.set.iter().cloned());
     let mut add = |key: &str, value: Option<String>| {

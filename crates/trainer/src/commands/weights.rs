@@ -5,15 +5,16 @@ use burn::tensor::Device;
 
 use crate::cli::Global;
 use crate::evaluation::args::{WeightsArgs, WeightsCommand};
-use crate::evaluation::inception::weights::{self, FILE};
-use crate::{files, report};
+use hvae_runtime::{files, terminal};
+use hvae_scores::inception::weights;
+use hvae_scores::inception::weights::FILE;
 
 pub(super) fn run(args: &WeightsArgs, global: &Global, device: &Device) -> Result<()> {
     match &args.command {
         WeightsCommand::Fetch { out, url } => {
-            let place = out.clone().unwrap_or_else(weights::usual_place);
+            let place = out.clone().unwrap_or_else(weights::default_path);
             if place.exists() && FILE.verify(&place).is_ok() {
-                report::line("they are here already, and whole");
+                terminal::line("they are here already, and whole");
             } else {
                 files::require_writable(&place)?;
                 let url = url.as_deref().unwrap_or(FILE.url);
@@ -26,11 +27,11 @@ pub(super) fn run(args: &WeightsArgs, global: &Global, device: &Device) -> Resul
                     )
                 })?;
             }
-            report::result(&place.display().to_string());
+            terminal::result(&place.display().to_string());
         }
         WeightsCommand::Check { path } => {
             let (_, hash) = weights::load(path.as_deref(), device)?;
-            report::result(&format!("whole, and all tensors fit; sha256 {hash}"));
+            terminal::result(&format!("whole, and all tensors fit; sha256 {hash}"));
         }
     }
     Ok(())

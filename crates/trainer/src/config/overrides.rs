@@ -1,53 +1,6 @@
-//! What lies under a configuration and over it: the preset of its kind, and single keys.
+//! Single keys of a configuration, set from the command line.
 
 use anyhow::{Context, Result, bail};
-
-/// What a model of each kind is trained with unless a file or an override says otherwise, where
-/// that is not the default of all.
-fn preset(kind: &str) -> &'static str {
-    match kind {
-        "f-vae" => include_str!("../../../../configs/f-vae.toml"),
-        "th-vae" => include_str!("../../../../configs/th-vae.toml"),
-        "dh-vae" => include_str!("../../../../configs/dh-vae.toml"),
-        "tdh-vae" => include_str!("../../../../configs/tdh-vae.toml"),
-        _ => include_str!("../../../../configs/h-vae.toml"),
-    }
-}
-
-/// Settings that may be without a value, which is written `none`: no TOML value says so.
-const OPTIONAL: [(&str, &str); 8] = [
-    ("training", "clip_norm"),
-    ("training", "patience"),
-    ("training", "checkpoint_every"),
-    ("data", "train_images"),
-    ("data", "validation_images"),
-    ("data", "test_images"),
-    ("model", "sigma"),
-    ("model", "visible_reach"),
-];
-
-/// `table` laid over the preset of the kind of model it names, without what is `none`.
-pub(super) fn over_preset(table: toml::Table) -> Result<toml::Table> {
-    let kind = table.get("model").and_then(|m| m.get("kind")).and_then(toml::Value::as_str);
-    let mut base: toml::Table =
-        preset(kind.unwrap_or_default()).parse().context("in a built-in preset")?;
-    for (section, values) in table {
-        match (base.get_mut(&section), values) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(values)) => base.extend(values),
-            (_, values) => {
-                base.insert(section, values);
-            }
-        }
-    }
-    for (section, key) in OPTIONAL {
-        if let Some(toml::Value::Table(values)) = base.get_mut(section)
-            && values.get(key).and_then(toml::Value::as_str) == Some("none")
-        {
-            values.remove(key);
-        }
-    }
-    Ok(base)
-}
 
 /// Sets `section.key=value` in `table`.
 pub(super) fn set(table: &mut toml::Table, text: &str) -> Result<()> {
@@ -64,11 +17,20 @@ pub(super) fn set(table: &mut toml::Table, text: &str) -> Result<()> {
         Some((sections, key)) => (sections.split('.').collect(), key),
         None => (Vec::new(), path.trim()),
     };
-    let mut table = table;
-    for section in sections {
+    insert(table, &sections, key, value).with_context(|| format!("--set {text}"))
+}
+
+/// Sets `key` in the section at the path `sections`.
+pub(super) fn insert(
+    mut table: &mut toml::Table,
+    sections: &[&str],
+    key: &str,
+    value: toml::Value,
+) -> Result<()> {
+    for &section in sections {
         let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         let Some(inner) = entry.as_table_mut() else {
-            bail!("--set {text}: {section} is a value, not a section");
+            bail!("{section} is a value, not a section");
         };
         table = inner;
     }
@@ -76,7 +38,7 @@ pub(super) fn set(table: &mut toml::Table, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// `[one, another]` without the quotes that a shell would take for its own.
+/// `[one, another]` without the quotes that a shell would remove.
 fn list_of_words(text: &str) -> Option<toml::Value> {
     let words = text.strip_prefix('[')?.strip_suffix(']')?.split(',');
     Some(words.map(|word| toml::Value::String(word.trim().to_owned())).collect::<Vec<_>>().into())

@@ -6,7 +6,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::cli::values;
-use crate::config::Dataset;
+use hvae_data::dataset::Dataset;
 
 /// Units of a layer at most, as in a model that is trained.
 const LARGEST_LAYER: u64 = 1 << 16;

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use hvae_model::classifier::Dynamics;
 use hvae_solver::{FixedPointMap, Memory, Method, State};
 
-use crate::images::download;
+use hvae_device::host::download;
 
 /// How one sample ended.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,8 +1,8 @@
 //! Residuals against iterations.
 
-use super::output::Curve;
-use super::paper::TOLERANCE;
-use crate::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
+use crate::converge::output::Curve;
+use crate::converge::paper::TOLERANCE;
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series, colour};
 
 /// One panel for each network.
 pub fn residuals(curves: &[Curve]) -> Figure {

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::paper::Row;
-use super::weights::Training;
-use crate::files;
+use crate::converge::paper::Row;
+use crate::converge::weights::Training;
+use hvae_runtime::files;
 
 /// One row of the table on one training.
 #[derive(Debug, Clone, Serialize)]

@@ -4,10 +4,12 @@ use anyhow::{Result, ensure};
 use hvae_model::classifier::Form;
 use serde::{Deserialize, Serialize};
 
-use super::args::{ConvergeArgs, Forms, Learner, Preset};
-use super::paper::{self, Row, Solver, TABLE};
-use crate::config::{DataConfig, Dataset};
-use crate::data::CLASSES;
+use crate::converge::args::{ConvergeArgs, Forms, Learner, Preset};
+use crate::converge::paper;
+use crate::converge::paper::{Row, Solver, TABLE};
+use hvae_data::CLASSES;
+use hvae_data::config::DataConfig;
+use hvae_data::dataset::Dataset;
 
 /// Numbers of images and epochs of a preset.
 const SMALL: (u64, u16, u32, u32) = (1, 3, 20_000, 2_000);

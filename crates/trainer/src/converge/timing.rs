@@ -16,10 +16,13 @@ use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve_in_parts};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::paper::{self, Row};
-use crate::files;
-use crate::images::{Images, download};
-use crate::npz::{self, Array};
+use crate::converge::paper;
+use crate::converge::paper::Row;
+use hvae_data::images::Images;
+use hvae_device::host::download;
+use hvae_runtime::files;
+use hvae_runtime::npz;
+use hvae_runtime::npz::Array;
 
 /// Batch sizes.
 pub const BATCHES: [usize; 2] = [64, 1024];

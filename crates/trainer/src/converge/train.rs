@@ -11,18 +11,20 @@ use hvae_model::{Nudge, Nudging, Strength, Unconverged};
 use hvae_solver::{Outcome, StoppingRule, Termination};
 use rand::seq::SliceRandom;
 
-use super::paper;
-use super::plan::{Recipe, training_solver};
-use super::weights::{
+use crate::converge::paper;
+use crate::converge::plan::{Recipe, training_solver};
+use crate::converge::weights::{
     Epoch, MEMORY, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
-use crate::data::CLASSES;
-use crate::images::Images;
-use crate::optimizer::Optimizer;
 use crate::optimizer::madam::{MadamRule, MadamSettings};
-use crate::report::{self, Progress};
-use crate::rng::{self, Stream};
-use crate::{files, interrupt};
+use crate::optimizer::{Optimizer, ReadPolicy};
+use hvae_data::CLASSES;
+use hvae_data::images::Images;
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
+use hvae_runtime::terminal;
+use hvae_runtime::terminal::Progress;
+use hvae_runtime::{files, interrupt};
 
 /// Relative residual at which the free phase of a training step, and the adjoint one of a HAM, end before
 /// their limits, to which the paper always runs. Deep networks contract slowly, and their adjoint is small in
@@ -71,7 +73,7 @@ pub fn train(
             let steps = usize::from(done) * steps_per_epoch(recipe, images);
             madam.restore(&[memory(MEMORY[0])?, memory(MEMORY[1])?], steps)?;
         }
-        report::line(&format!("{}: {done} epochs were done before", recipe.name()));
+        terminal::line(&format!("{}: {done} epochs were done before", recipe.name()));
         training = found;
     }
     let learning = learning(recipe)?;
@@ -79,7 +81,7 @@ pub fn train(
         let Some(done) = one_epoch(&mut model, &mut madam, &training, &learning, images)? else {
             return Ok(None);
         };
-        report::line(&format!(
+        terminal::line(&format!(
             "{}, epoch {}: loss {:.4}, {:.2} % right, {:.1} + {:.1} steps, {:.0} s",
             recipe.name(),
             epoch + 1,
@@ -160,8 +162,10 @@ fn one_epoch(
             *sum += value;
         }
         let gradients = register(model, gradient);
-        *model =
-            madam.step(model.clone(), &gradients, rate, None, false).with_context(|| lost(step))?.0;
+        *model = madam
+            .step(model.clone(), &gradients, rate, None, ReadPolicy::EveryStep)
+            .with_context(|| lost(step))?
+            .0;
         if interrupt::requested() {
             return Ok(None);
         }
@@ -222,7 +226,7 @@ fn gradient(
 
 /// Sum of the losses, and how many samples are classified right.
 fn score(outputs: &Tensor<2>, labels: &[u8]) -> Result<(f64, usize)> {
-    let values = crate::images::download(outputs.clone())?;
+    let values = hvae_device::host::download(outputs.clone())?;
     let (mut loss, mut right) = (0.0, 0);
     for (values, &label) in values.chunks_exact(usize::from(CLASSES)).zip(labels) {
         right += usize::from(super::count::largest(values) == usize::from(label));
@@ -248,11 +252,13 @@ fn register(model: &Classifier, gradient: Gradient) -> GradientsParams {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
-    use super::super::weights::{self, TRAINING, version};
     use super::*;
-    use crate::config::{DataConfig, Dataset};
-    use crate::data::{Split, Verbosity};
+    use crate::converge::weights;
+    use crate::converge::weights::{TRAINING, version};
     use burn::tensor::Device;
+    use hvae_data::config::DataConfig;
+    use hvae_data::dataset::Dataset;
+    use hvae_data::{Split, Verbosity};
 
     #[test]
     fn the_rate_falls_linearly_to_a_tenth() {

@@ -15,9 +15,10 @@ use anyhow::{Context, Result, bail, ensure};
 use hvae_model::classifier::{Classifier, Form};
 use serde::{Deserialize, Serialize};
 
-use super::plan::Recipe;
+use crate::COMMIT;
+use crate::converge::plan::Recipe;
 use crate::optimizer::Optimizer;
-use crate::{COMMIT, files, report, tensors};
+use hvae_runtime::{files, tensors, terminal};
 
 pub(super) const TRAINING: &str = "training.json";
 /// What Madam remembers.
@@ -112,7 +113,7 @@ pub(super) fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Result<O
         );
     }
     if format < now {
-        report::line(&format!(
+        terminal::line(&format!(
             "{} is from an older version, which trained in another way: anew",
             folder.display()
         ));

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::extractor::FeatureChoice;
 use crate::cli::values::{POSITIVE, file, number, url};
-use crate::config::Dataset;
+use crate::latents::sampler::LatentSource;
 use crate::run::Which;
+use hvae_data::dataset::Dataset;
+use hvae_scores::FeatureChoice;
 
 /// Images per batch of a network; enough that it counts, few enough for any memory.
 const BATCHES: std::ops::RangeInclusive<i64> = 1..=4096;
@@ -26,15 +27,6 @@ pub struct FeatureArgs {
     /// Images per batch of the feature network [default: what suits it]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(BATCHES))]
     pub batch: Option<u32>,
-}
-
-/// Where the latents of samples come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LatentSource {
-    /// The standard normal distribution that the model was trained against.
-    Prior,
-    /// A mixture of 10 Gaussians, fitted to the latents of the run's training images.
-    Mixture,
 }
 
 /// Arguments of `hvae fid`.

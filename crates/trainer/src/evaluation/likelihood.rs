@@ -1,40 +1,34 @@
-//! How probable a model finds images: evidence lower bound and importance-weighted bound.
+//! Bounds on the likelihood of images: evidence lower bound and importance-weighted bound.
+
+use std::fmt;
+use std::ops::Range;
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
+use hvae_data::ImageSet;
+use hvae_device::host::{download, upload};
 use hvae_model::{Likelihood, Phases, Vae, VaeConfig};
+use hvae_runtime::rng::{self, Stream};
+use hvae_runtime::terminal::Progress;
 use serde::Serialize;
 
-use crate::data::ImageSet;
-use crate::images::{download, upload};
-use crate::report::Progress;
-use crate::rng::{self, Stream};
+use crate::training::binarize::binarize;
 
-/// Latents that are decoded at once.
+/// Latents decoded at once.
 const BATCH: usize = 500;
-/// The pixels of image `index` of `set` in `[0, 1]`; with `binarise` each drawn as a coin of that
-/// probability, from `(seed, index)` alone.
-fn pixels(set: &ImageSet, index: usize, binarise: bool, seed: u64) -> Vec<f32> {
-    let grey = set.image(index).iter().map(|&byte| f32::from(byte) / 255.0);
-    if !binarise {
-        return grey.collect();
-    }
-    let coins = rng::uniform(seed, Stream::LikelihoodBinarisation, index as u64, set.pixels());
-    grey.zip(coins).map(|(grey, coin)| if grey > coin { 1.0 } else { 0.0 }).collect()
-}
 
-/// The decoder's distribution and what was made of the pixels, for the protocol of a score.
+/// Decoder distribution and binarization, for the protocol of a score.
 pub fn protocol(config: &VaeConfig, binarise: bool) -> String {
     let decoder = match config.likelihood {
         Likelihood::Gaussian => format!("Gaussian decoder of precision {}", config.precision),
         Likelihood::Bernoulli => "Bernoulli decoder".to_owned(),
     };
     let pixels = if binarise {
-        "dynamic (each pixel 1 with the probability of its grey value)"
+        "dynamic (each pixel is 1 with the probability of its grey value)"
     } else {
         "none (pixels in [0, 1])"
     };
-    format!("{decoder}; binarisation: {pixels}")
+    format!("{decoder}; binarization: {pixels}")
 }
 
 /// A mean over images with its standard error.
@@ -42,12 +36,11 @@ pub fn protocol(config: &VaeConfig, binarise: bool) -> String {
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
-    /// Standard deviation over the images, by the root of their number.
+    /// Standard deviation over the images, divided by the root of their number.
     pub standard_error: f64,
 }
 
 impl Estimate {
-    /// Of these values.
     fn of(values: &[f64]) -> Self {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
@@ -56,33 +49,39 @@ impl Estimate {
     }
 }
 
-/// Likelihoods of a set of images.
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} +- {:.3}", self.mean, self.standard_error)
+    }
+}
+
+/// Bounds on the likelihood of a set of images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Likelihoods {
-    /// Evidence lower bound, nats per image, with the divergence in closed form.
+    /// Evidence lower bound in nats per image, with the KL divergence in closed form.
     pub elbo: Estimate,
-    /// Negative log-likelihood, nats per image: the importance-weighted bound.
+    /// Negative log-likelihood in nats per image: the importance-weighted bound.
     pub nll: Estimate,
-    /// Latents per image.
+    /// Latents per image, `K`.
     pub samples: usize,
-    /// Images.
+    /// Number of images.
     pub images: usize,
 }
 
-/// What to estimate likelihoods from.
+/// How bounds are estimated.
 #[derive(Debug, Clone, Copy)]
-pub struct Effort {
-    /// Images, from the first of the set.
+pub struct LikelihoodSettings {
+    /// Number of images, from the first of the set.
     pub images: usize,
-    /// Latents per image.
+    /// Latents per image, `K`.
     pub samples: usize,
-    /// Draw each pixel as a coin first.
+    /// Binarize the images first.
     pub binarise: bool,
-    /// Seed of all that is drawn.
+    /// Seed of all random numbers.
     pub seed: u64,
 }
 
-/// Bounds on `ln p(x)` of images of `set` from latents of the encoder (Burda et al. 2016, arXiv
+/// Bounds on `ln p(x)` of images of `set` from posterior samples (Burda et al. 2016, arXiv
 /// 1509.00519):
 ///
 /// ```text
@@ -97,35 +96,32 @@ pub fn likelihoods(
     model: &Vae,
     phases: &Phases,
     set: &ImageSet,
-    effort: Effort,
+    settings: LikelihoodSettings,
     device: &Device,
 ) -> Result<Likelihoods> {
-    let Effort { images: count, samples, binarise, seed } = effort;
+    let LikelihoodSettings { images: count, samples, binarise, seed } = settings;
     ensure!(samples >= 1, "at least one latent per image is needed");
     ensure!(count >= 1 && count <= set.len(), "{count} of {} images", set.len());
     let (mut elbos, mut nlls) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut progress = Progress::start("likelihood", count, 0);
-    // A few images with few latents each, or one image with its latents piece by piece.
+    // Several images with few latents each, or one image with its latents in batches.
     let group = (BATCH / samples).max(1);
     for from in (0..count).step_by(group) {
         let rows = group.min(count - from);
-        let pixels: Vec<f32> = (from..from + rows)
-            .flat_map(|index| self::pixels(set, index, binarise, seed))
-            .collect();
-        let images = upload(pixels, set.pixels(), device);
+        let images = images(set, from..from + rows, binarise.then_some(seed), device);
         let (posterior, _) = model.encode(images.clone(), phases)?;
         let divergence = download(posterior.divergence())?;
         let [mean, sigma] = [download(posterior.mean.clone())?, download(posterior.sigma())?];
         for row in 0..rows {
             let of_row = |values: &[f32]| values[row * model.latent()..][..model.latent()].to_vec();
-            let terms = Weights {
+            let image = ImagePosterior {
                 model,
                 phases,
                 image: images.clone().narrow(0, row, 1),
                 mean: of_row(&mean),
                 sigma: of_row(&sigma),
             };
-            let (elbo, nll) = terms.bounds(samples, seed, (from + row) as u64, divergence[row])?;
+            let (elbo, nll) = image.bounds(samples, seed, (from + row) as u64, divergence[row])?;
             ensure!(
                 elbo.is_finite() && nll.is_finite(),
                 "the likelihood of image {} is {nll}",
@@ -139,8 +135,21 @@ pub fn likelihoods(
     Ok(Likelihoods { elbo: Estimate::of(&elbos), nll: Estimate::of(&nlls), samples, images: count })
 }
 
+/// The images `range` of `set`, `[images, pixels]` in `[0, 1]`; with `seed` binarized by the random
+/// numbers of `(seed, index of the image)`.
+fn images(set: &ImageSet, range: Range<usize>, seed: Option<u64>, device: &Device) -> Tensor<2> {
+    let pixels = range.clone().flat_map(|index| set.image(index));
+    let images =
+        upload(pixels.map(|&byte| f32::from(byte) / 255.0).collect(), set.pixels(), device);
+    let Some(seed) = seed else { return images };
+    let uniform = range.flat_map(|index| {
+        rng::uniform(seed, Stream::LikelihoodBinarisation, index as u64, set.pixels())
+    });
+    binarize(images, uniform.collect())
+}
+
 /// An image with its posterior.
-struct Weights<'a> {
+struct ImagePosterior<'a> {
     model: &'a Vae,
     phases: &'a Phases,
     image: Tensor<2>,
@@ -148,7 +157,7 @@ struct Weights<'a> {
     sigma: Vec<f32>,
 }
 
-impl Weights<'_> {
+impl ImagePosterior<'_> {
     fn bounds(&self, samples: usize, seed: u64, index: u64, divergence: f32) -> Result<(f64, f64)> {
         let dims = self.mean.len();
         let noise = rng::normal(seed, Stream::Importance, index, samples * dims);
@@ -179,7 +188,7 @@ impl Weights<'_> {
     }
 }
 
-/// `ln (1/n sum exp v)` without overflow.
+/// `ln (1/n sum exp v)` by log-sum-exp.
 fn log_mean_exp(values: &[f64]) -> f64 {
     let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = values.iter().map(|value| (value - largest).exp()).sum();
@@ -196,10 +205,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pixels_are_drawn_with_the_probability_of_their_grey() {
+    fn pixels_are_one_with_the_probability_of_their_grey_value() {
         let grey: Vec<u8> = (0..200 * 50).map(|at| if at % 2 == 0 { 255 } else { 51 }).collect();
         let set = ImageSet::new(grey, vec![0; 50], 10, 20).unwrap();
-        let draw = |index, seed| pixels(&set, index, true, seed);
+        let pixels = |index: usize, seed| {
+            download(images(&set, index..index + 1, seed, &Device::flex())).unwrap()
+        };
+        let draw = |index, seed| pixels(index, Some(seed));
         let all: Vec<f32> = (0..50).flat_map(|index| draw(index, 1)).collect();
         assert!(
             all.iter().all(|pixel| [0.0_f32, 1.0].map(f32::to_bits).contains(&pixel.to_bits()))
@@ -211,16 +223,19 @@ mod tests {
         assert_eq!(draw(3, 1), draw(3, 1));
         assert_ne!(draw(3, 1), draw(3, 2));
         assert_ne!(draw(3, 1), draw(4, 1));
-        assert!((pixels(&set, 0, false, 1)[1] - 0.2).abs() < 1e-6);
+        assert!((pixels(0, None)[1] - 0.2).abs() < 1e-6);
+        // The numbers of an image do not depend on its batch.
+        let together = download(images(&set, 3..5, Some(1), &Device::flex())).unwrap();
+        assert_eq!(together, [draw(3, 1), draw(4, 1)].concat());
     }
 
     #[test]
-    fn the_mean_of_exponentials_does_not_overflow() {
+    fn log_mean_exp_does_not_overflow() {
         let found = log_mean_exp(&[1000.0, 1000.0 + 3.0_f64.ln()]);
         assert!((found - (1000.0 + 2.0_f64.ln())).abs() < 1e-12, "{found}");
     }
 
-    /// A linear decoder `x^ = W z`, whose images are Gaussian in closed form.
+    /// A linear decoder `x^ = W z`, whose marginal likelihood is Gaussian in closed form.
     fn linear_model(weight: [f32; 3]) -> Vae {
         let config = VaeConfig {
             kind: Kind::FVae,
@@ -240,10 +255,9 @@ mod tests {
         let value = |values: &[f32], shape| {
             Param::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
         };
-        // The encoder says the same of every image: mean 0, the initial variance.
+        // The posterior of every image has mean 0 and the initial variance.
         for coupling in &mut model.encoder.couplings {
-            let nothing = coupling.weight.val().zeros_like();
-            coupling.weight = Param::from_tensor(nothing);
+            coupling.weight = Param::from_tensor(coupling.weight.val().zeros_like());
         }
         let decoder = model.decoder.as_mut().unwrap();
         // All biases but that of the log-variances, which come last, start at random.
@@ -264,9 +278,9 @@ mod tests {
         let model = linear_model(weight);
         let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], 1, 3).unwrap();
         let phases = Phases::new(&EpConfig::default()).unwrap();
-        let effort = Effort { images: 2, samples: 20_000, binarise: false, seed: 5 };
-        let found = likelihoods(&model, &phases, &set, effort, &Device::flex()).unwrap();
-        // x ~ N(0, w w^T + I/4): by Sherman and Morrison with |w|^2 = s.
+        let settings = LikelihoodSettings { images: 2, samples: 20_000, binarise: false, seed: 5 };
+        let found = likelihoods(&model, &phases, &set, settings, &Device::flex()).unwrap();
+        // x ~ N(0, w w^T + I/4), by the Sherman-Morrison formula with |w|^2 = s.
         let s: f64 = weight.iter().map(|w| f64::from(*w).powi(2)).sum();
         let exact = |image: &[u8]| {
             let x: Vec<f64> = image.iter().map(|&b| f64::from(b) / 255.0).collect();
@@ -279,20 +293,20 @@ mod tests {
         let expected = 0.5 * (exact(set.image(0)) + exact(set.image(1)));
         assert!((found.nll.mean - expected).abs() < 0.01, "{found:?} for {expected}");
         assert!(-found.elbo.mean > found.nll.mean + 0.01, "{found:?}");
-        assert!(protocol(&model.config, false).contains("precision 4; binarisation: none"));
-        // Half the difference of two values is the standard error of their mean.
+        assert!(protocol(&model.config, false).contains("precision 4; binarization: none"));
+        // The standard error of the mean of two values is half their difference.
         let half = 0.5 * (exact(set.image(0)) - exact(set.image(1))).abs();
         assert!((found.nll.standard_error - half).abs() < 0.01, "{found:?} for {half}");
     }
 
     #[test]
-    fn likelihoods_repeat_themselves_and_counts_are_checked() {
+    fn likelihoods_are_deterministic_and_counts_are_checked() {
         let model = linear_model([0.8, -0.3, 0.4]);
         let set = ImageSet::new(vec![9; 6], vec![0; 2], 1, 3).unwrap();
         let phases = Phases::new(&EpConfig::default()).unwrap();
         let run = |images, samples| {
-            let effort = Effort { images, samples, binarise: true, seed: 5 };
-            likelihoods(&model, &phases, &set, effort, &Device::flex())
+            let settings = LikelihoodSettings { images, samples, binarise: true, seed: 5 };
+            likelihoods(&model, &phases, &set, settings, &Device::flex())
         };
         assert!(run(3, 1).unwrap_err().to_string().contains("3 of 2"));
         assert!(run(1, 0).is_err());

@@ -1,21 +1,20 @@
-//! What can be scored: sets of images and stored statistics, named on the command line.
+//! What `hvae fid` compares: sets of images, runs and stored statistics, named on the command line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::extractor::Pictures;
-use super::statistics::Statistics;
-use crate::data::{ImageSet, Split, Verbosity, arrays, folder, idx, mnist};
-use crate::dataset::Dataset;
+use hvae_data::dataset::Dataset;
+use hvae_data::{ImageSet, Split, Verbosity, arrays, folder, idx, mnist};
+use hvae_scores::Statistics;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A part of MNIST.
     Mnist(Split),
-    /// A run, which samples are drawn from.
+    /// A run, to draw samples from.
     Run(PathBuf),
     /// A folder of pictures.
     Folder(PathBuf),
@@ -28,11 +27,11 @@ pub enum Source {
 }
 
 impl Source {
-    /// What `text` names.
+    /// The source that `text` names.
     ///
     /// # Errors
     ///
-    /// When there is nothing of that name, or nothing that can be scored.
+    /// When there is no such file or folder, or it cannot be scored.
     pub fn find(text: &Path) -> Result<Self> {
         match text.to_str() {
             Some("mnist-train") => return Ok(Self::Mnist(Split::Train)),
@@ -60,8 +59,8 @@ impl Source {
         }
     }
 
-    /// The images of a set; a run and statistics have none of their own. MNIST is looked for in
-    /// `data_dir`, or where it usually is.
+    /// The images of a set; a run and statistics have none. MNIST is read from `data_dir`, or from its
+    /// default folder.
     ///
     /// # Errors
     ///
@@ -96,51 +95,15 @@ impl fmt::Display for Source {
     }
 }
 
-/// Images that are handed over batch by batch.
-pub trait ImageStream {
-    /// How many there are.
-    fn count(&self) -> usize;
-
-    /// Hands over the first `count` images, at most `batch` at a time.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be made, and the first of `take`.
-    fn stream(
-        &self,
-        count: usize,
-        batch: usize,
-        take: &mut dyn FnMut(Pictures<'_>) -> Result<()>,
-    ) -> Result<()>;
-}
-
-impl ImageStream for ImageSet {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn stream(
-        &self,
-        count: usize,
-        batch: usize,
-        take: &mut dyn FnMut(Pictures<'_>) -> Result<()>,
-    ) -> Result<()> {
-        let bytes = &self.bytes()[..count * self.pixels()];
-        let (height, width) = (self.height(), self.width());
-        bytes
-            .chunks(batch * self.pixels())
-            .try_for_each(|bytes| take(Pictures { bytes, height, width }))
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
-    use crate::npz::{self, Array};
+    use hvae_runtime::npz;
+    use hvae_runtime::npz::Array;
 
     #[test]
-    fn names_and_files_are_told_apart() {
+    fn sources_are_recognised_by_name_and_content() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         assert_eq!(Source::find(Path::new("mnist-test")).unwrap(), Source::Mnist(Split::Test));
@@ -162,17 +125,5 @@ mod tests {
         assert!(error("nothing").contains("neither a file nor a folder"));
         std::fs::write(path("one.png"), "x").unwrap();
         assert!(error("one.png").contains("single picture"));
-    }
-
-    #[test]
-    fn a_set_streams_in_batches() {
-        let set = ImageSet::new((0..20).collect(), vec![0; 5], 2, 2).unwrap();
-        let mut sizes = Vec::new();
-        set.stream(3, 2, &mut |pictures| {
-            sizes.push((pictures.len(), pictures.bytes[0]));
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(sizes, [(2, 0), (1, 8)]);
     }
 }

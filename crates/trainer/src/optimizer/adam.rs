@@ -1,16 +1,16 @@
-//! Adam.
+//! Adam, Burn's.
 
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
 
-use super::Rule;
+use crate::optimizer::rule::Rule;
 
 /// PyTorch's default; Burn's own is 1e-5.
 const EPSILON: f32 = 1e-8;
 
-/// Adam (Kingma & Ba 2015, arXiv 1412.6980), Burn's, with `beta` 0.9 and 0.999.
+/// Adam (Kingma & Ba 2015, arXiv 1412.6980) with `beta` 0.9 and 0.999.
 ///
-/// Its memory: first and second moments.
+/// Its state: first and second moments.
 pub struct AdamRule(Adam);
 
 impl std::fmt::Debug for AdamRule {
@@ -33,7 +33,7 @@ impl Default for AdamRule {
 }
 
 impl Rule for AdamRule {
-    fn memory(&self) -> usize {
+    fn state_len(&self) -> usize {
         2
     }
 
@@ -43,10 +43,10 @@ impl Rule for AdamRule {
         rate: f64,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        memory: Vec<Tensor<1>>,
+        state: Vec<Tensor<1>>,
     ) -> (Tensor<1>, Vec<Tensor<1>>) {
-        // Before the first step Burn makes the moments itself.
-        let [first, second] = memory.try_into().expect("two moments, as `memory` says");
+        // Before the first step Burn initializes the moments itself.
+        let [first, second] = state.try_into().expect("two moments, as `state_len` says");
         let before =
             (step > 1).then(|| AdamState::new(AdaptiveMomentumState::new(step - 1, first, second)));
         let (value, after) = self.0.step(rate, value, gradient, before);
@@ -67,10 +67,10 @@ mod tests {
         let gradients = [0.5_f64, -0.2, 0.9, 0.0, -1.5];
         let (rate, device) = (0.01, Device::flex());
         let tensor = |x: f64| Tensor::<1>::from_floats([x as f32], &device);
-        let (mut value, mut memory) = (tensor(1.0), vec![tensor(0.0), tensor(0.0)]);
+        let (mut value, mut state) = (tensor(1.0), vec![tensor(0.0), tensor(0.0)]);
         let (mut w, mut m, mut v) = (1.0_f64, 0.0, 0.0);
         for (t, g) in gradients.into_iter().enumerate() {
-            (value, memory) = AdamRule::new().step(t + 1, rate, value, tensor(g), memory);
+            (value, state) = AdamRule::new().step(t + 1, rate, value, tensor(g), state);
             let t = t as i32 + 1;
             m = 0.9 * m + 0.1 * g;
             v = 0.999 * v + 0.001 * g * g;

@@ -4,14 +4,14 @@ use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::Rule;
+use crate::optimizer::rule::Rule;
 
 /// Settings of [`MadamRule`].
 ///
 /// | setting | default | meaning | range |
 /// |---|---|---|---|
 /// | `decay` | 0.999 | of the mean squared gradient, `beta` | `[0, 1)` |
-/// | `bound` | 3 | largest `abs(g / gbar)` that counts, `eta* / eta` | > 0 |
+/// | `bound` | 3 | bound of `abs(g / gbar)`, `eta* / eta` | > 0 |
 /// | `scale` | 1024 | largest weight, in root mean squares of the tensor's initial weights | > 0 |
 ///
 /// The defaults of `bound` and `scale` are those of arXiv 2311.15673.
@@ -37,15 +37,15 @@ impl Default for MadamSettings {
 /// ```text
 /// m <- decay m + (1 - decay) g^2                                 (from m = 0)
 /// w <- w exp( -rate sign(w) clamp(g / sqrt(m / (1 - decay^step)), +-bound) )
-/// w <- clamp(w, +-scale r),      r = root mean square of the tensor's weights before the first step
+/// w <- clamp(w, +-scale r),   r = root mean square of the tensor's weights before the first step
 /// ```
 ///
-/// The algorithm in the paper does not correct `m` for its beginning at 0; published programs do, and
-/// without it steps are too long, by `1 / sqrt(1 - decay^step)`. Weights keep their signs, and
-/// a weight of 0 stays 0: what is to be learnt must not begin there. Where `m` is 0 the weight does
-/// not move.
+/// The algorithm in the paper has no bias correction of `m`; published implementations do, and
+/// without it steps are too long, by `1 / sqrt(1 - decay^step)`. Weights keep their signs, and a
+/// weight of 0 stays 0: trainable weights must not start there. Where `m` is 0 the weight is not
+/// updated.
 ///
-/// Its memory: the mean squares `m`, and the largest weight `scale r` everywhere.
+/// Its state: the mean squares `m`, and the largest weight `scale r` in every entry.
 #[derive(Debug, Clone, Copy)]
 pub struct MadamRule(MadamSettings);
 
@@ -65,7 +65,7 @@ impl MadamRule {
 }
 
 impl Rule for MadamRule {
-    fn memory(&self) -> usize {
+    fn state_len(&self) -> usize {
         2
     }
 
@@ -75,20 +75,20 @@ impl Rule for MadamRule {
         rate: f64,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        memory: Vec<Tensor<1>>,
+        state: Vec<Tensor<1>>,
     ) -> (Tensor<1>, Vec<Tensor<1>>) {
-        let [mean_square, mut largest] = memory.try_into().expect("two, as `memory` says");
+        let [mean_square, mut largest] = state.try_into().expect("two, as `state_len` says");
         let MadamSettings { decay, bound, scale } = self.0;
         if step == 1 {
             let square: f32 = value.clone().square().mean().into_scalar();
             largest = largest.zeros_like().add_scalar(square.sqrt() * scale as f32);
         }
-        let mature = 1.0 - decay.powf(step as f64);
+        let correction = 1.0 - decay.powf(step as f64);
         let update = Update {
             decay: decay as f32,
             bound: bound as f32,
             rate: rate as f32,
-            mature: mature as f32,
+            correction: correction as f32,
         };
         let plain = !value.device().is_autodiff() && value.device() == Device::flex();
         let form = if plain { Update::fused } else { Update::composed };
@@ -103,17 +103,17 @@ struct Update {
     decay: f32,
     bound: f32,
     rate: f32,
-    /// By how much the mean square falls short of one that did not begin at 0.
-    mature: f32,
+    /// Bias correction of the mean square, `1 - decay^step`.
+    correction: f32,
 }
 
-/// Values that one thread works on at a time.
+/// Values per task of a thread.
 const CHUNK: usize = 1 << 15;
 /// Up to this exponent the Taylor polynomial of degree 4 is exact to 3e-8.
 const SMALL: f32 = 0.08;
 
 impl Update {
-    /// In one pass on all threads; weights and mean squares.
+    /// In one pass on all threads; returns weights and mean squares.
     fn fused(
         self,
         w: Tensor<1>,
@@ -150,8 +150,8 @@ impl Update {
     ) {
         for ((w, &g), m) in w.iter_mut().zip(g).zip(m) {
             *m = self.decay * *m + (1.0 - self.decay) * g * g;
-            // 0 where m is 0, be it that g is so small; what is not a number stays so and is noticed.
-            let normal = if *m == 0.0 { 0.0 } else { g / (*m / self.mature).sqrt() };
+            // 0 where m is 0, even if g is not, whose square underflows; NaN stays NaN.
+            let normal = if *m == 0.0 { 0.0 } else { g / (*m / self.correction).sqrt() };
             let step = self.rate * normal.clamp(-self.bound, self.bound);
             let exponent = if *w < 0.0 { step } else { -step };
             *w = (*w * exp(exponent)).clamp(-largest, largest);
@@ -167,7 +167,7 @@ impl Update {
         largest: Tensor<1>,
     ) -> (Tensor<1>, Tensor<1>) {
         let m = m.mul_scalar(self.decay) + g.clone().square().mul_scalar(1.0 - self.decay);
-        let normal = g / m.clone().div_scalar(self.mature).sqrt();
+        let normal = g / m.clone().div_scalar(self.correction).sqrt();
         let normal = normal.mask_fill(m.clone().equal_elem(0.0), 0.0);
         let step = normal.clamp(-self.bound, self.bound).mul_scalar(self.rate);
         let w = w.clone() * (-(w.sign() * step)).exp();
@@ -186,8 +186,8 @@ mod tests {
     use burn::module::{Module, Param};
     use burn::optim::GradientsParams;
 
-    use super::super::Optimizer;
     use super::*;
+    use crate::optimizer::{Optimizer, ReadPolicy};
 
     #[derive(Module, Debug)]
     struct One {
@@ -210,7 +210,7 @@ mod tests {
     fn step(madam: &mut Optimizer, model: One, gradient: &[f32], rate: f64) -> One {
         let mut gradients = GradientsParams::new();
         gradients.register::<1>(model.w.id, Tensor::from_data(gradient, &Device::flex()));
-        madam.step(model, &gradients, rate, None, false).unwrap().0
+        madam.step(model, &gradients, rate, None, ReadPolicy::EveryStep).unwrap().0
     }
 
     fn assert_close(found: &[f32], expected: &[f64]) {
@@ -220,8 +220,9 @@ mod tests {
         }
     }
 
-    /// Three steps by hand. decay 0.75: m1 = g^2/4, corrected by 1/4: g/sqrt(g^2) = +-1. With g2 = 3 g1:
-    /// m2 = 3/4 * g^2/4 + 1/4 * 9 g^2 = 39/16 g^2, corrected by 7/16: g2/sqrt(39/7 g^2) = 3/sqrt(39/7).
+    /// Three steps by hand. decay 0.75: m1 = g^2/4, corrected by 1/4: g/sqrt(g^2) = +-1. With g2 =
+    /// 3 g1: m2 = 3/4 * g^2/4 + 1/4 * 9 g^2 = 39/16 g^2, corrected by 7/16: g2/sqrt(39/7 g^2) =
+    /// 3/sqrt(39/7).
     #[test]
     fn steps_are_those_computed_by_hand() {
         let mut madam = madam(0.75, 1.25, 100.0);
@@ -246,22 +247,22 @@ mod tests {
         // Root mean square 5: weights stay within +-10. g/sqrt(m) = -1, so factors are exp(+-1).
         let one = step(&mut madam, model(&[7.0, -1.0]), &[-1.0, -1.0], 1.0);
         assert_close(&values(&one), &[10.0, -1.0 / std::f64::consts::E]);
-        // The bound stays that of the first weights: the next step ends at it again.
+        // The bound stays that of the initial weights: the next step ends at it again.
         let two = step(&mut madam, one, &[-1.0, -1.0], 1.0);
         assert_close(&values(&two)[..1], &[10.0]);
     }
 
     #[test]
-    fn a_gradient_of_next_to_nothing_moves_nothing_and_nan_is_noticed() {
+    fn an_underflowing_gradient_updates_nothing_and_nan_stays_nan() {
         let tensor = |values: [f32; 2]| Tensor::<1>::from_data(values, &Device::flex());
         let rule = MadamRule::new(MadamSettings::default()).unwrap();
-        let memory = vec![tensor([0.0; 2]); 2];
+        let state = vec![tensor([0.0; 2]); 2];
         for small in [0.0, 1e-30] {
             let gradient = tensor([small, f32::NAN]);
-            let (w, _) = rule.step(1, 0.01, tensor([1.0, -2.0]), gradient.clone(), memory.clone());
+            let (w, _) = rule.step(1, 0.01, tensor([1.0, -2.0]), gradient.clone(), state.clone());
             let found = host(w);
             assert!((found[0] - 1.0).abs() < 1e-7 && found[1].is_nan(), "{small}: {found:?}");
-            let update = Update { decay: 0.999, bound: 3.0, rate: 0.01, mature: 0.001 };
+            let update = Update { decay: 0.999, bound: 3.0, rate: 0.01, correction: 0.001 };
             let largest = tensor([9.0; 2]);
             let w = update.composed(tensor([1.0, -2.0]), gradient, tensor([0.0; 2]), largest).0;
             let found = host(w);
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_tensor_form_is_the_same_function() {
-        let update = Update { decay: 0.9, bound: 3.0, rate: 0.01, mature: 0.19 };
+        let update = Update { decay: 0.9, bound: 3.0, rate: 0.01, correction: 0.19 };
         let tensor = |values: [f32; 4]| Tensor::<1>::from_data(values, &Device::flex());
         let arguments =
             [[1.0, -2.0, 0.3, 0.0], [0.3, -0.1, 0.0, 1.0], [0.1, 0.0, 0.0, 2.0], [1.2; 4]];
@@ -285,8 +286,8 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_optimizer_goes_on_as_the_original() {
-        // Bounded so tightly that the bound is felt.
+    fn a_restored_optimizer_continues_as_the_original() {
+        // A bound small enough to be reached.
         let mut one = madam(0.999, 3.0, 1.0);
         let after = step(&mut one, model(&[1.0, -2.0]), &[0.5, 1.0], 0.1);
         let (state, steps) = one.state(&after);

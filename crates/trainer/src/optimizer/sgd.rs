@@ -2,15 +2,15 @@
 
 use burn::tensor::Tensor;
 
-use super::Rule;
+use crate::optimizer::rule::Rule;
 
-/// Gradient descent with momentum `m`, as PyTorch counts it, without dampening:
+/// Gradient descent with momentum `m`, in PyTorch's convention, without dampening:
 ///
 /// ```text
 /// v <- m v + g,   w <- w - rate v
 /// ```
 ///
-/// Its memory: the velocity `v`; none without momentum. Burn's own keeps its velocity to itself,
+/// Its state: the velocity `v`; no state without momentum. Burn's SGD keeps its velocity private,
 /// so that a checkpoint could not hold it.
 #[derive(Debug, Clone, Copy)]
 pub struct SgdRule {
@@ -19,7 +19,7 @@ pub struct SgdRule {
 }
 
 impl Rule for SgdRule {
-    fn memory(&self) -> usize {
+    fn state_len(&self) -> usize {
         usize::from(self.momentum > 0.0)
     }
 
@@ -29,10 +29,10 @@ impl Rule for SgdRule {
         rate: f64,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        mut memory: Vec<Tensor<1>>,
+        mut state: Vec<Tensor<1>>,
     ) -> (Tensor<1>, Vec<Tensor<1>>) {
-        let Some(velocity) = memory.pop() else {
-            return (value - gradient.mul_scalar(rate), memory);
+        let Some(velocity) = state.pop() else {
+            return (value - gradient.mul_scalar(rate), state);
         };
         let velocity = velocity.mul_scalar(self.momentum) + gradient;
         (value - velocity.clone().mul_scalar(rate), vec![velocity])
@@ -46,19 +46,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn velocity_gathers_gradients() {
+    fn velocity_accumulates_gradients() {
         let device = Device::flex();
         let tensor = |x: f32| Tensor::<1>::from_floats([x], &device);
         let after = |momentum: f64| -> f32 {
             let rule = SgdRule { momentum };
-            let mut memory = vec![tensor(0.0); rule.memory()];
+            let mut state = vec![tensor(0.0); rule.state_len()];
             let mut value = tensor(1.0);
             for gradient in [1.0, 1.0, -2.0] {
-                (value, memory) = rule.step(0, 0.1, value, tensor(gradient), memory);
+                (value, state) = rule.step(0, 0.1, value, tensor(gradient), state);
             }
             value.into_scalar()
         };
-        // Velocities 1, 1.5, -1.25 at a momentum of 0.5; steps add up to the sum of gradients at 0.
+        // Velocities 1, 1.5, -1.25 at a momentum of 0.5; at 0 the steps are the gradients.
         assert!((after(0.5) - 0.875).abs() < 1e-6, "{}", after(0.5));
         assert!((after(0.0) - 1.0).abs() < 1e-6, "{}", after(0.0));
     }

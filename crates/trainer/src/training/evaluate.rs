@@ -1,22 +1,62 @@
-//! What a model is worth on images that it has not learnt from.
+//! Losses, loop gains and gradient check of a model on images that it is not trained on.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
+use hvae_data::images::Images;
+use hvae_device::host::{download, upload};
 use hvae_model::{Kind, Phases, Vae};
+use hvae_runtime::rng::{self, Stream};
 
-use super::EVALUATION_BATCH;
-use crate::config::{RunConfig, TrainingConfig};
-use crate::gradients;
-use crate::images::{Images, binarised, download, upload};
-use crate::metrics::{GradientCheck, LoopGains, Losses};
-use crate::rng::{self, Stream};
+use crate::config::RunConfig;
+use crate::config::training::TrainingConfig;
+use crate::evaluation::gradients;
+use crate::run::metrics::{GradientCheck, LoopGains, MeanLosses};
+use crate::training::binarize::binarize_from;
 
-/// Test images on which the loop gain is measured, and steps of its power iteration.
-const LOOP_GAIN: (usize, usize) = (64, 30);
-/// Test images on which gradients are compared each epoch, and sweeps differentiated through.
-const GRADIENT_CHECK: (usize, usize) = (32, 40);
+/// Images per batch where there is no training step.
+pub const EVALUATION_BATCH: usize = 500;
 
-/// Mean losses over `images`: reconstruction at the posterior mean, ELBO at one sample of it.
+/// Images on which the loop gain is measured.
+const LOOP_GAIN_IMAGES: usize = 64;
+/// Power iterations for the loop gain.
+const LOOP_GAIN_ITERATIONS: usize = 30;
+/// Images of the gradient check after an epoch.
+const GRADIENT_CHECK_IMAGES: usize = 32;
+/// Sweeps through which the reference gradient is unrolled.
+const GRADIENT_CHECK_SWEEPS: usize = 40;
+
+/// What is measured after an epoch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evaluation {
+    pub(super) losses: MeanLosses,
+    pub(super) loop_gains: Option<LoopGains>,
+    pub(super) gradient_check: Option<GradientCheck>,
+}
+
+/// Evaluates `model` after an epoch.
+///
+/// # Errors
+///
+/// When there are no images, or a number is not finite.
+pub(super) fn evaluate_epoch(
+    model: &Vae,
+    images: &Images,
+    config: &RunConfig,
+    phases: &Phases,
+) -> Result<Evaluation> {
+    let losses = evaluate(model, images, config, phases)?;
+    let has_equilibria = model.kind() != Kind::FVae;
+    let gains = || loop_gains(model, images, phases);
+    let check = || gradient_check(model, images, config, phases);
+    Ok(Evaluation {
+        losses,
+        loop_gains: has_equilibria.then(gains).transpose()?,
+        gradient_check: has_equilibria.then(check).transpose()?,
+    })
+}
+
+/// Mean losses over `images`: reconstruction error at the posterior mean, ELBO at one sample of the
+/// posterior.
 ///
 /// # Errors
 ///
@@ -26,7 +66,7 @@ pub fn evaluate(
     images: &Images,
     config: &RunConfig,
     phases: &Phases,
-) -> Result<Losses> {
+) -> Result<MeanLosses> {
     let (mut error, mut log_likelihood, mut divergence) = (0.0, 0.0, 0.0);
     let add = |sum: &mut f64, values: Tensor<1>| -> Result<()> {
         *sum += download(values)?.into_iter().map(f64::from).sum::<f64>();
@@ -36,7 +76,7 @@ pub fn evaluate(
     for (index, mut batch) in images.batches(EVALUATION_BATCH).enumerate() {
         let (index, [rows, _]) = (index as u64, batch.dims());
         if config.data.binarise {
-            batch = binarised(batch, seed, Stream::EvaluationBinarisation, index);
+            batch = binarize_from(batch, seed, Stream::EvaluationBinarisation, index);
         }
         let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
         add(&mut error, reconstruction.error)?;
@@ -48,64 +88,45 @@ pub fn evaluate(
         add(&mut log_likelihood, model.config.log_likelihood(&decoding, &batch)?)?;
     }
     let n = images.len() as f64;
-    let losses = Losses {
+    let losses = MeanLosses {
         reconstruction_error: error / n,
         divergence: divergence / n,
         elbo: (log_likelihood - divergence) / n,
     };
     ensure!(
         losses.elbo.is_finite() && losses.reconstruction_error.is_finite(),
-        "the loss on the images that training is watched on is not a finite number; lower \
-         training.learning_rate"
+        "validation loss is not finite; lower training.learning_rate"
     );
     Ok(losses)
 }
 
-/// The largest loop gains of encoder and decoder over a batch of `images`; none without feedback.
-///
-/// # Errors
-///
-/// When there are no images.
-pub(super) fn loop_gains(
-    model: &Vae,
-    images: &Images,
-    phases: &Phases,
-) -> Result<Option<LoopGains>> {
-    if model.kind() == Kind::FVae {
-        return Ok(None);
-    }
-    let images = images.batches(LOOP_GAIN.0).next().context("the test set is empty")?;
-    let (encoder, decoder) = model.loop_gains(images, phases, LOOP_GAIN.1)?;
+/// The largest loop gains of encoder and decoder over a batch of `images`.
+fn loop_gains(model: &Vae, images: &Images, phases: &Phases) -> Result<LoopGains> {
+    let images = images.batches(LOOP_GAIN_IMAGES).next().context("the test set is empty")?;
+    let (encoder, decoder) = model.loop_gains(images, phases, LOOP_GAIN_ITERATIONS)?;
     let max = |gain: Tensor<1>| f64::from(gain.max().into_scalar::<f32>());
-    Ok(Some(LoopGains { encoder: max(encoder), decoder: max(decoder) }))
+    Ok(LoopGains { encoder: max(encoder), decoder: max(decoder) })
 }
 
-/// The estimated gradient of a batch of `images` beside that through the relaxation; none without
-/// equilibria.
-///
-/// # Errors
-///
-/// When there are no images, or a number is not finite.
-pub(super) fn gradient_check(
+/// The EP gradient of a batch of `images` compared with the unrolled gradient.
+fn gradient_check(
     model: &Vae,
     images: &Images,
     config: &RunConfig,
     phases: &Phases,
-) -> Result<Option<GradientCheck>> {
-    if model.kind() == Kind::FVae {
-        return Ok(None);
-    }
-    let (count, sweeps) = GRADIENT_CHECK;
-    let mut images = images.batches(count).next().context("the test set is empty")?;
+) -> Result<GradientCheck> {
+    let images = images.batches(GRADIENT_CHECK_IMAGES).next();
+    let mut images = images.context("the test set is empty")?;
     let TrainingConfig { seed, kl_weight, .. } = config.training;
     if config.data.binarise {
-        images = binarised(images, seed, Stream::EvaluationBinarisation, 0);
+        images = binarize_from(images, seed, Stream::EvaluationBinarisation, 0);
     }
     let ([rows, _], device) = (images.dims(), images.device());
     let noise = rng::normal(seed, Stream::Evaluation, 0, rows * model.latent());
     let noise = upload(noise, model.latent(), &device);
+    let sweeps = GRADIENT_CHECK_SWEEPS;
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
     let step = model.training_step(images, noise, kl_weight, phases)?;
     let comparisons = gradients::compare(model, &step.gradients, &exact)?;
-    Ok(Some(gradients::summary(&comparisons)))
+    Ok(gradients::summary(&comparisons))
 }

@@ -1,24 +1,12 @@
-//! What changes from step to step: learning rate, weight of the divergence, decay of the averages.
+//! What changes from step to step: learning rate, KL weight, decay of the weight averages.
 
-use serde::{Deserialize, Serialize};
+use crate::config::schedule::Schedule;
+use crate::config::training::TrainingConfig;
 
-use crate::config::TrainingConfig;
-
-/// How the learning rate falls after its warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Schedule {
-    /// Half a period of a cosine.
-    Cosine,
-    /// A straight line.
-    Linear,
-    /// Not at all.
-    Constant,
-}
-
-/// Linear warm-up, then a fall from `learning_rate` to its final share after `decay_epochs`.
-/// It does not depend on the number of epochs, so that a run can be made longer.
-pub(super) fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
+/// The learning rate of `step` (from 0): linear warm-up, then a decay from `learning_rate` to its
+/// final share at `decay_epochs`. It does not depend on the number of epochs, so that a run can be
+/// extended.
+pub fn learning_rate(training: &TrainingConfig, step: usize, steps_per_epoch: usize) -> f64 {
     let total = training.decay_epochs as f64 * steps_per_epoch as f64;
     let warmup = training.warmup_steps as f64;
     let step = step as f64;
@@ -35,15 +23,15 @@ pub(super) fn learning_rate(training: &TrainingConfig, step: usize, steps_per_ep
     training.learning_rate * (last + (1.0 - last) * height)
 }
 
-/// The weight of the KL divergence: linear from 0 over its warm-up.
-pub(super) fn kl_weight(training: &TrainingConfig, step: usize) -> f64 {
+/// The weight of the KL divergence at `step`: linear from 0 over its warm-up.
+pub fn kl_weight(training: &TrainingConfig, step: usize) -> f64 {
     let warmup = training.kl_warmup_steps.max(1) as f64;
     training.kl_weight * ((step as f64 + 1.0) / warmup).min(1.0)
 }
 
-/// The decay of averaged weights at `step` (from 0): `min(decay, (1 + step) / (10 + step))`, so
-/// that the first weights, which are random, are soon forgotten.
-pub(super) fn ema_decay(decay: f64, step: usize) -> f64 {
+/// The decay of averaged weights at `step`: `min(decay, (1 + step) / (10 + step))`, so that the
+/// initial weights, which are random, soon lose their share.
+pub fn ema_decay(decay: f64, step: usize) -> f64 {
     let step = step as f64;
     decay.min((1.0 + step) / (10.0 + step))
 }
@@ -62,7 +50,7 @@ mod tests {
         let at = shares(Schedule::Cosine);
         assert!((at(0) - 0.1).abs() < 1e-12);
         assert!((at(9) - 1.0).abs() < 1e-12);
-        assert!((at(505) - 0.55).abs() < 1e-12, "half way: {}", at(505));
+        assert!((at(505) - 0.55).abs() < 1e-12, "halfway: {}", at(505));
         assert!((at(999) - 0.1).abs() < 1e-4, "end: {}", at(999));
         assert!((at(5000) - 0.1).abs() < 1e-12, "afterwards: {}", at(5000));
     }
@@ -71,7 +59,7 @@ mod tests {
     fn other_schedules_warm_up_too() {
         let (linear, constant) = (shares(Schedule::Linear), shares(Schedule::Constant));
         assert!((linear(4) - 0.5).abs() < 1e-12 && (constant(4) - 0.5).abs() < 1e-12);
-        // A quarter of the way from 1 to 0.1; the cosine would stand at 0.868.
+        // A quarter of the way from 1 to 0.1; the cosine would be at 0.868.
         assert!((linear(10) - 1.0).abs() < 1e-12);
         let quarter = 10 + 990 / 4;
         assert!((linear(quarter) - 0.775).abs() < 1e-3, "{}", linear(quarter));
@@ -90,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn averages_begin_with_a_short_memory() {
+    fn averages_start_with_a_short_memory() {
         assert!((ema_decay(0.999, 0) - 0.1).abs() < 1e-12);
         assert!((ema_decay(0.999, 90) - 0.91).abs() < 1e-12);
         assert!((ema_decay(0.999, 100_000) - 0.999).abs() < 1e-12);

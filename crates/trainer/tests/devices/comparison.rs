@@ -1,23 +1,18 @@
-//! The same work on a device and on the CPU.
+//! The same computation on a device and on the CPU.
 
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 use std::sync::OnceLock;
 
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 use burn::tensor::TensorData;
-#[cfg(any(feature = "wgpu", feature = "ndarray"))]
-use hvae::evaluation::inception::{
-    Depth, Inception,
-    conv::{Conv, Stored},
-    map::FeatureMap,
-};
+use hvae_scores::inception::{BatchNormConv, Conv, Depth, FeatureMap, Inception};
 
 use hvae_model::modern::{ModernHopfield, Space};
 use hvae_solver::{Anderson, Damped, Picard, StoppingRule, Termination};
 
 use super::*;
 
-/// One member of the family of every sort: two networks, none that relaxes, one dense network.
+/// One kind of each sort: layered networks, feed-forward networks, a weight-tied dense network.
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 pub(crate) const KINDS: [&str; 3] = ["h-vae", "f-vae", "tdh-vae"];
 
@@ -39,13 +34,15 @@ pub(crate) fn compare_with_cpu(
         eprintln!("{kind} on {device}: losses differ by {apart:.1e}");
         assert!(apart < 1e-4, "{kind} on {device}: losses differ by {apart:.1e}");
 
-        // The weights that the CPU has learnt, decoded on both.
+        // The weights trained on the CPU, decoded on both.
         let sample = ["sample", &here, "--quiet", "--count", "32", "--out"];
         folder.ok(&[&sample[..], &["cpu.npz"]].concat());
         run(&[&sample[..], &["device.npz"], &on].concat());
-        let pixels = |out: &str| match hvae::npz::load(&folder.path(out), "images").unwrap().values
+        let pixels = |out: &str| match hvae_runtime::npz::load(&folder.path(out), "images")
+            .unwrap()
+            .values
         {
-            hvae::npz::Values::F32(pixels) => pixels,
+            hvae_runtime::npz::Values::F32(pixels) => pixels,
             other => panic!("pixels are float32, not {other:?}"),
         };
         let (a, b) = (pixels("cpu.npz"), pixels("device.npz"));
@@ -53,7 +50,7 @@ pub(crate) fn compare_with_cpu(
         assert_eq!(a.len(), b.len());
         assert!(apart < 1e-3, "{kind} on {device}: pixels differ by {apart:.1e}");
     }
-    compare_solutions(&hvae::device::open(device, true).unwrap());
+    compare_solutions(&hvae_device::open(device, true).unwrap());
 }
 
 /// Fixed points of a modern Hopfield network by each method on `device` and on the CPU.
@@ -65,7 +62,7 @@ fn compare_solutions(device: &Device) {
     let solve = |device: &Device, method: &str| {
         let drawn = |index, rows: usize| {
             let values = rng::normal(1, Stream::Starts, index, rows * DIMENSION);
-            hvae::images::upload(values, DIMENSION, device)
+            hvae_device::host::upload(values, DIMENSION, device)
         };
         let network = ModernHopfield::new(drawn(0, COUNT)).unwrap();
         let map = network.at(&betas, Space::States).unwrap();
@@ -88,10 +85,10 @@ fn compare_solutions(device: &Device) {
     }
 }
 
-/// Inception with weights that are drawn, the same on every device.
+/// Inception with random weights, the same on every device.
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 fn inception(device: &Device) -> Inception {
-    // The same noise for all layers: to draw 24 million numbers takes longer than all else here.
+    // The same noise for all layers: drawing 24 million numbers would take longer than the rest.
     const MOST: usize = 448 * 3 * 3 * 384;
     static NOISE: OnceLock<Vec<f32>> = OnceLock::new();
     let noise = NOISE.get_or_init(|| rng::normal(1, Stream::Noise, 1, MOST));
@@ -100,7 +97,7 @@ fn inception(device: &Device) -> Inception {
         let inputs = from * height * width;
         let size = (2.0 / inputs as f32).sqrt();
         assert!(to * inputs <= MOST);
-        let stored = Stored {
+        let stored = BatchNormConv {
             weight: noise[..to * inputs].iter().map(|w| w * size).collect(),
             scale: vec![1.0; to],
             shift: vec![0.1; to],
@@ -115,13 +112,13 @@ fn inception(device: &Device) -> Inception {
 /// Inception's features of two small images on `device` and on the CPU.
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 pub(crate) fn compare_features(device: &Device, name: &str) {
-    // The smallest images that all its pools leave something of.
+    // The smallest images that all its pools accept.
     const SIDE: usize = 75;
     let images = rng::uniform(1, Stream::Binarisation, 0, 2 * 3 * SIDE * SIDE);
     let features = |device: &Device| {
         let images = TensorData::new(images.clone(), [2, 3, SIDE, SIDE]);
         let images = Tensor::<4>::from_data(images, device).mul_scalar(2.0).sub_scalar(1.0);
-        inception(device).forward(&images, Depth::D2048).means().unwrap()
+        inception(device).forward(&images, Depth::D2048).global_avg_pool().unwrap()
     };
     let (a, b) = (features(&Device::flex()), features(device));
     assert_eq!((a.len(), b.len()), (2 * 2048, 2 * 2048));

@@ -1,31 +1,32 @@
 //! The same work on different devices, and on several of them, gives the same numbers.
 //!
-//! What a build has is tested, the rest is skipped: `cargo test --release --workspace --features
-//! wgpu,ndarray,remote --test devices -- --test-threads 1` tests most; one at a time, since those of
-//! wgpu run in this process and count what it reads and sends. Where no adapter works, wgpu is
-//! skipped aloud.
+//! Devices that a build lacks are skipped: `cargo test --release --workspace --features
+//! wgpu,ndarray,remote --test devices -- --test-threads 1` tests most of them. One test at a time,
+//! because those of wgpu run in this process and count its reads and uploads. Without a working
+//! adapter, wgpu is skipped with a message.
 //!
-//! Tolerances. All devices compute in f32 and add up in another order, which moves a sum of n
-//! numbers by about `sqrt(n) 6e-8` of its size: 2e-6 here. Equilibria are sought to 1e-6, so that a
-//! sample which stops a sweep earlier or later moves by no more than that. The contrast of two
-//! equilibria divides such differences by the nudge, 0.02. Losses therefore agree to 1e-4 and
-//! pixels to 1e-3; both would be off by far more after a single wrong step. Inception's features pass
+//! Tolerances. All devices compute in f32 and add in another order, which changes a sum of n
+//! numbers by about `sqrt(n) 6e-8` of its size: 2e-6 here. The tolerance of equilibria is 1e-6, so
+//! that a sample which stops a sweep earlier or later differs by no more than that. The difference
+//! of two equilibria divides such errors by the nudge, 0.02. Losses therefore agree to 1e-4 and
+//! pixels to 1e-3; a single wrong step would change both by far more. Inception's features pass
 //! through some 50 layers of such sums, 1e-6 to 1e-5 together: they agree to 1e-4 in norm.
 #![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
 #![cfg_attr(
     any(feature = "wgpu", feature = "ndarray", feature = "remote"),
-    allow(clippy::print_stderr, reason = "what is skipped must be told")
+    allow(clippy::print_stderr, reason = "skipped tests are reported")
 )]
 
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use hvae::config::RunConfig;
-use hvae::data::{Split, Verbosity};
-use hvae::images::Images;
-use hvae::rng::{self, Stream};
+use hvae_data::images::Images;
+use hvae_data::{Split, Verbosity};
 use hvae_model::Kind;
+use hvae_runtime::rng;
+use hvae_runtime::rng::Stream;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -41,7 +42,7 @@ use common::Folder;
 #[cfg(any(feature = "wgpu", feature = "remote"))]
 use common::stderr;
 
-/// The settings of a tiny run. Batches are all of one size: a device compiles its kernels anew for
+/// The settings of a tiny run. All batches have one size, because a device compiles its kernels for
 /// every shape.
 fn tiny(kind: &str) -> Vec<String> {
     let kind = format!("model.kind={kind}");
@@ -63,7 +64,7 @@ fn tiny(kind: &str) -> Vec<String> {
     .to_vec()
 }
 
-/// A tiny run's command.
+/// The command of a tiny run.
 fn train<'a>(tiny: &'a [String], name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["train", "--quiet", "--name", name];
     arguments.extend(tiny.iter().flat_map(|setting| ["--set", setting]));
@@ -93,7 +94,7 @@ fn losses_apart(a: &Path, b: &Path) -> f64 {
 }
 
 #[test]
-fn what_is_not_there_is_a_sentence() {
+fn a_missing_device_is_an_error_that_names_the_remedy() {
     let folder = Folder::new();
     let list = folder.ok(&["devices"]);
     for name in ["cpu", "ndarray", "wgpu", "vulkan", "cuda", "remote"] {
@@ -121,7 +122,7 @@ fn what_is_not_there_is_a_sentence() {
         let text = folder.fails(1, &["serve"]);
         assert!(text.contains("cargo build --release --features remote"), "{text}");
     }
-    // The second device is looked at before anything else is done.
+    // All devices are opened before anything is written.
     let text = folder.fails(1, &train(&tiny("h-vae"), "run", &["--devices", "cpu,wgpu:99"]));
     assert!(text.contains("wgpu"), "{text}");
     assert!(!folder.path("checkpoints").exists());
@@ -135,5 +136,5 @@ fn ndarray_agrees_with_cpu() {
     compare_with_cpu(&folder, "ndarray", &KINDS, &|arguments| {
         folder.ok(arguments);
     });
-    compare_features(&hvae::device::open("ndarray", false).unwrap(), "ndarray");
+    compare_features(&hvae_device::open("ndarray", false).unwrap(), "ndarray");
 }

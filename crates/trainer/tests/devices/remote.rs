@@ -4,15 +4,15 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use super::comparison::compare_with_cpu;
 use super::*;
+use crate::comparison::compare_with_cpu;
 
 /// `hvae serve`, ended with the test.
 struct Server(Child, u16);
 
 impl Server {
     fn start(folder: &Folder, devices: &str, token: Option<&str>) -> Self {
-        // Free now, and most likely still free in a moment.
+        // Free now, and most likely still free when the server binds it.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port_text = port.to_string();
         let mut command = folder.command(&["serve", "--port", &port_text, "--devices", devices]);
@@ -51,7 +51,7 @@ fn a_remote_device_agrees_with_cpu() {
 }
 
 #[test]
-fn a_run_on_two_remote_devices_is_that_on_one() {
+fn a_run_on_two_remote_devices_agrees_with_one_device() {
     let folder = Folder::new();
     let servers = [Server::start(&folder, "cpu", None), Server::start(&folder, "cpu", None)];
     let devices = format!("{},{}", servers[0].device(0), servers[1].device(0));
@@ -64,14 +64,14 @@ fn a_run_on_two_remote_devices_is_that_on_one() {
 }
 
 #[test]
-fn who_cannot_be_reached_or_refuses_is_a_sentence() {
+fn a_server_that_refuses_is_an_error_that_says_why() {
     let folder = Folder::new();
     let server = Server::start(&folder, "cpu", Some("a password"));
     let text = folder.fails(1, &["sample", "run", "--device", &server.device(0)]);
     assert!(text.contains("HVAE_TOKEN"), "{text}");
 }
 
-/// The checkpoint before the loss is good, and the run goes on from it elsewhere.
+/// The last checkpoint stays good, and the run resumes from it on another device.
 #[test]
 fn a_lost_worker_is_an_error_that_leaves_the_checkpoint_good() {
     let folder = Folder::new();
@@ -84,7 +84,7 @@ fn a_lost_worker_is_an_error_that_leaves_the_checkpoint_good() {
     let run = folder.path("checkpoints").join("run");
     let started = Instant::now();
     while !run.join("metrics.jsonl").exists() {
-        assert!(started.elapsed() < Duration::from_secs(120), "no epoch came to an end");
+        assert!(started.elapsed() < Duration::from_secs(120), "no epoch has ended");
         assert!(child.try_wait().unwrap().is_none(), "training has ended by itself");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -92,7 +92,7 @@ fn a_lost_worker_is_an_error_that_leaves_the_checkpoint_good() {
     server.0.wait().unwrap();
     let killed = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(killed.elapsed() < Duration::from_secs(180), "the loss is not noticed");
+        assert!(killed.elapsed() < Duration::from_secs(180), "the lost device is not detected");
         std::thread::sleep(Duration::from_millis(100));
     }
     let output = child.wait_with_output().unwrap();

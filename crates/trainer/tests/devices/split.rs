@@ -2,7 +2,8 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use hvae::training::workers::{Drawn, Workers};
+use hvae::training::draws::StepDraws;
+use hvae::training::workers::Workers;
 use hvae_model::{Phases, StepLosses, Vae};
 
 use super::*;
@@ -20,9 +21,9 @@ fn flat(model: &Vae, gradients: &GradientsParams) -> Vec<f32> {
     flat.1
 }
 
-/// Splitting a batch changes the order of sums and nothing else: the workers agree on `beta`.
+/// Splitting a batch changes only the order of sums: all workers use the same `beta`.
 #[test]
-fn gradients_of_a_split_batch_are_those_of_the_whole() {
+fn gradients_of_a_split_batch_equal_those_of_the_whole() {
     for kind in Kind::ALL.map(Kind::name) {
         compare_split(kind, &[]);
     }
@@ -35,7 +36,7 @@ fn compare_split(kind: &str, more: &[&str]) {
     let kind = format!("model.kind={kind}");
     let overrides =
         [kind.as_str(), "model.hidden=[24]", "model.latent=4", "data.dataset=synthetic"];
-    // A nudge large enough that its size is seen in the gradient.
+    // A nudge large enough to affect the gradient.
     let nudge = ["ep.nudging=centred", "ep.nudge=0.02", "ep.nudged_tolerance=1e-5"];
     let data = ["data.train_images=64", "ep.tolerance=1e-6"];
     let overrides = [&overrides[..], &data, &nudge, more].concat();
@@ -44,21 +45,21 @@ fn compare_split(kind: &str, more: &[&str]) {
     let device = Device::flex();
     let images = Images::load(&config.data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
     let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
-    // As small as this, a tied network that was drawn at random may have no equilibrium.
+    // A weight-tied network this small may have no equilibrium with its initial weights.
     let model = model.limited();
-    // Not a multiple of the number of workers, and in another order than the set's.
+    // Not a multiple of the number of workers, and not in the order of the set.
     let rows: Vec<usize> = (0..31).map(|i| (i * 7) % 64).collect();
     let binarise = config.data.binarise;
-    let drawn = Drawn {
+    let draws = StepDraws {
         noise: rng::normal(1, Stream::Noise, 0, rows.len() * model.latent()),
-        coins: binarise
+        uniforms: binarise
             .then(|| rng::uniform(1, Stream::Binarisation, 0, rows.len() * model.pixels())),
     };
     let phases = Phases::new(&config.ep).unwrap();
-    let on_device = hvae::images::upload(drawn.noise.clone(), model.latent(), &device);
+    let on_device = hvae_device::host::upload(draws.noise.clone(), model.latent(), &device);
     let mut batch = images.gather(images.order(&rows));
     if binarise {
-        batch = hvae::images::binarised(batch, 1, Stream::Binarisation, 0);
+        batch = hvae::training::binarize::binarize_from(batch, 1, Stream::Binarisation, 0);
     }
     let whole = model.training_step(batch, on_device, 1.0, &phases).unwrap();
     let expected = flat(&model, &whole.gradients);
@@ -67,10 +68,10 @@ fn compare_split(kind: &str, more: &[&str]) {
     let StepLosses::Known(losses) = whole.losses else { panic!("a step on the CPU reads them") };
     for count in [1, 2, 3, 40] {
         let workers = Workers::new(vec![device.clone(); count], &images, &config.ep).unwrap();
-        let split = workers.step(&model, &rows, &drawn, 1.0).unwrap();
+        let split = workers.step(&model, &rows, &draws, 1.0).unwrap();
         let found = flat(&model, &split.gradients);
         let apart = expected.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
-        // With one beta per part, two parts are 1e-3 apart.
+        // With a beta for each part, two parts differ by 1e-3.
         assert!(apart < 3e-5 * size, "{case}, {count} workers: {:.1e}", apart / size);
         let StepLosses::Known(found) = split.losses else { panic!("workers read their losses") };
         for (a, b) in losses.iter().zip(found) {
@@ -83,9 +84,9 @@ fn compare_split(kind: &str, more: &[&str]) {
     }
 }
 
-/// One worker's failure ends the step for all of them, as an error.
+/// An error of one worker ends the step of all.
 #[test]
-fn a_failed_worker_is_an_error_and_not_a_wait() {
+fn a_failed_worker_is_an_error_and_not_a_deadlock() {
     let overrides = ["model.hidden=[24]", "model.latent=4", "data.dataset=synthetic"];
     let overrides: Vec<String> = overrides.into_iter().map(str::to_owned).collect();
     let config = RunConfig::resolve(None, &overrides).unwrap();
@@ -94,17 +95,17 @@ fn a_failed_worker_is_an_error_and_not_a_wait() {
     let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
     let rows: Vec<usize> = (0..8).collect();
     let mut noise = rng::normal(1, Stream::Noise, 0, rows.len() * model.latent());
-    // The second worker alone meets a number that is not one.
+    // NaN in the part of the second worker.
     let last = noise.len() - 1;
     noise[last] = f32::NAN;
     let workers = Workers::new(vec![device.clone(), device], &images, &config.ep).unwrap();
-    let drawn = Drawn { noise, coins: None };
-    let error = workers.step(&model, &rows, &drawn, 1.0).unwrap_err();
+    let draws = StepDraws { noise, uniforms: None };
+    let error = workers.step(&model, &rows, &draws, 1.0).unwrap_err();
     assert!(format!("{error:#}").contains("not a finite number"), "{error:#}");
 }
 
 #[test]
-fn a_run_on_two_devices_is_that_on_one() {
+fn a_run_on_two_devices_agrees_with_one_device() {
     let folder = Folder::new();
     for kind in Kind::ALL.map(Kind::name) {
         let (one, two) = (format!("{kind}-one"), format!("{kind}-two"));

@@ -1,4 +1,4 @@
-//! A GPU, or a program that plays one.
+//! A GPU, or a software adapter.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,29 +6,30 @@ use anyhow::Result;
 use clap::Parser;
 use hvae::cli::Cli;
 use hvae::commands;
-use hvae::device::fault;
+use hvae::observers::observer::{Observer, StepEvent};
 use hvae::run::RunDir;
-use hvae::training::Trainer;
-use hvae::training::watch::{StepReport, Watch};
+use hvae::run::environment::Environment;
+use hvae::training::{Trainer, TrainingRequest};
+use hvae_device::fault;
 use hvae_solver::Transfers;
 
-use super::comparison::{KINDS, compare_features, compare_with_cpu};
 use super::*;
+use crate::comparison::{KINDS, compare_features, compare_with_cpu};
 
-/// Whether there is an adapter, hardware or not.
+/// Whether there is an adapter, hardware or software.
 fn adapter(folder: &Folder) -> bool {
     let list = folder.ok(&["devices"]);
     let found = list.lines().any(|l| l.starts_with("wgpu:0"));
     if !found {
         eprintln!(
             "\n*** NOT TESTED: no adapter for wgpu on this machine. `apt install \
-             mesa-vulkan-drivers libvulkan1` brings one that is a program. ***\n{list}\n"
+             mesa-vulkan-drivers libvulkan1` installs a software adapter. ***\n{list}\n"
         );
     }
     found
 }
 
-/// In this process, not in one for each command: a GPU's kernels are compiled once for all.
+/// In this process, not in one for each command, so that kernels are compiled once.
 fn inside(folder: &Folder, arguments: &[&str]) {
     std::env::set_current_dir(folder.path(".")).unwrap();
     let cli = Cli::try_parse_from(["hvae"].iter().chain(arguments)).unwrap();
@@ -40,11 +41,11 @@ fn wgpu_agrees_with_cpu() {
     let folder = Folder::new();
     if adapter(&folder) {
         compare_with_cpu(&folder, "wgpu", &KINDS, &|arguments| inside(&folder, arguments));
-        compare_features(&hvae::device::open("wgpu", true).unwrap(), "wgpu");
+        compare_features(&hvae_device::open("wgpu", true).unwrap(), "wgpu");
     }
 }
 
-/// Counts reads of the device and uploads to it, from the end of the first step on.
+/// Counts reads of the device and uploads to it after the first step.
 #[derive(Debug, Default)]
 struct Counts {
     start: Option<Transfers>,
@@ -56,8 +57,8 @@ struct Counts {
 #[derive(Debug, Clone, Default)]
 struct Counter(Arc<Mutex<Counts>>);
 
-impl Watch for Counter {
-    fn step(&mut self, _report: &StepReport<'_>) -> Result<()> {
+impl Observer for Counter {
+    fn step(&mut self, _event: &StepEvent<'_>) -> Result<()> {
         let (mut counts, now) = (self.0.lock().unwrap(), hvae_solver::transfers());
         if let Some(start) = counts.start {
             counts.steps += 1;
@@ -70,23 +71,31 @@ impl Watch for Counter {
     }
 }
 
-/// A step reads the device at convergence checks, not otherwise, and sends it its noise alone.
+/// A step reads the device only at convergence checks, and uploads only its noise.
 #[test]
-fn the_hot_loop_is_quiet() {
+fn a_step_reads_the_device_rarely() {
     let folder = Folder::new();
     if !adapter(&folder) {
         return;
     }
-    let device = hvae::device::open("wgpu", true).unwrap();
+    let device = hvae_device::open("wgpu", true).unwrap();
     for kind in ["h-vae", "tdh-vae"] {
         let config = RunConfig::resolve(None, &tiny(kind)).unwrap();
         let images = [Split::Train, Split::Test]
             .map(|split| Images::load(&config.data, split, None, Verbosity::Quiet, &device))
             .map(Result::unwrap);
         let run = RunDir::create(&folder.path(kind), &config).unwrap();
-        let mut trainer = Trainer::new(run, config, images, device.clone()).unwrap();
         let counter = Counter::default();
-        trainer.watch(Box::new(counter.clone()));
+        let dataset = &config.data.dataset;
+        let environment = Environment::current("wgpu".to_owned(), dataset, None, images[0].set());
+        let request = TrainingRequest {
+            config,
+            images,
+            devices: vec![device.clone()],
+            environment,
+            observers: vec![Box::new(counter.clone())],
+        };
+        let mut trainer = Trainer::create(run, request).unwrap();
         trainer.train().unwrap();
         let counts = counter.0.lock().unwrap();
         assert_eq!(counts.steps, 2);
@@ -97,7 +106,7 @@ fn the_hot_loop_is_quiet() {
 }
 
 #[test]
-fn what_a_gpu_cannot_do_is_a_sentence() {
+fn a_missing_adapter_is_an_error_that_names_it() {
     let folder = Folder::new();
     let text = folder.fails(1, &["sample", "run", "--device", "wgpu:99"]);
     assert!(text.contains("wgpu:99") || text.contains("no adapter"), "{text}");
@@ -107,7 +116,7 @@ fn what_a_gpu_cannot_do_is_a_sentence() {
         assert!(text.contains("--allow-software"), "{text}");
         assert!(list.contains("`--device auto` takes cpu"), "{list}");
     }
-    // No driver at all.
+    // Without any driver.
     let mut command = folder.command(&["sample", "run", "--device", "wgpu"]);
     for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
         command.env(variable, "/nonexistent");

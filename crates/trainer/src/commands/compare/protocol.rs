@@ -7,11 +7,12 @@ use burn::tensor::Device;
 
 use crate::cli::Global;
 use crate::config::RunConfig;
-use crate::data::{ImageSet, Split};
-use crate::environment::{self, Environment};
 use crate::evaluation::likelihood;
-use crate::images::Images;
 use crate::run::RunDir;
+use crate::run::environment;
+use crate::run::environment::Environment;
+use hvae_data::images::Images;
+use hvae_data::{ImageSet, Split};
 
 /// Digits of a SHA-256 that are shown.
 const DIGITS: usize = 12;
@@ -33,7 +34,7 @@ impl Basis {
         global: &Global,
         device: &Device,
     ) -> Result<Self> {
-        let data_dir = environment::data_dir(global, run)?;
+        let data_dir = environment::data_dir(global.data_dir.as_deref(), run)?;
         let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
         let images = match (config.data.train_images, config.data.validation_images) {
             (Some(count), _) => format!("the first {count}"),
@@ -45,7 +46,7 @@ impl Basis {
             dataset: config.data.dataset.to_string(),
             test: test.set().clone(),
             training: format!("{images} training images of {}", config.data.dataset),
-            training_sha256: Environment::of(run)?.and_then(|then| then.images_sha256),
+            training_sha256: Environment::of(run)?.map(|then| then.images_sha256),
             likelihood: likelihood::protocol(&config.model, config.data.binarise),
         })
     }
@@ -136,7 +137,7 @@ fn groups<'a>(texts: impl Iterator<Item = (&'a str, String)>) -> Vec<(String, Ve
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
-    use crate::data::synthetic::synthetic;
+    use hvae_data::synthetic::synthetic;
 
     fn basis(run: &str, test: ImageSet) -> Basis {
         Basis {

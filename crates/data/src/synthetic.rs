@@ -1,0 +1,205 @@
+//! A set of drawn signs in the format of MNIST, for demonstrations and tests without a download.
+//!
+//! The ten classes are simple signs such as a ring or a cross. Size, slant, place, thickness and
+//! ink vary from image to image. Only exactly rounded arithmetic is used, so every machine draws
+//! the same images.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{CLASSES, ImageSet, Split};
+
+/// Height and width of the images.
+const SIDE: u8 = 28;
+
+const PIXELS: usize = SIDE as usize * SIDE as usize;
+
+/// A point of the sign, where the sign reaches from -1 to 1 on both axes and `y` points down.
+type Point = [f32; 2];
+
+/// What a sign is drawn with.
+#[derive(Debug, Clone, Copy)]
+enum Stroke {
+    Line(Point, Point),
+    Circle { centre: Point, radius: f32 },
+    Disc { radius: f32 },
+}
+
+use Stroke::{Circle, Disc, Line};
+
+/// The strokes of each class.
+const SIGNS: [&[Stroke]; CLASSES as usize] = [
+    &[Circle { centre: [0.0, 0.0], radius: 0.85 }],
+    &[Line([0.0, -1.0], [0.0, 1.0])],
+    &[Line([-1.0, 0.0], [1.0, 0.0])],
+    &[Line([-0.9, 0.9], [0.9, -0.9])],
+    &[Line([0.0, -1.0], [0.0, 1.0]), Line([-1.0, 0.0], [1.0, 0.0])],
+    &[Line([-0.85, -0.85], [0.85, 0.85]), Line([-0.85, 0.85], [0.85, -0.85])],
+    &[
+        Line([-0.8, -0.8], [0.8, -0.8]),
+        Line([0.8, -0.8], [0.8, 0.8]),
+        Line([0.8, 0.8], [-0.8, 0.8]),
+        Line([-0.8, 0.8], [-0.8, -0.8]),
+    ],
+    &[Line([0.0, -0.9], [0.9, 0.8]), Line([0.9, 0.8], [-0.9, 0.8]), Line([-0.9, 0.8], [0.0, -0.9])],
+    &[Circle { centre: [0.0, -0.5], radius: 0.45 }, Circle { centre: [0.0, 0.5], radius: 0.45 }],
+    &[Disc { radius: 0.7 }],
+];
+
+/// How one image differs from the others of its class.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    centre: Point,
+    /// Pixels for each unit of the sign.
+    scale: f32,
+    slant: f32,
+    half_thickness: f32,
+    ink: f32,
+}
+
+impl Look {
+    fn random(random: &mut ChaCha8Rng) -> Self {
+        let mut between = |low: f32, high: f32| low + (high - low) * random.random::<f32>();
+        let middle = f32::from(SIDE) / 2.0;
+        Self {
+            centre: [between(middle - 2.0, middle + 2.0), between(middle - 2.0, middle + 2.0)],
+            scale: between(7.0, 10.0),
+            slant: between(-0.2, 0.2),
+            half_thickness: between(0.9, 1.7),
+            ink: between(0.8, 1.0),
+        }
+    }
+}
+
+/// Draws `count` images, the same ones for the same `seed` and `split`.
+///
+/// The labels run 0, 1, ... 9, 0, 1 and so on. More images begin with the same images.
+pub fn synthetic(count: usize, seed: u64, split: Split) -> ImageSet {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(match split {
+        Split::Train => 0,
+        Split::Test => 1,
+    });
+    let labels: Vec<u8> = (0..CLASSES).cycle().take(count).collect();
+    let mut images = Vec::with_capacity(count * PIXELS);
+    for label in &labels {
+        draw(SIGNS[usize::from(*label)], Look::random(&mut random), &mut images);
+    }
+    ImageSet { images, labels, labelled: true, height: SIDE.into(), width: SIDE.into() }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the shade lies between 0 and 255"
+)]
+fn draw(sign: &[Stroke], look: Look, images: &mut Vec<u8>) {
+    for row in 0..SIDE {
+        for column in 0..SIDE {
+            let y = (f32::from(row) + 0.5 - look.centre[1]) / look.scale;
+            let x = (f32::from(column) + 0.5 - look.centre[0]) / look.scale + look.slant * y;
+            let nearest =
+                sign.iter().map(|stroke| stroke.distance([x, y])).fold(f32::INFINITY, f32::min);
+            // A pixel at the edge of the stroke is partly covered.
+            let cover = (look.half_thickness + 0.5 - nearest * look.scale).clamp(0.0, 1.0);
+            images.push((cover * look.ink * 255.0).round() as u8);
+        }
+    }
+}
+
+impl Stroke {
+    fn distance(self, at: Point) -> f32 {
+        match self {
+            Line(from, to) => {
+                let (along, offset) = (minus(to, from), minus(at, from));
+                let share = (dot(along, offset) / dot(along, along)).clamp(0.0, 1.0);
+                length(minus(offset, along.map(|axis| axis * share)))
+            }
+            Circle { centre, radius } => (length(minus(at, centre)) - radius).abs(),
+            Disc { radius } => (length(at) - radius).max(0.0),
+        }
+    }
+}
+
+fn minus(a: Point, b: Point) -> Point {
+    [a[0] - b[0], a[1] - b[1]]
+}
+
+fn dot(a: Point, b: Point) -> f32 {
+    a[0] * b[0] + a[1] * b[1]
+}
+
+fn length(a: Point) -> f32 {
+    dot(a, a).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_draws_the_same_images() {
+        let set = synthetic(40, 7, Split::Train);
+        assert_eq!(set, synthetic(40, 7, Split::Train));
+        assert_eq!(set.clone().take(15), synthetic(15, 7, Split::Train));
+        assert_ne!(set, synthetic(40, 8, Split::Train));
+        assert_ne!(set, synthetic(40, 7, Split::Test));
+        assert!(synthetic(0, 7, Split::Train).is_empty());
+    }
+
+    #[test]
+    fn the_images_never_change_from_release_to_release() {
+        let sum = synthetic(200, 1, Split::Train)
+            .bytes()
+            .iter()
+            .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+        assert_eq!(sum, 2_920_804_887);
+    }
+
+    #[test]
+    fn images_have_ink_paper_and_soft_edges() {
+        let set = synthetic(100, 3, Split::Test);
+        assert_eq!((set.len(), set.height(), set.width()), (100, 28, 28));
+        for index in 0..set.len() {
+            let image = set.image(index);
+            let count = |range: std::ops::RangeInclusive<u8>| {
+                image.iter().filter(|byte| range.contains(byte)).count()
+            };
+            assert!(count(128..=255) >= 15, "image {index} is too faint");
+            assert!(count(1..=199) >= 10, "image {index} has hard edges");
+            assert!(count(0..=0) >= 300, "image {index} is too full");
+            let border = image.iter().enumerate().filter(|(at, _)| at % 28 == 0 || at % 28 == 27);
+            assert!(border.map(|(_, byte)| usize::from(*byte)).sum::<usize>() < 1500);
+        }
+    }
+
+    /// Classes can be told apart: the nearest class mean names most images of the other split.
+    #[test]
+    fn classes_differ_and_images_of_a_class_agree() {
+        let (train, test) = (synthetic(1000, 5, Split::Train), synthetic(200, 5, Split::Test));
+        let mut means = vec![vec![0.0_f32; PIXELS]; 10];
+        for index in 0..train.len() {
+            let mean = &mut means[usize::from(train.labels()[index])];
+            for (sum, byte) in mean.iter_mut().zip(train.image(index)) {
+                *sum += f32::from(*byte) / 100.0;
+            }
+        }
+        let distance = |image: &[u8], class: u8| {
+            let mean = &means[usize::from(class)];
+            image
+                .iter()
+                .zip(mean)
+                .map(|(byte, mean)| (f32::from(*byte) - mean).powi(2))
+                .sum::<f32>()
+        };
+        let right = (0..test.len())
+            .filter(|index| {
+                let image = test.image(*index);
+                let nearest =
+                    (0..10).min_by(|a, b| distance(image, *a).total_cmp(&distance(image, *b)));
+                nearest == Some(test.labels()[*index])
+            })
+            .count();
+        assert!(right > 150, "only {right} of 200 are near their class");
+    }
+}

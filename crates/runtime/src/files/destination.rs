@@ -1,0 +1,119 @@
+//! Where a file that a user names really goes: links are followed, devices and pipes are not files.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::files::parent_of;
+
+/// Links that are followed at most, as on Linux.
+const LINKS: usize = 40;
+
+/// What stands at a path to which something is to be written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// A regular file, or nothing yet; with all links followed.
+    File(PathBuf),
+    /// A device, pipe or socket, which takes bytes but cannot be replaced.
+    Stream,
+}
+
+/// What stands at `path`.
+///
+/// # Errors
+///
+/// When a folder stands there, or it cannot be looked at.
+pub(super) fn destination(path: &Path) -> io::Result<Destination> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder; name a file in it"))
+        }
+        Ok(found) if found.is_file() => {
+            let is_link = fs::symlink_metadata(path)?.is_symlink();
+            let file = if is_link { fs::canonicalize(path)? } else { path.to_owned() };
+            Ok(Destination::File(file))
+        }
+        Ok(_) => Ok(Destination::Stream),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Destination::File(end_of(path)?)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The path of the file that writing to a dangling link makes; any other path as it is.
+fn end_of(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&path) {
+            Ok(target) => path = parent_of(&path).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links lead on from it"))
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    use std::process::Command;
+
+    use crate::files::write_atomically;
+
+    use super::*;
+
+    fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+        write_atomically(path, |file| Ok(file.write_all(text.as_bytes())?))
+    }
+
+    fn count(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn a_link_stays_and_its_target_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        let [link, other, real] = ["link", "other", "real/file"].map(|name| root.path().join(name));
+        fs::create_dir(root.path().join("real")).unwrap();
+        symlink("other", &link).unwrap();
+        symlink("real/file", &other).unwrap();
+        for text in ["through links that lead nowhere yet", "and through those to a file"] {
+            write(&link, text).unwrap();
+            assert_eq!(fs::read_to_string(&real).unwrap(), text);
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert!(fs::symlink_metadata(&real).unwrap().is_file());
+            assert_eq!((count(root.path()), count(&root.path().join("real"))), (3, 1));
+        }
+        let round = root.path().join("round");
+        symlink("round", &round).unwrap();
+        let message = format!("{:#}", write(&round, "").unwrap_err());
+        assert!(message.contains("round") && message.contains("links"), "{message}");
+    }
+
+    #[test]
+    fn a_pipe_is_written_into() {
+        let root = tempfile::tempdir().unwrap();
+        let pipe = root.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut text = String::new();
+                fs::File::open(pipe).unwrap().read_to_string(&mut text).unwrap();
+                text
+            }
+        });
+        write(&pipe, "all of it").unwrap();
+        assert_eq!(reader.join().unwrap(), "all of it");
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(count(root.path()), 1);
+    }
+
+    #[test]
+    fn a_folder_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let message = format!("{:#}", write(root.path(), "").unwrap_err());
+        assert!(message.contains("it is a folder; name a file in it"), "{message}");
+        assert_eq!(count(root.path()), 0);
+    }
+}

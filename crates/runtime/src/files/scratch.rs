@@ -1,0 +1,197 @@
+//! Scratch files and folders.
+//!
+//! Each one is locked while it is written. The system drops the lock with the process, so an
+//! unlocked one belongs to nobody.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+use tempfile::{Builder, TempDir};
+
+/// How the name of every scratch file and folder begins.
+const PREFIX: &str = ".partial-";
+
+/// What this process writes at the moment.
+static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A folder under a scratch name. It disappears when dropped, unless
+/// [`publish_dir`](super::publish_dir) takes it.
+#[derive(Debug)]
+pub struct ScratchDir {
+    folder: TempDir,
+    _live: Live,
+    /// Held for as long as the folder is in use; `None` where folders cannot be locked.
+    _lock: Option<File>,
+}
+
+impl ScratchDir {
+    /// Where the folder is for now.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Lets go of the folder, which has got its name.
+    pub(super) fn disarm(self) {
+        let _ = self.folder.keep();
+    }
+}
+
+/// Creates a scratch folder in `parent`, which is created too if it is missing.
+///
+/// # Errors
+///
+/// When the folder cannot be created.
+pub fn scratch_dir_in(parent: &Path) -> anyhow::Result<ScratchDir> {
+    let create = || {
+        fs::create_dir_all(parent)?;
+        Live::create(|| builder(0o777).tempdir_in(parent), TempDir::path)
+    };
+    let (folder, live) =
+        create().with_context(|| format!("cannot create a folder in {}", parent.display()))?;
+    let lock = File::open(folder.path()).ok().filter(|handle| handle.try_lock().is_ok());
+    Ok(ScratchDir { folder, _live: live, _lock: lock })
+}
+
+/// Keeps a scratch file or folder among those that [`remove_live_scratch`] removes.
+#[derive(Debug)]
+pub(super) struct Live(PathBuf);
+
+impl Live {
+    /// Creates something at a path. It is registered at once: a signal finds either both or none.
+    pub(super) fn create<T>(
+        create: impl FnOnce() -> io::Result<T>,
+        path: impl FnOnce(&T) -> &Path,
+    ) -> io::Result<(T, Self)> {
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        let created = create()?;
+        let path = path(&created).to_owned();
+        live.push(path.clone());
+        Ok((created, Self(path)))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.0);
+    }
+}
+
+/// Removes what this process is writing, which is about to end: nothing else can be written from
+/// now on.
+pub fn remove_live_scratch() {
+    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in live.iter() {
+        // Another thread may add to a folder while it is emptied.
+        let gone = || {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            removed.is_ok() || !path.exists()
+        };
+        let _ = (0..100).any(|_| gone());
+    }
+    // Whoever would register something waits for ever.
+    std::mem::forget(live);
+}
+
+/// Removes the scratch files and folders in `parent` that killed processes left behind.
+///
+/// Those that a running process still writes stay, and so does everything else. A missing
+/// `parent` is no error.
+///
+/// # Errors
+///
+/// When `parent` cannot be listed or a leftover cannot be removed.
+pub fn remove_stale_scratch(parent: &Path) -> anyhow::Result<()> {
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot list {}", parent.display()));
+        }
+    };
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", parent.display()))?;
+        if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            remove_unless_in_use(&entry.path())
+                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_unless_in_use(path: &Path) -> io::Result<()> {
+    let removed = || -> io::Result<()> {
+        let kind = fs::symlink_metadata(path)?.file_type();
+        if !kind.is_dir() && !kind.is_file() {
+            return Ok(());
+        }
+        match File::open(path)?.try_lock() {
+            Ok(()) if kind.is_dir() => fs::remove_dir_all(path),
+            Ok(()) => fs::remove_file(path),
+            // In use, or on a file system that cannot tell.
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => Ok(()),
+        }
+    };
+    match removed() {
+        // Its owner finished, or another process tidied up first.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Names and permissions of scratch entries; the system takes the umask off `mode`.
+pub(super) fn builder(mode: u32) -> Builder<'static, 'static> {
+    let mut builder = Builder::new();
+    builder.prefix(PREFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::files::tests::names;
+    use crate::files::write_atomically;
+
+    /// Whoever looks while something is created waits for it.
+    #[test]
+    fn what_is_created_is_registered_before_anyone_looks() {
+        let root = tempfile::tempdir().unwrap();
+        let create = || {
+            assert!(LIVE.try_lock().is_err(), "it could be missed");
+            builder(0o777).tempdir_in(root.path())
+        };
+        let (folder, live) = Live::create(create, TempDir::path).unwrap();
+        let is_live = || LIVE.lock().unwrap().iter().any(|path| path == folder.path());
+        assert!(is_live());
+        drop(live);
+        assert!(!is_live());
+    }
+
+    #[test]
+    fn only_abandoned_scratch_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join(".partial-dead")).unwrap();
+        fs::write(root.path().join(".partial-dead/half"), "x").unwrap();
+        fs::write(root.path().join(".partial-file"), "x").unwrap();
+        fs::write(root.path().join("keep"), "x").unwrap();
+        let live = scratch_dir_in(root.path()).unwrap();
+        write_atomically(&root.path().join("written"), |file| {
+            remove_stale_scratch(root.path())?;
+            Ok(file.write_all(b"still here")?)
+        })
+        .unwrap();
+        let live_name = live.path().file_name().unwrap().to_str().unwrap();
+        assert_eq!(names(root.path()), [live_name, "keep", "written"]);
+        remove_stale_scratch(&root.path().join("missing")).unwrap();
+    }
+}

@@ -1,0 +1,111 @@
+//! Gradients of equilibrium propagation compared with the reference gradient.
+
+use std::iter::Sum;
+
+use anyhow::{Context, Result};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use hvae_device::host::download;
+use hvae_model::Vae;
+
+use crate::run::metrics::GradientCheck;
+
+/// Estimate and reference of the gradient of one parameter.
+#[derive(Debug, Clone)]
+pub struct GradientComparison {
+    /// Such as `decoder hidden1-image`.
+    pub name: String,
+    /// Cosine of the angle between estimate and reference.
+    pub cosine: f64,
+    /// Norm of the estimate over that of the reference.
+    pub norm_ratio: f64,
+    products: Products,
+}
+
+/// Compares `estimate` with `reference` for every parameter of `model`.
+///
+/// # Errors
+///
+/// When a gradient is missing or the device cannot be read.
+pub fn compare(
+    model: &Vae,
+    estimate: &GradientsParams,
+    reference: &GradientsParams,
+) -> Result<Vec<GradientComparison>> {
+    let mut visitor = Comparing { model, estimate, reference, found: Vec::new() };
+    model.visit(&mut visitor);
+    visitor.found.into_iter().collect()
+}
+
+/// The comparison of all parameters as one vector.
+pub fn summary(comparisons: &[GradientComparison]) -> GradientCheck {
+    let products: Products = comparisons.iter().map(|c| c.products).sum();
+    let worst_cosine = comparisons.iter().map(|c| c.cosine).fold(1.0, f64::min);
+    GradientCheck { cosine: products.cosine(), norm_ratio: products.norm_ratio(), worst_cosine }
+}
+
+/// Scalar products of estimate `e` and reference `r`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Products {
+    er: f64,
+    ee: f64,
+    rr: f64,
+}
+
+impl Products {
+    fn of(e: &[f32], r: &[f32]) -> Self {
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+        };
+        Self { er: dot(e, r), ee: dot(e, e), rr: dot(r, r) }
+    }
+
+    /// A zero estimate of a nonzero reference scores 0.
+    fn cosine(self) -> f64 {
+        if self.ee == 0.0 && self.rr > 0.0 {
+            0.0
+        } else {
+            self.er / (self.ee.sqrt() * self.rr.sqrt())
+        }
+    }
+
+    fn norm_ratio(self) -> f64 {
+        self.ee.sqrt() / self.rr.sqrt()
+    }
+}
+
+impl Sum for Products {
+    fn sum<I: Iterator<Item = Self>>(products: I) -> Self {
+        products.fold(Self::default(), |a, b| Self {
+            er: a.er + b.er,
+            ee: a.ee + b.ee,
+            rr: a.rr + b.rr,
+        })
+    }
+}
+
+/// Visits the parameters of whatever rank.
+struct Comparing<'a> {
+    model: &'a Vae,
+    estimate: &'a GradientsParams,
+    reference: &'a GradientsParams,
+    found: Vec<Result<GradientComparison>>,
+}
+
+impl ModuleVisitor for Comparing<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let compare = || {
+            let name = self.model.parameter_name(param.id);
+            let values = |gradients: &GradientsParams| {
+                let gradient = gradients.get::<D>(param.id);
+                download(gradient.with_context(|| format!("{name} has no gradient"))?)
+            };
+            let products = Products::of(&values(self.estimate)?, &values(self.reference)?);
+            let (cosine, norm_ratio) = (products.cosine(), products.norm_ratio());
+            Ok(GradientComparison { name, cosine, norm_ratio, products })
+        };
+        let comparison = compare();
+        self.found.push(comparison);
+    }
+}

@@ -1,0 +1,4 @@
+//! Pictures of images, and plots.
+
+pub mod picture;
+pub mod plot;

@@ -1,0 +1,134 @@
+//! Latents of samples, and the samples as a stream of images to be scored.
+
+use anyhow::{Result, ensure};
+use burn::tensor::Device;
+use hvae_data::images::Images;
+use hvae_device::host::{download, upload};
+use hvae_model::{Phases, Vae};
+use hvae_runtime::rng::{self, Stream};
+use hvae_runtime::terminal::{self, Progress};
+use hvae_scores::{ImageBatch, ImageStream};
+
+use crate::latents::mixture::{self, COMPONENTS, Mixture};
+use crate::latents::prior::prior_latents;
+use crate::training::decode::decode_batches;
+use crate::training::evaluate::EVALUATION_BATCH;
+
+/// The distribution of the latents that samples are decoded from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LatentSource {
+    /// The prior of the model, a standard normal distribution.
+    Prior,
+    /// Ex-post density estimation (Ghosh et al. 2020): a Gaussian mixture of 10 components fitted to
+    /// the latents of the run's training images.
+    Mixture,
+}
+
+impl LatentSource {
+    /// Its name in protocols.
+    pub fn name(self) -> String {
+        match self {
+            Self::Prior => "prior".to_owned(),
+            Self::Mixture => format!("GMM prior ({COMPONENTS} components)"),
+        }
+    }
+
+    /// `count` latents, `[count, latent]`. The mixture is fitted to `training_images`, which are
+    /// loaded for it only.
+    ///
+    /// # Errors
+    ///
+    /// When the training images cannot be loaded, the fit fails or the device cannot be read.
+    pub fn latents(
+        self,
+        model: &Vae,
+        phases: &Phases,
+        count: usize,
+        seed: u64,
+        training_images: impl FnOnce() -> Result<Images>,
+    ) -> Result<Vec<f32>> {
+        match self {
+            Self::Prior => Ok(prior_latents(model, count, seed)),
+            Self::Mixture => mixture_latents(model, phases, &training_images()?, count, seed),
+        }
+    }
+}
+
+/// `count` latents drawn from a mixture fitted to the latents of `images`, `[count, latent]`.
+///
+/// # Errors
+///
+/// When the fit fails or the device cannot be read.
+pub fn mixture_latents(
+    model: &Vae,
+    phases: &Phases,
+    images: &Images,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<f32>> {
+    Ok(fit_mixture(model, phases, images, seed)?.sample(count, seed))
+}
+
+/// Fits the mixture of [`COMPONENTS`] Gaussians to one posterior sample per image.
+fn fit_mixture(model: &Vae, phases: &Phases, images: &Images, seed: u64) -> Result<Mixture> {
+    let mut latents = Vec::with_capacity(images.len() * model.latent());
+    terminal::stage(&format!("encoding {} training images", images.len()));
+    let mut progress = Progress::start("encoding", images.len(), 0);
+    for (index, batch) in images.batches(EVALUATION_BATCH).enumerate() {
+        let [rows, _] = batch.dims();
+        let noise = rng::normal(seed, Stream::MixtureFit, index as u64, rows * model.latent());
+        let noise = upload(noise, model.latent(), &batch.device());
+        latents.extend(download(model.encode(batch, phases)?.0.sample(noise))?);
+        progress.update(latents.len() / model.latent(), String::new);
+    }
+    drop(progress);
+    terminal::line(&format!(
+        "fitting a mixture of {COMPONENTS} Gaussians to {} latents",
+        images.len()
+    ));
+    mixture::fit(&latents, model.latent(), COMPONENTS, seed)
+}
+
+/// The samples of a model, decoded batch by batch while they are scored.
+#[derive(Debug)]
+pub struct Samples<'a> {
+    /// The model.
+    pub model: &'a Vae,
+    /// How its phases are run.
+    pub phases: &'a Phases,
+    /// The latents, `[samples, latent]`.
+    pub latents: Vec<f32>,
+    /// Height and width of an image.
+    pub size: [usize; 2],
+    /// The device to decode on.
+    pub device: Device,
+}
+
+impl ImageStream for Samples<'_> {
+    fn count(&self) -> usize {
+        self.latents.len() / self.model.latent()
+    }
+
+    /// Pixels are rounded to bytes, as in PNG files.
+    fn stream(
+        &self,
+        count: usize,
+        batch: usize,
+        take: &mut dyn FnMut(ImageBatch<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let [height, width] = self.size;
+        let latents = &self.latents[..count * self.model.latent()];
+        for values in decode_batches(self.model, latents, batch, self.phases, &self.device) {
+            let values = values?;
+            ensure!(
+                values.iter().all(|value| value.is_finite()),
+                "the decoder's output is not finite"
+            );
+            #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
+            let bytes: Vec<u8> =
+                values.into_iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
+            take(ImageBatch { bytes: &bytes, height, width })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Event files for TensorBoard.
+//!
+//! `syntaxdot-summary` writes them: it takes any sink, returns errors, and builds without a
+//! Protocol Buffers compiler.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use syntaxdot_summary::SummaryWriter;
+
+use crate::observers::observer::{Observer, StepEvent, TrainingStart};
+use crate::run::metrics::EpochMetrics;
+
+/// Steps between two points of the curves of steps.
+const EVERY: usize = 10;
+
+/// Writes scalars: those of steps under `step/`, those of epochs under the names of `metrics.csv`.
+pub struct TensorBoard {
+    folder: PathBuf,
+    writer: Option<SummaryWriter<BufWriter<File>>>,
+}
+
+impl std::fmt::Debug for TensorBoard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TensorBoard").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl TensorBoard {
+    /// Event files in the folder `tensorboard` of `run`. Each process writes one of its own.
+    pub fn new(run: &Path) -> Self {
+        Self { folder: run.join("tensorboard"), writer: None }
+    }
+
+    fn create(&self) -> io::Result<SummaryWriter<BufWriter<File>>> {
+        std::fs::create_dir_all(&self.folder)?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (seconds, process) = (now.as_secs(), std::process::id());
+        let name = format!("events.out.tfevents.{seconds:010}.{process}.hvae");
+        SummaryWriter::new(BufWriter::new(File::create_new(self.folder.join(name))?))
+    }
+
+    /// One event for each value.
+    fn write(&mut self, step: usize, values: Vec<(String, f64)>) -> Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let mut values = values.into_iter();
+        let written =
+            values.try_for_each(|(tag, x)| writer.write_scalar(tag, step as i64, x as f32));
+        written.with_context(|| format!("writing events in {}", self.folder.display()))
+    }
+}
+
+impl Observer for TensorBoard {
+    fn start(&mut self, _start: &TrainingStart) -> Result<()> {
+        let created = self.create();
+        self.writer =
+            Some(created.with_context(|| format!("writing events in {}", self.folder.display()))?);
+        Ok(())
+    }
+
+    fn step(&mut self, event: &StepEvent<'_>) -> Result<()> {
+        if !event.step.is_multiple_of(EVERY) {
+            return Ok(());
+        }
+        let losses = event.sums.losses();
+        let values = [
+            ("step/reconstruction_error", losses.reconstruction_error),
+            ("step/kl", losses.divergence),
+            ("step/gradient_norm", event.gradient_norm),
+            ("step/learning_rate", event.learning_rate),
+        ];
+        self.write(event.step, values.map(|(tag, x)| (tag.to_owned(), x)).into())
+    }
+
+    fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
+        let values = metrics.scalars().into_iter().map(|(name, x)| (name.replace('.', "/"), x));
+        self.write(metrics.step, values.collect())
+    }
+}

@@ -1,0 +1,20 @@
+//! The interface of an update rule.
+
+use burn::tensor::Tensor;
+
+/// How one parameter is updated. Parameters, gradients and state are flat, `[n]`.
+pub trait Rule: Send {
+    /// Tensors of state per parameter, each of its size and initially 0.
+    fn state_len(&self) -> usize;
+
+    /// The parameter after its step number `step` (from 1) at learning rate `rate`, and its state
+    /// then.
+    fn step(
+        &self,
+        step: usize,
+        rate: f64,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        state: Vec<Tensor<1>>,
+    ) -> (Tensor<1>, Vec<Tensor<1>>);
+}

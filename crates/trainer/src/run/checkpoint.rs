@@ -1,0 +1,200 @@
+//! Checkpoints: versioned, verified when read. A [`RunDir`](crate::run::dir::RunDir) manages them.
+//!
+//! ```text
+//! <run>/step-00000469/{model.safetensors, ema.safetensors, moment1.safetensors,
+//!                      moment2.safetensors, state.json}
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use hvae_model::Vae;
+use hvae_runtime::{files, tensors};
+use serde::{Deserialize, Serialize};
+
+use crate::config::RunConfig;
+use crate::run::sums::EpochSums;
+
+/// Version of the layout of a checkpoint.
+const FORMAT: u32 = 1;
+const MODEL: &str = "model.safetensors";
+const AVERAGE: &str = "ema.safetensors";
+const MOMENTS: [&str; 2] = ["moment1.safetensors", "moment2.safetensors"];
+const STATE: &str = "state.json";
+
+/// Version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The state of training, besides weights and moments.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingState {
+    /// Version of the checkpoint's layout.
+    pub format: u32,
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// Commit of the program that wrote it.
+    pub commit: String,
+    /// Steps taken in all.
+    pub step: usize,
+    /// Epochs finished.
+    pub epoch: usize,
+    /// Steps taken in the current epoch.
+    pub step_in_epoch: usize,
+    /// Optimizer steps, as the bias correction of Adam counts them.
+    pub optimizer_steps: usize,
+    /// Evaluations since the lowest validation loss.
+    pub stale: usize,
+    /// Sums over the current epoch.
+    pub sums: EpochSums,
+    /// The checkpoints of lowest validation loss so far, from the lowest; as many as are kept.
+    pub best: Vec<Ranked>,
+    /// The configuration, seed included.
+    pub config: RunConfig,
+    /// SHA-256 of each file of tensors.
+    pub sha256: BTreeMap<String, String>,
+}
+
+/// A checkpoint in memory.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Weights.
+    pub model: Vae,
+    /// Averaged weights, if the run has them.
+    pub average: Option<Vae>,
+    /// The optimizer's state, each in the shape of the model: at most two.
+    pub moments: Vec<Vae>,
+    /// The state of training.
+    pub state: TrainingState,
+}
+
+/// A step and its validation loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ranked {
+    /// The negative ELBO.
+    pub loss: f64,
+    /// The step.
+    pub step: usize,
+}
+
+impl TrainingState {
+    /// Records the validation loss at this step: the `keep` lowest are kept.
+    pub fn rank(&mut self, loss: f64, keep: usize) {
+        let improved = self.best.first().is_none_or(|lowest| loss < lowest.loss);
+        self.stale = if improved { 0 } else { self.stale + 1 };
+        let place = self.best.partition_point(|other| other.loss <= loss);
+        self.best.insert(place, Ranked { loss, step: self.step });
+        self.best.truncate(keep);
+    }
+
+    /// The state before the first step.
+    pub fn new(config: RunConfig) -> Self {
+        Self {
+            format: FORMAT,
+            version: VERSION.to_owned(),
+            commit: crate::COMMIT.to_owned(),
+            step: 0,
+            epoch: 0,
+            step_in_epoch: 0,
+            optimizer_steps: 0,
+            stale: 0,
+            sums: EpochSums::default(),
+            best: Vec::new(),
+            config,
+            sha256: BTreeMap::new(),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Writes its files into `folder`; returns the state as it is written there.
+    pub(crate) fn write(self, folder: &Path) -> Result<TrainingState> {
+        let Self { model, average, moments, mut state } = self;
+        VERSION.clone_into(&mut state.version);
+        crate::COMMIT.clone_into(&mut state.commit);
+        let average = average.map(|average| (AVERAGE, average));
+        let moments = MOMENTS.into_iter().zip(moments);
+        state.sha256.clear();
+        for (file, module) in [(MODEL, model)].into_iter().chain(average).chain(moments) {
+            ensure!(tensors::is_finite(&module), "{file} would hold numbers that are not finite");
+            let bytes = tensors::to_bytes(&module)?;
+            state.sha256.insert(file.to_owned(), files::hex_sha256(&bytes));
+            write(&folder.join(file), &bytes)?;
+        }
+        let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
+        write(&folder.join(STATE), &json)?;
+        Ok(state)
+    }
+
+    /// Reads the checkpoint in `folder` with `moments` tensors of the optimizer; `like` gives the
+    /// shapes.
+    pub(crate) fn read(folder: &Path, like: &Vae, moments: usize) -> Result<Self> {
+        let state = read_state(folder)?;
+        let load = |file| load_module(folder, file, &state, like.clone());
+        let averaged = state.config.training.averages();
+        Ok(Self {
+            model: load(MODEL)?,
+            average: averaged.then(|| load(AVERAGE)).transpose()?,
+            moments: MOMENTS.into_iter().take(moments).map(load).collect::<Result<_>>()?,
+            state,
+        })
+    }
+}
+
+/// Reads the weights of the checkpoint in `folder` with this `state` into `model`: averaged ones if
+/// the run has them.
+pub(crate) fn read_model(folder: &Path, state: &TrainingState, model: Vae) -> Result<Vae> {
+    let averaged = state.config.training.averages();
+    let file = if averaged { AVERAGE } else { MODEL };
+    load_module(folder, file, state, model)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The state of training at the checkpoint.
+pub(crate) fn read_state(checkpoint: &Path) -> Result<TrainingState> {
+    let path = checkpoint.join(STATE);
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let corrupt = || format!("{} is corrupt", path.display());
+    let value: serde_json::Value = serde_json::from_str(&text).with_context(corrupt)?;
+    let format = value.get("format").and_then(serde_json::Value::as_u64);
+    ensure!(
+        format == Some(u64::from(FORMAT)),
+        "{}: checkpoint format {}, but this program reads format {FORMAT}",
+        path.display(),
+        format.map_or("missing".to_owned(), |f| f.to_string())
+    );
+    serde_json::from_value(value).with_context(corrupt)
+}
+
+/// Reads the tensors of `file` into `module`, see [`from_bytes`].
+fn load_module(checkpoint: &Path, file: &str, state: &TrainingState, module: Vae) -> Result<Vae> {
+    let path = checkpoint.join(file);
+    let shown = path.display();
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {shown}"))?;
+    let expected = state.sha256.get(file);
+    let found = files::hex_sha256(&bytes);
+    ensure!(
+        expected == Some(&found),
+        "{shown} is corrupt: its SHA-256 is {found}, but {} in state.json",
+        expected.map_or("missing", String::as_str)
+    );
+    from_bytes(&path, bytes, module)
+}
+
+/// `module` with the tensors in the `bytes` of the safetensors file `path`: exactly its tensors,
+/// all finite, and couplings within a layer symmetric.
+pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: Vae) -> Result<Vae> {
+    let shown = path.display();
+    let module = tensors::from_bytes(bytes, module)
+        .with_context(|| format!("{shown} does not fit the configuration of the run"))?;
+    ensure!(tensors::is_finite(&module), "{shown} holds numbers that are not finite");
+    for (side, network) in module.networks() {
+        network.check_couplings().with_context(|| format!("in the {side} of {shown}"))?;
+    }
+    Ok(module)
+}

@@ -1,0 +1,355 @@
+//! A run's folder: its lock, and its newest and best checkpoints.
+//!
+//! ```text
+//! <run>/config.toml  metrics.jsonl  latest  best  samples/  reconstructions/  step-00000469/
+//! ```
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use hvae_model::Vae;
+use hvae_runtime::files;
+
+use crate::config::RunConfig;
+use crate::run::checkpoint::{self, Checkpoint, TrainingState};
+
+/// Which checkpoint of a run to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CheckpointChoice {
+    /// The newest.
+    Latest,
+    /// The one with the lowest validation loss.
+    Best,
+}
+
+impl CheckpointChoice {
+    /// The file of a run that names the checkpoint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Latest => "latest",
+            Self::Best => "best",
+        }
+    }
+}
+
+/// A run's folder.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+    /// Held by a process that trains in the folder; the system releases it with the process.
+    lock: Option<Arc<File>>,
+}
+
+impl RunDir {
+    /// The folder `path`, which must hold a run.
+    ///
+    /// # Errors
+    ///
+    /// When it holds none.
+    pub fn open(path: &Path) -> Result<Self> {
+        // Without a trailing slash, which messages would double.
+        let run = Self { path: path.components().collect(), lock: None };
+        if !run.config_path().is_file() {
+            let usual = Path::new("checkpoints").join(path);
+            let hint = if path.is_relative() && usual.join("config.toml").is_file() {
+                format!("Did you mean {}?", usual.display())
+            } else {
+                "`hvae train` creates runs, by default under checkpoints/".to_owned()
+            };
+            bail!("{} is not a run: it has no config.toml. {hint}", path.display());
+        }
+        Ok(run)
+    }
+
+    /// A new run with this configuration in the folder `path`, which must not exist; locked.
+    ///
+    /// # Errors
+    ///
+    /// When the folder exists or cannot be created.
+    pub fn create(path: &Path, config: &RunConfig) -> Result<Self> {
+        Self::require_new(path)?;
+        let create = || {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::create_dir(path)
+        };
+        create().with_context(|| format!("creating {}", path.display()))?;
+        let run = Self { path: path.to_owned(), lock: None }.locked()?;
+        let written = config.to_toml().and_then(|text| run.write_text("config.toml", &text));
+        if let Err(error) = written {
+            run.discard();
+            return Err(error);
+        }
+        Ok(run)
+    }
+
+    /// The same run, locked by this process for training, without scratch files of killed
+    /// processes.
+    ///
+    /// # Errors
+    ///
+    /// When another process trains in it.
+    pub fn locked(mut self) -> Result<Self> {
+        self.lock = files::lock_folder(&self.path)?.map(Arc::new);
+        for folder in
+            [self.path.clone(), self.path.join("samples"), self.path.join("reconstructions")]
+        {
+            files::remove_stale_scratch(&folder)?;
+        }
+        Ok(self)
+    }
+
+    /// Refuses a folder that exists: a run is never overwritten.
+    ///
+    /// # Errors
+    ///
+    /// When `path` exists.
+    pub fn require_new(path: &Path) -> Result<()> {
+        let shown = path.display();
+        let is_run = path.join("config.toml").is_file();
+        let resume = if is_run {
+            format!("resume it with `hvae train --resume {shown}`, or ")
+        } else {
+            String::new()
+        };
+        ensure!(!path.exists(), "{shown} exists already; {resume}choose another --name");
+        Ok(())
+    }
+
+    /// Removes a new run that could not start.
+    pub fn discard(self) {
+        // A file that cannot be removed is only in the way of a new run of the same name.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+
+    /// The first of `<parent>/<prefix>-001`, `-002`, ... that does not exist.
+    pub fn next_free(parent: &Path, prefix: &str) -> PathBuf {
+        (1_u32..=u32::MAX)
+            .map(|n| parent.join(format!("{prefix}-{n:03}")))
+            .find(|path| !path.exists())
+            .expect("some number is free")
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// The run's configuration.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or is not valid.
+    pub fn config(&self) -> Result<RunConfig> {
+        RunConfig::resolve(Some(&self.config_path()), &[])
+    }
+
+    /// Writes `text` to the file `name` of the run, atomically.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
+        files::write(&self.path.join(name), text)
+    }
+
+    /// Saves a checkpoint, points `latest` (and `best`) at it, and removes those no longer kept.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written; earlier checkpoints are then unchanged.
+    pub fn save(&self, checkpoint: Checkpoint, keep: usize) -> Result<()> {
+        let name = step_name(checkpoint.state.step);
+        let scratch = files::scratch_dir_in(&self.path)?;
+        let state = checkpoint.write(scratch.path())?;
+        files::publish_dir(scratch, &self.path.join(&name))?;
+        // In this order: `best` must not name a step after `latest`, which resuming would repeat.
+        self.write_text("latest", &format!("{name}\n"))?;
+        self.point_at_best(&state)?;
+        let mut steps = self.steps()?;
+        steps.sort_unstable_by(|a, b| b.cmp(a));
+        let best = |step: usize| state.best.iter().any(|best| best.step == step);
+        steps.iter().skip(keep).filter(|&&s| !best(s)).try_for_each(|&s| self.remove(s))
+    }
+
+    /// Points `best` at the best checkpoint in `state`; removes the pointer if there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn point_at_best(&self, state: &TrainingState) -> Result<()> {
+        let path = self.path.join("best");
+        match state.best.first() {
+            Some(best) => self.write_text("best", &format!("{}\n", step_name(best.step))),
+            None if files::is_present(&path)? => {
+                std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the checkpoints after `step`: those of a process that was killed before `latest`
+    /// named them, or those that the user has gone back from.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be removed.
+    pub fn remove_after(&self, step: usize) -> Result<()> {
+        self.steps()?.into_iter().filter(|&s| s > step).try_for_each(|s| self.remove(s))
+    }
+
+    /// Removes a checkpoint; its name disappears atomically.
+    fn remove(&self, step: usize) -> Result<()> {
+        let path = self.path.join(step_name(step));
+        let scratch = files::scratch_dir_in(&self.path)?;
+        std::fs::rename(&path, scratch.path().join("old"))
+            .with_context(|| format!("removing the checkpoint {}", path.display()))
+    }
+
+    /// The names of the checkpoints, from the oldest.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be listed.
+    pub fn checkpoints(&self) -> Result<Vec<String>> {
+        let mut steps = self.steps()?;
+        steps.sort_unstable();
+        Ok(steps.into_iter().map(step_name).collect())
+    }
+
+    fn steps(&self) -> Result<Vec<usize>> {
+        let mut steps = Vec::new();
+        let entries = std::fs::read_dir(&self.path)
+            .with_context(|| format!("listing {}", self.path.display()))?;
+        for entry in entries {
+            let name = entry?.file_name();
+            let step = name.to_str().and_then(|n| n.strip_prefix("step-")?.parse().ok());
+            // A copy that a user named, such as `step-5`, is not ours.
+            steps.extend(step.filter(|&step| name.to_str() == Some(&step_name(step))));
+        }
+        Ok(steps)
+    }
+
+    /// The newest checkpoint's folder, or the best one's.
+    ///
+    /// # Errors
+    ///
+    /// When the run has none yet.
+    pub fn checkpoint_path(&self, choice: CheckpointChoice) -> Result<PathBuf> {
+        let name = choice.name();
+        let pointer = self.path.join(name);
+        if !pointer.exists() {
+            let shown = self.path.display();
+            let steps = self.checkpoints().unwrap_or_default();
+            ensure!(
+                choice == CheckpointChoice::Latest || steps.is_empty(),
+                "{shown} has no best checkpoint; the newest is the default"
+            );
+            ensure!(
+                steps.is_empty(),
+                "{} is missing, the file that names the newest checkpoint",
+                pointer.display()
+            );
+            bail!("{shown} has no checkpoint yet");
+        }
+        let text = std::fs::read_to_string(&pointer)
+            .with_context(|| format!("reading {}", pointer.display()))?;
+        let name = text.trim();
+        let is_step =
+            name.strip_prefix("step-").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        ensure!(
+            is_step,
+            "{} is corrupt: it should hold one line such as step-00000469",
+            pointer.display()
+        );
+        Ok(self.path.join(name))
+    }
+
+    /// Loads weights into `model` from the newest or best checkpoint, averaged ones if the run has
+    /// them; also returns the state of training. `config` is the run's own configuration.
+    ///
+    /// # Errors
+    ///
+    /// When files are missing, altered, or do not fit the model, or hold numbers that are not
+    /// finite; the message names the file. When `config` describes another model than the
+    /// checkpoint's.
+    pub fn load_model(
+        &self,
+        choice: CheckpointChoice,
+        config: &RunConfig,
+        model: Vae,
+    ) -> Result<(Vae, TrainingState)> {
+        let find = || {
+            let folder = self.checkpoint_path(choice)?;
+            Ok((checkpoint::read_state(&folder)?, folder))
+        };
+        let (state, folder) = find().map_err(|error| self.with_alternatives(choice, error))?;
+        self.require_unchanged(config.model_change_since(&state.config)?)?;
+        let model = checkpoint::read_model(&folder, &state, model);
+        Ok((model.map_err(|error| self.with_alternatives(choice, error))?, state))
+    }
+
+    /// Refuses to use a checkpoint when there is a `change` of its configuration.
+    ///
+    /// # Errors
+    ///
+    /// When there is one.
+    pub fn require_unchanged(&self, change: Option<String>) -> Result<()> {
+        let Some(change) = change else { return Ok(()) };
+        bail!(
+            "{} has changed since the checkpoint was saved: {change}. Change it back, or start a \
+             new run",
+            self.config_path().display()
+        )
+    }
+
+    /// Refuses a configuration that is not that of the newest checkpoint, if that can be read.
+    ///
+    /// # Errors
+    ///
+    /// When there is a change of a setting that must stay.
+    pub fn require_own(&self, config: &RunConfig) -> Result<()> {
+        let folder = self.checkpoint_path(CheckpointChoice::Latest);
+        match folder.and_then(|folder| checkpoint::read_state(&folder)) {
+            Ok(state) => self.require_unchanged(config.change_since(&state.config)?),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// `error`, and how to go back to an earlier checkpoint than the newest if there is one.
+    fn with_alternatives(&self, choice: CheckpointChoice, error: anyhow::Error) -> anyhow::Error {
+        if choice == CheckpointChoice::Best {
+            return error;
+        }
+        let names = self.checkpoints().unwrap_or_default();
+        let pointer = self.path.join("latest");
+        let hint = format!(
+            "cannot use the checkpoint. The run has {}; to go back to one, write its name into {}",
+            names.join(", "),
+            pointer.display()
+        );
+        if names.len() > 1 { error.context(hint) } else { error }
+    }
+
+    /// Loads the newest checkpoint with `moments` tensors of the optimizer; `like` gives the
+    /// shapes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load_model`].
+    pub fn load(&self, like: &Vae, moments: usize) -> Result<Checkpoint> {
+        let latest = CheckpointChoice::Latest;
+        let load = || Checkpoint::read(&self.checkpoint_path(latest)?, like, moments);
+        load().map_err(|error| self.with_alternatives(latest, error))
+    }
+}
+
+fn step_name(step: usize) -> String {
+    format!("step-{step:08}")
+}

@@ -1,0 +1,234 @@
+//! What a run reports of an epoch.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// Share of converged samples below which a phase deserves a warning.
+const WARN_BELOW: f64 = 0.99;
+/// Cosine of the gradient check below which training deserves a warning.
+const COSINE_BELOW: f64 = 0.9;
+
+/// Means over the samples of one phase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseStats {
+    /// Sweeps per sample.
+    pub sweeps: f64,
+    /// Share of samples whose residual met the tolerance.
+    pub converged: f64,
+    /// Number of samples whose state was no longer finite.
+    pub not_finite: u64,
+    /// Relative residual at the end, over finite samples; `None` if there are none.
+    pub residual: Option<f64>,
+    /// Histogram of the sweeps: entry `n` is the number of samples that took `n`.
+    pub by_sweeps: Vec<u64>,
+}
+
+/// Mean losses per image.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MeanLosses {
+    /// Sum over pixels of `(x^ - x)^2`; pixels in `[0, 1]`.
+    pub reconstruction_error: f64,
+    /// `KL(q(z|x) || p(z))`, nats.
+    #[serde(rename = "kl")]
+    pub divergence: f64,
+    /// Evidence lower bound `ln p(x|z) - KL`, nats, at a sample `z` of the posterior.
+    pub elbo: f64,
+}
+
+/// Means over the samples of each phase of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseMeans {
+    /// Encoder, image clamped.
+    pub encoder_free: Option<PhaseStats>,
+    /// Decoder, latent clamped.
+    pub decoder_free: Option<PhaseStats>,
+    /// Decoder, nudged by the reconstruction cost.
+    pub decoder_nudged: Option<PhaseStats>,
+    /// Encoder, nudged by the gradient of the cost with respect to the latent.
+    pub encoder_nudged: Option<PhaseStats>,
+}
+
+/// Largest loop gain of encoder and decoder over a batch of images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LoopGains {
+    /// Of the encoder.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub encoder: f64,
+    /// Of the decoder.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub decoder: f64,
+}
+
+/// The EP gradient compared with the unrolled gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GradientCheck {
+    /// Cosine between the gradients of all parameters.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub cosine: f64,
+    /// Ratio of their norms.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub norm_ratio: f64,
+    /// Smallest cosine of a single parameter's gradients.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub worst_cosine: f64,
+}
+
+/// One line of `metrics.jsonl`: an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Epochs finished.
+    pub epoch: usize,
+    /// Steps taken.
+    pub step: usize,
+    /// Means over the epoch's training images, each with the weights before its step, at samples of
+    /// the posterior.
+    pub train: MeanLosses,
+    /// Over the validation images, or the test images without a validation split: reconstruction
+    /// error at the posterior mean, ELBO at samples of the posterior. `None` in an epoch without an
+    /// evaluation.
+    pub test: Option<MeanLosses>,
+    /// How the phases of training ended.
+    pub phases: PhaseMeans,
+    /// Training images that were dropped from a gradient, because a phase did not converge.
+    pub dropped: u64,
+    /// Loop gains on a batch of those images; `None` without feedback or evaluation.
+    pub loop_gains: Option<LoopGains>,
+    /// The gradient check on a batch of those images; `None` for a model that is trained by
+    /// backpropagation, and without evaluation.
+    pub gradient_check: Option<GradientCheck>,
+    /// Mean norm of the gradients.
+    pub gradient_norm: f64,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Training images per second in this process's part of the epoch.
+    pub images_per_second: f64,
+    /// Seconds of this process's part of the epoch, evaluation included.
+    pub seconds: f64,
+}
+
+impl EpochMetrics {
+    /// All numbers under the names of `metrics.csv`, such as `test.elbo`; histograms are left out.
+    pub fn scalars(&self) -> Vec<(String, f64)> {
+        flat(&serde_json::to_value(self).expect("metrics have a JSON form"))
+    }
+
+    /// A warning if equilibria were not reached, or the gradient is wrong.
+    pub fn warning(&self) -> Option<String> {
+        self.equilibria().or_else(|| {
+            let cosine = self.gradient_check?.cosine;
+            // NaN compares false.
+            (cosine.is_nan() || cosine < COSINE_BELOW).then(|| {
+                format!(
+                    "the cosine between the EP gradient and the unrolled gradient is {cosine:.3}; \
+                     lower ep.nudge, or ep.tolerance and ep.nudged_tolerance"
+                )
+            })
+        })
+    }
+
+    fn equilibria(&self) -> Option<String> {
+        let phases = [
+            ("encoder, free", &self.phases.encoder_free),
+            ("decoder, free", &self.phases.decoder_free),
+            ("decoder, nudged", &self.phases.decoder_nudged),
+            ("encoder, nudged", &self.phases.encoder_nudged),
+        ];
+        let worst = phases.iter().filter_map(|(name, p)| Some((name, p.as_ref()?)));
+        let (name, phase) = worst.min_by(|a, b| a.1.converged.total_cmp(&b.1.converged))?;
+        if phase.not_finite > 0 {
+            return Some(format!(
+                "{} states are not finite ({name} phase); lower training.learning_rate",
+                phase.not_finite
+            ));
+        }
+        let above_one = self.loop_gains.is_some_and(|g| g.encoder.max(g.decoder) > 1.0);
+        let advice = if above_one {
+            "the loop gain is above 1: raise the gains (model.*_gain)"
+        } else {
+            "raise ep.free_sweeps and ep.nudged_sweeps, or the gains (model.*_gain)"
+        };
+        (phase.converged < WARN_BELOW).then(|| {
+            let share = percent(phase.converged);
+            let effect = match self.dropped {
+                0 => "gradients are inexact".to_owned(),
+                dropped => format!("{dropped} were dropped from the gradients"),
+            };
+            format!(
+                "only {share}% of the samples reached equilibrium ({name} phase): {effect}; \
+                 {advice}"
+            )
+        })
+    }
+
+    /// One line for the terminal; `monitor` names the split that [`Self::test`] was measured on.
+    pub fn summary(&self, epochs: usize, monitor: &str) -> String {
+        let phase = |p: &Option<PhaseStats>| {
+            let shown = |p: &PhaseStats| format!("{:.1} ({}%)", p.sweeps, percent(p.converged));
+            p.as_ref().map_or("-".to_owned(), shown)
+        };
+        let dynamics = self.phases.decoder_free.as_ref().map_or(String::new(), |_| {
+            format!(
+                "sweeps (converged): encoder {} free {} nudged, decoder {} free {} nudged  ",
+                phase(&self.phases.encoder_free),
+                phase(&self.phases.encoder_nudged),
+                phase(&self.phases.decoder_free),
+                phase(&self.phases.decoder_nudged),
+            )
+        });
+        let gains = self.loop_gains.map_or(String::new(), |gains| {
+            format!("loop gain {:.2} {:.2}  ", gains.encoder, gains.decoder)
+        });
+        let cosine = self
+            .gradient_check
+            .map_or(String::new(), |c| format!("gradient cosine {:.4}  ", c.cosine));
+        let test = self
+            .test
+            .map_or(String::new(), |t| format!(" {:.2} {monitor}", t.reconstruction_error));
+        let losses = self.test.unwrap_or(self.train);
+        format!(
+            "epoch {:>2}/{epochs}  reconstruction {:.2} train{test}  KL {:.2}  ELBO {:.1}  \
+             {dynamics}{gains}{cosine}{:.0} images/s  {:.0} s",
+            self.epoch,
+            self.train.reconstruction_error,
+            losses.divergence,
+            losses.elbo,
+            self.images_per_second,
+            self.seconds,
+        )
+    }
+}
+
+/// A share in percent: 100 only if it is exactly 1.
+fn percent(share: f64) -> String {
+    let shown = format!("{:.0}", 100.0 * share);
+    if share < 1.0 && shown == "100" {
+        format!("{:.2}", (1e4 * share).floor() / 100.0)
+    } else {
+        shown
+    }
+}
+
+/// A number that is not finite is `null` in JSON.
+fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// The numbers of a JSON value under their paths, such as `test.elbo`; lists are left out.
+pub(crate) fn flat(value: &Value) -> Vec<(String, f64)> {
+    let mut numbers = Vec::new();
+    flatten("", value, &mut numbers);
+    numbers
+}
+
+fn flatten(path: &str, value: &Value, into: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let dot = if path.is_empty() { "" } else { "." };
+                flatten(&format!("{path}{dot}{key}"), value, into);
+            }
+        }
+        Value::Number(number) => into.extend(number.as_f64().map(|n| (path.to_owned(), n))),
+        _ => {}
+    }
+}

@@ -1,0 +1,136 @@
+//! Sums over the steps of an epoch.
+
+use hvae_model::PhaseOutcomes;
+use hvae_solver::{Outcome, Termination};
+use serde::{Deserialize, Serialize};
+
+use crate::run::metrics::{MeanLosses, PhaseMeans, PhaseStats};
+
+/// How many images a step had, and how many of them it used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Images of the batch.
+    pub images: usize,
+    /// Images that count in the losses.
+    pub counted: usize,
+    /// Images dropped from a gradient.
+    pub dropped: usize,
+}
+
+/// Sums over the samples of one phase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSums {
+    samples: u64,
+    sweeps: u64,
+    converged: u64,
+    /// Samples whose state was no longer finite; not counted in `residual`.
+    not_finite: u64,
+    residual: f64,
+    /// Number of samples by their sweeps.
+    by_sweeps: Vec<u64>,
+}
+
+impl PhaseSums {
+    /// Adds the outcomes of a batch.
+    pub fn add(&mut self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            self.samples += 1;
+            self.sweeps += outcome.steps as u64;
+            if self.by_sweeps.len() <= outcome.steps {
+                self.by_sweeps.resize(outcome.steps + 1, 0);
+            }
+            self.by_sweeps[outcome.steps] += 1;
+            self.converged += u64::from(outcome.termination == Termination::Converged);
+            if outcome.residual.is_finite() {
+                self.residual += outcome.residual;
+            } else {
+                self.not_finite += 1;
+            }
+        }
+    }
+
+    /// Means over the samples; `None` without samples.
+    pub fn means(&self) -> Option<PhaseStats> {
+        let n = self.samples as f64;
+        (self.samples > 0).then(|| PhaseStats {
+            sweeps: self.sweeps as f64 / n,
+            converged: self.converged as f64 / n,
+            not_finite: self.not_finite,
+            residual: (self.samples > self.not_finite)
+                .then(|| self.residual / (self.samples - self.not_finite) as f64),
+            by_sweeps: self.by_sweeps.clone(),
+        })
+    }
+}
+
+/// Sums over the steps of an epoch; part of a checkpoint, so that a resumed epoch reports what an
+/// uninterrupted one does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSums {
+    /// Images seen.
+    pub images: u64,
+    /// Images that do not count in the losses.
+    uncounted: u64,
+    /// Images dropped from a gradient.
+    pub dropped: u64,
+    reconstruction_error: f64,
+    log_likelihood: f64,
+    divergence: f64,
+    gradient_norm: f64,
+    steps: u64,
+    encoder_free: PhaseSums,
+    decoder_free: PhaseSums,
+    decoder_nudged: PhaseSums,
+    encoder_nudged: PhaseSums,
+}
+
+impl EpochSums {
+    /// Adds a step: its counts, mean losses, gradient norm, and how its phases ended.
+    pub fn add(
+        &mut self,
+        counts: Counts,
+        losses: [f64; 3],
+        gradient_norm: f64,
+        outcomes: &PhaseOutcomes,
+    ) {
+        let n = counts.counted as f64;
+        let [reconstruction_error, log_likelihood, divergence] = losses;
+        self.images += counts.images as u64;
+        self.uncounted += (counts.images - counts.counted) as u64;
+        self.dropped += counts.dropped as u64;
+        self.reconstruction_error += reconstruction_error * n;
+        self.log_likelihood += log_likelihood * n;
+        self.divergence += divergence * n;
+        self.gradient_norm += gradient_norm;
+        self.steps += 1;
+        self.encoder_free.add(&outcomes.encoder_free);
+        self.decoder_free.add(&outcomes.decoder_free);
+        self.decoder_nudged.add(&outcomes.decoder_nudged);
+        self.encoder_nudged.add(&outcomes.encoder_nudged);
+    }
+
+    /// Mean losses so far.
+    pub fn losses(&self) -> MeanLosses {
+        let n = (self.images - self.uncounted).max(1) as f64;
+        MeanLosses {
+            reconstruction_error: self.reconstruction_error / n,
+            divergence: self.divergence / n,
+            elbo: (self.log_likelihood - self.divergence) / n,
+        }
+    }
+
+    /// Mean gradient norm so far.
+    pub fn gradient_norm(&self) -> f64 {
+        self.gradient_norm / self.steps.max(1) as f64
+    }
+
+    /// Means of the four phases so far.
+    pub fn phases(&self) -> PhaseMeans {
+        PhaseMeans {
+            encoder_free: self.encoder_free.means(),
+            decoder_free: self.decoder_free.means(),
+            decoder_nudged: self.decoder_nudged.means(),
+            encoder_nudged: self.encoder_nudged.means(),
+        }
+    }
+}

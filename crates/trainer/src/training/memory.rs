@@ -1,0 +1,127 @@
+//! An estimate of the memory that training takes, and how much is available.
+
+use anyhow::{Result, ensure};
+use burn::tensor::Device;
+
+use crate::config::RunConfig;
+
+/// What training holds at any batch size, in bytes. Floating point, because a configuration may ask
+/// for more than any integer counts.
+#[derive(Debug)]
+pub struct MemoryEstimate {
+    /// Weights; gradients take the same again.
+    pub weights: f64,
+    /// State of the optimizer.
+    pub optimizer: f64,
+    /// Averaged weights.
+    pub averages: f64,
+}
+
+impl MemoryEstimate {
+    /// For a model of `config` on images of `pixels` pixels; nothing is allocated.
+    pub fn of(config: &RunConfig, pixels: usize) -> Self {
+        let training = &config.training;
+        let weights = 4.0 * config.model.stored_numbers(pixels);
+        let moments = training.optimizer.rule(training.momentum).state_len();
+        let averages = if training.averages() { weights } else { 0.0 };
+        Self { weights, optimizer: moments as f64 * weights, averages }
+    }
+
+    /// Size of a checkpoint on disk.
+    pub fn checkpoint(&self) -> f64 {
+        self.weights + self.optimizer + self.averages
+    }
+
+    /// Refuses what does not fit into the host's memory, before it is allocated: the system would
+    /// kill the process without a message.
+    ///
+    /// # Errors
+    ///
+    /// When the device computes in host memory and less is available.
+    pub fn require(&self, device: &Device) -> Result<()> {
+        let needed = self.checkpoint() + self.weights;
+        let Some(free) = available().filter(|_| hvae_device::is_host(device)) else {
+            return Ok(());
+        };
+        ensure!(
+            needed <= free,
+            "weights, gradients, averages and optimizer need {}, but only {} of memory are \
+             available: choose smaller layers (model.hidden)",
+            shown(needed),
+            shown(free)
+        );
+        Ok(())
+    }
+}
+
+/// An amount of memory in MB or GB.
+pub fn shown(bytes: f64) -> String {
+    if bytes < 1e9 { format!("{:.1} MB", bytes / 1e6) } else { format!("{:.1} GB", bytes / 1e9) }
+}
+
+/// Peak memory of this process in bytes, where the system reports it.
+pub fn peak() -> Option<f64> {
+    kilobytes("/proc/self/status", "VmHWM:")
+}
+
+/// Memory available to a new process in bytes, where the system reports it.
+fn available() -> Option<f64> {
+    kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+/// The number in kB after `name` in a file of the system, in bytes.
+fn kilobytes(file: &str, name: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(1024.0 * kilobytes)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use burn::module::{Module, ModuleVisitor, Param};
+    use burn::tensor::Tensor;
+
+    use super::*;
+
+    struct Count(usize);
+
+    impl ModuleVisitor for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 += param.val().shape().num_elements();
+        }
+    }
+
+    #[test]
+    fn estimate_matches_parameter_count() {
+        for kind in ["f-vae", "h-vae", "th-vae", "dh-vae", "tdh-vae"] {
+            for more in ["model.latent=3", "model.sigma=0.5"] {
+                let set = [format!("model.kind={kind}"), "model.hidden=[7,5]".into(), more.into()];
+                let config = RunConfig::resolve(None, &set).unwrap();
+                let device = Device::flex();
+                let model = crate::training::model::new_model(&config, 36, &device).unwrap();
+                let mut count = Count(0);
+                model.visit(&mut count);
+                let amplitudes =
+                    if config.model.learned_amplitudes { config.model.latent } else { 0 };
+                let bytes = 4 * (count.0 - amplitudes);
+                assert!(
+                    (MemoryEstimate::of(&config, 36).weights - bytes as f64).abs() < 0.5,
+                    "{kind} {more}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_larger_than_memory_is_refused() {
+        let layers = ["65536"; 60].join(",");
+        let set = ["model.kind=th-vae".to_owned(), format!("model.hidden=[{layers}]")];
+        let config = RunConfig::resolve(None, &set).unwrap();
+        let refusal = MemoryEstimate::of(&config, 784).require(&Device::flex());
+        if available().is_some() {
+            assert!(refusal.unwrap_err().to_string().contains("model.hidden"));
+        }
+    }
+}

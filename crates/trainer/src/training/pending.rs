@@ -1,0 +1,50 @@
+//! Steps whose losses the host has not read yet.
+
+use anyhow::Result;
+
+use crate::run::sums::EpochSums;
+use crate::training::step::{StepReport, StepRunner};
+
+/// Most steps between two reads: a number that is not finite is noticed at most this late.
+const MAX_PENDING: usize = 16;
+
+/// The steps since the device was last read for their losses.
+///
+/// On the host every step is read at once. Sums are the same either way: steps are added one by
+/// one, in their order.
+#[derive(Debug, Default)]
+pub(super) struct PendingSteps {
+    steps: Vec<StepReport>,
+    gradient_norm: f64,
+}
+
+impl PendingSteps {
+    /// Adds a step.
+    pub(super) fn push(&mut self, step: StepReport) {
+        self.steps.push(step);
+    }
+
+    /// Whether the steps should be read now.
+    pub(super) fn is_due(&self) -> bool {
+        self.steps.len() >= MAX_PENDING || self.steps.last().is_some_and(StepReport::is_on_host)
+    }
+
+    /// Norm of the newest gradient that has been read.
+    pub(super) fn gradient_norm(&self) -> f64 {
+        self.gradient_norm
+    }
+
+    /// Reads all steps and adds them to `sums`.
+    ///
+    /// # Errors
+    ///
+    /// When a loss, a gradient or a weight is not finite.
+    pub(super) fn flush(&mut self, runner: &StepRunner, sums: &mut EpochSums) -> Result<()> {
+        let steps = std::mem::take(&mut self.steps);
+        for (step, (losses, norm)) in steps.iter().zip(runner.read(&steps)?) {
+            sums.add(step.counts, losses, norm, &step.outcomes);
+            self.gradient_norm = norm;
+        }
+        Ok(())
+    }
+}

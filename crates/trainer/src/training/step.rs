@@ -1,0 +1,209 @@
+//! One training step, as training takes it and `hvae train --dry-run` times it.
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Int, Tensor};
+use hvae_data::images::Images;
+use hvae_device::host::upload;
+use hvae_model::{PhaseOutcomes, Phases, StepLosses, TrainingStep, Vae};
+
+use crate::config::RunConfig;
+use crate::optimizer::{GradientNorm, Optimizer, ReadPolicy, read_norms};
+use crate::run::checkpoint::{Checkpoint, TrainingState};
+use crate::run::dir::RunDir;
+use crate::run::sums::Counts;
+use crate::training::binarize::binarize;
+use crate::training::draws::StepDraws;
+use crate::training::model::new_model;
+use crate::training::phases::{phases, read_policy};
+use crate::training::workers::Workers;
+use crate::training::{ema, schedule};
+
+/// Steps between two applications of the limits on the couplings.
+const LIMIT_EVERY: usize = 10;
+
+/// The training images of a step, by index.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    rows: &'a [usize],
+    /// The same, `[rows]`, on the device.
+    on_device: Tensor<1, Int>,
+}
+
+impl<'a> Batch<'a> {
+    /// The images `rows` of `train`.
+    pub fn new(train: &Images, rows: &'a [usize]) -> Self {
+        Self { rows, on_device: train.order(rows) }
+    }
+
+    /// The images of an epoch in `order`, `size` at a time; their indices are uploaded once.
+    pub fn all(train: &Images, order: &'a [usize], size: usize) -> Vec<Self> {
+        let on_device = train.order(order);
+        let batch = |(number, rows): (usize, &'a [usize])| Self {
+            rows,
+            on_device: on_device.clone().narrow(0, number * size, rows.len()),
+        };
+        order.chunks(size).enumerate().map(batch).collect()
+    }
+}
+
+/// What a step came to. Losses and norm may still be on the device: see [`StepRunner::read`].
+#[derive(Debug)]
+pub struct StepReport {
+    /// Mean losses.
+    pub losses: StepLosses,
+    /// How many images the step had, and how many of them it used.
+    pub counts: Counts,
+    /// Norm of the gradient.
+    pub gradient_norm: GradientNorm,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// How the phases ended.
+    pub outcomes: PhaseOutcomes,
+}
+
+impl StepReport {
+    /// Whether the host has the losses already.
+    pub fn is_on_host(&self) -> bool {
+        matches!(self.losses, StepLosses::Known(_))
+    }
+}
+
+/// A model in training, and all that a step needs: draws, gradient, optimizer, limits, averages.
+#[derive(Debug)]
+pub struct StepRunner {
+    config: RunConfig,
+    steps_per_epoch: usize,
+    phases: Phases,
+    reads: ReadPolicy,
+    /// With several devices.
+    workers: Option<Workers>,
+    model: Vae,
+    /// Averaged weights, if the configuration asks for them.
+    average: Option<Vae>,
+    optimizer: Optimizer,
+}
+
+impl StepRunner {
+    /// Initial weights on the first of `devices`; with more of them every batch of `train` is split
+    /// over all.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration cannot work.
+    pub fn new(config: &RunConfig, train: &Images, devices: Vec<Device>) -> Result<Self> {
+        let device = devices.first().context("training needs at least one device")?;
+        let model = new_model(config, train.set().pixels(), device)?;
+        let training = &config.training;
+        let scales = model.learning_rate_scales(training.visible_rate);
+        Ok(Self {
+            steps_per_epoch: train.len().div_ceil(training.batch_size),
+            phases: phases(&config.ep, device)?,
+            reads: read_policy(device),
+            average: training.averages().then(|| model.clone()),
+            model,
+            optimizer: Optimizer::new(training.optimizer.rule(training.momentum), scales),
+            config: config.clone(),
+            workers: (devices.len() > 1)
+                .then(|| Workers::new(devices, train, &config.ep))
+                .transpose()?,
+        })
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.steps_per_epoch
+    }
+
+    /// The model that is evaluated: averaged weights where the configuration asks for them.
+    pub fn evaluated(&self) -> &Vae {
+        self.average.as_ref().unwrap_or(&self.model)
+    }
+
+    /// The phases of the first device.
+    pub fn phases(&self) -> &Phases {
+        &self.phases
+    }
+
+    /// The learning rate of `step`.
+    pub fn learning_rate(&self, step: usize) -> f64 {
+        schedule::learning_rate(&self.config.training, step, self.steps_per_epoch)
+    }
+
+    /// Takes step number `step` (from 0 over all epochs) on a batch of `train`.
+    ///
+    /// # Errors
+    ///
+    /// When a number is not finite, or a device is lost. The model is then as before the step.
+    pub fn step(&mut self, step: usize, train: &Images, batch: &Batch<'_>) -> Result<StepReport> {
+        let images = batch.rows.len();
+        let TrainingStep { gradients, losses, counted, dropped, outcomes, .. } =
+            self.gradient(step, train, batch)?;
+        let learning_rate = self.learning_rate(step);
+        let training = &self.config.training;
+        let (model, gradient_norm) = self.optimizer.step(
+            self.model.clone(),
+            &gradients,
+            learning_rate,
+            training.clip_norm,
+            self.reads,
+        )?;
+        self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
+        if let Some(average) = self.average.take() {
+            let decay = schedule::ema_decay(training.ema_decay, step);
+            self.average = Some(ema::advance(average, &self.model, decay));
+        }
+        let counts = Counts { images, counted, dropped };
+        Ok(StepReport { losses, counts, gradient_norm, learning_rate, outcomes })
+    }
+
+    fn gradient(&self, step: usize, train: &Images, batch: &Batch<'_>) -> Result<TrainingStep> {
+        let draws = StepDraws::new(&self.config, &self.model, step, batch.rows.len());
+        let kl_weight = schedule::kl_weight(&self.config.training, step);
+        if let Some(workers) = &self.workers {
+            return workers.step(&self.model, batch.rows, &draws, kl_weight);
+        }
+        let noise = upload(draws.noise, self.model.latent(), &train.device());
+        let images = train.gather(batch.on_device.clone());
+        let images = match draws.uniforms {
+            Some(uniforms) => binarize(images, uniforms),
+            None => images,
+        };
+        Ok(self.model.training_step(images, noise, kl_weight, &self.phases)?)
+    }
+
+    /// Losses and gradient norm of each of `reports`, in two reads of the device at most.
+    ///
+    /// # Errors
+    ///
+    /// When a loss, a norm or a weight is not finite.
+    pub fn read(&self, reports: &[StepReport]) -> Result<Vec<([f64; 3], f64)>> {
+        let losses: Vec<&StepLosses> = reports.iter().map(|report| &report.losses).collect();
+        let losses = self.model.read_losses(&losses)?;
+        let norms = read_norms(reports.iter().map(|report| &report.gradient_norm))?;
+        Ok(losses.into_iter().zip(norms).collect())
+    }
+
+    /// A checkpoint of the runner, at `state`.
+    pub(super) fn checkpoint(&self, state: &TrainingState) -> Checkpoint {
+        let (moments, optimizer_steps) = self.optimizer.state(&self.model);
+        Checkpoint {
+            model: self.model.clone(),
+            average: self.average.clone(),
+            moments,
+            state: TrainingState { optimizer_steps, ..state.clone() },
+        }
+    }
+
+    /// The newest checkpoint of `run`, which must fit this runner.
+    pub(super) fn load(&self, run: &RunDir) -> Result<Checkpoint> {
+        run.load(&self.model, self.optimizer.state_len())
+    }
+
+    /// Continues from `checkpoint`; returns the state that it was saved at.
+    pub(super) fn restore(&mut self, checkpoint: Checkpoint) -> Result<TrainingState> {
+        let Checkpoint { model, average, moments, state } = checkpoint;
+        self.optimizer.restore(&moments, state.optimizer_steps)?;
+        (self.model, self.average) = (model, average);
+        Ok(state)
+    }
+}

@@ -1,0 +1,345 @@
+//! The training loop.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
+use hvae_data::images::Images;
+use hvae_model::Vae;
+use hvae_runtime::rng::{self, Stream};
+use hvae_runtime::{interrupt, terminal};
+use rand::seq::SliceRandom;
+
+use crate::config::RunConfig;
+use crate::observers::observer::{Observer, StepEvent, TrainingStart};
+use crate::run::checkpoint::TrainingState;
+use crate::run::dir::RunDir;
+use crate::run::environment::Environment;
+use crate::run::history;
+use crate::run::metrics::EpochMetrics;
+use crate::training::evaluate::{Evaluation, evaluate_epoch};
+use crate::training::grids;
+use crate::training::pending::PendingSteps;
+use crate::training::step::{Batch, StepRunner};
+
+/// What training needs besides the folder of its run.
+#[derive(Debug)]
+pub struct TrainingRequest {
+    /// The configuration of the run.
+    pub config: RunConfig,
+    /// The training images, and those that the validation loss is measured on.
+    pub images: [Images; 2],
+    /// Devices; the first has the weights, and with more of them batches are split over all.
+    pub devices: Vec<Device>,
+    /// Program, machine and data of this process.
+    pub environment: Environment,
+    /// Called at every step and epoch.
+    pub observers: Vec<Box<dyn Observer>>,
+}
+
+/// Training in progress.
+#[derive(Debug)]
+pub struct Trainer {
+    run: RunDir,
+    train: Images,
+    validation: Images,
+    runner: StepRunner,
+    pending: PendingSteps,
+    state: TrainingState,
+    /// Step and epoch of the newest checkpoint.
+    saved: Option<(usize, usize)>,
+    observers: Vec<Box<dyn Observer>>,
+}
+
+/// How training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// All epochs are done, or the patience is exhausted.
+    Complete,
+    /// Stopped early on request, after saving.
+    Interrupted,
+}
+
+impl Trainer {
+    /// Starts training in the new folder `run`, which is removed on an error. From the first
+    /// checkpoint on, which this writes, the run can be resumed.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration cannot work, a file cannot be written, or the run has checkpoints.
+    pub fn create(run: RunDir, request: TrainingRequest) -> Result<Self> {
+        let shown = run.path().display();
+        ensure!(run.checkpoints()?.is_empty(), "{shown} has checkpoints already; resume it");
+        let create = || {
+            let environment = request.environment.clone();
+            let mut trainer = Self::new(run.clone(), request)?;
+            trainer.save()?;
+            environment.save(&trainer.run)?;
+            Ok(trainer)
+        };
+        create().inspect_err(|_| run.clone().discard())
+    }
+
+    /// Continues from the newest checkpoint of `run`. Configuration and environment of `request`
+    /// become those of the run, unless it [is complete](Self::is_complete).
+    ///
+    /// # Errors
+    ///
+    /// When the checkpoint cannot be loaded, or belongs to another configuration or other images.
+    pub fn resume(run: RunDir, request: TrainingRequest) -> Result<Self> {
+        let environment = request.environment.clone();
+        require_same_images(&run, &environment)?;
+        let mut trainer = Self::new(run, request)?;
+        trainer.restore()?;
+        if !trainer.is_complete() {
+            let toml = trainer.state.config.to_toml()?;
+            trainer.run.write_text("config.toml", &toml)?;
+            environment.save(&trainer.run)?;
+        }
+        Ok(trainer)
+    }
+
+    fn new(run: RunDir, request: TrainingRequest) -> Result<Self> {
+        let TrainingRequest { config, images: [train, validation], devices, observers, .. } =
+            request;
+        Ok(Self {
+            run,
+            runner: StepRunner::new(&config, &train, devices)?,
+            train,
+            validation,
+            pending: PendingSteps::default(),
+            state: TrainingState::new(config),
+            saved: None,
+            observers,
+        })
+    }
+
+    fn restore(&mut self) -> Result<()> {
+        let config = self.state.config.clone();
+        let checkpoint = self.runner.load(&self.run)?;
+        let then = &checkpoint.state;
+        self.run.require_unchanged(config.change_since(&then.config)?)?;
+        let (epochs, done) = (config.training.epochs, then.epoch);
+        ensure!(epochs >= done, "--epochs {epochs}: {done} epochs are done already");
+        if then.commit != crate::COMMIT {
+            let (then, now) = (&then.commit, crate::COMMIT);
+            terminal::line(&format!(
+                "note: the checkpoint was made by commit {then}, this is {now}"
+            ));
+        }
+        self.run.point_at_best(then)?;
+        self.run.remove_after(then.step)?;
+        let state = self.runner.restore(checkpoint)?;
+        self.saved = Some((state.step, state.epoch));
+        self.state = TrainingState { config, ..state };
+        history::cut(&self.run, self.state.step)
+    }
+
+    /// Whether all epochs are done, or the patience is exhausted.
+    pub fn is_complete(&self) -> bool {
+        self.state.epoch >= self.state.config.training.epochs || self.is_out_of_patience()
+    }
+
+    /// Whether the validation loss has not improved for as many evaluations as the run has
+    /// patience.
+    pub fn is_out_of_patience(&self) -> bool {
+        let patience = self.state.config.training.patience;
+        patience.is_some_and(|patience| self.state.stale >= patience)
+    }
+
+    /// The model as it is now: averaged weights where the run has them.
+    pub fn model(&self) -> &Vae {
+        self.runner.evaluated()
+    }
+
+    /// Where training stands.
+    pub fn state(&self) -> &TrainingState {
+        &self.state
+    }
+
+    /// Trains until all epochs are done, the patience is exhausted or the user asks to stop.
+    ///
+    /// # Errors
+    ///
+    /// When a number is no longer finite, or a file cannot be written. The last checkpoint is then
+    /// still good.
+    pub fn train(&mut self) -> Result<Finished> {
+        let training = &self.state.config.training;
+        let start = TrainingStart {
+            epochs: training.epochs,
+            steps_per_epoch: self.runner.steps_per_epoch(),
+            images: self.train.len(),
+            monitor: self.state.config.data.watched(),
+        };
+        let (steps, warmup) = (start.epochs * start.steps_per_epoch, training.warmup_steps);
+        if steps <= warmup {
+            terminal::warning(&format!(
+                "training ends within its warm-up: {steps} steps, training.warmup_steps = {warmup}"
+            ));
+        }
+        for observer in &mut self.observers {
+            observer.start(&start)?;
+        }
+        let finished = self.train_epochs();
+        for observer in &mut self.observers {
+            observer.end();
+        }
+        finished
+    }
+
+    fn train_epochs(&mut self) -> Result<Finished> {
+        while !self.is_complete() {
+            let (started, done_before) = (Instant::now(), self.state.step_in_epoch);
+            if self.train_epoch()? == Finished::Interrupted {
+                self.save()?;
+                return Ok(Finished::Interrupted);
+            }
+            self.end_epoch(started, done_before)?;
+            if interrupt::requested() && !self.is_complete() {
+                return Ok(Finished::Interrupted);
+            }
+        }
+        Ok(Finished::Complete)
+    }
+
+    fn train_epoch(&mut self) -> Result<Finished> {
+        let order = self.order(self.state.epoch);
+        let batches = Batch::all(&self.train, &order, self.state.config.training.batch_size);
+        for observer in &mut self.observers {
+            observer.start_epoch(self.state.epoch, self.state.step_in_epoch);
+        }
+        for batch in batches.iter().skip(self.state.step_in_epoch) {
+            self.step(batch)?;
+            if self.state.step_in_epoch < batches.len() {
+                if interrupt::requested() {
+                    self.flush()?;
+                    return Ok(Finished::Interrupted);
+                }
+                let every = self.state.config.training.checkpoint_every;
+                if every.is_some_and(|every| self.state.step.is_multiple_of(every)) {
+                    self.save()?;
+                }
+            }
+        }
+        self.flush()?;
+        Ok(Finished::Complete)
+    }
+
+    /// The order of the training images in `epoch`.
+    fn order(&self, epoch: usize) -> Vec<usize> {
+        let seed = self.state.config.training.seed;
+        let mut order: Vec<usize> = (0..self.train.len()).collect();
+        order.shuffle(&mut rng::generator(seed, Stream::Order, epoch as u64));
+        order
+    }
+
+    /// One step, of which the observers are told.
+    fn step(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let step = self.state.step;
+        let learning_rate = self
+            .try_step(batch)
+            .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
+        let event = StepEvent {
+            epoch: self.state.epoch,
+            step: self.state.step,
+            step_in_epoch: self.state.step_in_epoch,
+            gradient_norm: self.pending.gradient_norm(),
+            learning_rate,
+            sums: &self.state.sums,
+        };
+        self.observers.iter_mut().try_for_each(|observer| observer.step(&event))
+    }
+
+    fn try_step(&mut self, batch: &Batch<'_>) -> Result<f64> {
+        let report = self.runner.step(self.state.step, &self.train, batch)?;
+        let learning_rate = report.learning_rate;
+        self.pending.push(report);
+        if self.pending.is_due() {
+            self.pending.flush(&self.runner, &mut self.state.sums)?;
+        }
+        self.state.step += 1;
+        self.state.step_in_epoch += 1;
+        Ok(learning_rate)
+    }
+
+    /// Brings the sums up to date.
+    fn flush(&mut self) -> Result<()> {
+        let step = self.state.step;
+        let flushed = self.pending.flush(&self.runner, &mut self.state.sums);
+        flushed.with_context(|| format!("before step {step}; the last checkpoint is still good"))
+    }
+
+    fn end_epoch(&mut self, started: Instant, done_before: usize) -> Result<()> {
+        let train_seconds = started.elapsed().as_secs_f64();
+        let sums = std::mem::take(&mut self.state.sums);
+        let training = &self.state.config.training;
+        let trained_before = (done_before * training.batch_size).min(self.train.len());
+        self.state.epoch += 1;
+        self.state.step_in_epoch = 0;
+        let due = self.state.epoch.is_multiple_of(training.evaluate_every)
+            || self.state.epoch == training.epochs;
+        let evaluation = due.then(|| self.evaluate()).transpose()?;
+        let metrics = EpochMetrics {
+            epoch: self.state.epoch,
+            step: self.state.step,
+            train: sums.losses(),
+            test: evaluation.map(|e| e.losses),
+            phases: sums.phases(),
+            dropped: sums.dropped,
+            loop_gains: evaluation.and_then(|e| e.loop_gains),
+            gradient_check: evaluation.and_then(|e| e.gradient_check),
+            gradient_norm: sums.gradient_norm(),
+            learning_rate: self.runner.learning_rate(self.state.step - 1),
+            images_per_second: (self.train.len() - trained_before) as f64 / train_seconds,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        if let Some(losses) = metrics.test {
+            self.state.rank(-losses.elbo, self.state.config.training.keep_best);
+        }
+        history::append(&self.run, &metrics)?;
+        self.save()?;
+        self.observers.iter_mut().try_for_each(|observer| observer.epoch(&metrics))?;
+        if let Some(warning) = metrics.warning() {
+            terminal::warning(&warning);
+        }
+        Ok(())
+    }
+
+    /// Evaluates the model, and draws its samples and reconstructions.
+    fn evaluate(&self) -> Result<Evaluation> {
+        let (config, phases) = (&self.state.config, self.runner.phases());
+        let evaluation = evaluate_epoch(self.model(), &self.validation, config, phases)?;
+        let name = format!("epoch-{:04}.png", self.state.epoch);
+        let (folder, seed) = (self.run.path(), config.training.seed);
+        grids::draw(folder, &name, self.model(), &self.validation, seed, phases)?;
+        Ok(evaluation)
+    }
+
+    /// Saves a checkpoint, unless this step has one.
+    fn save(&mut self) -> Result<()> {
+        let place = (self.state.step, self.state.epoch);
+        if self.saved == Some(place) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.flush()?;
+        let keep = self.state.config.training.keep_checkpoints;
+        self.run.save(self.runner.checkpoint(&self.state), keep)?;
+        self.saved = Some(place);
+        let milliseconds = 1e3 * started.elapsed().as_secs_f64();
+        terminal::detail(&format!("checkpoint of step {}, saved in {milliseconds:.0} ms", place.0));
+        Ok(())
+    }
+}
+
+/// Refuses to resume a run with other training images than it was started with.
+fn require_same_images(run: &RunDir, now: &Environment) -> Result<()> {
+    if Environment::of(run)?.is_some_and(|then| then.images_sha256 != now.images_sha256) {
+        bail!(
+            "the training images of {} have changed since it was started: restore them, or start \
+             a new run",
+            run.path().display()
+        );
+    }
+    Ok(())
+}
