@@ -1,9 +1,9 @@
 //! Time to a residual of 1e-4 of every method on the networks of arXiv 2311.15673, from pixels to
-//! outputs; and of the matrix products alone.
+//! outputs; and of the matrix products only.
 //!
-//! Weights are those at the start of training, from a fixed seed, times 1.5, which makes them converge
-//! about as slowly as trained ones. Throughput is in samples. `scripts/bench_converge.py` times trained
-//! networks, against PyTorch.
+//! Weights are those at the start of training, from a fixed seed, times 1.5, which makes them
+//! converge about as slowly as trained ones. Throughput is in samples. `scripts/bench_converge.py`
+//! times trained networks, against PyTorch.
 #![allow(clippy::unwrap_used, reason = "a benchmark may stop")]
 #![recursion_limit = "256"]
 
@@ -13,7 +13,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use hvae_model::classifier::{Classifier, Dynamics, Form, Order};
+use hvae_model::chn_ham::{Dynamics, Form, LayeredNetwork, Order};
 use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve_in_parts};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -65,7 +65,7 @@ fn cases() -> Vec<Case> {
 }
 
 struct Problem {
-    network: Classifier,
+    network: LayeredNetwork,
     images: Tensor<2>,
 }
 
@@ -73,7 +73,7 @@ impl Problem {
     fn new(case: Case) -> Self {
         let device = Device::flex();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut network = Classifier::new(case.sizes, case.form, &mut rng, &device).unwrap();
+        let mut network = LayeredNetwork::new(case.sizes, case.form, &mut rng, &device).unwrap();
         for weight in &mut network.weights {
             *weight = Param::from_tensor(weight.val().mul_scalar(1.5));
         }

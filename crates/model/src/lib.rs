@@ -5,7 +5,7 @@
 //! | symbol | here | meaning |
 //! |---|---|---|
 //! | `s_k` | [`Equilibrium::states`], `[batch, n_k]` | activations of layer `k` |
-//! | `g_k`, `A_k`, `c_k` | [`Activation`], [`LayerSpec::gain`] | nonlinearity, its energy, its gain |
+//! | `g_k`, `A_k`, `c_k` | [`Activation`], [`LayerSpec::gain`] | nonlinearity, energy, gain |
 //! | `b_k` | [`Layer::bias`] | bias |
 //! | `W_kl`, `R_k` | [`Interaction`] | couplings between layers, within a layer |
 //! | `beta` | [`NudgeSize`] | nudging strength |
@@ -16,20 +16,21 @@
 //! # Energy
 //!
 //! ```text
-//! E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ] - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
+//! E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ]
+//!        - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
 //! dE/ds_k = 0   <=>   s_k = g_k( c_k ( b_k + sum_l W_kl s_l + R_k s_k ) )
 //! ```
 //!
-//! Every `W` is used in both directions. Layers without couplings between or within them form a block, and
-//! updating a block given the others is the exact minimiser of `E` over it. So without couplings within
-//! layers, as in a layered network, whose blocks are the even and the odd layers, sweeps over the blocks
-//! never raise the energy. With an `R_k` an update is not a minimiser, and only the residual shows whether
-//! an equilibrium was reached.
+//! Every `W` is used in both directions. Layers without couplings between or within them form a
+//! block, and updating a block given the others is the exact minimiser of `E` over it. So without
+//! couplings within layers, as in a layered network, whose blocks are the even and the odd layers,
+//! sweeps over the blocks never raise the energy. With an `R_k` an update is not a minimiser, and
+//! only the residual shows whether an equilibrium was reached.
 //!
 //! # Learning rule
 //!
-//! With `s_beta` the equilibrium of `E(s) + beta <delta, s>` about the free equilibrium, a centred nudge
-//! gives (for the others see [`Nudging`], for how `s_beta - s_0` is relaxed [`gradient`])
+//! With `s_beta` the equilibrium of `E(s) + beta <delta, s>` about the free equilibrium, a centred
+//! nudge gives (for the others see [`Nudging`], for how `s_beta - s_0` is relaxed [`gradient`])
 //!
 //! ```text
 //! dC/dW_kl = - [ s_k' s_l (+beta) - s_k' s_l (-beta) ] / (2 beta),     mean over the batch
@@ -38,8 +39,8 @@
 //! dC/dz    = - sum_l W_zl [ s_l (+beta) - s_l (-beta) ] / (2 beta),    per sample, z clamped
 //! ```
 //!
-//! `dC/dR` is symmetric, zero on the diagonal and for pairs of units that are not joined. `R_ij` and `R_ji`
-//! are one number in two entries; each entry holds half of the derivative in it.
+//! `dC/dR` is symmetric, zero on the diagonal and for pairs of units that are not joined. `R_ij`
+//! and `R_ji` are one number in two entries; each entry holds half of the derivative in it.
 //!
 //! A [`Readout`] `l(a_k)` adds its direct gradient, with `e = c_k dl/da_k` at the free equilibrium:
 //!
@@ -61,8 +62,8 @@
 //! | [`chn_ham`] | layered classifying networks of arXiv 2311.15673 | [`chn_ham::LayeredNetwork`] |
 //! | [`modern`] | modern (softmax) Hopfield networks | [`modern::ModernHopfield`] |
 //!
-//! Three seams take other choices than today's: a kind of coupling ([`Interaction`]), a prior of the latents
-//! ([`Prior`]), and a device that carries out the dynamics ([`Substrate`]).
+//! Three seams take other choices than today's: a kind of coupling ([`Interaction`]), a prior of
+//! the latents ([`Prior`]), and a device that carries out the dynamics ([`Substrate`]).
 //!
 //! The crate opens no file, prints nothing and has no random numbers of its own.
 #![recursion_limit = "256"]
@@ -90,8 +91,8 @@ pub use energy::activation::{Activation, HiddenActivation};
 pub use energy::coupling::{Coupling, CouplingSpec};
 pub use energy::interaction::banded::Banded;
 pub use energy::interaction::dense::Dense;
+pub use energy::interaction::kind::{Interaction, InteractionKind};
 pub use energy::interaction::within::Within;
-pub use energy::interaction::{Interaction, InteractionKind};
 pub use energy::layer::{Layer, LayerId, LayerSpec, Shape};
 pub use energy::network::HopfieldNetwork;
 pub use energy::per_layer::PerLayer;

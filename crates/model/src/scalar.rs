@@ -5,15 +5,15 @@ use hvae_solver::read;
 
 /// When a training step may read the device.
 ///
-/// A read makes the host wait for everything that it has queued. On the CPU that costs nothing; on a
-/// GPU it costs more than a sweep.
+/// A read makes the host wait for everything that it has queued. On the CPU that costs nothing; on
+/// a GPU it costs more than a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadPolicy {
     /// Whenever a number is needed: for the size of a nudge, the losses, and at convergence checks.
     #[default]
     EveryStep,
-    /// At convergence checks only: batches keep their size, nudging strengths and losses stay on the
-    /// device. Numbers are the same up to rounding.
+    /// At convergence checks only: batches keep their size, nudging strengths and losses stay on
+    /// the device. Numbers are the same up to rounding.
     Deferred,
 }
 

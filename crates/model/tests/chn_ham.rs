@@ -1,4 +1,4 @@
-//! The classifiers of arXiv 2311.15673: equilibria, energies, gradients, step counts.
+//! The layered networks of arXiv 2311.15673: equilibria, energies, gradients, step counts.
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 #![recursion_limit = "256"]
 
@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{compare, distance, host, rng, uniform};
-use hvae_model::classifier::{Classifier, Dynamics, Form, Gradient, Learning, Order, rho};
-use hvae_model::{ModelError, Nudge, Nudging, Relaxation, Role, Strength, Unconverged};
+use hvae_model::chn_ham::{Dynamics, Form, Gradient, LayeredNetwork, Learning, Order, rho};
+use hvae_model::{LayerId, ModelError, Nudge, NudgeSize, Nudging, Relaxation, Role, Unconverged};
 use hvae_solver::{
     Anderson, FixedPointMap, Picard, Safeguard, Solution, State, StoppingRule, solve,
 };
@@ -21,8 +21,8 @@ const ORDERS: [Order; 2] = [Order::Synchronous, EVEN_ODD];
 const FORMS: [Form; 2] = [Form::Chn, Form::Ham];
 
 /// Weights of about the size that training gives: the initial ones couple weakly.
-fn network(sizes: &[usize], form: Form, factor: f64, device: &Device) -> Classifier {
-    let mut network = Classifier::new(sizes, form, &mut rng(7), device).unwrap();
+fn network(sizes: &[usize], form: Form, factor: f64, device: &Device) -> LayeredNetwork {
+    let mut network = LayeredNetwork::new(sizes, form, &mut rng(7), device).unwrap();
     for weight in &mut network.weights {
         let scaled = weight.val().mul_scalar(factor).into_data();
         *weight = Param::from_tensor(Tensor::from_data(scaled, device));
@@ -30,7 +30,7 @@ fn network(sizes: &[usize], form: Form, factor: f64, device: &Device) -> Classif
     network
 }
 
-fn dynamics(network: &Classifier, images: Tensor<2>, order: Order) -> Dynamics<'_> {
+fn dynamics(network: &LayeredNetwork, images: Tensor<2>, order: Order) -> Dynamics<'_> {
     Dynamics::new(network, images, order).unwrap().damped(0.5).unwrap()
 }
 
@@ -61,7 +61,7 @@ fn equilibria_are_those_of_the_pytorch_script() {
         let row = case["row"].as_str().unwrap();
         let form = if row.starts_with("CHN") { Form::Chn } else { Form::Ham };
         let order = if row.ends_with("EO") { EVEN_ODD } else { Order::Synchronous };
-        let mut network = Classifier::new(&sizes, form, &mut rng(1), &device).unwrap();
+        let mut network = LayeredNetwork::new(&sizes, form, &mut rng(1), &device).unwrap();
         let scale = case["scale"].as_f64().unwrap();
         for (k, pair) in sizes.windows(2).enumerate() {
             let [rows, columns] = [pair[0], pair[1]];
@@ -115,25 +115,25 @@ fn both_orders_find_one_equilibrium_of_a_ham() {
 #[test]
 fn a_ham_is_a_hopfield_network_seen_through_its_pre_activations() {
     let device = Device::flex();
-    let classifier = network(&[30, 40, 20, 10], Form::Ham, 1.5, &device);
+    let layered = network(&[30, 40, 20, 10], Form::Ham, 1.5, &device);
     let images = uniform([5, 30], 0.0, 1.0, 4, &device);
-    let dynamics = dynamics(&classifier, images.clone(), EVEN_ODD);
+    let dynamics = dynamics(&layered, images.clone(), EVEN_ODD);
     let layers = dynamics.layers(&equilibrium(&dynamics, 1e-6).state);
 
-    let network = classifier.network().unwrap();
+    let network = layered.network().unwrap();
     let mut roles = vec![Role::Clamped(rho(images.clone()))];
     roles.resize_with(4, || Role::Free);
     let relaxation = Relaxation::new(&network, roles).unwrap();
     let rule = StoppingRule::new(1e-6, 500).unwrap();
     let other = relaxation.free_equilibrium(0.0, &rule).unwrap();
     for (k, s) in layers.iter().enumerate() {
-        assert!(largest(&rho(s.clone()), &other.state(k + 1)) < 1e-5);
+        assert!(largest(&rho(s.clone()), &other.state(LayerId(k + 1))) < 1e-5);
     }
     // Energies agree but for the pixels' own term, which no dynamics changes.
-    let states: Vec<_> = (0..4).map(|k| other.state(k)).collect();
+    let states: Vec<_> = (0..4).map(|k| other.state(LayerId(k))).collect();
     let pixels = states[0].clone().square().sum_dim(1).mul_scalar(0.5).squeeze_dim::<1>(1);
     let theirs = host(network.energy(&states).unwrap() - pixels);
-    for (mine, theirs) in host(classifier.energy(images, &layers).unwrap()).iter().zip(theirs) {
+    for (mine, theirs) in host(layered.energy(images, &layers).unwrap()).iter().zip(theirs) {
         assert!((mine - theirs).abs() < 1e-4 * theirs.abs().max(1.0), "{mine} {theirs}");
     }
 }
@@ -314,11 +314,11 @@ fn equilibrium_propagation_agrees_with_both_gradients() {
         let network = network(sizes, form, 0.7, &device);
         let (images, targets) = batch(20, 6, &device);
         let free = StoppingRule::new(1e-6, 500).unwrap();
-        // These networks are close to losing their equilibria: twice the strength has four times the bias,
-        // which would be felt.
-        for strength in [Strength::Size(0.01), Strength::Beta(0.0125)] {
+        // These networks are close to losing their equilibria: twice the strength has four times
+        // the bias, which is too much.
+        {
             let nudge = Nudge {
-                strength,
+                size: NudgeSize::new(0.01),
                 nudging: Nudging::Centred,
                 damping,
                 rule: free,
@@ -328,7 +328,7 @@ fn equilibrium_propagation_agrees_with_both_gradients() {
             let found = flat(found);
             let learning = learning(if form == Form::Ham { EVEN_ODD } else { Order::Synchronous });
             let back = network.backpropagate(images.clone(), targets.clone(), &learning).unwrap();
-            let name = |other: &str| format!("{form:?} {sizes:?} {strength:?} against {other}");
+            let name = |other: &str| format!("{form:?} {sizes:?} against {other}");
             assert_aligned(&name("automatic differentiation"), &found, &exact, 0.02);
             assert_aligned(&name("recurrent backpropagation"), &found, &flat(back), 0.02);
         }
@@ -345,7 +345,7 @@ fn a_batch_in_parts_learns_what_small_batches_learn() {
     let device = Device::flex();
     let free = StoppingRule::new(1e-6, 500).unwrap();
     let nudge = Nudge {
-        strength: Strength::Beta(0.0125),
+        size: NudgeSize::new(0.005),
         nudging: Nudging::Centred,
         damping: 0.5,
         rule: free,
@@ -399,14 +399,15 @@ fn equilibrium_propagation_bears_saturated_outputs() {
         let free = StoppingRule::new(1e-6, 500).unwrap();
         for nudging in [Nudging::Centred, Nudging::Positive, Nudging::Negative] {
             let nudge = Nudge {
-                strength: Strength::Size(0.005),
+                size: NudgeSize::new(0.005),
                 nudging,
                 damping: if form == Form::Ham { 0.0 } else { 0.5 },
                 rule: free,
                 unconverged: Unconverged::Use,
             };
             let found = network.propagate(images.clone(), targets.clone(), &free, &nudge).unwrap();
-            // A HAM's nudged phase is a deviation from the free one, which does not go on beside it.
+            // A HAM's nudged phase is a deviation from the free one, which does not go on beside
+            // it.
             let phases = if form == Form::Ham && nudging != Nudging::Centred { 1 } else { 2 };
             assert_eq!((found.free.len(), found.second.len()), (6, 6 * phases));
             assert_aligned(
@@ -471,10 +472,10 @@ const CHN: [[f64; 3]; 2] = [[46.5, 45.7, 20.3], [10.6, 7.4, 6.8]];
 fn impossible_networks_images_and_settings_are_refused() {
     let device = Device::flex();
     for sizes in [vec![784, 10], vec![784, 0, 10], vec![]] {
-        let made = Classifier::new(&sizes, Form::Ham, &mut rng(1), &device);
+        let made = LayeredNetwork::new(&sizes, Form::Ham, &mut rng(1), &device);
         assert!(matches!(made, Err(ModelError::Network(_))), "{sizes:?}");
     }
-    let network = Classifier::new(&[8, 6, 4], Form::Chn, &mut rng(1), &device).unwrap();
+    let network = LayeredNetwork::new(&[8, 6, 4], Form::Chn, &mut rng(1), &device).unwrap();
     let images = |pixels| Tensor::<2>::zeros([2, pixels], &device);
     let wrong = Dynamics::new(&network, images(7), Order::Synchronous);
     assert!(matches!(wrong, Err(ModelError::Shape { .. })));

@@ -31,11 +31,7 @@ impl Vae {
         let likelihood = found.log_likelihood;
         let cost = divergence.clone().mul_scalar(kl_weight) - likelihood.clone();
         let gradients = GradientsParams::from_grads(cost.mean().backward(), &traced);
-        let losses = Losses {
-            reconstruction: found.error,
-            log_likelihood: likelihood,
-            divergence,
-        };
+        let losses = Losses { reconstruction: found.error, log_likelihood: likelihood, divergence };
         let losses = losses.map(Tensor::inner);
         let mask = SampleMask::new(&vec![true; rows], &device);
         let losses = self.losses(losses, &mask, phases.read_policy())?;

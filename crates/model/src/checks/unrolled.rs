@@ -18,8 +18,8 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` has another shape. Numbers
-    /// that are not finite are no error.
+    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` has another shape.
+    /// Numbers that are not finite are no error.
     pub fn unrolled_gradient(
         &self,
         images: Tensor<2>,

@@ -7,11 +7,11 @@ use crate::chn_ham::couplings::Couplings;
 use crate::chn_ham::dynamics::Dynamics;
 use crate::chn_ham::network::slope;
 
-/// The linear map `lambda -> e + J' lambda` at a state, where `J` is the Jacobian of the synchronous
-/// `f` and `e` the gradient of the loss in the last layer.
+/// The linear map `lambda -> e + J' lambda` at a state, where `J` is the Jacobian of the
+/// synchronous `f` and `e` the gradient of the loss in the last layer.
 ///
-/// With slopes `d = rho'(s)` and the symmetric couplings `W`, `J' lambda` is `d W lambda`. A step is a
-/// sweep over the odd and then the even layers, and the state is that of the even layers.
+/// With slopes `d = rho'(s)` and the symmetric couplings `W`, `J' lambda` is `d W lambda`. A step
+/// is a sweep over the odd and then the even layers, and the state is that of the even layers.
 #[derive(Debug, Clone)]
 pub(super) struct Adjoint {
     couplings: Couplings,

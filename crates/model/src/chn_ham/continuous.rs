@@ -30,8 +30,7 @@ pub(super) fn propagate(
     let free = solve_in_parts(dynamics.clone(), dynamics.start(), &Picard, rule, part)?;
     let outputs = free.state.component(network.depth() - 1).clone();
     let device = outputs.device();
-    let mask =
-        |phases: &[_]| SampleMask::new(&valid_samples(nudge.unconverged, phases), &device);
+    let mask = |phases: &[_]| SampleMask::new(&valid_samples(nudge.unconverged, phases), &device);
     let settled = mask(&[&free.outcomes]);
     let delta = settled.apply(outputs.clone() - targets);
     // The loss pushes the state itself, not an input multiplied by a gain.

@@ -24,8 +24,8 @@ impl Couplings {
         Self { up, down }
     }
 
-    /// `sum_l W_kl r_l` over the neighbours of layer `k` (from 0, without the pixels) for which there
-    /// is an `r_l`, `[batch, n_k]`; `None` where there is none.
+    /// `sum_l W_kl r_l` over the neighbours of layer `k` (from 0, without the pixels) for which
+    /// there is an `r_l`, `[batch, n_k]`; `None` where there is none.
     pub(super) fn field(&self, k: usize, r: &[Option<Tensor<2>>]) -> Option<Tensor<2>> {
         let below = (k > 0).then(|| r[k - 1].clone()).flatten();
         let above = r.get(k + 1).cloned().flatten();
@@ -38,11 +38,13 @@ impl Couplings {
     }
 }
 
-/// `w` as products of a few dozen rows read it fastest; on the CPU that is a copy in memory of its own.
+/// `w` as products of a few dozen rows read it fastest; on the CPU that is a copy in memory of its
+/// own.
 ///
-/// A transposed view would be read column by column, which makes such products up to four times as slow.
-/// And rows whose distance in memory is a power of two share few places of the cache: they are laid a
-/// little further apart, which made products with 512 x 1024 weights up to 1.6 times as fast.
+/// A transposed view would be read column by column, which makes such products up to four times as
+/// slow. And rows whose distance in memory is a power of two share few places of the cache: they
+/// are laid a little further apart, which made products with 512 x 1024 weights up to 1.6 times as
+/// fast.
 fn spread(w: Tensor<2>) -> Tensor<2> {
     if !is_plain_cpu(&w) {
         return w;

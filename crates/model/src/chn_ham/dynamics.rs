@@ -1,10 +1,10 @@
-//! The maps whose fixed points are a classifier's equilibria.
+//! The maps whose fixed points are a layered network's equilibria.
 
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{FixedPointMap, State};
 
 use crate::chn_ham::couplings::Couplings;
-use crate::chn_ham::network::{LayeredNetwork, Form};
+use crate::chn_ham::network::{Form, LayeredNetwork};
 use crate::chn_ham::pointwise::{Continuous, Fire, Sum, finish, fire};
 use crate::dynamics::drive::Drive;
 use crate::error::{ModelError, require, require_shape};
@@ -23,14 +23,14 @@ pub enum Order {
 
 /// The map `s -> f(s)` of a [`LayeredNetwork`] with its pixels held.
 ///
-/// Its state has one component for each layer, `[batch, n_k]`; in the even-odd form of a HAM one for
-/// each even layer, from which the odd ones follow ([`Self::layers`]).
+/// Its state has one component for each layer, `[batch, n_k]`; in the even-odd form of a HAM one
+/// for each even layer, from which the odd ones follow ([`Self::layers`]).
 ///
 /// **Damping** belongs to the map here, as in the paper:
-/// `f(s) = damping s + (1 - damping) rho'(s) a(s)` for a CHN, in even-odd form of each inner update. A
-/// HAM needs none. So of all residuals of this program those of a damped CHN alone are residuals of a
-/// damped map, `1 - damping` times as large as those of the undamped one in the synchronous order; the
-/// published counts of iterations are by this measure.
+/// `f(s) = damping s + (1 - damping) rho'(s) a(s)` for a CHN, in even-odd form of each inner
+/// update. A HAM needs none. So of all residuals of this program only those of a damped CHN are
+/// residuals of a damped map, `1 - damping` times as large as those of the undamped one in the
+/// synchronous order; the published counts of iterations are by this measure.
 #[derive(Debug, Clone)]
 pub struct Dynamics<'n> {
     network: &'n LayeredNetwork,
@@ -46,7 +46,8 @@ pub struct Dynamics<'n> {
 /// An update of some layers of a CHN, as going back through it needs it.
 #[derive(Debug)]
 pub(super) struct Update {
-    /// The layers that were updated, from 0 without the pixels, each with its state before and `a_k`.
+    /// The layers that were updated, from 0 without the pixels, each with its state before and
+    /// `a_k`.
     pub(super) layers: Vec<(usize, Tensor<2>, Tensor<2>)>,
     /// `rho` before it, of the layers that drove them.
     pub(super) activities: Vec<Option<Tensor<2>>>,
@@ -97,8 +98,8 @@ impl<'n> Dynamics<'n> {
     }
 
     /// Two of these synchronous dynamics of a CHN side by side, as one batch, in the energy
-    /// `E(s) + <push, s_L>`: the fixed point of the last layer becomes `s_L = rho'(s_L) a_L(s) - push`.
-    /// `push` is `[2 batch, n_L]`.
+    /// `E(s) + <push, s_L>`: the fixed point of the last layer becomes
+    /// `s_L = rho'(s_L) a_L(s) - push`. `push` is `[2 batch, n_L]`.
     pub(super) fn nudged(mut self, push: Tensor<2>) -> Self {
         // The other drives are the same for all samples.
         let drive = self.drive[0].tensor();
@@ -113,9 +114,9 @@ impl<'n> Dynamics<'n> {
         &self.couplings
     }
 
-    /// Samples of a part at most, for [`solve_in_parts`](hvae_solver::solve_in_parts): on the CPU a quarter
-    /// of the batch, but at least 32 and at most 64. Products of fewer rows are slower, and the states of
-    /// more leave the cache. 0, the whole batch, on other devices.
+    /// Samples of a part at most, for [`solve_in_parts`](hvae_solver::solve_in_parts): on the CPU a
+    /// quarter of the batch, but at least 32 and at most 64. Products of fewer rows are slower, and
+    /// the states of more leave the cache. 0, the whole batch, on other devices.
     pub fn part_size(&self) -> usize {
         let on_host = self.drive.iter().all(|d| matches!(d, Drive::Host { .. }));
         if on_host { self.batch.div_ceil(4).clamp(32, 64) } else { 0 }
@@ -149,7 +150,7 @@ impl<'n> Dynamics<'n> {
         layers.into_iter().flatten().collect()
     }
 
-    /// Whether the state is that of the even layers alone.
+    /// Whether the state is that of the even layers only.
     fn is_reduced(&self) -> bool {
         self.network.form() == Form::Ham && matches!(self.order, Order::EvenOdd { .. })
     }

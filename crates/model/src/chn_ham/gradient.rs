@@ -14,7 +14,7 @@ pub struct Gradient {
     pub outputs: Tensor<2>,
     /// How the free phase ended, for each sample.
     pub free: Vec<Outcome>,
-    /// How the adjoint phase, or each nudged phase, ended; empty where the gradient goes back through
-    /// iterations.
+    /// How the adjoint phase, or each nudged phase, ended; empty where the gradient goes back
+    /// through iterations.
     pub second: Vec<Outcome>,
 }

@@ -7,7 +7,7 @@ use crate::chn_ham::adjoint::Adjoint;
 use crate::chn_ham::continuous;
 use crate::chn_ham::dynamics::{Dynamics, Order};
 use crate::chn_ham::gradient::Gradient;
-use crate::chn_ham::network::{LayeredNetwork, Form, STEEPNESS, rho};
+use crate::chn_ham::network::{Form, LayeredNetwork, STEEPNESS, rho};
 use crate::chn_ham::pointwise::fire;
 use crate::chn_ham::unrolled::go_back;
 use crate::dynamics::relaxation::{Relaxation, Role};
@@ -28,16 +28,16 @@ pub struct Learning {
     pub free: StoppingRule,
     /// When the adjoint phase of a HAM ends.
     pub adjoint: StoppingRule,
-    /// Iterations of a CHN, at least 1, that follow its free phase and through which the gradient goes
-    /// back; without effect on a HAM.
+    /// Iterations of a CHN, at least 1, that follow its free phase and through which the gradient
+    /// goes back; without effect on a HAM.
     pub unroll_steps: usize,
 }
 
 impl LayeredNetwork {
     /// The gradient of the mean of `|s_L - y|^2 / 2` over a batch by recurrent backpropagation.
     ///
-    /// **HAM.** At the equilibrium `s = f(s)` of [`Dynamics`], `lambda = dC/ds + J' lambda` is iterated from
-    /// `dC/ds`. Then, with `q = lambda`,
+    /// **HAM.** At the equilibrium `s = f(s)` of [`Dynamics`], `lambda = dC/ds + J' lambda` is
+    /// iterated from `dC/ds`. Then, with `q = lambda`,
     ///
     /// ```text
     /// dC/dW_k = rho(s_(k-1))' q_k + q_(k-1)' rho(s_k)        (k = 1: rho(x)' q_1)
@@ -54,8 +54,8 @@ impl LayeredNetwork {
     ///
     /// # Errors
     ///
-    /// As [`Dynamics::new`] and [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of another
-    /// shape, [`ModelError::Setting`] for a CHN without an iteration to go back through.
+    /// As [`Dynamics::new`] and [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of
+    /// another shape, [`ModelError::Setting`] for a CHN without an iteration to go back through.
     pub fn backpropagate(
         &self,
         images: Tensor<2>,
@@ -104,23 +104,23 @@ impl LayeredNetwork {
 
     /// The same gradient by equilibrium propagation, see [`crate::gradient`].
     ///
-    /// **HAM.** Free and nudged phases are even-odd sweeps in the form of [`Self::network`]. The loss
-    /// `|s_L - y|^2 / 2` is a [readout](Readout) of the last layer's input `s_L = a_L(s)`: it pushes the
-    /// layer below with `W_L (s_L - y)`. (As a force on that layer's own `r = rho(s_L)` it would be
-    /// `(s_L - y) / rho'(s_L)`, which has no bound.)
+    /// **HAM.** Free and nudged phases are even-odd sweeps in the form of [`Self::network`]. The
+    /// loss `|s_L - y|^2 / 2` is a [readout](Readout) of the last layer's input `s_L = a_L(s)`: it
+    /// pushes the layer below with `W_L (s_L - y)`. (As a force on that layer's own `r = rho(s_L)`
+    /// it would be `(s_L - y) / rho'(s_L)`, which has no bound.)
     ///
-    /// **CHN.** Both phases are synchronous, damped by the nudge's `damping`. The loss pushes the raw
-    /// `s_L` with `delta = s_L - y`: `s_L = rho'(s_L) a_L(s) - beta delta`. With states `s_a` and `s_b` of
-    /// the strengths `beta_a` and `beta_b`, and `r = rho(s)`,
+    /// **CHN.** Both phases are synchronous, damped by the nudge's `damping`. The loss pushes the
+    /// raw `s_L` with `delta = s_L - y`: `s_L = rho'(s_L) a_L(s) - beta delta`. With states `s_a`
+    /// and `s_b` of the strengths `beta_a` and `beta_b`, and `r = rho(s)`,
     ///
     /// ```text
-    /// dC/dW_k = -(r_(k-1),a' r_k,a - r_(k-1),b' r_k,b) / (beta_a - beta_b),   dC/db_k likewise of r_k
+    /// dC/dW_k = -(r_(k-1),a' r_k,a - r_(k-1),b' r_k,b) / (beta_a - beta_b),   dC/db_k likewise
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`Relaxation::new`] and [`crate::gradient`], or as [`Dynamics::new`] and [`Dynamics::damped`];
-    /// [`ModelError::Shape`] also for targets of another shape.
+    /// As [`Relaxation::new`] and [`crate::gradient`], or as [`Dynamics::new`] and
+    /// [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of another shape.
     pub fn propagate(
         &self,
         images: Tensor<2>,

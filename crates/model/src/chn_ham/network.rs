@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::energy::activation::Activation;
 use crate::energy::coupling::Coupling;
-use crate::energy::interaction::Interaction;
 use crate::energy::interaction::dense::Dense;
+use crate::energy::interaction::kind::Interaction;
 use crate::energy::layer::{Layer, LayerId, LayerSpec};
 use crate::energy::network::HopfieldNetwork;
 use crate::error::{ModelError, require_shape};
@@ -55,8 +55,8 @@ pub struct LayeredNetwork {
 impl LayeredNetwork {
     /// A network of `sizes` units: the pixels, hidden layers, the classes.
     ///
-    /// Weights start uniform in `+-sqrt(6 / (rows + columns))` (Glorot & Bengio 2010), biases normal
-    /// with standard deviation 0.01.
+    /// Weights start uniform in `+-sqrt(6 / (rows + columns))` (Glorot & Bengio 2010), biases
+    /// normal with standard deviation 0.01.
     ///
     /// # Errors
     ///
@@ -149,7 +149,8 @@ impl LayeredNetwork {
     }
 
     /// A HAM as a [`HopfieldNetwork`], with the same parameters under the same ids: the layer
-    /// `pixels`, to be clamped at `rho(x)`, and the layers above it, whose states there are `rho(s_k)`.
+    /// `pixels`, to be clamped at `rho(x)`, and the layers above it, whose states there are
+    /// `rho(s_k)`.
     ///
     /// # Errors
     ///

@@ -17,8 +17,8 @@ const RUN: usize = 32;
 
 /// A function of a layer's field, its drive and its old state.
 pub(super) trait Pointwise: Copy + Sync {
-    /// For a run of units: `values` hold their fields, and then the result; `state` is empty where it
-    /// is not read.
+    /// For a run of units: `values` hold their fields, and then the result; `state` is empty where
+    /// it is not read.
     fn run(self, values: &mut [f32], drive: &[f32], state: &[f32]);
     /// For all of them.
     fn tensors(self, field: Tensor<2>, drive: Tensor<2>, state: Tensor<2>) -> Tensor<2>;

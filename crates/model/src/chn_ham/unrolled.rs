@@ -18,8 +18,8 @@ pub(super) struct Unrolled {
 /// Goes back through `updates`, the last first, from the gradient `error` of the loss in the last
 /// layer's final state.
 ///
-/// An update of a layer is `s <- damping s + (1 - damping) rho'(s) a(s)`, once or several times with the
-/// same `a`. With `g` the gradient in the states after it and `q` the one in `a`,
+/// An update of a layer is `s <- damping s + (1 - damping) rho'(s) a(s)`, once or several times
+/// with the same `a`. With `g` the gradient in the states after it and `q` the one in `a`,
 ///
 /// ```text
 /// q_k = (1 - damping) rho'(s_k) g_k

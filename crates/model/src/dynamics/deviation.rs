@@ -9,34 +9,35 @@ use crate::energy::layer::{LayerId, LayerSpec};
 use crate::energy::per_layer::PerLayer;
 use crate::error::ModelError;
 
-/// The dynamics of the deviations `d_k = s_k - s_k*` of the free layers of a phase from their equilibrium
-/// `s*`, where they have the input `a_k*`:
+/// The dynamics of the deviations `d_k = s_k - s_k*` of the free layers of a phase from their
+/// equilibrium `s*`, where they have the input `a_k*`:
 ///
 /// ```text
 /// d_k = g_k( c_k ( a_k* + e_k ) ) - g_k( c_k a_k* ),      e_k = sum_l W_kl d_l + R_k d_k - push_k
 /// ```
 ///
-/// In exact arithmetic `s* + d` is the equilibrium under the nudge. In floating point it is better than
-/// the difference of two equilibria: a nudge that reaches a layer through others is weakened by all gains
-/// on its way, and may be smaller than the last bit of a state. Deviations keep their relative accuracy
-/// however small they are, because [`increment`](crate::Activation::increment) takes no difference of
-/// nearby numbers, and the residual of the free phase does not enter them.
+/// In exact arithmetic `s* + d` is the equilibrium under the nudge. In floating point it is better
+/// than the difference of two equilibria: a nudge that reaches a layer through others is weakened
+/// by all gains on its way, and may be smaller than the last bit of a state. Deviations keep their
+/// relative accuracy however small they are, because [`increment`](crate::Activation::increment)
+/// takes no difference of nearby numbers, and the residual of the free phase does not enter them.
 ///
-/// Residuals measure `d_k / c_k`, which evens out the gains, but not the slopes, that weaken the nudge on
-/// its way to layers far from it.
+/// Residuals measure `d_k / c_k`, which evens out the gains, but not the slopes, that weaken the
+/// nudge on its way to layers far from it.
 #[derive(Debug, Clone)]
 struct Deviation<'p, 'n> {
     phase: &'p Relaxation<'n>,
     /// `a_k*` of each free layer.
     input: PerLayer<Drive>,
     push: PerLayer<Tensor<2>>,
-    /// Those of the phase, the pushed ones last: their response is where a phase starts, and that of the
-    /// others to it comes next.
+    /// Those of the phase, the pushed ones last: their response is where a phase starts, and that
+    /// of the others to it comes next.
     blocks: Vec<Vec<usize>>,
 }
 
-/// How far `push` takes the free layers of `phase` from their equilibrium `free`: `[copies batch, n_k]`
-/// for each pushed layer, of `copies` nudges as one batch, as are the deviations.
+/// How far `push` takes the free layers of `phase` from their equilibrium `free`:
+/// `[copies batch, n_k]` for each pushed layer, of `copies` nudges as one batch, as are the
+/// deviations.
 pub(crate) fn relax(
     phase: &Relaxation<'_>,
     free: &State,
@@ -74,9 +75,9 @@ impl Deviation<'_, '_> {
         fronts
     }
 
-    /// The response of every pushed layer to its push, and of every other layer to those nearer to one.
-    /// From zeros a sample could converge before the nudge has reached the layers far from it, whose part
-    /// in the residual is small, and these would have no gradient.
+    /// The response of every pushed layer to its push, and of every other layer to those nearer to
+    /// one. From zeros a sample could converge before the nudge has reached the layers far from it,
+    /// whose part in the residual is small, and these would have no gradient.
     fn start(&self, fronts: &[Vec<LayerId>]) -> State {
         let free = self.phase.free_layers();
         let mut state = free.gather(|k| self.response(k, None));

@@ -110,8 +110,8 @@ mod tests {
     use crate::host::values as host;
     use crate::kernels::fused::CHUNK;
 
-    /// Both forms of an increment keep its relative accuracy, down to changes far below the last bit of
-    /// `g`, and saturate where `g` does.
+    /// Both forms of an increment keep its relative accuracy, down to changes far below the last
+    /// bit of `g`, and saturate where `g` does.
     #[test]
     fn increments_keep_their_relative_accuracy() {
         let device = Device::flex();
@@ -124,7 +124,8 @@ mod tests {
                 Activation::Identity => change,
                 Activation::Relu => straight(0.0, f64::INFINITY),
                 Activation::HardSigmoid => straight(0.0, 1.0),
-                // sigmoid x - sigmoid y = sinh((x - y)/2) / (2 cosh(x/2) cosh(y/2)), and tanh likewise.
+                // sigmoid x - sigmoid y = sinh((x - y)/2) / (2 cosh(x/2) cosh(y/2)), and tanh
+                // likewise.
                 Activation::Sigmoid => {
                     let (x, y) = (0.5 * (a + change), 0.5 * a);
                     (0.5 * change).sinh() / (2.0 * x.cosh() * y.cosh())

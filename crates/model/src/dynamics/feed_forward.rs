@@ -12,8 +12,8 @@ use crate::error::{ModelError, require_shape};
 ///
 /// # Errors
 ///
-/// [`ModelError::Shape`] when `input` has another width than the first layer, [`ModelError::Network`]
-/// for a layer without a coupling to a lower one.
+/// [`ModelError::Shape`] when `input` has another width than the first layer,
+/// [`ModelError::Network`] for a layer without a coupling to a lower one.
 pub(crate) fn feed_forward(
     network: &HopfieldNetwork,
     input: Tensor<2>,

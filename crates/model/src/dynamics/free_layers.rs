@@ -6,7 +6,8 @@ use hvae_solver::State;
 use crate::energy::layer::LayerId;
 use crate::energy::per_layer::PerLayer;
 
-/// The layers that relax in a phase: component `i` of a solver's [`State`] is the state of the `i`-th.
+/// The layers that relax in a phase: component `i` of a solver's [`State`] is the state of the
+/// `i`-th.
 #[derive(Debug, Clone)]
 pub(crate) struct FreeLayers {
     layers: Vec<LayerId>,
@@ -57,14 +58,5 @@ impl FreeLayers {
     /// A solver's state from one of every free layer.
     pub(crate) fn gather(&self, of: impl FnMut(LayerId) -> Tensor<2>) -> State {
         State::new(self.iter().map(of).collect()).expect("all layers have one batch size")
-    }
-
-    /// The states of a solver's state, by layer.
-    pub(crate) fn spread(&self, state: State) -> PerLayer<Tensor<2>> {
-        let mut states = PerLayer::empty(self.components.layers());
-        for (k, component) in self.iter().zip(state.into_components()) {
-            states.set(k, component);
-        }
-        states
     }
 }

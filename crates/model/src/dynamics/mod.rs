@@ -3,8 +3,8 @@
 //! | file | holds |
 //! |---|---|
 //! | [`drive`] | the constant input of a layer, and the elementwise end of an update |
-//! | [`free_layers`] | which layers relax; the one place where they become components of a solver's state |
-//! | [`substrate`] | what carries out the dynamics: exact arithmetic, or a device with its imperfections |
+//! | [`free_layers`] | which layers relax, and their places in a solver's state |
+//! | [`substrate`] | what carries out the dynamics: exact arithmetic, or a device |
 //! | [`wiring`] | the couplings as that device holds them |
 //! | [`relaxation`] | a phase: the block sweeps of the free layers, and their equilibrium |
 //! | [`deviation`] | a nudged phase in terms of how far it takes the states |

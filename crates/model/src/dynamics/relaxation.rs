@@ -30,11 +30,12 @@ pub enum Role {
 
 /// The dynamics of the free layers of a network, given the clamped ones.
 ///
-/// The clamped layers enter once, as the constant drive `b_k + sum_l W_kl s_l`; a sweep then costs only
-/// the couplings among free layers. Free layers without a coupling among them form a block and are
-/// updated together; in a chain these are its even and its odd layers.
+/// The clamped layers enter once, as the constant drive `b_k + sum_l W_kl s_l`; a sweep then costs
+/// only the couplings among free layers. Free layers without a coupling among them form a block and
+/// are updated together; in a chain these are its even and its odd layers.
 ///
-/// As a map of the solver its state has one component for each free layer, in the order of the layers.
+/// As a map of the solver its state has one component for each free layer, in the order of the
+/// layers.
 #[derive(Debug, Clone)]
 pub struct Relaxation<'n> {
     wiring: Wiring<'n>,
@@ -47,7 +48,8 @@ pub struct Relaxation<'n> {
     blocks: Vec<Vec<usize>>,
     /// How often each free layer has been updated.
     sweeps: PerLayer<Cell<usize>>,
-    /// The local slopes `c_k g_k'` about which the dynamics are linearised, see [`Self::loop_gain`].
+    /// The local slopes `c_k g_k'` about which the dynamics are linearised, see
+    /// [`Self::loop_gain`].
     slopes: Option<PerLayer<Tensor<2>>>,
 }
 
@@ -134,8 +136,8 @@ impl<'n> Relaxation<'n> {
         Ok(self.pushed(&push, 1))
     }
 
-    /// `copies` of these dynamics side by side, as one batch, each under its part of `push`, `[copies
-    /// batch, n_k]` per pushed layer.
+    /// `copies` of these dynamics side by side, as one batch, each under its part of `push`,
+    /// `[copies batch, n_k]` per pushed layer.
     pub(crate) fn pushed(mut self, push: &PerLayer<Tensor<2>>, copies: usize) -> Self {
         self.drive = self.drive.map(|k, drive| {
             let drive = repeat(drive.tensor(), copies);
@@ -154,8 +156,8 @@ impl<'n> Relaxation<'n> {
         self.free.gather(|k| self.drive[k].activate(None, self.spec(k)))
     }
 
-    /// Relaxes from `start`, a component `[batch, n_k]` for each free layer, by block sweeps, damped
-    /// by `damping` (0 is undamped; needed only for couplings within a layer).
+    /// Relaxes from `start`, a component `[batch, n_k]` for each free layer, by block sweeps,
+    /// damped by `damping` (0 is undamped; needed only for couplings within a layer).
     ///
     /// # Errors
     ///
@@ -234,12 +236,13 @@ impl<'n> Relaxation<'n> {
     /// The gain of one linearised sweep about `state`, for every sample, `[batch]`.
     ///
     /// The largest eigenvalue in modulus of the product of the block Jacobians, by `iterations`
-    /// steps (at least one) of power iteration. Where it is below 1, undamped sweeps converge locally,
-    /// by that factor a sweep.
+    /// steps (at least one) of power iteration. Where it is below 1, undamped sweeps converge
+    /// locally, by that factor a sweep.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] and [`ModelError::Shape`] of `state` as [`Self::relax`] of its start.
+    /// [`ModelError::Network`] and [`ModelError::Shape`] of `state` as [`Self::relax`] of its
+    /// start.
     pub fn loop_gain(&self, state: &State, iterations: usize) -> Result<Tensor<1>, ModelError> {
         self.require_state(state)?;
         let mut slopes = PerLayer::empty(self.network().layers.len());
@@ -278,7 +281,6 @@ impl<'n> Relaxation<'n> {
         &self.free
     }
 
-
     /// The states of the free layers at an equilibrium of these dynamics.
     pub(crate) fn free_state(&self, equilibrium: &Equilibrium) -> State {
         self.free.gather(|k| equilibrium.state(k))
@@ -315,8 +317,8 @@ impl<'n> Relaxation<'n> {
         require_shape(format!("the force on layer {name}"), force, expected)
     }
 
-    /// `a_k = b_k + sum_l W_kl s_l + R_k s_k` of each free layer, all layers included, where the free ones
-    /// have the states `free`.
+    /// `a_k = b_k + sum_l W_kl s_l + R_k s_k` of each free layer, all layers included, where the
+    /// free ones have the states `free`.
     pub(crate) fn inputs(&self, free: &State) -> PerLayer<Tensor<2>> {
         self.drive.map(|k, drive| match self.field(k, free) {
             Some(field) => field + drive.tensor(),
@@ -324,12 +326,11 @@ impl<'n> Relaxation<'n> {
         })
     }
 
-    /// What layer `k` receives from the free layers, `sum_l W_kl s_l + R_k s_k`; `None` if it is coupled
-    /// with none of them.
+    /// What layer `k` receives from the free layers, `sum_l W_kl s_l + R_k s_k`; `None` if it is
+    /// coupled with none of them.
     pub(crate) fn field(&self, k: LayerId, free: &State) -> Option<Tensor<2>> {
         self.wiring.field(k, |l| self.free.of(free, l))
     }
-
 
     fn spec(&self, k: LayerId) -> &'n LayerSpec {
         self.network().spec(k)
@@ -389,9 +390,9 @@ fn check_clamped(
     batch.ok_or_else(|| ModelError::Network("a phase needs a clamped layer".to_owned()))
 }
 
-/// Groups the free layers, given by their components, so that no two of a group are coupled: each joins
-/// the first group without a neighbour of it. The group with the most units comes first, because a sweep
-/// never reads, and a check never measures, its old states.
+/// Groups the free layers, given by their components, so that no two of a group are coupled: each
+/// joins the first group without a neighbour of it. The group with the most units comes first,
+/// because a sweep never reads, and a check never measures, its old states.
 fn colour(network: &HopfieldNetwork, free: &[LayerId]) -> Vec<Vec<usize>> {
     let mut blocks: Vec<Vec<usize>> = Vec::new();
     for (component, &k) in free.iter().enumerate() {

@@ -31,10 +31,11 @@ pub struct Site {
 /// How a nudged phase is relaxed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NudgedPhase {
-    /// As the deviation from the free equilibrium, which keeps its relative accuracy however small the
-    /// nudge is. Possible in exact arithmetic only.
+    /// As the deviation from the free equilibrium, which keeps its relative accuracy however small
+    /// the nudge is. Possible in exact arithmetic only.
     Deviation,
-    /// As two states, one for each strength that is contrasted, which start from the free equilibrium.
+    /// As two states, one for each strength that is contrasted, which start from the free
+    /// equilibrium.
     States {
         /// Of how many of the last sweeps of a phase, free or nudged, the mean is read: 1 reads the
         /// last state. The others follow the sweeps that the stopping rule asks for.
@@ -42,7 +43,8 @@ pub enum NudgedPhase {
     },
 }
 
-/// A network as a device holds it, once for each direction of its couplings. Biases are those of `up`.
+/// A network as a device holds it, once for each direction of its couplings. Biases are those of
+/// `up`.
 #[derive(Debug, Clone)]
 pub struct Programmed {
     /// For signals from lower to upper layers.
@@ -51,8 +53,8 @@ pub struct Programmed {
     pub down: HopfieldNetwork,
 }
 
-/// What carries out the dynamics, and how it departs from exact arithmetic. Every method defaults to no
-/// departure.
+/// What carries out the dynamics, and how it departs from exact arithmetic. Every method defaults
+/// to no departure.
 pub trait Substrate: Debug + Send + Sync {
     /// The network whose weights the device holds in place of those of `network`: quantised, with
     /// mismatch or programming noise. Asked once a phase; `None` if it holds the same ones.
@@ -73,8 +75,8 @@ pub trait Substrate: Debug + Send + Sync {
         state
     }
 
-    /// When a phase ends that `rule` would end in exact arithmetic: under noise after a fixed number of
-    /// sweeps, because the residual does not vanish.
+    /// When a phase ends that `rule` would end in exact arithmetic: under noise after a fixed
+    /// number of sweeps, because the residual does not vanish.
     fn stopping(&self, rule: StoppingRule) -> StoppingRule {
         rule
     }

@@ -7,11 +7,12 @@ use crate::dynamics::relaxation::{Relaxation, repeat};
 use crate::energy::per_layer::PerLayer;
 use crate::error::ModelError;
 
-/// The states of the free layers of `phase` from their equilibrium `free` under two nudges, as one batch,
-/// the first nudge first; `push` is `[2 batch, n_k]` for each pushed layer.
+/// The states of the free layers of `phase` from their equilibrium `free` under two nudges, as one
+/// batch, the first nudge first; `push` is `[2 batch, n_k]` for each pushed layer.
 ///
-/// The difference of two nearby states has few digits, and the residual of the free phase enters it: both
-/// states come from phases of one tolerance, the one of a one-sided nudge that is not pushed, too.
+/// The difference of two nearby states has few digits, and the residual of the free phase enters
+/// it: both states come from phases of one tolerance, the one of a one-sided nudge that is not
+/// pushed, too.
 pub(crate) fn relax(
     phase: &Relaxation<'_>,
     free: &State,

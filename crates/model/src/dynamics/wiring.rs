@@ -38,7 +38,8 @@ impl<'n> Wiring<'n> {
         }
     }
 
-    /// The constant input of layer `k`: its bias and the field of the `clamped` layers, `[batch, n_k]`.
+    /// The constant input of layer `k`: its bias and the field of the `clamped` layers,
+    /// `[batch, n_k]`.
     pub(crate) fn drive<'s>(
         &self,
         k: LayerId,

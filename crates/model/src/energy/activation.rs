@@ -46,10 +46,11 @@ impl Activation {
         }
     }
 
-    /// `g(a + change) - g(a)`, elementwise, to the relative accuracy of `change` however small it is.
+    /// `g(a + change) - g(a)`, elementwise, to the relative accuracy of `change` however small it
+    /// is.
     ///
-    /// Where `g` is piecewise linear, with `p = g(a)`, it is `change + (a - p)`, clamped to `-p` and the
-    /// rest of the range. For the logistic function, with `t = exp(-a)`, it is
+    /// Where `g` is piecewise linear, with `p = g(a)`, it is `change + (a - p)`, clamped to `-p`
+    /// and the rest of the range. For the logistic function, with `t = exp(-a)`, it is
     ///
     /// ```text
     /// t/(1 + t) (exp(change) - 1)/(t + exp(change))
@@ -75,8 +76,11 @@ impl Activation {
                 // In saturation only the end point of the change counts.
                 let range = |t: Tensor<D>| t.clamp(-SATURATION, SATURATION);
                 let to = a.clone() + change.clone();
-                let beyond =
-                    a.clone().abs().greater_elem(SATURATION).bool_or(to.clone().abs().greater_elem(SATURATION));
+                let beyond = a
+                    .clone()
+                    .abs()
+                    .greater_elem(SATURATION)
+                    .bool_or(to.clone().abs().greater_elem(SATURATION));
                 let a = range(a);
                 let change = change.mask_where(beyond, range(to) - a.clone());
                 let t = a.neg().exp();
@@ -136,8 +140,8 @@ impl Activation {
 
 /// The nonlinearities of the hidden layers: one for all, or one for each.
 ///
-/// Written as a name, or as a list of names. Softmax is not one of them, because it couples the units
-/// of its layer and everything here works unit by unit; see [`modern`](crate::modern).
+/// Written as a name, or as a list of names. Softmax is not one of them, because it couples the
+/// units of its layer and everything here works unit by unit; see [`modern`](crate::modern).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum HiddenActivation {
@@ -148,7 +152,8 @@ pub enum HiddenActivation {
 }
 
 impl HiddenActivation {
-    /// The nonlinearity of hidden layer `i`, from 0 at the image; the last one if the list is too short.
+    /// The nonlinearity of hidden layer `i`, from 0 at the image; the last one if the list is too
+    /// short.
     pub(crate) fn of(&self, i: usize) -> Activation {
         match self {
             Self::All(activation) => *activation,

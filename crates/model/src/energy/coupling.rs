@@ -3,7 +3,8 @@
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 
-use crate::energy::interaction::{Direction, Interaction, InteractionKind};
+use crate::energy::interaction::bilinear::Direction;
+use crate::energy::interaction::kind::{Interaction, InteractionKind};
 use crate::energy::layer::LayerId;
 
 /// Which layers are to be coupled, and how.
@@ -98,7 +99,8 @@ impl Coupling {
         self.interaction.linear().parameters()
     }
 
-    /// `E = -<t, W s>` between layers and `-1/2 <s, R s>` within one, of every sample, `[batch, 1]`.
+    /// `E = -<t, W s>` between layers and `-1/2 <s, R s>` within one, of every sample,
+    /// `[batch, 1]`.
     pub(crate) fn energy(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<2> {
         let share = if self.is_within() { -0.5 } else { -1.0 };
         self.interaction.linear().product(lower, upper).mul_scalar(share)
@@ -106,8 +108,8 @@ impl Coupling {
 }
 
 /// `sum_l W_kl s_l` over the couplings of layer `k` with layers `l` for which `state` has a tensor,
-/// `[batch, n_k]`; `None` if there is none. Signals pass upwards through `up`, downwards through `down`,
-/// which are the same couplings unless a device holds them apart.
+/// `[batch, n_k]`; `None` if there is none. Signals pass upwards through `up`, downwards through
+/// `down`, which are the same couplings unless a device holds them apart.
 pub(crate) fn field<'s>(
     up: &[Coupling],
     down: &[Coupling],

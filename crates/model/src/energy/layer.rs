@@ -21,8 +21,8 @@ impl fmt::Display for LayerId {
     }
 }
 
-/// How the units of a layer are arranged. States are flat, `[batch, channels height width]`, with the
-/// pixels of a channel row after row.
+/// How the units of a layer are arranged. States are flat, `[batch, channels height width]`, with
+/// the pixels of a channel row after row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Channels; 1 for grey images and for layers without a grid.

@@ -12,20 +12,20 @@ use crate::scalar::Scalar;
 const SMALLEST_STRENGTH: f64 = 1e-20;
 
 impl HopfieldNetwork {
-    /// Scales every coupling between two unbounded layers, and every coupling within a layer, down to
-    /// the strength `limit`, if it is stronger:
+    /// Scales every coupling between two unbounded layers, and every coupling within a layer, down
+    /// to the strength `limit`, if it is stronger:
     ///
     /// ```text
     /// strength of W_kl: sqrt(c_k c_l) |W_kl|       strength of R_k: c_k max g_k' |R_k|
     /// ```
     ///
-    /// with spectral norms, by power iteration from a fixed start. A few steps of it give a lower bound,
-    /// some percent too low where the largest singular values lie close together; the limit may be
-    /// exceeded by as much. With `n` layers, all coupled with each other, `limit < 1/n` makes the energy
-    /// convex among them; with a larger one only the residual shows whether an equilibrium was reached.
-    /// A coupling with a layer of bounded range is left as it is, because the energy stays bounded below
-    /// and updating the two layers in turn descends it. So is one with a layer that never relaxes, to
-    /// which there is no feedback.
+    /// with spectral norms, by power iteration from a fixed start. A few steps of it give a lower
+    /// bound, some percent too low where the largest singular values lie close together; the limit
+    /// may be exceeded by as much. With `n` layers, all coupled with each other, `limit < 1/n`
+    /// makes the energy convex among them; with a larger one only the residual shows whether an
+    /// equilibrium was reached. A coupling with a layer of bounded range is left as it is, because
+    /// the energy stays bounded below and updating the two layers in turn descends it. So is one
+    /// with a layer that never relaxes, to which there is no feedback.
     ///
     /// On a device other than the CPU strengths stay there, and it is not read.
     #[must_use]
@@ -49,10 +49,10 @@ impl HopfieldNetwork {
         (!bounded).then(|| (lower.gain * upper.gain).sqrt())
     }
 
-    /// Factor on the learning rate of each parameter: `1/max(m, 1)`, where `m` is how far the parameter
-    /// moves a layer's gained input. For a weight between layers `k` and `l` it is the larger of
-    /// `a_k c_l` and `a_l c_k`, for one within layer `k`, and for a bias, `c_k`. Where layer `k` is
-    /// clamped, its state is multiplied by `a_k = amplitude(k)`.
+    /// Factor on the learning rate of each parameter: `1/max(m, 1)`, where `m` is how far the
+    /// parameter moves a layer's gained input. For a weight between layers `k` and `l` it is the
+    /// larger of `a_k c_l` and `a_l c_k`, for one within layer `k`, and for a bias, `c_k`. Where
+    /// layer `k` is clamped, its state is multiplied by `a_k = amplitude(k)`.
     pub fn learning_rate_scales(&self, amplitude: impl Fn(LayerId) -> f64) -> Vec<(ParamId, f64)> {
         let gain = |k: LayerId| self.spec(k).gain;
         let weights = self.couplings.iter().map(|c| {

@@ -9,14 +9,16 @@ use rand::{Rng, RngExt};
 
 use crate::energy::activation::Activation;
 use crate::energy::coupling::{self, Coupling, CouplingSpec};
-use crate::energy::interaction::{Direction, InteractionKind};
+use crate::energy::interaction::bilinear::Direction;
+use crate::energy::interaction::kind::InteractionKind;
 use crate::energy::layer::{Layer, LayerId, LayerSpec};
 use crate::error::{ModelError, require_shape};
 
 /// A network of layers with symmetric couplings and the energy
 ///
 /// ```text
-/// E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ] - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
+/// E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ]
+///        - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
 /// ```
 ///
 /// so that an equilibrium satisfies `s_k = g_k(c_k (b_k + sum_l W_kl s_l + R_k s_k))`
@@ -47,22 +49,24 @@ pub struct HopfieldNetwork {
     pub couplings: Vec<Coupling>,
 }
 
-/// Range of gains, amplitudes and the like: their squares and initial weights are normal numbers in f32.
+/// Range of gains, amplitudes and the like: their squares and initial weights are normal numbers in
+/// f32.
 pub(crate) const FACTORS: RangeInclusive<f64> = 1e-15..=1e15;
 
 impl HopfieldNetwork {
     /// A network of these layers and couplings.
     ///
-    /// Weights start uniform in `+-r/c`, where `c` is the gain of the upper layer and, with the fan-in
-    /// `n`, `r = sqrt(6/n)` below a rectified layer (He et al. 2015, arXiv 1502.01852) and `1/sqrt(n)`
-    /// otherwise; biases in `+-1/(c sqrt(n))`. So the signal that passes from layer to layer does not
-    /// depend on the gains. `rng` draws the weights of each coupling, then the biases of each layer.
+    /// Weights start uniform in `+-r/c`, where `c` is the gain of the upper layer and, with the
+    /// fan-in `n`, `r = sqrt(6/n)` below a rectified layer (He et al. 2015, arXiv 1502.01852) and
+    /// `1/sqrt(n)` otherwise; biases in `+-1/(c sqrt(n))`. So the signal that passes from layer to
+    /// layer does not depend on the gains. `rng` draws the weights of each coupling, then the
+    /// biases of each layer.
     ///
     /// # Errors
     ///
     /// [`ModelError::Network`] without layers, for an empty layer, a gain outside 1e-15 to 1e15, a
-    /// coupling of a layer that does not exist, one that is given twice, a dense one within a layer, or
-    /// one for pairs within a layer between two.
+    /// coupling of a layer that does not exist, one that is given twice, a dense one within a
+    /// layer, or one for pairs within a layer between two.
     pub fn new(
         layers: Vec<LayerSpec>,
         couplings: &[CouplingSpec],
@@ -164,8 +168,8 @@ impl HopfieldNetwork {
         Ok(total.squeeze_dim(1))
     }
 
-    /// `sum_l W_kl s_l + R_k s_k` over the layers for which `state` has a tensor, `[batch, n_k]`; `None`
-    /// if no layer coupled with `k` has one.
+    /// `sum_l W_kl s_l + R_k s_k` over the layers for which `state` has a tensor, `[batch, n_k]`;
+    /// `None` if no layer coupled with `k` has one.
     pub(crate) fn field<'s>(
         &self,
         k: LayerId,
@@ -174,8 +178,8 @@ impl HopfieldNetwork {
         coupling::field(&self.couplings, &self.couplings, k, state)
     }
 
-    /// The gained input of layer `k`, `c_k (b_k + sum_l W_kl s_l + R_k s_k)` over the layers for which
-    /// `state` has a tensor, `[batch, n_k]`.
+    /// The gained input of layer `k`, `c_k (b_k + sum_l W_kl s_l + R_k s_k)` over the layers for
+    /// which `state` has a tensor, `[batch, n_k]`.
     ///
     /// # Panics
     ///
@@ -201,9 +205,9 @@ impl HopfieldNetwork {
         weights.chain(biases).sum()
     }
 
-    /// Checks weights from elsewhere: within a layer they must be symmetric, and zero on the diagonal and
-    /// for units that are not coupled, or there is no energy. A relative difference of 1e-5 of the
-    /// largest weight is taken for rounding.
+    /// Checks weights from elsewhere: within a layer they must be symmetric, and zero on the
+    /// diagonal and for units that are not coupled, or there is no energy. A relative difference of
+    /// 1e-5 of the largest weight is taken for rounding.
     ///
     /// # Errors
     ///
@@ -219,17 +223,17 @@ impl HopfieldNetwork {
         }
     }
 
-    /// Projects gradients by automatic differentiation on the directions in which weights can change:
-    /// within a layer on symmetric matrices, zero for pairs that are not joined.
+    /// Projects gradients by automatic differentiation on the directions in which weights can
+    /// change: within a layer on symmetric matrices, zero for pairs that are not joined.
     pub fn project(&self, gradients: &mut GradientsParams) {
         for coupling in &self.couplings {
             coupling.interaction.linear().project(gradients);
         }
     }
 
-    /// Scales fresh weights, which [`Self::new`] has made for signals from lower to upper layers, to the
-    /// geometric mean of what the two directions need. Where layer `k` is clamped, its state is
-    /// multiplied by `amplitude(k)`.
+    /// Scales fresh weights, which [`Self::new`] has made for signals from lower to upper layers,
+    /// to the geometric mean of what the two directions need. Where layer `k` is clamped, its state
+    /// is multiplied by `amplitude(k)`.
     pub(crate) fn balance(&mut self, amplitude: impl Fn(LayerId) -> f64) {
         for c in &mut self.couplings {
             let (lower, upper) = (&self.layers[c.lower.0].spec, &self.layers[c.upper.0].spec);

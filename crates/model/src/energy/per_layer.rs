@@ -4,7 +4,8 @@ use std::ops::Index;
 
 use crate::energy::layer::LayerId;
 
-/// A value for some of the layers of a network, such as the states of those that take part in a phase.
+/// A value for some of the layers of a network, such as the states of those that take part in a
+/// phase.
 #[derive(Debug, Clone)]
 pub struct PerLayer<T>(Vec<Option<T>>);
 

@@ -8,8 +8,8 @@ use crate::scalar::Scalar;
 
 /// Sums numbers over the workers of one step, each of which has a part of the batch.
 ///
-/// `beta` follows from a mean over the whole batch. With a `beta` of its own each part's gradient would
-/// have another bias, and their sum would not be that of the whole batch.
+/// `beta` follows from a mean over the whole batch. With a `beta` of its own each part's gradient
+/// would have another bias, and their sum would not be that of the whole batch.
 pub trait AllReduce: Debug + Send + Sync {
     /// The sum of `values` over all workers. Waits for them.
     ///
@@ -19,8 +19,8 @@ pub trait AllReduce: Debug + Send + Sync {
     fn sum(&self, values: [f64; 2]) -> Result<[f64; 2], ModelError>;
 }
 
-/// `beta` for a nudge of this size of all workers' forces, of which `norm` is this worker's; a worker
-/// without a force waits for nobody.
+/// `beta` for a nudge of this size of all workers' forces, of which `norm` is this worker's; a
+/// worker without a force does not wait.
 pub(crate) fn beta(
     size: NudgeSize,
     norm: Option<NudgeNorm>,

@@ -9,9 +9,9 @@ use crate::eqprop::nudge::{Nudging, Unconverged};
 /// | setting | default | meaning | range |
 /// |---|---|---|---|
 /// | `nudging` | `positive` | which nudged phases | `centred`, `positive`, `negative` |
-/// | `nudge` | 1e-4 | size of a nudge: root mean square of `c beta delta`, the push on the gained inputs | > 0 |
-/// | `tolerance` | 3e-4 | relative residual at which a sample of a free phase has converged | >= 0 |
-/// | `nudged_tolerance` | 3e-3 | the same for a nudged phase, relative to how far the nudge takes the states | >= 0 |
+/// | `nudge` | 1e-4 | root mean square of `c beta delta`, the push on gained inputs | > 0 |
+/// | `tolerance` | 3e-4 | relative residual of a converged free phase | >= 0 |
+/// | `nudged_tolerance` | 3e-3 | the same of a nudged phase, relative to the deviation | >= 0 |
 /// | `free_sweeps` | 30 | maximum number of sweeps of a free phase | >= 1 |
 /// | `nudged_sweeps` | 15 | maximum number of sweeps of a nudged phase | >= 1 |
 /// | `check_every` | 1 | sweeps between two convergence checks | >= 1 |
@@ -28,8 +28,8 @@ pub struct EpConfig {
     pub nudge: f64,
     /// Relative residual at which a sample of a free phase has converged.
     pub tolerance: f64,
-    /// Relative residual at which a sample of a nudged phase has converged: relative to how far the nudge
-    /// has taken the states, so that it is about the relative error of the gradient.
+    /// Relative residual at which a sample of a nudged phase has converged: relative to how far the
+    /// nudge has taken the states, so that it is about the relative error of the gradient.
     pub nudged_tolerance: f64,
     /// Maximum number of sweeps of a free phase.
     pub free_sweeps: usize,

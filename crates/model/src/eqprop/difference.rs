@@ -7,16 +7,17 @@ use crate::energy::per_layer::PerLayer;
 use crate::eqprop::sample_mask::SampleMask;
 use crate::scalar::Scalar;
 
-/// Two states `a` and `b` of one network under the strengths `beta_a` and `beta_b` of a nudge, whose
-/// difference gives
+/// Two states `a` and `b` of one network under the strengths `beta_a` and `beta_b` of a nudge,
+/// whose difference gives
 ///
 /// ```text
 /// [dE/dtheta(a) - dE/dtheta(b)] / (beta_a - beta_b),        averaged over the batch
 /// ```
 ///
-/// Energies are bilinear in the states, so their gradients are contrasted through sums and differences,
-/// `s_a t_a - s_b t_b = [(s_a - s_b)(t_a + t_b) + (s_a + s_b)(t_a - t_b)] / 2`: a difference of nearby
-/// states may be known to all its digits, a difference of their products is not.
+/// Energies are bilinear in the states, so their gradients are contrasted through sums and
+/// differences, `s_a t_a - s_b t_b = [(s_a - s_b)(t_a + t_b) + (s_a + s_b)(t_a - t_b)] / 2`: a
+/// difference of nearby states may be known to all its digits, a difference of their products is
+/// not.
 #[derive(Debug)]
 pub(crate) struct Difference {
     /// The state of each layer that is the same in both, `[batch, n_k]`.
@@ -42,8 +43,8 @@ pub(crate) struct Moved {
 }
 
 impl Difference {
-    /// Of the layers that have `moved` between the states, and of the others, which are `held` in both.
-    /// Samples that do not count are left out, but the mean is over all.
+    /// Of the layers that have `moved` between the states, and of the others, which are `held` in
+    /// both. Samples that do not count are left out, but the mean is over all.
     pub(crate) fn new(
         held: &PerLayer<Tensor<2>>,
         moved: impl Iterator<Item = Moved>,
@@ -75,9 +76,8 @@ impl Difference {
         gradient: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<D>,
     ) -> Option<Tensor<D>> {
         let (d, sum) = (&self.difference, &self.sum);
-        let gradient = |s: Option<&Tensor<2>>, t: Option<&Tensor<2>>| {
-            Some(gradient(s?.clone(), t?.clone()))
-        };
+        let gradient =
+            |s: Option<&Tensor<2>>, t: Option<&Tensor<2>>| Some(gradient(s?.clone(), t?.clone()));
         let total = match (d.get(k), d.get(l)) {
             // Both halves are the same.
             (Some(_), Some(_)) if k == l => gradient(d.get(k), sum.get(k))?.mul_scalar(0.5),

@@ -14,27 +14,30 @@ use crate::scalar::Scalar;
 
 /// The gradient of a cost by equilibrium propagation.
 ///
-/// `free` is the equilibrium `s*` of `relaxation`; `forces` hold `dC/ds` there. A nudged phase relaxes the
-/// deviation `d = s - s*`, from the response of the nudged layers; the two phases of a centred nudge run
-/// side by side as one batch. The dynamics are those of the network, in terms of what changes,
+/// `free` is the equilibrium `s*` of `relaxation`; `forces` hold `dC/ds` there. A nudged phase
+/// relaxes the deviation `d = s - s*`, from the response of the nudged layers; the two phases of a
+/// centred nudge run side by side as one batch. The dynamics are those of the network, in terms of
+/// what changes,
 ///
 /// ```text
-/// d_k = g_k( c_k ( a_k* + e_k ) ) - g_k( c_k a_k* ),    e_k = sum_l W_kl d_l + R_k d_k - beta delta_k
+/// d_k = g_k( c_k ( a_k* + e_k ) ) - g_k( c_k a_k* )
+/// e_k = sum_l W_kl d_l + R_k d_k - beta delta_k
 /// ```
 ///
-/// where `a_k*` is the input of layer `k` at `s*`. So no digits are lost to a small nudge, or to layers
-/// that weaken it on its way, and the residual of the free phase is not divided by `beta`. The residual
-/// that [`Nudge::rule`] stops at is relative to `d`, each layer divided by its gain. No automatic
-/// differentiation is involved and memory does not grow with the number of sweeps. On a
-/// [`Substrate`](crate::Substrate) that asks for it the states themselves are relaxed instead.
+/// where `a_k*` is the input of layer `k` at `s*`. So no digits are lost to a small nudge, or to
+/// layers that weaken it on its way, and the residual of the free phase is not divided by `beta`.
+/// The residual that [`Nudge::rule`] stops at is relative to `d`, each layer divided by its gain.
+/// No automatic differentiation is involved and memory does not grow with the number of sweeps. On
+/// a [`Substrate`](crate::Substrate) that asks for it the states themselves are relaxed instead.
 ///
 /// # Errors
 ///
-/// [`ModelError::Setting`] for a size of the nudge that is not positive and finite, [`ModelError::Shape`]
-/// for a force or an equilibrium that does not fit, [`ModelError::Network`] for a force on a layer that
-/// does not relax, [`ModelError::NotFinite`] for forces that are not finite, [`ModelError::Solver`] for a
-/// damping out of range. With [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) nothing is read: a
-/// force that is not finite makes `beta`, and with it the whole gradient, NaN.
+/// [`ModelError::Setting`] for a size of the nudge that is not positive and finite,
+/// [`ModelError::Shape`] for a force or an equilibrium that does not fit, [`ModelError::Network`]
+/// for a force on a layer that does not relax, [`ModelError::NotFinite`] for forces that are not
+/// finite, [`ModelError::Solver`] for a damping out of range. With
+/// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) nothing is read: a force that is not
+/// finite makes `beta`, and with it the whole gradient, NaN.
 pub fn gradient(
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
@@ -48,8 +51,8 @@ pub fn gradient(
 ///
 /// # Errors
 ///
-/// As [`gradient`], with the readout's error in place of a force; [`ModelError::Network`] for a readout of
-/// a layer without a coupling.
+/// As [`gradient`], with the readout's error in place of a force; [`ModelError::Network`] for a
+/// readout of a layer without a coupling.
 pub fn readout_gradient(
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,

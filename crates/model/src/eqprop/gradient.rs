@@ -74,8 +74,8 @@ impl EpGradient {
         }
     }
 
-    /// The gradient of the sum of both costs, of one network that is used twice. `beta` and outcomes stay
-    /// those of `self`.
+    /// The gradient of the sum of both costs, of one network that is used twice. `beta` and
+    /// outcomes stay those of `self`.
     #[must_use]
     pub fn plus(mut self, mut other: Self) -> Self {
         let weights = self.weights.into_iter().zip(other.weights).map(|(a, b)| a + b);

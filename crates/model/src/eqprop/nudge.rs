@@ -41,12 +41,12 @@ impl Nudging {
 #[serde(rename_all = "kebab-case")]
 pub enum Unconverged {
     /// Their states are used as they are: the gradient is taken about the state that the free phase
-    /// reached, with the residual of the nudged phase as its error. A sample that is not finite makes the
-    /// whole gradient so.
+    /// reached, with the residual of the nudged phase as its error. A sample that is not finite
+    /// makes the whole gradient so.
     Use,
     /// They contribute nothing to the gradient of the network whose phase did not converge, pass no
-    /// gradient on, and after a free phase have no part in the size of the nudge. The gradient stays a sum
-    /// over the other samples divided by the size of the whole batch.
+    /// gradient on, and after a free phase have no part in the size of the nudge. The gradient
+    /// stays a sum over the other samples divided by the size of the whole batch.
     Drop,
 }
 

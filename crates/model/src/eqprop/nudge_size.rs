@@ -10,15 +10,15 @@ use crate::scalar::{ReadPolicy, Scalar};
 
 /// How strong a nudge is.
 ///
-/// `beta` is chosen such that `c beta delta`, the push on the gained inputs of the nudged layers, has a
-/// given root mean square over samples and units; in a [CHN](crate::chn_ham), whose loss acts on the raw
-/// state, `beta delta`.
+/// `beta` is chosen such that `c beta delta`, the push on the gained inputs of the nudged layers,
+/// has a given root mean square over samples and units; in a [CHN](crate::chn_ham), whose loss acts
+/// on the raw state, `beta delta`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NudgeSize {
     /// That root mean square, > 0.
     pub rms: f64,
-    /// With [`ReadPolicy::Deferred`] `beta` stays on the device, which is not read. A force that is not
-    /// finite then makes it, and all that follows from it, NaN.
+    /// With [`ReadPolicy::Deferred`] `beta` stays on the device, which is not read. A force that is
+    /// not finite then makes it, and all that follows from it, NaN.
     pub read: ReadPolicy,
 }
 
@@ -63,8 +63,8 @@ impl NudgeSize {
     }
 }
 
-/// Smallest root mean square of a force for which `beta` is computed: a smaller one has nothing to teach,
-/// and `beta` must not overflow.
+/// Smallest root mean square of a force for which `beta` is computed: a smaller one has nothing to
+/// teach, and `beta` must not overflow.
 const SMALLEST_FORCE: f64 = 1e-12;
 
 /// What a nudge with `beta = 1` would push.
@@ -77,8 +77,8 @@ pub(crate) struct NudgeNorm {
 }
 
 impl NudgeNorm {
-    /// Of forces on layers of a network; `None` without a force. The rows of all but `samples` samples
-    /// are 0.
+    /// Of forces on layers of a network; `None` without a force. The rows of all but `samples`
+    /// samples are 0.
     pub(crate) fn of(network: &HopfieldNetwork, forces: &[Force], samples: usize) -> Option<Self> {
         Self::with_gains(forces.iter().map(|f| (network.spec(f.layer).gain, &f.force)), samples)
     }

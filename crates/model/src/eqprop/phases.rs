@@ -30,9 +30,9 @@ pub struct PhaseSettings {
 impl PhaseSettings {
     /// The phases of `config`, in exact arithmetic.
     ///
-    /// With [`ReadPolicy::Deferred`] batches keep their size, nudging strengths and losses stay on the
-    /// device, and a step reads it at convergence checks only; [workers](Self::with_workers) that share a
-    /// strength read it once a network besides.
+    /// With [`ReadPolicy::Deferred`] batches keep their size, nudging strengths and losses stay on
+    /// the device, and a step reads it at convergence checks only; [workers](Self::with_workers)
+    /// that share a strength read it once a network besides.
     ///
     /// # Errors
     ///
@@ -55,7 +55,8 @@ impl PhaseSettings {
         }
         Damped::new(config.damping)?;
         let rule = |tolerance, sweeps| {
-            let rule = StoppingRule::new(tolerance, sweeps)?.with_check_every(config.check_every)?;
+            let rule =
+                StoppingRule::new(tolerance, sweeps)?.with_check_every(config.check_every)?;
             Ok::<_, ModelError>(match read {
                 ReadPolicy::EveryStep => rule,
                 ReadPolicy::Deferred => rule.with_whole_batch(),

@@ -37,8 +37,8 @@ impl<'n> ReadoutGradient<'n> {
         free.filter_map(|layer| Some(Force { layer, force: self.force_on(layer)? })).collect()
     }
 
-    /// Adds the direct gradient of the readout to `result`, which those forces gave, for the samples that
-    /// count.
+    /// Adds the direct gradient of the readout to `result`, which those forces gave, for the
+    /// samples that count.
     pub(crate) fn add_direct_terms(
         mut self,
         mut result: EpGradient,

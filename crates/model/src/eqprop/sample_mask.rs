@@ -5,9 +5,9 @@ use hvae_solver::{Outcome, Termination, upload};
 
 use crate::eqprop::nudge::Unconverged;
 
-/// Whether each sample of a batch counts: all do, or under [`Unconverged::Drop`] those that converged in
-/// every one of `phases`. The first phase has every sample once; others may have several copies of the
-/// batch, one after the other.
+/// Whether each sample of a batch counts: all do, or under [`Unconverged::Drop`] those that
+/// converged in every one of `phases`. The first phase has every sample once; others may have
+/// several copies of the batch, one after the other.
 pub(crate) fn valid_samples(unconverged: Unconverged, phases: &[&[Outcome]]) -> Vec<bool> {
     let rows = phases[0].len();
     let done = |o: &Outcome| o.termination == Termination::Converged;

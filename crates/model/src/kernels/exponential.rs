@@ -29,10 +29,10 @@ pub(crate) fn sigmoid_increment(a: f32, change: f32) -> f32 {
 
 /// `exp(y) = scale (1 + r)`, as `[r, scale]`; `y` beyond 87 counts as 87.
 ///
-/// `scale = 2^n` with `n` the integer nearest to `y / ln 2`, and `r = exp(x) - 1` with `x = y - n ln 2`
-/// computed in two parts (Cody & Waite 1980); on `|x| <= ln(2)/2` the Taylor polynomial of degree 7 has
-/// a remainder below 6e-9. Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits,
-/// from where it is shifted into the exponent.
+/// `scale = 2^n` with `n` the integer nearest to `y / ln 2`, and `r = exp(x) - 1` with
+/// `x = y - n ln 2` computed in two parts (Cody & Waite 1980); on `|x| <= ln(2)/2` the Taylor
+/// polynomial of degree 7 has a remainder below 6e-9. Adding 1.5 * 2^23 rounds to an integer and
+/// leaves it in the low bits, from where it is shifted into the exponent.
 #[inline(always)]
 fn exponential(y: f32) -> [f32; 2] {
     const ROUND: f32 = 12_582_912.0;

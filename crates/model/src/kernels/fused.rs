@@ -43,8 +43,8 @@ pub(crate) fn increment(change: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> 
     Tensor::from_data(TensorData::new(change, dims), &Device::flex())
 }
 
-/// An update of one unit. A trait rather than a closure, because the loop around it becomes vector code
-/// only if the call is always inlined.
+/// An update of one unit. A trait rather than a closure, because the loop around it becomes vector
+/// code only if the call is always inlined.
 trait Pair: Copy + Sync {
     /// The new value, from the old one, the drive and the gain.
     fn of(self, value: f32, drive: f32, gain: f32) -> f32;
@@ -69,7 +69,10 @@ macro_rules! pointwise {
                 $value
             }
             #[inline(always)]
-            #[allow(unused_variables, reason = "where g is linear the increment does not depend on a")]
+            #[allow(
+                unused_variables,
+                reason = "where g is linear the increment does not depend on a"
+            )]
             fn increment(self, $a: f32, $change: f32) -> f32 {
                 $increment
             }
@@ -115,8 +118,8 @@ impl<G: Pointwise> Pair for Increment<G> {
     }
 }
 
-/// `v <- g(v, d, gain)` over two slices of one length, on all threads and with the widest vectors that
-/// the processor has.
+/// `v <- g(v, d, gain)` over two slices of one length, on all threads and with the widest vectors
+/// that the processor has.
 fn sweep<G: Pair>(values: &mut [f32], drive: &[f32], gain: f32, g: G) {
     struct Kernel<'a, G>(&'a mut [f32], &'a [f32], f32, G);
     impl<G: Pair> pulp::NullaryFnOnce for Kernel<'_, G> {

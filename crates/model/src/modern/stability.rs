@@ -17,8 +17,8 @@ pub struct Stability {
     pub outcome: Outcome,
 }
 
-/// The largest eigenvalue of the Jacobian `beta Cov_p(X) = beta X' (diag p - p p') X` of the update,
-/// at the fixed points with `weights` `[B, N]`, by power iteration from `start`, `[B, d]`.
+/// The largest eigenvalue of the Jacobian `beta Cov_p(X) = beta X' (diag p - p p') X` of the
+/// update, at the fixed points with `weights` `[B, N]`, by power iteration from `start`, `[B, d]`.
 ///
 /// `start` should be random; where it has no part along the leading eigenvector the
 /// eigenvalue found is another. `rule` bounds the change of the vector in a step.

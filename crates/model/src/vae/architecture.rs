@@ -28,7 +28,8 @@ impl VaeConfig {
         }
     }
 
-    /// The network that encodes: image, hidden layers, means and, unless sigma is fixed, log-variances.
+    /// The network that encodes: image, hidden layers, means and, unless sigma is fixed,
+    /// log-variances.
     pub(crate) fn encoder(&self, image: Shape) -> Architecture {
         let hidden = self.hidden.len();
         let mut chain = CouplingSpec::chain(hidden + 2);
@@ -64,9 +65,9 @@ impl VaeConfig {
         self.completed(layers, CouplingSpec::chain(self.hidden.len() + 2), 1)
     }
 
-    /// How many numbers the weights and biases of a model for images of this shape hold, zeros of pairs
-    /// that are not joined included; nothing is allocated. A float, because the count may exceed any
-    /// integer.
+    /// How many numbers the weights and biases of a model for images of this shape hold, zeros of
+    /// pairs that are not joined included; nothing is allocated. A float, because the count may
+    /// exceed any integer.
     pub fn stored_numbers(&self, image: Shape) -> f64 {
         let numbers = |Architecture { layers, chain, extra }: Architecture| {
             let weights = chain.iter().chain(&extra).map(|c| {
@@ -80,8 +81,8 @@ impl VaeConfig {
         numbers(self.encoder(image)) + decoder
     }
 
-    /// Adds what makes a network dense: every pair of layers that the chain leaves out, and all layers
-    /// from `relaxing` on with themselves, pixels only with those within reach.
+    /// Adds what makes a network dense: every pair of layers that the chain leaves out, and all
+    /// layers from `relaxing` on with themselves, pixels only with those within reach.
     fn completed(
         &self,
         layers: Vec<LayerSpec>,

@@ -14,9 +14,9 @@ use crate::vae::model::Vae;
 impl Vae {
     /// A new model for images of this shape.
     ///
-    /// Couplings from layer to layer start as [`HopfieldNetwork::new`] says; those of a weight-tied network
-    /// at the geometric mean of what its two directions need. All others, which make a network dense, start
-    /// at zero: it starts as the layered one.
+    /// Couplings from layer to layer start as [`HopfieldNetwork::new`] says; those of a weight-tied
+    /// network at the geometric mean of what its two directions need. All others, which make a
+    /// network dense, start at zero: it starts as the layered one.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ pub(crate) struct Coding<'v> {
     pub(crate) output: LayerId,
     /// By what the input is multiplied where it is clamped.
     pub(crate) amplitude: f64,
-    /// By what each unit of the input is multiplied besides, `[1, n]`.
+    /// Another factor for each unit of the input, `[1, n]`.
     pub(crate) scale: Option<Tensor<2>>,
     /// The layer that takes no part.
     pub(crate) absent: Option<LayerId>,

@@ -22,21 +22,21 @@ impl Vae {
     /// C(z) = - sum_i k_i ln p(x_i | z) - ln p(z)
     /// ```
     ///
-    /// the negative log posterior, up to a constant, when the pixels `x_i` of `images` are known with
-    /// the weights `k_i` of `weight`, both `[batch, pixels]`. A weight of 0 hides a pixel, whatever its
-    /// value, which may be NaN.
+    /// the negative log posterior, up to a constant, when the pixels `x_i` of `images` are known
+    /// with the weights `k_i` of `weight`, both `[batch, pixels]`. A weight of 0 hides a pixel,
+    /// whatever its value, which may be NaN.
     ///
-    /// The decoder relaxes and is nudged at the known pixels; how far that takes it gives `dC/dz`, as in
-    /// training, without a backward pass. `beta` follows from the mean square of the forces on all samples
-    /// ([`NudgeSize`](crate::NudgeSize)), so a sample's gradient depends on the rest of its batch, in its
-    /// error of order `beta^2` (of order `beta` with a one-sided nudge).
+    /// The decoder relaxes and is nudged at the known pixels; how far that takes it gives `dC/dz`,
+    /// as in training, without a backward pass. `beta` follows from the mean square of the forces
+    /// on all samples ([`NudgeSize`](crate::NudgeSize)), so a sample's gradient depends on the rest
+    /// of its batch, in its error of order `beta^2` (of order `beta` with a one-sided nudge).
     ///
     /// # Errors
     ///
     /// As [`Self::decoder_phase`]; [`ModelError::Shape`] also when images or weights have another
     /// shape, [`ModelError::NotFinite`] for known pixels that are not finite. With
-    /// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) one such pixel makes `beta`, and with it the
-    /// gradients of all samples, NaN.
+    /// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) one such pixel makes `beta`, and with
+    /// it the gradients of all samples, NaN.
     pub fn latent_gradient(
         &self,
         images: &Tensor<2>,

@@ -15,7 +15,8 @@ use crate::vae::posterior::LOG_VARIANCE_RANGE;
 
 /// Largest number of units of a layer: the weights between two such layers fit a tensor's index.
 const LARGEST_LAYER: usize = 1 << 16;
-/// Standard deviations whose log-variance lies in [`LOG_VARIANCE_RANGE`], from `exp(-5)` to `exp(2)`.
+/// Standard deviations whose log-variance lies in [`LOG_VARIANCE_RANGE`], from `exp(-5)` to
+/// `exp(2)`.
 const SIGMAS: RangeInclusive<f64> = 0.0068..=7.0;
 
 /// The architecture and objective of a VAE.
@@ -55,8 +56,8 @@ pub struct VaeConfig {
     pub hidden_activation: HiddenActivation,
     /// Nonlinearity of the decoder's image layer.
     pub visible_activation: Activation,
-    /// Gain of a hidden layer over that of the one before it; the first has 1, as have all hidden layers
-    /// of a weight-tied network.
+    /// Gain of a hidden layer over that of the one before it; the first has 1, as have all hidden
+    /// layers of a weight-tied network.
     pub hidden_gain: f64,
     /// Gain of the decoder's image layer over that of the last hidden layer.
     pub visible_gain: f64,
@@ -66,11 +67,11 @@ pub struct VaeConfig {
     pub image_amplitude: f64,
     /// Weight-tied networks: by what the latent is multiplied where it is clamped to be decoded.
     pub latent_amplitude: f64,
-    /// Weight-tied networks: whether each latent has a factor on `latent_amplitude` that is learned, at
-    /// five times the learning rate of weights, starting at 1.
+    /// Weight-tied networks: whether each latent has a factor on `latent_amplitude` that is
+    /// learned, at five times the learning rate of weights, starting at 1.
     pub learned_amplitudes: bool,
-    /// Dense and weight-tied networks: largest strength of a coupling between layers that relax together,
-    /// see [`limit_couplings`](crate::HopfieldNetwork::limit_couplings).
+    /// Dense and weight-tied networks: largest strength of a coupling between layers that relax
+    /// together, see [`limit_couplings`](crate::HopfieldNetwork::limit_couplings).
     pub coupling_limit: f64,
     /// Dense networks: how many rows, and how many columns, two coupled pixels are apart at most.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,8 +174,8 @@ impl VaeConfig {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Shape`] when images and decoding differ in shape, [`ModelError::Network`] for a
-    /// Bernoulli likelihood of a decoding without logits.
+    /// [`ModelError::Shape`] when images and decoding differ in shape, [`ModelError::Network`] for
+    /// a Bernoulli likelihood of a decoding without logits.
     pub fn log_likelihood(
         &self,
         decoding: &Decoding,

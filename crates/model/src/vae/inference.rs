@@ -143,8 +143,7 @@ impl Vae {
         let free = phases.free(&encoder)?;
         let decoder = self.decoder_phase(self.posterior(&free.states).mean)?;
         let image = phases.free(&decoder)?;
-        let gain =
-            |r: &Relaxation<'_>, e: &Equilibrium| r.loop_gain(&r.free_state(e), iterations);
+        let gain = |r: &Relaxation<'_>, e: &Equilibrium| r.loop_gain(&r.free_state(e), iterations);
         Ok((gain(&encoder, &free)?, gain(&decoder, &image)?))
     }
 

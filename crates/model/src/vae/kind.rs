@@ -10,7 +10,8 @@ pub enum Kind {
     HVae,
     /// One layered Hopfield network, weight-tied: both encoder and decoder.
     ThVae,
-    /// Encoder and decoder are dense Hopfield networks: couplings between all layers and within them.
+    /// Encoder and decoder are dense Hopfield networks: couplings between all layers and within
+    /// them.
     DhVae,
     /// One dense Hopfield network, weight-tied.
     TdhVae,
@@ -38,7 +39,7 @@ impl Kind {
         matches!(self, Self::ThVae | Self::TdhVae)
     }
 
-    /// Whether there are couplings besides those from layer to layer.
+    /// Whether all layers are coupled with each other, and with themselves.
     pub fn is_dense(self) -> bool {
         matches!(self, Self::DhVae | Self::TdhVae)
     }

@@ -9,10 +9,11 @@ use crate::error::{ModelError, require_shape};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Likelihood {
-    /// `N(x^, 1/w)` for every pixel, `w` the precision. The cost is the squared error `w/2 |x^ - x|^2`.
+    /// `N(x^, 1/w)` for every pixel, `w` the precision. The cost is the squared error
+    /// `w/2 |x^ - x|^2`.
     Gaussian,
-    /// Bernoulli with mean `x^` for every pixel. The cost is the binary cross-entropy; normalised where
-    /// pixels are 0 or 1.
+    /// Bernoulli with mean `x^` for every pixel. The cost is the binary cross-entropy; normalised
+    /// where pixels are 0 or 1.
     Bernoulli,
 }
 
@@ -21,20 +22,21 @@ pub enum Likelihood {
 pub struct Decoding {
     /// `x^`, `[batch, pixels]`.
     pub images: Tensor<2>,
-    /// `a` in `x^ = sigmoid(a)`, `[batch, pixels]`; only with [`Likelihood::Bernoulli`], because the
-    /// logarithms of an `x^` near 0 or 1 have few digits.
+    /// `a` in `x^ = sigmoid(a)`, `[batch, pixels]`; only with [`Likelihood::Bernoulli`], because
+    /// the logarithms of an `x^` near 0 or 1 have few digits.
     pub logits: Option<Tensor<2>>,
 }
 
 impl Likelihood {
-    /// `ln p(x|z)` of the images `x` (`[batch, pixels]`), in nats per image, `[batch]`, with `w = precision`.
+    /// `ln p(x|z)` of the images `x` (`[batch, pixels]`), in nats per image, `[batch]`, with
+    /// `w = precision`.
     ///
     /// Gaussian: `pixels/2 ln(w / 2 pi) - w/2 |x^ - x|^2`. Bernoulli: `sum a x - ln(1 + exp a)`.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Shape`] when images and decoding differ in shape, [`ModelError::Network`] for a
-    /// Bernoulli likelihood of a decoding without logits.
+    /// [`ModelError::Shape`] when images and decoding differ in shape, [`ModelError::Network`] for
+    /// a Bernoulli likelihood of a decoding without logits.
     pub(crate) fn log_density(
         self,
         decoding: &Decoding,

@@ -4,8 +4,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use hvae_solver::read;
 
-use crate::error::ModelError;
 use crate::eqprop::sample_mask::SampleMask;
+use crate::error::ModelError;
 use crate::scalar::{ReadPolicy, Scalar};
 use crate::vae::model::Vae;
 
@@ -56,9 +56,9 @@ impl Losses<Scalar> {
 }
 
 impl Vae {
-    /// The losses of some steps, in one read of the device if any of them is still there. The sum of all
-    /// parameters is read with them, because a rectified unit can hide a weight that is not finite from
-    /// all losses.
+    /// The losses of some steps, in one read of the device if any of them is still there. The sum
+    /// of all parameters is read with them, because a rectified unit can hide a weight that is not
+    /// finite from all losses.
     ///
     /// # Errors
     ///
@@ -101,8 +101,8 @@ impl Vae {
         Ok(values.into_iter().map(f64::from).collect())
     }
 
-    /// The means over the samples that count, from one value per sample (`[batch]`): read, and checked, or
-    /// with [`ReadPolicy::Deferred`] left on the device.
+    /// The means over the samples that count, from one value per sample (`[batch]`): read, and
+    /// checked, or with [`ReadPolicy::Deferred`] left on the device.
     pub(crate) fn losses(
         &self,
         samples: Losses<Tensor<1>>,

@@ -11,32 +11,33 @@ use crate::vae::config::VaeConfig;
 use crate::vae::kind::Kind;
 use crate::vae::prior::Prior;
 
-/// Factor on the learning rate of a weight-tied network's amplitudes: they start at 1 and end between a
-/// half and two, and until then the means spread too far, or not far enough.
+/// Factor on the learning rate of a weight-tied network's amplitudes: they start at 1 and end
+/// between a half and two, and until then the means spread too far, or not far enough.
 const AMPLITUDE_RATE: f64 = 5.0;
 
 /// A variational autoencoder made of Hopfield networks (after Van Der Meersch et al. 2023, arXiv
 /// 2311.15047).
 ///
-/// Encoding: the image is clamped, the hidden layers relax together with the means and log-variances of
-/// the posterior. Decoding: the latent is clamped, the hidden layers relax together with the image. Encoder
-/// and decoder are separate networks, or one weight-tied network, whose log-variances take no part in
-/// decoding.
+/// Encoding: the image is clamped, the hidden layers relax together with the means and
+/// log-variances of the posterior. Decoding: the latent is clamped, the hidden layers relax
+/// together with the image. Encoder and decoder are separate networks, or one weight-tied network,
+/// whose log-variances take no part in decoding.
 ///
-/// An F-VAE ([`Kind::FVae`]) has the layers and parameters of an H-VAE, but signals pass through them once,
-/// without feedback, and its gradients come from backpropagation.
+/// An F-VAE ([`Kind::FVae`]) has the layers and parameters of an H-VAE, but signals pass through
+/// them once, without feedback, and its gradients come from backpropagation.
 #[derive(Module, Debug)]
 pub struct Vae {
     /// Layers `image`, `hidden1..`, `mean` and, unless sigma is fixed, `log_variance`.
     pub encoder: HopfieldNetwork,
     /// Layers `latent`, `hidden1..`, `image`; `None` if the encoder decodes, too.
     pub decoder: Option<HopfieldNetwork>,
-    /// Factors on the amplitude at which a weight-tied network's latents are clamped, `[latent]`; `None`
-    /// unless they are learned.
+    /// Factors on the amplitude at which a weight-tied network's latents are clamped, `[latent]`;
+    /// `None` unless they are learned.
     ///
-    /// A mean and the drive of its latent come through the same weights, although how wide the means
-    /// spread and how strongly their latent acts on the image are two things. These numbers separate
-    /// them: without, the spread of the latents over all images is farther from the prior's.
+    /// A mean and the drive of its latent come through the same weights, although how wide the
+    /// means spread and how strongly their latent acts on the image are two things. These numbers
+    /// separate them: without, the spread of the latents over all images is farther from the
+    /// prior's.
     pub amplitudes: Option<Param<Tensor<1>>>,
     /// The settings that it was built from.
     #[module(skip)]
@@ -140,8 +141,8 @@ impl Vae {
     }
 
     /// Factor on the learning rate of every parameter: those of
-    /// [`HopfieldNetwork::learning_rate_scales`], times `visible_rate` for weights and bias of the decoder's
-    /// image layer, whose output saturates; 5 for [`Self::amplitudes`].
+    /// [`HopfieldNetwork::learning_rate_scales`], times `visible_rate` for weights and bias of the
+    /// decoder's image layer, whose output saturates; 5 for [`Self::amplitudes`].
     pub fn learning_rate_scales(&self, visible_rate: f64) -> Vec<(ParamId, f64)> {
         let tied = self.decoder.is_none();
         let amplitude = |k: LayerId| if tied { self.config.amplitude(k) } else { 1.0 };
@@ -161,8 +162,8 @@ impl Vae {
         scales
     }
 
-    /// Keeps the weights of dense and weight-tied models where equilibria exist: couplings between layers
-    /// that relax together are scaled down to the strength `config.coupling_limit`; see
+    /// Keeps the weights of dense and weight-tied models where equilibria exist: couplings between
+    /// layers that relax together are scaled down to the strength `config.coupling_limit`; see
     /// [`HopfieldNetwork::limit_couplings`].
     #[must_use]
     pub fn limited(mut self) -> Self {

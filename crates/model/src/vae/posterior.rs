@@ -31,15 +31,16 @@ impl Posterior {
         self.mean.clone() + self.sigma() * noise
     }
 
-    /// The gradient of `C(z) + kl_weight KL` in mean and log-variance, from `cost = dC/dz` at `z = mu +
-    /// sigma noise` and the gradient of the divergence:
+    /// The gradient of `C(z) + kl_weight KL` in mean and log-variance, from `cost = dC/dz` at
+    /// `z = mu + sigma noise` and the gradient of the divergence:
     ///
     /// ```text
     /// d/dmu           = dC/dz + kl_weight dKL/dmu
     /// d/d ln sigma^2  = dC/dz * noise * sigma / 2 + kl_weight dKL/d ln sigma^2
     /// ```
     ///
-    /// Where the log-variance has left [`LOG_VARIANCE_RANGE`], only the part that leads back in is kept.
+    /// Where the log-variance has left [`LOG_VARIANCE_RANGE`], only the part that leads back in is
+    /// kept.
     pub fn gradient(
         &self,
         cost: &Tensor<2>,

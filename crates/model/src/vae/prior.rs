@@ -33,8 +33,8 @@ impl Prior {
         }
     }
 
-    /// `ln p(z)` of one sample on the host, without the constant `-d/2 ln(2 pi)`, which the density of a
-    /// Gaussian posterior has, too.
+    /// `ln p(z)` of one sample on the host, without the constant `-d/2 ln(2 pi)`, which the density
+    /// of a Gaussian posterior has, too.
     pub fn log_kernel(&self, z: &[f32]) -> f64 {
         match self {
             Self::StandardNormal => z.iter().map(|&z| -0.5 * f64::from(z) * f64::from(z)).sum(),
@@ -55,8 +55,8 @@ impl Prior {
         }
     }
 
-    /// `KL(q || p)` of every sample, in nats, `[batch]`; a prior without a closed form estimates it at the
-    /// samples `z` of the posterior, `[batch, latent]`.
+    /// `KL(q || p)` of every sample, in nats, `[batch]`; a prior without a closed form estimates it
+    /// at the samples `z` of the posterior, `[batch, latent]`.
     ///
     /// Standard normal: `1/2 sum(mu^2 + sigma^2 - 1 - ln sigma^2)`.
     pub fn divergence(&self, posterior: &Posterior, z: &Tensor<2>) -> Tensor<1> {

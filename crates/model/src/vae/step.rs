@@ -27,9 +27,9 @@ pub struct TrainingStep {
     /// The losses.
     pub losses: Losses<Scalar>,
     /// How many samples count in the losses: all, or under
-    /// [`Unconverged::Drop`](crate::Unconverged::Drop) those whose free phases converged, or again all if
-    /// none did. So a part of a larger batch in which none converged counts wholly, though in the whole
-    /// batch it would not. Gradients have no such exception.
+    /// [`Unconverged::Drop`](crate::Unconverged::Drop) those whose free phases converged, or again
+    /// all if none did. So a part of a larger batch in which none converged counts wholly, though
+    /// in the whole batch it would not. Gradients have no such exception.
     pub counted: usize,
     /// How many samples were dropped from the gradient of a network.
     pub dropped: usize,
@@ -53,15 +53,15 @@ impl Vae {
     /// propagation; of an F-VAE by backpropagation. `images` is `[batch, pixels]`, `noise`
     /// `[batch, latent]`.
     ///
-    /// The cost of a Gaussian decoder acts on the image layer, as the force `w (x^ - x)` at the free
-    /// equilibrium. That of a Bernoulli decoder acts on the layers coupled with it, as a [`Readout`]
-    /// `x^ = sigmoid(a)`, whose force is bounded.
+    /// The cost of a Gaussian decoder acts on the image layer, as the force `w (x^ - x)` at the
+    /// free equilibrium. That of a Bernoulli decoder acts on the layers coupled with it, as a
+    /// [`Readout`] `x^ = sigmoid(a)`, whose force is bounded.
     ///
     /// # Errors
     ///
     /// [`ModelError::Shape`] when `images` have another width or `noise` has another shape,
-    /// [`ModelError::NotFinite`] when pixels, weights or states of a sample that is not dropped give a
-    /// force, a reconstruction or a divergence that is not finite (with
+    /// [`ModelError::NotFinite`] when pixels, weights or states of a sample that is not dropped
+    /// give a force, a reconstruction or a divergence that is not finite (with
     /// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) by [`Self::read_losses`]), and
     /// [`ModelError::Worker`] when another worker of the step has failed.
     pub fn training_step(
@@ -112,18 +112,14 @@ impl Vae {
             counted.fill(true);
         }
         let mask = SampleMask::new(&counted, &error.device());
-        let losses =
-            Losses { reconstruction: squared_error(error), log_likelihood, divergence };
+        let losses = Losses { reconstruction: squared_error(error), log_likelihood, divergence };
         let amplitudes = self.amplitudes.as_ref().zip(backward.scale);
         let amplitudes = amplitudes.map(|(a, of_each)| (a.id, of_each.mean_dim(0).squeeze_dim(0)));
         Ok(TrainingStep {
             losses: self.losses(losses, &mask, phases.read_policy())?,
             counted: mask.count(),
             dropped,
-            betas: Some(Betas {
-                encoder: encoder.beta().clone(),
-                decoder: decoder.beta().clone(),
-            }),
+            betas: Some(Betas { encoder: encoder.beta().clone(), decoder: decoder.beta().clone() }),
             outcomes: PhaseOutcomes {
                 encoder_free: encoder_free.outcomes,
                 decoder_free: decoder_free.outcomes,

@@ -4,20 +4,22 @@ use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
+use crate::energy::interaction::bilinear::{Bilinear, Direction};
+use crate::energy::interaction::matrix;
 use crate::energy::interaction::within::Pairs;
-use crate::energy::interaction::{Bilinear, Direction, matrix};
 use crate::energy::layer::Shape;
 use crate::host::is_plain_cpu;
 use crate::scalar::Scalar;
 
-/// A symmetric matrix within a layer that joins units at most `reach` rows and `reach` columns apart, of
-/// all channels.
+/// A symmetric matrix within a layer that joins units at most `reach` rows and `reach` columns
+/// apart, of all channels.
 #[derive(Module, Debug)]
 pub struct Banded {
     /// `R`, `[n, n]`, symmetric, zero on the diagonal and for pairs that are not joined.
     pub weight: Param<Tensor<2>>,
     pairs: Pairs,
-    /// How far from the diagonal the last joined pair lies, if that is near enough for strips to pay.
+    /// How far from the diagonal the last joined pair lies, if that is near enough for strips to
+    /// pay.
     band: Option<usize>,
 }
 
@@ -139,7 +141,8 @@ mod tests {
         let shape = Shape { channels: 2, height: 2, width: 3 };
         let banded = Banded::new(vec![1.0; 144], shape, 1, &Device::flex());
         let r: Vec<f32> = crate::host::values(banded.weight.val());
-        // Units 0 and 2 lie two columns apart, 2 and 3 are the end of a row and the start of the next.
+        // Units 0 and 2 lie two columns apart, 2 and 3 are the end of a row and the start of the
+        // next.
         for (i, j, joined) in [(0, 1, true), (0, 2, false), (2, 3, false), (0, 4, true)] {
             for other in [j, j + 6] {
                 assert_eq!(r[i * 12 + other] > 0.5, joined, "{i} {other}");

@@ -4,7 +4,8 @@ use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
-use crate::energy::interaction::{Bilinear, Direction, matrix};
+use crate::energy::interaction::bilinear::{Bilinear, Direction};
+use crate::energy::interaction::matrix;
 use crate::scalar::Scalar;
 
 /// A matrix between two layers.

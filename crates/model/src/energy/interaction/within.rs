@@ -4,7 +4,8 @@ use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::energy::interaction::{Bilinear, Direction, matrix};
+use crate::energy::interaction::bilinear::{Bilinear, Direction};
+use crate::energy::interaction::matrix;
 use crate::scalar::Scalar;
 
 /// Relative asymmetry that is taken for rounding, of this program or another.
@@ -35,8 +36,8 @@ impl Within {
 }
 
 impl Pairs {
-    /// The pairs `i > j` for which `joins` holds. Mirrors the upper triangle of `values` into the lower
-    /// one, and clears the diagonal and the pairs that are not joined.
+    /// The pairs `i > j` for which `joins` holds. Mirrors the upper triangle of `values` into the
+    /// lower one, and clears the diagonal and the pairs that are not joined.
     pub(super) fn new(
         values: &mut [f32],
         units: usize,
