@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use hvae_model::classifier::{Classifier, Dynamics, Form, Order};
+use hvae_model::chn_ham::{LayeredNetwork, Dynamics, Form, Order};
 use hvae_solver::{Anderson, Picard, Safeguard};
 
 use crate::COMMIT;
@@ -159,7 +159,7 @@ impl Found {
 
 /// The dynamics of a row on a batch of images.
 fn dynamics<'n>(
-    network: &'n Classifier,
+    network: &'n LayeredNetwork,
     row: &Row,
     images: burn::tensor::Tensor<2>,
 ) -> Result<Dynamics<'n>> {
@@ -182,7 +182,7 @@ impl Timed {
     /// Times `row`, once for each of its kind.
     fn add(
         &mut self,
-        network: &Classifier,
+        network: &LayeredNetwork,
         row: &Row,
         test: &Images,
         rounds: u16,
@@ -254,7 +254,7 @@ fn published() -> Result<Anderson> {
 }
 
 /// Counts the iterations of a row; `None` when the user stopped.
-fn sample(network: &Classifier, row: &Row, seed: u64, test: &Images) -> Result<Option<Sample>> {
+fn sample(network: &LayeredNetwork, row: &Row, seed: u64, test: &Images) -> Result<Option<Sample>> {
     let limit = paper::limit(row.layers, row.form, row.solver);
     let (mut counted, mut own): (Vec<Counted>, Vec<Counted>) = (Vec::new(), Vec::new());
     let mut seconds = 0.0;
@@ -292,7 +292,7 @@ fn sample(network: &Classifier, row: &Row, seed: u64, test: &Images) -> Result<O
 }
 
 /// Mean residuals of a row over the iterations.
-fn curve(network: &Classifier, row: &Row, sample: &Sample, test: &Images) -> Result<Curve> {
+fn curve(network: &LayeredNetwork, row: &Row, sample: &Sample, test: &Images) -> Result<Curve> {
     let rows: Vec<usize> = (0..DRAWN.min(test.len())).collect();
     let dynamics = dynamics(network, row, test.select(&rows))?;
     let limit = paper::limit(row.layers, row.form, row.solver) - 1;

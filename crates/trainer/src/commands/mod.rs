@@ -27,7 +27,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
-use hvae_model::{Phases, Vae};
+use hvae_model::{PhaseSettings, Vae};
 
 use crate::cli::{Cli, Command, Global};
 use crate::config::RunConfig;
@@ -122,7 +122,7 @@ struct Trained {
     checkpoint: Which,
     model: Vae,
     config: RunConfig,
-    phases: Phases,
+    phases: PhaseSettings,
 }
 
 fn load(run: &Path, which: Which, device: &Device) -> Result<Trained> {

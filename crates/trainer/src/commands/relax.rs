@@ -8,6 +8,7 @@ use image::GrayImage;
 
 use crate::cli::pictures::RelaxArgs;
 use crate::figures::picture;
+use crate::latents::prior::prior_latents;
 use hvae_data::images::SIDE;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
@@ -63,8 +64,8 @@ fn frames(
     count: usize,
     device: &Device,
 ) -> Result<Vec<Vec<f32>>> {
-    let latent = trained.model.latent();
-    let latents = upload(rng::normal(args.seed, Stream::Prior, 0, count * latent), latent, device);
+    let latents = prior_latents(&trained.model, count, args.seed);
+    let latents = upload(latents, trained.model.latent(), device);
     let relaxation = trained.model.decoder_phase(latents)?;
     let start = noise(&relaxation.guess(), args.seed, device)?;
     let image = (0..start.components().len())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Error, Result, ensure};
 use hvae_data::config::DataConfig;
-use hvae_model::{EpConfig, Kind, Phases, VaeConfig};
+use hvae_model::{EpConfig, Kind, PhaseSettings, ReadPolicy, VaeConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::training::{MAX_COUNT, TrainingConfig};
@@ -190,7 +190,7 @@ impl RunConfig {
             ensure!(fits, "data.{name}_images = {shown}: must lie between 1 and {MAX_COUNT}");
         }
         self.model.check().context("model")?;
-        Phases::new(&self.ep).context("ep")?;
+        PhaseSettings::new(&self.ep, ReadPolicy::EveryStep).context("ep")?;
         Ok(())
     }
 }

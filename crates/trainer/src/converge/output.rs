@@ -70,10 +70,10 @@ impl Measured {
     /// published deviations, for a CHN 25 %.
     pub fn tolerance(&self) -> f64 {
         match self.paper.form {
-            hvae_model::classifier::Form::Ham => {
+            hvae_model::chn_ham::Form::Ham => {
                 (0.15 * self.paper.iterations).max(2.0 * self.paper.deviation)
             }
-            hvae_model::classifier::Form::Chn => 0.25 * self.paper.iterations,
+            hvae_model::chn_ham::Form::Chn => 0.25 * self.paper.iterations,
         }
     }
 

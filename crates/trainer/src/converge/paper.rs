@@ -1,6 +1,6 @@
 //! The networks and Table 2 of Goemaere, Deleu & Demeester 2024 (arXiv 2311.15673).
 
-use hvae_model::classifier::Form;
+use hvae_model::chn_ham::Form;
 use serde::Serialize;
 
 /// How an equilibrium is sought.

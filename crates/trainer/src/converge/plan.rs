@@ -1,7 +1,7 @@
 //! What is trained and counted, from the arguments.
 
 use anyhow::{Result, ensure};
-use hvae_model::classifier::Form;
+use hvae_model::chn_ham::Form;
 use serde::{Deserialize, Serialize};
 
 use crate::converge::args::{ConvergeArgs, Forms, Learner, Preset};

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::Result;
 use burn::module::Param;
 use burn::tensor::Tensor;
-use hvae_model::classifier::{Classifier, Dynamics};
+use hvae_model::chn_ham::{LayeredNetwork, Dynamics};
 use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve_in_parts};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -102,7 +102,7 @@ pub fn time<'n>(
 
 /// Seconds of the matrix products of that solve, in the same parts of `part` samples: of the pixels
 /// once, and of every coupling in both directions for the samples that were still in their part.
-pub fn products(network: &Classifier, images: &Tensor<2>, solution: &Solution, part: usize) -> f64 {
+pub fn products(network: &LayeredNetwork, images: &Tensor<2>, solution: &Solution, part: usize) -> f64 {
     let up: Vec<Tensor<2>> = network.weights[1..].iter().map(Param::val).collect();
     let down = up.iter().map(|w| Tensor::from_data(w.clone().transpose().into_data(), &w.device()));
     let pairs: Vec<_> = up.iter().cloned().zip(down).collect();

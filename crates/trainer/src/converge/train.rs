@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use hvae_model::classifier::{Classifier, Form, Gradient, Learning, Order};
-use hvae_model::{Nudge, Nudging, Strength, Unconverged};
+use hvae_model::chn_ham::{LayeredNetwork, Form, Gradient, Learning, Order};
+use hvae_model::{Nudge, NudgeSize, Nudging, ReadPolicy, Unconverged};
 use hvae_solver::{Outcome, StoppingRule, Termination};
 use rand::seq::SliceRandom;
 
@@ -17,7 +17,7 @@ use crate::converge::weights::{
     Epoch, MEMORY, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
 use crate::optimizer::madam::{MadamRule, MadamSettings};
-use crate::optimizer::{Optimizer, ReadPolicy};
+use crate::optimizer::Optimizer;
 use hvae_data::CLASSES;
 use hvae_data::images::Images;
 use hvae_runtime::rng;
@@ -37,7 +37,7 @@ const NUDGE: (f64, f64) = (0.02, 1e-5);
 const LAST_RATE: f64 = 0.1;
 
 /// Weights after the epochs that are needed, ascending; `None` when the user stopped.
-pub type Weights = Option<(Vec<(u16, Classifier)>, Training)>;
+pub type Weights = Option<(Vec<(u16, LayeredNetwork)>, Training)>;
 
 /// Trains `recipe`, or reads what was trained before, and hands back the weights after each of the
 /// epochs `needed`.
@@ -59,7 +59,7 @@ pub fn train(
     let _lock = files::lock_folder(&folder)?;
     files::remove_stale_scratch(&folder)?;
     let mut rng = rng::generator(recipe.seed, Stream::Weights, 0);
-    let mut model = Classifier::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
+    let mut model = LayeredNetwork::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
     let rule = MadamRule::new(MadamSettings::default())?;
     let mut madam = Optimizer::new(Box::new(rule), Vec::new());
     let mut training = Training::new(recipe);
@@ -95,7 +95,7 @@ pub fn train(
         save_epoch(&folder, &model, &madam, &training, needed)?;
     }
     let weights = needed.iter().map(|&epoch| {
-        let fresh = Classifier::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
+        let fresh = LayeredNetwork::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
         Ok((epoch, load(&epoch_path(&folder, epoch), fresh)?))
     });
     Ok(Some((weights.collect::<Result<_>>()?, training)))
@@ -119,7 +119,7 @@ fn learning(recipe: &Recipe) -> Result<Learning> {
 
 /// One pass over the training images; `None` when the user stopped.
 fn one_epoch(
-    model: &mut Classifier,
+    model: &mut LayeredNetwork,
     madam: &mut Optimizer,
     training: &Training,
     learning: &Learning,
@@ -197,7 +197,7 @@ fn decay(epoch: usize, epochs: usize) -> f64 {
 }
 
 fn gradient(
-    model: &Classifier,
+    model: &LayeredNetwork,
     recipe: &Recipe,
     learning: &Learning,
     pixels: Tensor<2>,
@@ -215,7 +215,7 @@ fn gradient(
     let (strength, tolerance) = NUDGE;
     let free = StoppingRule::new(tolerance, learning.free.max_steps())?;
     let nudge = Nudge {
-        strength: Strength::Size(strength),
+        size: NudgeSize::new(strength),
         nudging: Nudging::Centred,
         damping: if recipe.form == Form::Chn { learning.damping } else { 0.0 },
         rule: free,
@@ -238,7 +238,7 @@ fn score(outputs: &Tensor<2>, labels: &[u8]) -> Result<(f64, usize)> {
     Ok((loss, right))
 }
 
-fn register(model: &Classifier, gradient: Gradient) -> GradientsParams {
+fn register(model: &LayeredNetwork, gradient: Gradient) -> GradientsParams {
     let mut gradients = GradientsParams::new();
     for (weight, gradient) in model.weights.iter().zip(gradient.weights) {
         gradients.register::<2>(weight.id, gradient);

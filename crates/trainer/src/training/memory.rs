@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 
 use crate::config::RunConfig;
+use crate::training::model::image_shape;
 
 /// What training holds at any batch size, in bytes. Floating point, because a configuration may ask
 /// for more than any integer counts.
@@ -21,7 +22,7 @@ impl MemoryEstimate {
     /// For a model of `config` on images of `pixels` pixels; nothing is allocated.
     pub fn of(config: &RunConfig, pixels: usize) -> Self {
         let training = &config.training;
-        let weights = 4.0 * config.model.stored_numbers(pixels);
+        let weights = 4.0 * config.model.stored_numbers(image_shape(pixels));
         let moments = training.optimizer.rule(training.momentum).state_len();
         let averages = if training.averages() { weights } else { 0.0 };
         Self { weights, optimizer: moments as f64 * weights, averages }
