@@ -19,7 +19,7 @@ pub enum ReadPolicy {
 
 /// A number that the host knows, or that is still on the device.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a step has a handful of them")]
+#[allow(clippy::large_enum_variant, reason = "a step has a handful of them")]
 pub enum Scalar {
     /// Known to the host.
     Host(f64),

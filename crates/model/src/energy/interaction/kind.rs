@@ -11,6 +11,7 @@ use crate::energy::layer::Shape;
 
 /// An interaction of one of the kinds.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a network has a handful of them")]
 pub enum Interaction {
     /// All pairs of units of two layers.
     Dense(Dense),
@@ -36,18 +37,18 @@ pub enum InteractionKind {
 
 impl InteractionKind {
     /// How many units of the lower layer act on one of the upper layer.
-    pub(crate) fn fan_in(self, [lower, _]: [Shape; 2]) -> usize {
+    pub(crate) fn fan_in(self, [lower, upper]: [Shape; 2]) -> usize {
         match self {
-            Self::Dense | Self::Within | Self::Banded { .. } => lower.size(),
+            Self::Dense => lower.size(),
+            Self::Within | Self::Banded { .. } => upper.size(),
         }
     }
 
     /// How many numbers its weights hold; a float, because the count may exceed any integer.
     pub(crate) fn stored(self, [lower, upper]: [Shape; 2]) -> f64 {
         match self {
-            Self::Dense | Self::Within | Self::Banded { .. } => {
-                lower.size() as f64 * upper.size() as f64
-            }
+            Self::Dense => lower.size() as f64 * upper.size() as f64,
+            Self::Within | Self::Banded { .. } => (upper.size() as f64).powi(2),
         }
     }
 
