@@ -233,37 +233,15 @@ impl<'n> Relaxation<'n> {
         Equilibrium { states, outcomes }
     }
 
-    /// The gain of one linearised sweep about `state`, for every sample, `[batch]`.
-    ///
-    /// The largest eigenvalue in modulus of the product of the block Jacobians, by `iterations`
-    /// steps (at least one) of power iteration. Where it is below 1, undamped sweeps converge
-    /// locally, by that factor a sweep.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`] and [`ModelError::Shape`] of `state` as [`Self::relax`] of its
-    /// start.
-    pub fn loop_gain(&self, state: &State, iterations: usize) -> Result<Tensor<1>, ModelError> {
+    /// The dynamics linearised about `state`, as a map of changes to changes.
+    pub(crate) fn linearised(&self, state: &State) -> Result<Self, ModelError> {
         self.require_state(state)?;
         let mut slopes = PerLayer::empty(self.network().layers.len());
         for (k, s) in self.free.iter().zip(state.components()) {
             let spec = self.spec(k);
             slopes.set(k, spec.activation.slope(s.clone()).mul_scalar(spec.gain));
         }
-        let linear = Sweep(Self { slopes: Some(slopes), ..self.clone() });
-        let carried = linear.carried(self.free.count());
-        let norm = |s: &State| {
-            let squares = carried.iter().map(|&c| s.component(c).clone().square().sum_dim(1));
-            squares.reduce(|a, b| a + b).expect("a sweep carries a component").sqrt()
-        };
-        let mut vector = state.map(|s| s.ones_like());
-        let mut gain = norm(&vector);
-        for _ in 0..iterations.max(1) {
-            let length = norm(&vector).clamp_min(f32::MIN_POSITIVE);
-            vector = linear.apply(&vector.map(|v| v / length.clone()));
-            gain = norm(&vector);
-        }
-        Ok(gain.squeeze_dim(1))
+        Ok(Self { slopes: Some(slopes), ..self.clone() })
     }
 
     /// The network.

@@ -77,12 +77,12 @@ impl Coupling {
 
     /// The id of the weights.
     pub fn id(&self) -> ParamId {
-        self.interaction.linear().id()
+        self.interaction.linear().weights().id()
     }
 
     /// The weights, flat, in the order in which they lie in their tensor.
     pub fn weights(&self) -> Tensor<1> {
-        self.interaction.linear().weights()
+        self.interaction.linear().weights().flat()
     }
 
     /// Replaces the weights, given flat; their id stays.
@@ -91,7 +91,7 @@ impl Coupling {
     ///
     /// When there are more or fewer weights.
     pub fn set_weights(&mut self, weights: Tensor<1>) {
-        self.interaction.linear_mut().set_weights(weights);
+        self.interaction.linear_mut().weights_mut().set(weights);
     }
 
     /// Number of independent weights: within a layer one for each joined pair of units.

@@ -82,5 +82,5 @@ fn limit_coupling(c: &mut Coupling, limit: f64, factor: f64) {
         let strength = norm.mul_scalar(factor).clamp_min(SMALLEST_STRENGTH);
         Scalar::Device(strength.recip().mul_scalar(limit).clamp_max(1.0))
     };
-    c.interaction.linear_mut().scale(&scale);
+    c.interaction.linear_mut().weights_mut().scale(&scale);
 }

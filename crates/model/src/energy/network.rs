@@ -241,7 +241,7 @@ impl HopfieldNetwork {
             let made = bound(map.fan_in(Direction::Up), upper);
             let forward = made / amplitude(c.lower);
             let backward = bound(map.fan_in(Direction::Down), lower) / amplitude(c.upper);
-            map.scale(&((forward * backward).sqrt() / made).into());
+            map.weights_mut().scale(&((forward * backward).sqrt() / made).into());
         }
     }
 }

@@ -36,7 +36,7 @@ impl EpGradient {
         let weights = network.couplings.iter().map(|c| {
             let map = c.interaction.linear();
             let gradient = difference.weights(c.lower, c.upper, |s, t| map.gradient(s, t));
-            gradient.unwrap_or_else(|| map.weights().zeros_like())
+            gradient.unwrap_or_else(|| map.weights().flat().zeros_like())
         });
         let weights = weights.collect();
         let mut biases = PerLayer::empty(network.layers.len());
@@ -95,7 +95,7 @@ impl EpGradient {
     /// The parameter gradients under their parameters' ids, as Burn's optimizers take them.
     pub fn register(&self, network: &HopfieldNetwork, gradients: &mut GradientsParams) {
         for (coupling, gradient) in network.couplings.iter().zip(&self.weights) {
-            coupling.interaction.linear().register(gradient.clone(), gradients);
+            coupling.interaction.linear().weights().register(gradient.clone(), gradients);
         }
         for (k, gradient) in self.biases.iter() {
             if let Some(bias) = &network.layers[k.0].bias {

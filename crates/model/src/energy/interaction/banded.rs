@@ -1,15 +1,15 @@
 //! Pairs of nearby units within a layer that has a grid.
 
-use burn::module::{Module, Param, ParamId};
+use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
 use crate::energy::interaction::bilinear::{Bilinear, Direction};
 use crate::energy::interaction::matrix;
+use crate::energy::interaction::weights::{Weights, flat};
 use crate::energy::interaction::within::Pairs;
 use crate::energy::layer::Shape;
 use crate::host::is_plain_cpu;
-use crate::scalar::Scalar;
 
 /// A symmetric matrix within a layer that joins units at most `reach` rows and `reach` columns
 /// apart, of all channels.
@@ -53,7 +53,7 @@ impl Bilinear for Banded {
     }
 
     fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
-        matrix::flat(self.pairs.project(matrix::outer(lower, upper)))
+        flat(self.pairs.project(matrix::outer(lower, upper)))
     }
 
     fn fan_in(&self, _direction: Direction) -> usize {
@@ -72,24 +72,12 @@ impl Bilinear for Banded {
         self.pairs.fit(&self.weight.val())
     }
 
-    fn id(&self) -> ParamId {
-        self.weight.id
+    fn weights(&self) -> &dyn Weights {
+        &self.weight
     }
 
-    fn weights(&self) -> Tensor<1> {
-        matrix::flat(self.weight.val())
-    }
-
-    fn set_weights(&mut self, weights: Tensor<1>) {
-        matrix::set(&mut self.weight, weights);
-    }
-
-    fn scale(&mut self, factor: &Scalar) {
-        matrix::scale(&mut self.weight, factor);
-    }
-
-    fn register(&self, gradient: Tensor<1>, gradients: &mut GradientsParams) {
-        matrix::register(&self.weight, gradient, gradients);
+    fn weights_mut(&mut self) -> &mut dyn Weights {
+        &mut self.weight
     }
 
     fn project(&self, gradients: &mut GradientsParams) {

@@ -2,11 +2,10 @@
 
 use std::fmt::Debug;
 
-use burn::module::ParamId;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::scalar::Scalar;
+use crate::energy::interaction::weights::Weights;
 
 /// Which way a signal passes through an interaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +16,7 @@ pub(crate) enum Direction {
     Down,
 }
 
-/// What every kind of interaction provides.
-///
-/// Gradients are flat, `[stored weights]`, in the order in which the weights lie in their tensor,
-/// so that sums and products with numbers need not know its rank.
+/// What every kind of interaction provides. Gradients are flat, see [`Weights`].
 pub(crate) trait Bilinear: Debug {
     /// `W s`: what the upper layer receives from the states `s` of the lower one,
     /// `[batch, n_upper]`.
@@ -53,20 +49,11 @@ pub(crate) trait Bilinear: Debug {
         true
     }
 
-    /// The id of the weights.
-    fn id(&self) -> ParamId;
+    /// The weights.
+    fn weights(&self) -> &dyn Weights;
 
-    /// The weights, flat.
-    fn weights(&self) -> Tensor<1>;
-
-    /// Replaces the weights, given flat; their id stays.
-    fn set_weights(&mut self, weights: Tensor<1>);
-
-    /// Multiplies the weights.
-    fn scale(&mut self, factor: &Scalar);
-
-    /// Registers a flat gradient under the id and in the shape of the weights.
-    fn register(&self, gradient: Tensor<1>, gradients: &mut GradientsParams);
+    /// The weights, to change them.
+    fn weights_mut(&mut self) -> &mut dyn Weights;
 
     /// Projects a gradient by automatic differentiation as [`Self::gradient`] is.
     fn project(&self, gradients: &mut GradientsParams) {

@@ -1,12 +1,11 @@
 //! All pairs of units of two layers.
 
-use burn::module::{Module, Param, ParamId};
-use burn::optim::GradientsParams;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use crate::energy::interaction::bilinear::{Bilinear, Direction};
 use crate::energy::interaction::matrix;
-use crate::scalar::Scalar;
+use crate::energy::interaction::weights::{Weights, flat};
 
 /// A matrix between two layers.
 #[derive(Module, Debug)]
@@ -31,7 +30,7 @@ impl Bilinear for Dense {
     }
 
     fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
-        matrix::flat(matrix::outer(lower, upper))
+        flat(matrix::outer(lower, upper))
     }
 
     fn fan_in(&self, direction: Direction) -> usize {
@@ -47,23 +46,11 @@ impl Bilinear for Dense {
         self.weight.dims().iter().product()
     }
 
-    fn id(&self) -> ParamId {
-        self.weight.id
+    fn weights(&self) -> &dyn Weights {
+        &self.weight
     }
 
-    fn weights(&self) -> Tensor<1> {
-        matrix::flat(self.weight.val())
-    }
-
-    fn set_weights(&mut self, weights: Tensor<1>) {
-        matrix::set(&mut self.weight, weights);
-    }
-
-    fn scale(&mut self, factor: &Scalar) {
-        matrix::scale(&mut self.weight, factor);
-    }
-
-    fn register(&self, gradient: Tensor<1>, gradients: &mut GradientsParams) {
-        matrix::register(&self.weight, gradient, gradients);
+    fn weights_mut(&mut self) -> &mut dyn Weights {
+        &mut self.weight
     }
 }

@@ -142,8 +142,8 @@ mod tests {
             let gradient = interaction.linear().gradient(s.clone(), t.clone());
             // Along the gradient, which lies in the directions in which the weights can change.
             let length: f32 = gradient.clone().square().sum().into_scalar();
-            let weights = interaction.linear().weights() + gradient.mul_scalar(1.0 / length);
-            interaction.linear_mut().set_weights(weights);
+            let weights = interaction.linear().weights().flat() + gradient.mul_scalar(1.0 / length);
+            interaction.linear_mut().weights_mut().set(weights);
             assert!(interaction.linear().is_sound());
             let change = product(&interaction) - before;
             assert!((change - 1.0).abs() < 1e-3, "{interaction:?}: {change}");

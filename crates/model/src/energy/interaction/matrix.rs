@@ -1,12 +1,10 @@
 //! What the interactions that store a matrix have in common.
 
 use burn::module::Param;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use hvae_solver::read;
 
 use crate::host::is_plain_cpu;
-use crate::scalar::Scalar;
 
 /// A new parameter, `[rows, columns]`.
 pub(super) fn parameter(values: Vec<f32>, dims: [usize; 2], device: &Device) -> Param<Tensor<2>> {
@@ -16,37 +14,6 @@ pub(super) fn parameter(values: Vec<f32>, dims: [usize; 2], device: &Device) -> 
 /// `s' t`, summed over the batch.
 pub(super) fn outer(s: Tensor<2>, t: Tensor<2>) -> Tensor<2> {
     s.transpose().matmul(t)
-}
-
-/// All values, row after row.
-pub(super) fn flat(matrix: Tensor<2>) -> Tensor<1> {
-    let [rows, columns] = matrix.dims();
-    matrix.reshape([rows * columns])
-}
-
-/// Replaces the values, given flat.
-pub(super) fn set(weight: &mut Param<Tensor<2>>, values: Tensor<1>) {
-    let dims = weight.dims();
-    replace(weight, |_| values.reshape(dims));
-}
-
-/// Multiplies the values.
-pub(super) fn scale(weight: &mut Param<Tensor<2>>, factor: &Scalar) {
-    replace(weight, |values| factor.times(values, 1.0));
-}
-
-/// Registers a flat gradient.
-pub(super) fn register(
-    weight: &Param<Tensor<2>>,
-    gradient: Tensor<1>,
-    gradients: &mut GradientsParams,
-) {
-    gradients.register(weight.id, gradient.reshape(weight.dims()));
-}
-
-fn replace(weight: &mut Param<Tensor<2>>, by: impl FnOnce(Tensor<2>) -> Tensor<2>) {
-    let (id, values, mapper) = weight.clone().consume();
-    *weight = Param::from_mapped_value(id, by(values), mapper);
 }
 
 /// The largest absolute value.

@@ -19,4 +19,5 @@ pub(crate) mod bilinear;
 pub(crate) mod dense;
 pub(crate) mod kind;
 mod matrix;
+pub(crate) mod weights;
 pub(crate) mod within;

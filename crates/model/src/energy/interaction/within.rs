@@ -1,12 +1,12 @@
 //! Pairs of units within a layer: a symmetric matrix with zero diagonal.
 
-use burn::module::{Module, Param, ParamId};
+use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::energy::interaction::bilinear::{Bilinear, Direction};
 use crate::energy::interaction::matrix;
-use crate::scalar::Scalar;
+use crate::energy::interaction::weights::{Weights, flat};
 
 /// Relative asymmetry that is taken for rounding, of this program or another.
 const ASYMMETRY: f32 = 1e-5;
@@ -99,7 +99,7 @@ impl Bilinear for Within {
     }
 
     fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
-        matrix::flat(self.pairs.project(matrix::outer(lower, upper)))
+        flat(self.pairs.project(matrix::outer(lower, upper)))
     }
 
     fn fan_in(&self, _direction: Direction) -> usize {
@@ -118,24 +118,12 @@ impl Bilinear for Within {
         self.pairs.fit(&self.weight.val())
     }
 
-    fn id(&self) -> ParamId {
-        self.weight.id
+    fn weights(&self) -> &dyn Weights {
+        &self.weight
     }
 
-    fn weights(&self) -> Tensor<1> {
-        matrix::flat(self.weight.val())
-    }
-
-    fn set_weights(&mut self, weights: Tensor<1>) {
-        matrix::set(&mut self.weight, weights);
-    }
-
-    fn scale(&mut self, factor: &Scalar) {
-        matrix::scale(&mut self.weight, factor);
-    }
-
-    fn register(&self, gradient: Tensor<1>, gradients: &mut GradientsParams) {
-        matrix::register(&self.weight, gradient, gradients);
+    fn weights_mut(&mut self) -> &mut dyn Weights {
+        &mut self.weight
     }
 
     fn project(&self, gradients: &mut GradientsParams) {
