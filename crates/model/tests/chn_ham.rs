@@ -316,22 +316,20 @@ fn equilibrium_propagation_agrees_with_both_gradients() {
         let free = StoppingRule::new(1e-6, 500).unwrap();
         // These networks are close to losing their equilibria: twice the strength has four times
         // the bias, which is too much.
-        {
-            let nudge = Nudge {
-                size: NudgeSize::new(0.01),
-                nudging: Nudging::Centred,
-                damping,
-                rule: free,
-                unconverged: Unconverged::Use,
-            };
-            let found = network.propagate(images.clone(), targets.clone(), &free, &nudge).unwrap();
-            let found = flat(found);
-            let learning = learning(if form == Form::Ham { EVEN_ODD } else { Order::Synchronous });
-            let back = network.backpropagate(images.clone(), targets.clone(), &learning).unwrap();
-            let name = |other: &str| format!("{form:?} {sizes:?} against {other}");
-            assert_aligned(&name("automatic differentiation"), &found, &exact, 0.02);
-            assert_aligned(&name("recurrent backpropagation"), &found, &flat(back), 0.02);
-        }
+        let nudge = Nudge {
+            size: NudgeSize::new(0.01),
+            nudging: Nudging::Centred,
+            damping,
+            rule: free,
+            unconverged: Unconverged::Use,
+        };
+        let found = network.propagate(images.clone(), targets.clone(), &free, &nudge).unwrap();
+        let found = flat(found);
+        let learning = learning(if form == Form::Ham { EVEN_ODD } else { Order::Synchronous });
+        let back = network.backpropagate(images.clone(), targets.clone(), &learning).unwrap();
+        let name = |other: &str| format!("{form:?} {sizes:?} against {other}");
+        assert_aligned(&name("automatic differentiation"), &found, &exact, 0.02);
+        assert_aligned(&name("recurrent backpropagation"), &found, &flat(back), 0.02);
     }
 }
 
@@ -406,8 +404,7 @@ fn equilibrium_propagation_bears_saturated_outputs() {
                 unconverged: Unconverged::Use,
             };
             let found = network.propagate(images.clone(), targets.clone(), &free, &nudge).unwrap();
-            // A HAM's nudged phase is a deviation from the free one, which does not go on beside
-            // it.
+            // A HAM's nudged phase is the deviation from the free equilibrium.
             let phases = if form == Form::Ham && nudging != Nudging::Centred { 1 } else { 2 };
             assert_eq!((found.free.len(), found.second.len()), (6, 6 * phases));
             assert_aligned(
@@ -453,7 +450,8 @@ fn step_counts_are_as_they_were() {
             off |= converged.into_iter().any(|count| count < 56);
             let _ = writeln!(
                 all,
-                "{sizes:?} {form:?} {order:?}: {means:.1?}, expected {expected:.1?}, converged {converged:?} of 64"
+                "{sizes:?} {form:?} {order:?}: {means:.1?}, expected {expected:.1?}, converged \
+                 {converged:?} of 64"
             );
         }
     }

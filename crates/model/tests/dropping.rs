@@ -70,9 +70,9 @@ fn assert_is_that_of_the_others(name: &str, whole: &[f64], others: &[f64]) {
     assert!(off < 1e-3, "{name}: {off:e}");
 }
 
-fn nudge(size: NudgeSize) -> Nudge {
+fn nudge() -> Nudge {
     Nudge {
-        size,
+        size: NudgeSize::new(0.02),
         nudging: Nudging::Centred,
         unconverged: Unconverged::Drop,
         damping: 0.0,
@@ -94,39 +94,36 @@ fn dropped_samples_contribute_nothing() {
             Some(decoder) => (decoder, LayerId(2), LayerId(0)),
             None => (&model.encoder, LayerId(0), LayerId(2)),
         };
-        let run = |latents: Tensor<2>, error: Tensor<2>, size, readout| -> EpGradient {
+        let run = |latents: Tensor<2>, error: Tensor<2>, readout| -> EpGradient {
             let relaxation: Relaxation<'_> = model.decoder_phase(latents).unwrap();
             let rule = StoppingRule::new(1e-6, 250).unwrap();
             let free = relaxation.free_equilibrium(0.0, &rule).unwrap();
             if readout {
                 let readout = Readout { layer: image, error };
-                readout_gradient(&relaxation, &free, &readout, &nudge(size)).unwrap()
+                readout_gradient(&relaxation, &free, &readout, &nudge()).unwrap()
             } else {
                 let force = Force { layer: image, force: error };
-                gradient(&relaxation, &free, &[force], &nudge(size)).unwrap()
+                gradient(&relaxation, &free, &[force], &nudge()).unwrap()
             }
         };
         for value in VALUES {
-            {
-                let size = NudgeSize::new(0.02);
-                for readout in [false, true] {
-                    let case = format!("{kind:?} {value} readout {readout}");
-                    let whole = run(broken(&latents, value), broken(&error, value), size, readout);
-                    let seven = run(others(&latents), others(&error), size, readout);
-                    for (i, (a, b)) in whole.weights.iter().zip(&seven.weights).enumerate() {
-                        let name = format!("{case}: weight {i}");
-                        assert_is_that_of_the_others(&name, &host(a.clone()), &host(b.clone()));
-                    }
-                    for ((_, a), (_, b)) in whole.biases.iter().zip(seven.biases.iter()) {
-                        let (a, b) = (a.clone(), b.clone());
-                        assert_is_that_of_the_others(&format!("{case}: bias"), &host(a), &host(b));
-                    }
-                    let down = whole.input(network, latent);
-                    let of_bad = host(down.clone().slice([BAD..BAD + 1, 0..3]));
-                    assert!(of_bad.iter().all(|g| *g == 0.0), "{case}: {of_bad:?}");
-                    let (a, b) = (host(others(&down)), host(seven.input(network, latent)));
-                    assert!(distance(&a, &b) < 1e-3, "{case}: {:e}", distance(&a, &b));
+            for readout in [false, true] {
+                let case = format!("{kind:?} {value} readout {readout}");
+                let whole = run(broken(&latents, value), broken(&error, value), readout);
+                let seven = run(others(&latents), others(&error), readout);
+                for (i, (a, b)) in whole.weights.iter().zip(&seven.weights).enumerate() {
+                    let name = format!("{case}: weight {i}");
+                    assert_is_that_of_the_others(&name, &host(a.clone()), &host(b.clone()));
                 }
+                for ((_, a), (_, b)) in whole.biases.iter().zip(seven.biases.iter()) {
+                    let (a, b) = (a.clone(), b.clone());
+                    assert_is_that_of_the_others(&format!("{case}: bias"), &host(a), &host(b));
+                }
+                let down = whole.input(network, latent);
+                let of_bad = host(down.clone().slice([BAD..BAD + 1, 0..3]));
+                assert!(of_bad.iter().all(|g| *g == 0.0), "{case}: {of_bad:?}");
+                let (a, b) = (host(others(&down)), host(seven.input(network, latent)));
+                assert!(distance(&a, &b) < 1e-3, "{case}: {:e}", distance(&a, &b));
             }
         }
     }
@@ -213,7 +210,7 @@ fn layered_networks_drop_samples_too() {
         let images = uniform([BATCH, 20], 0.0, 1.0, 8, &device);
         let targets = uniform([BATCH, 6], 0.0, 1.0, 9, &device);
         let free = StoppingRule::new(1e-6, 500).unwrap();
-        let nudge = Nudge { damping: 0.3, ..nudge(NudgeSize::new(0.02)) };
+        let nudge = Nudge { damping: 0.3, ..nudge() };
         let run = |images, targets| network.propagate(images, targets, &free, &nudge).unwrap();
         let whole = run(broken(&images, f32::NAN), targets.clone());
         let seven = run(others(&images), others(&targets));
