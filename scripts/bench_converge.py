@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Times `hvae` against the same mathematics in PyTorch (eager) on the same weights, in one run.
+"""Times `hvae` against the same computation in PyTorch (eager) on the same weights, in one run.
 
     pip install torch numpy            # any CPU build
     cargo build --release
     target/release/hvae converge --networks 3,7 --out converge     # trains, once
     python3 scripts/bench_converge.py --out converge --networks 3,7 [--threads 2] [--rounds 5]
 
-Both sides take the same pixels (the first 64 and the first 1024 test images) and the same weights
-(safetensors that `hvae converge` keeps) to a relative residual of 1e-4 in every sample, from zero. A
-round times `hvae converge --time` and then PyTorch, so that a change of the machine's speed hits
-both; printed are medians over the rounds. Both look at the residuals equally often. PyTorch ends when
-all samples are below the tolerance; `hvae` lets every sample go by itself. Last comes the largest
-difference between the outputs of both sides.
+Both sides use the same pixels (the first 64 and the first 1024 test images) and the same weights
+(safetensors files of `hvae converge`), and iterate from zero to a relative residual of 1e-4 in
+every sample. A round times `hvae converge --time` and then PyTorch, so that changes of the
+machine's speed affect both; medians over the rounds are printed. Both check residuals equally
+often. PyTorch stops when all samples are below the tolerance; `hvae` removes each sample when it
+converges. The last column is the largest difference between the outputs of the two.
 
 `--fixture PATH` instead writes the small fixture of the parity test: weights and pixels by formula,
 equilibria by this script in double precision.
@@ -83,7 +83,7 @@ class Network:
         return new
 
     def even_odd(self, s):
-        """For a HAM `s` holds the even layers alone."""
+        """For a HAM `s` holds the even layers only."""
         if self.form == "ham":
             r = [None] * self.depth
             r[1::2] = [rho(t) for t in s]
@@ -125,7 +125,7 @@ def picard(f, s, limit, tolerance, check_every):
 
 
 def anderson(f, s, limit, tolerance, check_every, memory=4, ridge=1e-10):
-    """Over the last states and images; the accelerated point only where it is nearer to the image."""
+    """Over the last states and images; accelerated only where that point is closer to the image."""
     sizes = [t.shape[1] for t in s]
     flat = torch.cat(s, 1)
     states, images = [], []
@@ -185,7 +185,7 @@ def benchmark(arguments, layers):
                 outputs, taken = solve(network, pixels[:batch], row, entry["limit"], check_every=entry["check_every"])
                 theirs.setdefault(key, []).append(time.perf_counter() - began)
             ours.setdefault(key, []).append(entry["seconds"])
-            steps[key] = (entry["steps"], entry["mean_steps"], taken, entry["products"])
+            steps[key] = (entry["iterations"], entry["mean_iterations"], taken, entry["products"])
             found = torch.from_numpy(arrays[f"{row}.{batch}"])
             off[key] = (found - outputs).abs().max().item()
     print(f"\n{layers} layers        batch    hvae      PyTorch   ratio   per sample  steps (mean)  PyTorch  products  outputs differ")

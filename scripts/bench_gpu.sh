@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Speed on a GPU: `hvae` by wgpu and CUDA against PyTorch, eager and compiled, on the same card in
-# one run. Needs a card, its driver, and a Python with a torch that sees it (PYTHON=... chooses).
+# Speed on a GPU: `hvae` by wgpu and CUDA against PyTorch, eager and compiled, on the same GPU in
+# one run. Needs a GPU, its driver, and a Python whose torch can use it (PYTHON=... selects one).
 #
 #     bash scripts/bench_gpu.sh                 # NVIDIA: wgpu and cuda
-#     DEVICES=wgpu bash scripts/bench_gpu.sh    # any other card
+#     DEVICES=wgpu bash scripts/bench_gpu.sh    # any other GPU
 #
-# Without a GPU, to see that it works (slow, and the figures say nothing about a card):
+# Without a GPU, to test the script (slow, and the figures say nothing about a GPU):
 #
 #     DEVICES=wgpu TORCH_DEVICE=cpu BATCHES=32 STEPS=5 COMPILED= MORE=--allow-software \
 #         bash scripts/bench_gpu.sh
@@ -20,7 +20,7 @@ if [ -z "$binary" ]; then
     binary=target/release/hvae
 fi
 "$binary" devices
-# shellcheck disable=SC2086 # MORE and COMPILED are words, or nothing
+# shellcheck disable=SC2086 # MORE and COMPILED are split into words
 "${PYTHON:-python3}" scripts/bench_step.py --binary "$binary" --devices "$devices" \
     --torch-device "${TORCH_DEVICE:-cuda}" --batches "${BATCHES:-128,1024,8192}" \
     --steps "${STEPS:-100}" --models "${MODELS:-h-vae,f-vae}" --seconds "${SECONDS_EACH:-5}" \

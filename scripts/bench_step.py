@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Times a training step of `hvae` against the same mathematics in PyTorch (eager), in one run.
+"""Times a training step of `hvae` against the same computation in PyTorch (eager), in one run.
 
     pip install torch numpy            # any CPU build
     cargo build --release
     python3 scripts/bench_step.py [--threads 2] [--images 12800] [--rounds 3]
 
 `hvae` trains a new H-VAE on synthetic images for one epoch and reports images per second and the
-mean sweeps of its four phases. PyTorch then runs the same step, at the same sizes, with these
-sweeps (rounded up: a batch cannot run half a sweep), the phases at +beta and -beta as one batch,
-Adam and averaged weights. Both alternate, so that a change of the machine's speed hits both. Printed last: the
-ratio, and a step of a feed-forward VAE of the same sizes by backpropagation.
+mean sweeps of its four phases. PyTorch then runs the same step, at the same sizes, with this number
+of sweeps (rounded up), the phases at +beta and -beta as one batch, Adam and averaged weights. The two
+alternate, so that changes of the machine's speed affect both. Printed last: the ratio, and a step of a
+feed-forward VAE of the same sizes by backpropagation.
 
-On a GPU (scripts/bench_gpu.sh builds what it takes and calls this):
+On a GPU (scripts/bench_gpu.sh builds the features and calls this):
 
     python3 scripts/bench_step.py --devices wgpu,cuda --torch-device cuda --batches 128,1024,8192 --compiled
 
-prints, for each batch and device, images per second beside PyTorch's, eager and compiled, on the
-same card; the share of the card's matrix-product rate, which PyTorch measures, that the products
-of the step come to; and how far the losses of the run are from those of the same run on the CPU.
+prints, for each batch size and device, images per second of `hvae` and of PyTorch, eager and compiled,
+on the same GPU; the fraction of the GPU's matrix-product rate (measured by PyTorch) that the products
+of the step reach; and the difference of the losses from the same run on the CPU.
 """
 
 import argparse
@@ -33,7 +33,7 @@ import torch
 
 PIXELS, HIDDEN, LATENT, BATCH = 784, 512, 16, 128
 GAIN_Z, GAIN_X, PRECISION, NUDGE, EMA_DECAY = 30.0, 120.0, 10.0, 0.02, 0.999
-# What these are called in a configuration; `hvae` is told them, so that both do the same.
+# Their names in a configuration; they are passed to `hvae`, so that both do the same.
 SETTINGS = {
     "model.latent_gain": GAIN_Z, "model.visible_gain": GAIN_X, "model.precision": PRECISION,
     "ep.nudge": NUDGE, "ep.nudging": "centred", "training.ema_decay": EMA_DECAY,
@@ -41,7 +41,7 @@ SETTINGS = {
 
 
 def hvae_epoch(binary, images, threads, device="cpu", batch=BATCH, epochs=1, kind="h-vae", more=()):
-    """The metrics of the last of `epochs` epochs; the first times a GPU's kernels as well."""
+    """The metrics of the last of `epochs` epochs; the first includes autotuning on a GPU."""
     with tempfile.TemporaryDirectory() as folder:
         same = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
         subprocess.run(
@@ -66,7 +66,7 @@ def average(averages, parameters):
 
 
 def sweeps_of(metrics):
-    """Mean sweeps per phase; none for a model without phases."""
+    """Mean sweeps per phase; empty for a model without phases."""
     phases = metrics["phases"]
     return {k: v["sweeps"] for k, v in phases.items() if v}
 
@@ -106,7 +106,7 @@ class HopfieldVae:
         return h, x
 
     def gradients(self, p, images, noise):
-        """A function of tensors alone: nothing is read, so that it compiles as one graph."""
+        """A function of tensors only: nothing is read, so it compiles as one graph."""
         rows = images.shape[0]
         drive = images @ p["e_w"] + p["e_b"]
         start = torch.zeros_like(noise)
@@ -192,7 +192,7 @@ class FeedForwardVae(torch.nn.Module):
 
 
 def images_per_second(model, seconds, batch=BATCH, device="cpu"):
-    """Steps take turns with nothing but themselves; a GPU is waited for before the clock is read."""
+    """Times consecutive steps; a GPU is synchronized before the clock is read."""
     def wait():
         if device != "cpu":
             torch.cuda.synchronize()

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Opens the page of `hvae report` in headless Chromium, without a network, and looks whether all is
-# there: sections, curves, pictures, no error of a script, no request to anywhere.
+# Opens the page of `hvae report` in headless Chromium, without a network, and checks that it is
+# complete: sections, curves, images, no script errors, no requests.
 #
 #     bash scripts/check_report.sh                          # target/release/hvae
-#     bash scripts/check_report.sh path/to/hvae page.png    # another program; keeps a screenshot
+#     bash scripts/check_report.sh path/to/hvae page.png    # another binary; keeps a screenshot
 #
-# Builds nothing; needs python3. Takes Debian's `chromium` where there is none and apt can bring it; without any it
-# says that nothing was checked, and succeeds.
+# Builds nothing; needs python3. Installs Debian's `chromium` with apt if there is none; if that fails
+# it says that nothing was checked, and succeeds.
 set -euo pipefail
 hvae=$(realpath -m "${1:-${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/release/hvae}")
 screenshot=${2:+$(realpath "$2")}
-[ -x "$hvae" ] || { echo "there is no program $hvae: cargo build --release" >&2; exit 1; }
+[ -x "$hvae" ] || { echo "no such file: $hvae; build it with cargo build --release" >&2; exit 1; }
 
 fail() { printf 'check_report: %s\n' "$*" >&2; exit 1; }
 
@@ -32,7 +32,7 @@ cd "$work"
     --set 'model.hidden=[24]' --set model.latent=4 --epochs 3 --name run >/dev/null
 page=$("$hvae" report --quiet checkpoints/run)
 
-# Opens a page; what it logs goes to log, what it asks for to net.json.
+# Opens a page; its console goes to log, its requests to net.json.
 open_page() {
     timeout 40 "$chromium" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
         --user-data-dir="$work/profile" --no-first-run --no-default-browser-check \
@@ -43,14 +43,14 @@ open_page() {
         --window-size=1280,4000 "$@" 2>"$work/log"
 }
 
-# What the page that was opened asked for elsewhere; the browser's own affairs have no origin.
+# The requests of the page that was opened; the browser's own requests have no origin.
 asked() {
     python3 - net.json <<'PYTHON'
 import json, sys
 text = open(sys.argv[1], encoding="utf-8", errors="replace").read()
 try:
     log = json.loads(text)
-except ValueError:  # The browser ended before it closed the list.
+except ValueError:  # The browser exited before it closed the list.
     log = json.loads(text.rstrip().rstrip(",") + "]}")
 assert log["events"], "the log of requests is empty"
 params = [event.get("params") or {} for event in log["events"]]
@@ -59,19 +59,19 @@ print("\n".join(sorted(url for url in urls if not url.startswith(("data:", "file
 PYTHON
 }
 
-# The log shows what a page asks for; otherwise its silence below would mean nothing.
+# Requests do appear in the log; otherwise their absence below would mean nothing.
 echo '<img src="http://example.org/picture.png">' >asks.html
 open_page --dump-dom "file://$work/asks.html" >/dev/null || fail "Chromium failed: $(tail -3 log)"
 asked | grep -q example.org || fail "this Chromium does not log what a page asks for"
 
-# As it is: nothing is asked of the network, nothing complains.
+# The page as it is: no requests, no errors.
 open_page --dump-dom "file://$work/$page" >dom.html || fail "Chromium failed: $(tail -3 log)"
 grep -q '</html>' dom.html || fail "the page did not open: $(tail -3 log)"
 requests=$(asked)
 [ -z "$requests" ] || fail "the page asks the network for $requests"
 ! grep CONSOLE log || fail "the browser complains (above)"
 
-# A copy with a script that looks at what the browser made of it.
+# A copy with a script that inspects the rendered page.
 probe='<script>addEventListener("load", () => {
   const all = (s) => [...document.querySelectorAll(s)], text = (e) => e.textContent.trim();
   const drawn = (e) => e.getBoundingClientRect().width > 100 && e.getBoundingClientRect().height > 50;

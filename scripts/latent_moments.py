@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How far the latents of all images together are from the prior, in their first and second moments.
+"""Distance of the aggregate posterior from the prior, in first and second moments.
 
     hvae reconstruct checkpoints/th-vae-001 --count 10000 --out reconstructions.npz
     python3 scripts/latent_moments.py reconstructions.npz
 
-A sample of the prior looks like an image where the mixture of all posteriors q(z|x) covers the prior
-N(0, 1). Of that mixture this prints the extreme eigenvalues of the covariance and
-KL(N(mean, covariance) || N(0, 1)) in nats, beside the mean KL(q(z|x) || N(0, 1)). Needs numpy.
+Samples of the prior N(0, I) look like images where the aggregate posterior, the mixture of all q(z|x),
+covers the prior. This prints the extreme eigenvalues of the aggregate posterior's covariance and
+KL(N(mean, covariance) || N(0, I)) in nats, and the mean KL(q(z|x) || N(0, I)). Needs numpy.
 """
 
 import sys
@@ -22,7 +22,7 @@ def main():
         with np.load(sys.argv[1]) as file:
             means, log_variances = (file[name].astype(np.float64) for name in ("means", "log_variances"))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        sys.exit(f"{sys.argv[1]} is not what `hvae reconstruct --out FILE.npz` writes: {error}")
+        sys.exit(f"{sys.argv[1]} is not an output of `hvae reconstruct --out FILE.npz`: {error}")
     mean = means.mean(0)
     covariance = np.cov(means.T, bias=True) + np.diag(np.exp(log_variances).mean(0))
     eigenvalues = np.linalg.eigvalsh(covariance)
@@ -30,7 +30,7 @@ def main():
     of_images = 0.5 * (means**2 + np.exp(log_variances) - log_variances - 1).sum(1).mean()
     print(f"{len(means)} images, {len(mean)} latents")
     print(f"eigenvalues of the covariance: {eigenvalues[0]:.2f} to {eigenvalues[-1]:.2f}")
-    print(f"divergence of the moments: {of_moments:.2f} nats; of the posteriors, mean: {of_images:.2f}")
+    print(f"KL of the moments: {of_moments:.2f} nats; mean KL of the posteriors: {of_images:.2f}")
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@
     hvae export checkpoints/h-vae-001 --out model.safetensors
     python3 scripts/load_in_pytorch.py model.safetensors
 
-prints the networks. With reconstructions of hvae itself the two are compared:
+prints the networks. With reconstructions by hvae the two are compared:
 
     hvae reconstruct checkpoints/h-vae-001 --count 200 --tolerance 1e-7 --out same.npz
     python3 scripts/load_in_pytorch.py model.safetensors --compare same.npz
 
-which fails if a latent or a pixel differs by more than 1e-5, a latent relatively where it is
-larger than 1. Needs torch and numpy; without torch (or with --numpy) numpy alone does the same. As a
-module: `Vae.load(path)` has `encode` and `decode`, which take and give float64 tensors.
+which fails if a latent or a pixel differs by more than 1e-5 (relatively, for latents larger than 1).
+Needs numpy; uses torch if it is installed, unless --numpy is given. As a module: `Vae.load(path)` has `encode` and
+`decode`, on float64 tensors.
 """
 
 import argparse
@@ -28,7 +28,7 @@ try:
 except ImportError:
     torch = None
 
-# PyTorch or numpy: what is used of them here has the same names in both.
+# PyTorch or numpy: the functions used here have the same names in both.
 xp = torch or np
 
 ACTIVATIONS = {
@@ -41,7 +41,7 @@ ACTIVATIONS = {
 
 
 def tensor(array):
-    """A numpy array in double precision, so that an equilibrium is one to the last digits of hvae."""
+    """A numpy array in double precision, so that equilibria are exact to the precision of hvae."""
     array = np.asarray(array, dtype=np.float64)
     return array if xp is np else torch.from_numpy(array)
 
@@ -100,13 +100,13 @@ class Network:
         return ACTIVATIONS[layer["activation"]](layer["gain"] * self.field(k, states))
 
     def relax(self, clamped, value, absent, tolerance=1e-10, sweeps=10_000):
-        """The equilibrium with layer `clamped` held at `value`, by sweeps over the layers one by one."""
+        """The equilibrium with layer `clamped` held at `value`, by sweeps over one layer after another."""
         states = [None] * len(self.layers)
         states[clamped] = value
         free = [k for k in range(len(self.layers)) if k != clamped and k not in absent]
         # Couplings within a layer can make plain sweeps oscillate.
         recurrent = {lower for lower, upper, _ in self.couplings if lower == upper}
-        # The start: every layer as if no other free layer were active.
+        # Initial state: every layer as if no other free layer were active.
         start = list(states)
         for k in free:
             states[k] = self.update(k, start) + 0 * value[:, :1]
@@ -123,7 +123,7 @@ class Network:
         raise RuntimeError(f"no equilibrium after {sweeps} sweeps: relative change {change:.1e}")
 
     def forward(self, value):
-        """One pass without feedback: each layer from those below it alone, as no other has a state yet."""
+        """One pass without feedback: each layer from those below it."""
         states = [value] + [None] * (len(self.layers) - 1)
         for k in range(1, len(self.layers)):
             states[k] = self.update(k, states)
@@ -131,7 +131,7 @@ class Network:
 
 
 class Vae:
-    """A model of any kind: two networks, or one that is used both ways."""
+    """A model of any kind: two networks, or one weight-tied network."""
 
     def __init__(self, tensors, description):
         if "encode" not in description:
@@ -149,7 +149,7 @@ class Vae:
         return cls(tensors, json.loads(metadata["hvae"]))
 
     def states(self, use, value):
-        """The states of all layers of a network in one of its uses."""
+        """The states of all layers of a network when encoding or decoding."""
         network = self.networks[use["network"]]
         if self.description["feed_forward"]:
             return network.forward(value)
@@ -173,7 +173,7 @@ class Vae:
 
 
 def compare(model, path):
-    """The largest differences from what hvae computed; True if none exceeds 1e-5."""
+    """Prints the largest differences from hvae; True if none exceeds 1e-5."""
     arrays = np.load(path)
     count = len(arrays["inputs"])
     inputs, images = (tensor(arrays[name]).reshape(count, -1) for name in ("inputs", "images"))
@@ -196,9 +196,9 @@ def compare(model, path):
 def main():
     global xp
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="what `hvae export` wrote")
-    parser.add_argument("--compare", metavar="NPZ", help="what `hvae reconstruct --out NPZ` wrote")
-    parser.add_argument("--numpy", action="store_true", help="compute with numpy even where there is torch")
+    parser.add_argument("model", help="output of `hvae export`")
+    parser.add_argument("--compare", metavar="NPZ", help="output of `hvae reconstruct --out NPZ`")
+    parser.add_argument("--numpy", action="store_true", help="use numpy even if torch is installed")
     args = parser.parse_args()
     if args.numpy:
         xp = np

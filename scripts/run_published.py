@@ -6,9 +6,9 @@
     python3 scripts/run_published.py hopdeq --form ham --data datasets/mnist [--layers 3] [--seed 1] [--epochs 10]
 
 After every epoch it prints the training loss, the accuracy on training and test images, and the
-iterations to a relative residual of 1e-4 of the first 512 test images: what `docs/convergence.md`
-compares `hvae converge` with. Network, solver, gradient and optimizer are the published ones, and so
-are their settings; only the loop around them is here.
+iterations to a relative residual of 1e-4 on the first 512 test images, which `docs/convergence.md`
+compares with `hvae converge`. Network, solver, gradient, optimizer and their settings are the
+published ones; only the training loop is in this file.
 
 `--outputs last` reads the last 10 columns of the state, as the published LitEvenOddDEQ does. Its state
 of a CHN is [even layers, odd layers], so these are hidden units. `--outputs classes` reads the layer
@@ -36,7 +36,7 @@ BATCH = 64
 
 
 def idx(folder, name, header):
-    """The bytes of an IDX file, packed or not."""
+    """The bytes of an IDX file, gzipped or not."""
     path = Path(folder) / name
     packed = path.with_name(name + ".gz")
     data = gzip.open(packed).read() if packed.exists() else path.read_bytes()
@@ -51,7 +51,7 @@ def split(folder, name):
 
 
 def iterations(function, start, images, steps):
-    """Index of the first residual below 1e-4, as the published callback counts; a mean."""
+    """Mean index of the first residual below 1e-4, counted as the published callback does."""
     drive, state, states = function.preprocess_inputs(images), start, []
     for _ in range(steps):
         state = function(drive, state)

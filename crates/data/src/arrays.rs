@@ -1,75 +1,69 @@
-//! Images in numpy's `.npz` and `.npy` files.
+//! Images in NumPy's `.npz` and `.npy` files.
 
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use image::DynamicImage;
-
-use crate::{CLASSES, ImageSet};
 use hvae_runtime::npz;
 use hvae_runtime::npz::{Loaded, Values};
+use image::DynamicImage;
 
-/// Images as they stand in a file.
+use crate::set::ImageSet;
+use crate::shape::ImageShape;
+
+/// Images of a file, of any number of channels.
 #[derive(Debug)]
-pub(super) struct Stored {
-    /// Pixels of all images, image after image, row by row, the channels of a pixel side by side.
-    pub(super) bytes: Vec<u8>,
-    pub(super) count: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
-    /// 1 for grey, 3 for colours, 4 for colours with opacity.
-    pub(super) channels: usize,
+pub(crate) struct ArrayImages {
+    /// All pixels: image, row, column, channel.
+    bytes: Vec<u8>,
+    pub(crate) count: usize,
+    /// 1 channel for grey, 3 for RGB, 4 for RGBA.
+    shape: ImageShape,
     /// One for each image, of any value, if the file has them.
-    pub(super) labels: Option<Vec<i64>>,
+    pub(crate) labels: Option<Vec<i64>>,
 }
 
-impl Stored {
-    /// The image of this number.
-    pub(super) fn picture(&self, index: usize) -> Option<DynamicImage> {
-        let length = self.height * self.width * self.channels;
+impl ArrayImages {
+    /// The image at `index`.
+    pub(crate) fn picture(&self, index: usize) -> anyhow::Result<DynamicImage> {
+        let length = self.shape.pixels();
         let bytes = self.bytes[index * length..][..length].to_vec();
-        let (width, height) = (self.width as u32, self.height as u32);
-        match self.channels {
+        let (width, height) = (self.shape.width as u32, self.shape.height as u32);
+        let picture = match self.shape.channels {
             1 => image::GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
             3 => image::RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
             _ => image::RgbaImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
-        }
+        };
+        picture.context("an array of another size than its shape")
     }
 }
 
 /// Reads the grey images of a `.npz` or `.npy` file.
 ///
-/// A `.npz` holds them in the array `images`, or in its only one beside `labels`. Shapes: `[N, height,
-/// width]`, `[N, height, width, 1]`, `[N, 1, height, width]`, or `[N, side^2]` for square images.
-/// `uint8` runs from 0 to 255; floats from 0 to 1, rounded to that as pictures are; `bool` is black or
-/// white. `labels`, whole
-/// numbers from 0 to 9, are optional.
+/// A `.npz` holds them in the array `images`, or in its only array besides `labels`. Shapes:
+/// `[N, height, width]`, `[N, height, width, 1]`, `[N, 1, height, width]`, or `[N, side^2]` for
+/// square images. Values are `uint8` from 0 to 255, floats from 0 to 1, or `bool`. `labels`, whole
+/// numbers from 0 to 255, are optional.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, has no such array, or holds values outside that range or that are
-/// not numbers; the message names file, image and pixel.
+/// When the file cannot be read, has no such array, or holds values that are out of range or not
+/// finite; the message names file, image and pixel.
 pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
-    let stored = stored(path, None)?;
+    let images = load(path, None)?;
     let read = || {
-        ensure!(stored.channels == 1, "its images have colours; make them grey");
-        let labels = stored.labels.as_deref().map(classes).transpose()?;
-        let of = |labels| ImageSet::new(stored.bytes, labels, stored.height, stored.width);
-        match labels {
-            Some(labels) => of(labels),
-            None => Ok(of(vec![0; stored.count])?.unlabelled()),
+        ensure!(images.shape.channels == 1, "its images are in colour; convert them to grey");
+        match images.labels.as_deref().map(classes).transpose()? {
+            Some(labels) => ImageSet::new(images.bytes, labels, images.shape),
+            None => ImageSet::unlabelled(images.bytes, images.shape),
         }
     };
     read().with_context(|| format!("cannot use the images of {}", path.display()))
 }
 
-/// The images of a `.npz` or `.npy` file as [`read`] finds them, or in the arrays called `names`: images
-/// and, unless there is none of that name, labels. Colours may stand last or before height and width.
-///
-/// # Errors
-///
-/// As [`read`].
-pub(super) fn stored(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<Stored> {
+/// The images of a `.npz` or `.npy` file, in the arrays that [`read`] takes or in those called
+/// `names`: images and, if there is an array of that name, labels. Channels are the last axis, or
+/// the one before height and width.
+pub(crate) fn load(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<ArrayImages> {
     let read = || {
         let (name, images, labels) = match names {
             None => find(path)?,
@@ -79,24 +73,24 @@ pub(super) fn stored(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<St
                 (images.to_owned(), npz::load(path, images)?, labels)
             }
         };
-        let shape = shape(&images.shape).with_context(|| {
+        let layout = layout(&images.shape).with_context(|| {
             format!(
                 "the array `{name}` has the shape {:?}, which is not that of images",
                 images.shape
             )
         })?;
-        let Shape { count, height, width, channels, first } = shape;
-        let mut bytes =
-            bytes(images.values, shape).with_context(|| format!("the array `{name}`"))?;
-        if first {
-            bytes = channels_last(&bytes, height * width, channels);
-        }
+        let Layout { count, shape, channels_first } = layout;
         ensure!(count > 0, "the array `{name}` holds no image");
+        let mut bytes =
+            bytes(images.values, layout).with_context(|| format!("the array `{name}`"))?;
+        if channels_first {
+            bytes = channels_last(&bytes, shape.height * shape.width, shape.channels);
+        }
         let labels = labels.map(numbers).transpose()?;
         if let Some(labels) = &labels {
             ensure!(labels.len() == count, "{} labels for {count} images", labels.len());
         }
-        Ok(Stored { bytes, count, height, width, channels, labels })
+        Ok(ArrayImages { bytes, count, shape, labels })
     };
     read().with_context(|| format!("cannot use the images of {}", path.display()))
 }
@@ -125,52 +119,49 @@ fn find(path: &Path) -> anyhow::Result<(String, Loaded, Option<Loaded>)> {
     Ok((name.to_owned(), npz::load(path, name)?, labels))
 }
 
-/// What an array of images is like.
+/// How an array holds images.
 #[derive(Clone, Copy)]
-struct Shape {
+struct Layout {
     count: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
-    /// Whether the channels stand before height and width.
-    first: bool,
+    shape: ImageShape,
+    /// Whether the axis of channels comes before height and width.
+    channels_first: bool,
 }
 
-impl Shape {
-    /// Where the value at this place is, for messages.
+impl Layout {
+    /// Image, row and column of the value at index `at`, for messages.
     fn place(self, at: usize) -> String {
-        let pixels = self.height * self.width;
-        let (image, within) = (at / (pixels * self.channels), at % (pixels * self.channels));
-        let pixel = if self.first { within % pixels } else { within / self.channels };
-        format!("image {image}, row {}, column {}", pixel / self.width, pixel % self.width)
+        let ImageShape { channels, height, width } = self.shape;
+        let (image, within) = (at / self.shape.pixels(), at % self.shape.pixels());
+        let pixel = if self.channels_first { within % (height * width) } else { within / channels };
+        format!("image {image}, row {}, column {}", pixel / width, pixel % width)
     }
 }
 
-fn shape(shape: &[usize]) -> Option<Shape> {
-    let of = |count, height, width, channels, first| {
-        (height > 0 && width > 0).then_some(Shape { count, height, width, channels, first })
-    };
-    match *shape {
+fn layout(axes: &[usize]) -> Option<Layout> {
+    let (count, [channels, height, width], channels_first) = match *axes {
         [count, pixels] => {
             let side = pixels.isqrt();
-            (side * side == pixels).then(|| of(count, side, side, 1, false)).flatten()
+            (count, if side * side == pixels { [1, side, side] } else { return None }, false)
         }
-        [count, height, width] => of(count, height, width, 1, false),
+        [count, height, width] => (count, [1, height, width], false),
         // Rather grey images of 3 columns than coloured ones of a single row.
-        [count, 1, height, width] if width != 1 => of(count, height, width, 1, true),
-        [count, height, width, channels @ (1 | 3 | 4)] => of(count, height, width, channels, false),
-        [count, channels @ (1 | 3 | 4), height, width] => of(count, height, width, channels, true),
-        _ => None,
-    }
+        [count, 1, height, width] if width != 1 => (count, [1, height, width], true),
+        [count, height, width, channels @ (1 | 3 | 4)] => (count, [channels, height, width], false),
+        [count, channels @ (1 | 3 | 4), height, width] => (count, [channels, height, width], true),
+        _ => return None,
+    };
+    let shape = ImageShape { channels, height, width };
+    (height > 0 && width > 0).then_some(Layout { count, shape, channels_first })
 }
 
-fn bytes(values: Values, shape: Shape) -> anyhow::Result<Vec<u8>> {
+fn bytes(values: Values, layout: Layout) -> anyhow::Result<Vec<u8>> {
     let byte = |(at, value): (usize, f64)| -> anyhow::Result<u8> {
-        ensure!(value.is_finite(), "{} is not a number ({value})", shape.place(at));
+        ensure!(value.is_finite(), "{} is not a number ({value})", layout.place(at));
         ensure!(
             (0.0..=1.0).contains(&value),
             "{} is {value}, but pixels given as floats run from 0 to 1",
-            shape.place(at)
+            layout.place(at)
         );
         #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
         Ok((value * 255.0).round() as u8)
@@ -181,7 +172,8 @@ fn bytes(values: Values, shape: Shape) -> anyhow::Result<Vec<u8>> {
         Values::F32(values) => values.into_iter().map(f64::from).enumerate().map(byte).collect(),
         Values::F64(values) => values.into_iter().enumerate().map(byte).collect(),
         Values::I64(_) => bail!(
-            "its numbers are int64: save images as uint8 from 0 to 255, as floats from 0 to 1, or as bool"
+            "its numbers are int64: save images as uint8 from 0 to 255, as floats from 0 to 1, or \
+             as bool"
         ),
     }
 }
@@ -195,17 +187,11 @@ fn numbers(labels: Loaded) -> anyhow::Result<Vec<i64>> {
     }
 }
 
-/// Labels as classes.
-///
-/// # Errors
-///
-/// When one is none of those that are told apart.
-pub(super) fn classes(labels: &[i64]) -> anyhow::Result<Vec<u8>> {
+/// Labels as bytes.
+pub(crate) fn classes(labels: &[i64]) -> anyhow::Result<Vec<u8>> {
     let class = |(at, &label): (usize, &i64)| {
-        let class = u8::try_from(label).ok().filter(|class| *class < CLASSES);
-        class.with_context(|| {
-            format!("label {at} is {label}, but labels run from 0 to {}", CLASSES - 1)
-        })
+        u8::try_from(label)
+            .with_context(|| format!("label {at} is {label}, but labels run from 0 to {}", u8::MAX))
     };
     labels.iter().enumerate().map(class).collect()
 }
@@ -234,7 +220,7 @@ mod tests {
         for shape in [vec![2, 2, 3], vec![2, 2, 3, 1], vec![2, 1, 2, 3]] {
             save(&path, &[("anything", Array::U8 { shape, values: &bytes })]).unwrap();
             let set = read(&path).unwrap();
-            assert_eq!((set.bytes(), set.height(), set.width()), (bytes.as_slice(), 2, 3));
+            assert_eq!((set.bytes(), set.shape()), (bytes.as_slice(), ImageShape::grey(2, 3)));
         }
         let values = [0.0, 0.2, 0.5, 1.0];
         let images = Array::F32 { shape: vec![1, 4], values: &values };
@@ -250,8 +236,8 @@ mod tests {
         .unwrap();
         let set = read(&path).unwrap();
         assert_eq!(
-            (set.bytes(), set.labels(), set.height()),
-            ([0, 51, 128, 255].as_slice(), [7].as_slice(), 2)
+            (set.bytes(), set.labels(), set.shape()),
+            ([0, 51, 128, 255].as_slice(), [7].as_slice(), ImageShape::grey(2, 2))
         );
     }
 
@@ -264,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn half_precision_and_truth_are_read() {
+    fn half_precision_and_bool_are_read() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("set.npy");
         // 0, 1, 1/2 and 1/5 as IEEE 754 binary16.
@@ -287,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn unfit_arrays_are_told() {
+    fn unsuitable_arrays_are_refused() {
         let one = |shape: &[usize], values| Array::F32 { shape: shape.to_vec(), values };
         let nan = [0.0, 1.0, 0.5, 0.25, 0.0, f32::NAN];
         assert!(
@@ -309,22 +295,19 @@ mod tests {
             error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)])
                 .contains("2 labels for 1 images")
         );
-        for (label, bytes) in [(300, None), (200, Some([200])), (-1, None)] {
-            let labels = match &bytes {
-                Some(values) => Array::U8 { shape: vec![1], values },
-                None => Array::I64 { shape: vec![1], values: &[label] },
-            };
+        for label in [300, -1] {
+            let labels = Array::I64 { shape: vec![1], values: &[label] };
             let message = error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)]);
             assert!(message.contains(&format!("label 0 is {label}, but")), "{message}");
         }
         let colour = Array::U8 { shape: vec![1, 2, 2, 3], values: &[0; 12] };
-        assert!(error(&[("x", colour)]).contains("have colours"));
+        assert!(error(&[("x", colour)]).contains("in colour"));
         let odd = Array::U8 { shape: vec![1, 2, 2, 2], values: &[0; 8] };
         assert!(error(&[("x", odd)]).contains("not that of images"));
     }
 
     #[test]
-    fn files_that_are_no_archives_are_told() {
+    fn files_that_are_not_archives_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("set.npz");
         std::fs::write(&path, "<html>").unwrap();

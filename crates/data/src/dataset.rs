@@ -1,4 +1,4 @@
-//! Which images: a set known by name, or a person's own.
+//! The choice of a data set: one known by name, or own images.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fashion::FASHION_MNIST;
-use crate::mnist::MNIST;
+use crate::catalog::{FASHION_MNIST, MNIST};
 
 /// A set of images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,16 +14,16 @@ use crate::mnist::MNIST;
 pub enum Dataset {
     /// Handwritten digits, 60,000 for training and 10,000 for testing.
     Mnist,
-    /// Articles of clothing, as many.
+    /// Articles of clothing, in the same numbers.
     FashionMnist,
-    /// Simple drawn shapes, made on the spot: needs no download.
+    /// Simple generated shapes, without a download.
     Synthetic,
-    /// A folder of pictures, or a `.npz` or `.npy` file.
+    /// A folder of pictures, or a `.npz` or `.npy` file; see [`custom::load`](crate::custom::load).
     Path(PathBuf),
 }
 
 impl Dataset {
-    /// The folder in which its files are looked for if the user names none.
+    /// The folder of its files unless another one is given.
     pub fn default_folder(&self) -> &Path {
         Path::new(match self {
             Self::FashionMnist => FASHION_MNIST.folder,
@@ -32,7 +31,7 @@ impl Dataset {
         })
     }
 
-    /// The same with an absolute path, so that it means the same from every folder.
+    /// The same data set with an absolute path.
     #[must_use]
     pub fn absolute(self) -> Self {
         match self {
@@ -68,8 +67,8 @@ impl FromStr for Dataset {
             "synthetic" => Ok(Self::Synthetic),
             _ if looks => Ok(Self::Path(path.to_owned())),
             _ => Err(format!(
-                "{text} is none of mnist, fashion-mnist, synthetic; a folder of pictures is written \
-                 with a slash, as ./{text}, and a file ends in .npz or .npy"
+                "{text} is not one of mnist, fashion-mnist, synthetic; a folder of pictures is \
+                 written with a slash, as ./{text}, and a file ends in .npz or .npy"
             )),
         }
     }
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_paths_are_told_apart() {
+    fn names_and_paths_are_distinguished() {
         let path = |text: &str| Ok(Dataset::Path(PathBuf::from(text)));
         for (text, expected) in [
             ("mnist", Ok(Dataset::Mnist)),

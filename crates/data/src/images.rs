@@ -1,23 +1,25 @@
-//! Images on the device, and how a run finds its own.
+//! The images of a run on a device.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::tensor::{Device, Int, Tensor};
+use hvae_runtime::terminal;
 
+use crate::catalog::{FASHION_MNIST, MNIST, Published};
 use crate::config::DataConfig;
+use crate::convert::resize;
 use crate::dataset::Dataset;
-use crate::{ImageSet, Split, Verbosity, custom, fashion, mnist, synthetic};
+use crate::set::{ImageSet, Split};
+use crate::synthetic::synthetic;
+use crate::{custom, published};
 
-/// How many synthetic images there are unless a run asks for fewer.
+/// Synthetic training and test images unless a run asks for fewer.
 const SYNTHETIC_COUNT: (usize, usize) = (10_000, 2_000);
 /// The synthetic set is one fixed set, as MNIST is.
 const SYNTHETIC_SEED: u64 = 1;
 
-/// Side of the square images of all sets: those of another size are made so.
-pub const SIDE: usize = 28;
-
-/// A set of images, on the host as bytes and on the device as numbers in `[0, 1]`.
+/// A set of images, on the host as bytes and on a device as numbers in `[0, 1]`.
 #[derive(Debug)]
 pub struct Images {
     set: ImageSet,
@@ -25,23 +27,22 @@ pub struct Images {
 }
 
 impl Images {
-    /// The part `split` of the images that `config` names, without those held out for validation.
-    /// Their files are looked for in `data_dir`, by default in the set's usual folder.
+    /// The part `split` of the images of `config`, without those held out for validation. Their
+    /// files are read from `data_dir`, by default from the set's usual folder.
     ///
     /// # Errors
     ///
-    /// When they cannot be found, fetched or read, or are fewer than asked for.
+    /// When they cannot be found, downloaded or read, or are fewer than required.
     pub fn load<'a>(
         config: &DataConfig,
         split: Split,
         data_dir: impl Into<Option<&'a PathBuf>>,
-        verbosity: Verbosity,
         device: &Device,
     ) -> Result<Self> {
-        let set = whole(config, split, data_dir.into(), verbosity)?;
+        let set = read(config, split, data_dir.into())?;
         let set = match split {
             Split::Train => {
-                let [set, _held_out] = divided(config, set)?;
+                let [set, _held_out] = hold_out(config, set)?;
                 set
             }
             Split::Test => first(set, config.test_images, "")?,
@@ -49,8 +50,8 @@ impl Images {
         Ok(Self::new(set, device))
     }
 
-    /// The images to learn from, and those to watch training on: the ones held out, the last
-    /// `data.validation_images` training images, or where none are the test images.
+    /// The training images, and the images that the validation loss is measured on: the last
+    /// `data.validation_images` training images if that is set, otherwise the test images.
     ///
     /// # Errors
     ///
@@ -58,19 +59,19 @@ impl Images {
     pub fn load_for_training<'a>(
         config: &DataConfig,
         data_dir: impl Into<Option<&'a PathBuf>>,
-        verbosity: Verbosity,
         device: &Device,
     ) -> Result<[Self; 2]> {
         let data_dir = data_dir.into();
         if config.validation_images.is_none() {
-            let load = |split| Self::load(config, split, data_dir, verbosity, device);
+            let load = |split| Self::load(config, split, data_dir, device);
             return Ok([load(Split::Train)?, load(Split::Test)?]);
         }
-        let parts = divided(config, whole(config, Split::Train, data_dir, verbosity)?)?;
+        let parts = hold_out(config, read(config, Split::Train, data_dir)?)?;
         Ok(parts.map(|set| Self::new(set, device)))
     }
 
-    fn new(set: ImageSet, device: &Device) -> Self {
+    /// Copies a set to `device`.
+    pub fn new(set: ImageSet, device: &Device) -> Self {
         let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
         let tensor = hvae_solver::upload(values, [set.len(), set.pixels()], device);
         Self { set, tensor }
@@ -81,12 +82,12 @@ impl Images {
         self.set.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty()
     }
 
-    /// Where they are.
+    /// The device that holds them.
     pub fn device(&self) -> Device {
         self.tensor.device()
     }
@@ -96,17 +97,17 @@ impl Images {
         &self.set
     }
 
-    /// The images `rows`, `[rows, pixels]` in `[0, 1]`.
+    /// The images at the indices `rows`, `[rows, pixels]` in `[0, 1]`.
     pub fn select(&self, rows: &[usize]) -> Tensor<2> {
-        self.gather(self.order(rows))
+        self.gather(self.index_tensor(rows))
     }
 
-    /// Numbers of images, on their device.
-    pub fn order(&self, rows: &[usize]) -> Tensor<1, Int> {
+    /// Indices of images, on their device.
+    pub fn index_tensor(&self, rows: &[usize]) -> Tensor<1, Int> {
         hvae_solver::upload_rows(rows, &self.tensor.device())
     }
 
-    /// The images of these numbers, which [`Self::order`] gave; as [`Self::select`].
+    /// As [`Self::select`], for indices from [`Self::index_tensor`].
     pub fn gather(&self, rows: Tensor<1, Int>) -> Tensor<2> {
         self.tensor.clone().select(0, rows)
     }
@@ -124,13 +125,13 @@ impl Images {
     }
 }
 
-/// The training images that are learnt from, and those that are held out.
-fn divided(config: &DataConfig, mut set: ImageSet) -> Result<[ImageSet; 2]> {
+/// The training images, and those that are held out for validation.
+fn hold_out(config: &DataConfig, mut set: ImageSet) -> Result<[ImageSet; 2]> {
     let held_out = config.validation_images.unwrap_or(0);
     ensure!(
         held_out < set.len(),
-        "data.validation_images = {held_out}: the set has {} training images, and some must be \
-         left to learn from",
+        "data.validation_images = {held_out}: the set has {} training images, and at least one \
+         must be left for training",
         set.len()
     );
     let held = set.split_off(set.len() - held_out);
@@ -141,34 +142,35 @@ fn divided(config: &DataConfig, mut set: ImageSet) -> Result<[ImageSet; 2]> {
 /// The first `wanted` images of `set`, or all.
 fn first(set: ImageSet, wanted: Option<usize>, kept: &str) -> Result<ImageSet> {
     let (count, all) = (wanted.unwrap_or(set.len()), set.len());
-    ensure!(count <= all, "{count} images asked for, but the set has {all}{kept}");
+    ensure!(count <= all, "{count} images are required, but the set has {all}{kept}");
     Ok(set.take(count))
 }
 
-/// All images of a part.
-fn whole(
-    config: &DataConfig,
-    split: Split,
-    data_dir: Option<&PathBuf>,
-    verbosity: Verbosity,
-) -> Result<ImageSet> {
-    let folder: &Path = data_dir.map_or(config.dataset.default_folder(), PathBuf::as_path);
-    let shown = folder.display();
-    Ok(match &config.dataset {
-        Dataset::Mnist => mnist::load(folder, split, verbosity)
-            .with_context(|| format!("loading MNIST from {shown}"))?,
-        Dataset::FashionMnist => fashion::load(folder, split, verbosity)
-            .with_context(|| format!("loading Fashion-MNIST from {shown}"))?,
+/// All images of a part, in the shape of `config`.
+fn read(config: &DataConfig, split: Split, data_dir: Option<&PathBuf>) -> Result<ImageSet> {
+    let set = match &config.dataset {
+        Dataset::Path(path) => return custom::load(path, split, config.shape()),
         Dataset::Synthetic => {
             let held_out = config.validation_images.unwrap_or(0);
             let count = match split {
                 Split::Train => config.train_images.map_or(SYNTHETIC_COUNT.0, |n| n + held_out),
                 Split::Test => config.test_images.unwrap_or(SYNTHETIC_COUNT.1),
             };
-            synthetic::synthetic(count, SYNTHETIC_SEED, split)
+            synthetic(count, SYNTHETIC_SEED, split)
         }
-        Dataset::Path(path) => custom::load(path, split, SIDE, verbosity)?,
-    })
+        Dataset::Mnist => published(&MNIST, data_dir, split)?,
+        Dataset::FashionMnist => published(&FASHION_MNIST, data_dir, split)?,
+    };
+    let (set, changes) = resize(set, config.shape())?;
+    let changes = changes.describe(config.shape());
+    if !changes.is_empty() {
+        terminal::line(&format!("{}: {} images{changes}", config.dataset, set.len()));
+    }
+    Ok(set)
+}
+
+fn published(set: &Published, data_dir: Option<&PathBuf>, split: Split) -> Result<ImageSet> {
+    published::load(set, data_dir.map_or(Path::new(set.folder), PathBuf::as_path), split)
 }
 
 #[cfg(test)]
@@ -176,24 +178,23 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
     use super::*;
+    use crate::shape::ImageShape;
 
     fn load(data: &DataConfig, part: Option<Split>) -> Result<ImageSet> {
-        let (verbosity, device) = (Verbosity::Quiet, Device::flex());
+        let device = Device::flex();
         let images = match part {
-            Some(split) => Images::load(data, split, None, verbosity, &device)?,
+            Some(split) => Images::load(data, split, None, &device)?,
             None => {
-                let [learnt, watched] = Images::load_for_training(data, None, verbosity, &device)?;
-                assert_eq!(*learnt.set(), load(data, Some(Split::Train))?);
-                watched
+                let [training, validation] = Images::load_for_training(data, None, &device)?;
+                assert_eq!(*training.set(), load(data, Some(Split::Train))?);
+                validation
             }
         };
         Ok(images.set().clone())
     }
 
-    /// What is held out is the end of the training images, is learnt from by none, and leaves the
-    /// test images alone.
     #[test]
-    fn held_out_images_are_watched_and_not_learnt_from() {
+    fn held_out_images_are_the_last_training_images() {
         let all = DataConfig { dataset: Dataset::Synthetic, ..DataConfig::default() };
         let held = DataConfig { validation_images: Some(300), ..all.clone() };
         let set = load(&all, Some(Split::Train)).unwrap();
@@ -217,12 +218,29 @@ mod tests {
             validation_images: Some(held_out),
             ..DataConfig::default()
         };
-        // Every tenth picture is for tests.
+        // Every tenth picture is a test image.
         assert_eq!(load(&data(17), Some(Split::Train)).unwrap().len(), 1);
         let error = load(&data(18), Some(Split::Train)).unwrap_err().to_string();
         assert!(
             error.contains("data.validation_images = 18") && error.contains("has 18"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn images_have_the_shape_of_the_configuration() {
+        let shape = ImageShape::grey(20, 32);
+        let data = DataConfig {
+            dataset: Dataset::Synthetic,
+            size: shape.size(),
+            test_images: Some(3),
+            ..DataConfig::default()
+        };
+        let set = load(&data, Some(Split::Test)).unwrap();
+        assert_eq!((set.shape(), set.labels()), (shape, [0, 1, 2].as_slice()));
+        // Scaled to 20x20, with six black columns on either side.
+        let column = |column: usize| (0..20).map(move |row| row * 32 + column);
+        assert!((0..6).chain(26..32).flat_map(column).all(|at| set.image(0)[at] == 0));
+        assert!((6..26).flat_map(column).any(|at| set.image(0)[at] > 100));
     }
 }

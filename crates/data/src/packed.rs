@@ -1,4 +1,4 @@
-//! Files that may be gzip data, read with a limit on what they unpack to.
+//! Files that may be gzip, read with a limit on their uncompressed size.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -7,52 +7,52 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail, ensure};
 use flate2::read::MultiGzDecoder;
 
-/// Reads a file, plain or gzip, of at most `limit` bytes once unpacked.
+/// Reads a file, plain or gzip, of at most `limit` uncompressed bytes.
 ///
 /// # Errors
 ///
 /// When the file cannot be read, holds more than `limit` bytes or is damaged gzip.
-pub(super) fn read_file(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_file(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     let read = || {
-        // Gzip never makes a file notably longer, so the limit guards the packed form as well.
+        // Gzip never makes a file much longer, so the limit holds for the compressed form, too.
         let bytes = read_at_most(File::open(path)?, packed_limit(limit))?;
         unpack(bytes, limit)
     };
     read().with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// How long a file of at most `limit` bytes can reasonably be as gzip.
-pub(super) fn packed_limit(limit: usize) -> usize {
+/// The length of a file of `limit` bytes as gzip, at most.
+pub(crate) fn packed_limit(limit: usize) -> usize {
     limit.saturating_add(limit / 1000).saturating_add(1024)
 }
 
 /// Whether the bytes are gzip data.
-pub(super) fn is_gzip(bytes: &[u8]) -> bool {
+pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }
 
-/// Unpacks gzip data; other bytes stay as they are.
+/// Decompresses gzip data; other bytes are returned unchanged.
 ///
 /// # Errors
 ///
-/// When there would be more than `limit` bytes or the gzip data are damaged.
-pub(super) fn unpack(bytes: Vec<u8>, limit: usize) -> anyhow::Result<Vec<u8>> {
+/// When there are more than `limit` bytes or the gzip data are damaged.
+pub(crate) fn unpack(bytes: Vec<u8>, limit: usize) -> anyhow::Result<Vec<u8>> {
     if is_gzip(&bytes) {
         return read_at_most(MultiGzDecoder::new(bytes.as_slice()), limit)
-            .context("damaged or unsuitable gzip data");
+            .context("damaged gzip data");
     }
     ensure!(bytes.len() <= limit, "it has more than the {limit} bytes expected");
     Ok(bytes)
 }
 
 /// Reads to the end, but refuses more than `limit` bytes.
-pub(super) fn read_at_most(reader: impl Read, limit: usize) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_at_most(reader: impl Read, limit: usize) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let room = u64::try_from(limit)?.saturating_add(1);
     match reader.take(room).read_to_end(&mut bytes) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            return Err(anyhow!(error).context("the data end too early"));
+            return Err(anyhow!(error).context("the data are truncated"));
         }
         Err(error) => return Err(error.into()),
     }
@@ -62,9 +62,29 @@ pub(super) fn read_at_most(reader: impl Read, limit: usize) -> anyhow::Result<Ve
     Ok(bytes)
 }
 
+/// What the bytes look like, for error messages.
+pub(crate) fn describe(bytes: &[u8]) -> String {
+    let text = bytes.trim_ascii_start();
+    let known = match bytes {
+        [] => "an empty file",
+        _ if text.starts_with(b"<") => "a web page",
+        [0x89, b'P', b'N', b'G', ..] => "a PNG picture",
+        [b'P', b'K', 3, 4, ..] => "a zip archive",
+        [0x1f, 0x8b, ..] => "gzip data",
+        [0, 0, 8, 1, ..] => "an IDX file of labels",
+        [0, 0, 8, 3, ..] => "an IDX file of images",
+        _ => "",
+    };
+    if known.is_empty() {
+        format!("a file of another kind that begins with {:02x?}", &bytes[..bytes.len().min(4)])
+    } else {
+        known.to_owned()
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::io::Write;
 
     use flate2::Compression;

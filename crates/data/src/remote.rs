@@ -1,32 +1,33 @@
-//! A single file on a server, fetched whole or not at all, and known by its SHA-256.
+//! A single file on a server with a known SHA-256, downloaded completely or not at all.
 
 use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use hvae_runtime::files;
+use hvae_runtime::terminal::Bar;
 use sha2::{Digest, Sha256};
 
-use crate::{Verbosity, idx, mirror};
-use hvae_runtime::files;
+use crate::{mirror, packed};
 
-/// A file and where to get it.
+/// A file with its URL and checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteFile {
     /// Its name.
     pub name: &'static str,
-    /// Where it can be had.
+    /// Its URL.
     pub url: &'static str,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// Its SHA-256, in lower-case hexadecimal.
     pub sha256: &'static str,
 }
 
-/// Size of the pieces that a file is copied in.
-const PIECE: usize = 1 << 16;
+/// Bytes that are copied at a time.
+const CHUNK: usize = 1 << 16;
 
 impl RemoteFile {
-    /// Checks that `path` is this very file, its length first.
+    /// Checks length and SHA-256 of the file at `path`.
     ///
     /// # Errors
     ///
@@ -39,7 +40,7 @@ impl RemoteFile {
             let state = if length < self.bytes { "truncated" } else { "too long" };
             bail!(
                 "{state}: it has {length} bytes and looks like {}, but {} has {}",
-                idx::describe(&start[..read]),
+                packed::describe(&start[..read]),
                 self.name,
                 self.bytes
             );
@@ -54,21 +55,18 @@ impl RemoteFile {
         Ok(())
     }
 
-    /// Downloads the file from `url` to `path`; it gets its name only when length and hash are
+    /// Downloads the file from `url` to `path`, where it appears only when length and hash are
     /// right.
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached or sends anything else, or the file cannot be written.
-    pub fn fetch(&self, url: &str, path: &Path, verbosity: Verbosity) -> anyhow::Result<()> {
+    /// When the server cannot be reached or sends another file, or the file cannot be written.
+    pub fn fetch(&self, url: &str, path: &Path) -> anyhow::Result<()> {
         let download = |file: &mut dyn Write| {
             let response = mirror::agent_for(url).get(url).call()?;
             let body = response.into_body();
-            let bar = verbosity.byte_bar(self.name, &format!("fetching {url}"), Some(self.bytes));
-            let reader = bar.wrap_read(body.into_reader());
-            let result = self.copy(reader, file);
-            bar.finish_and_clear();
-            result
+            let bar = Bar::bytes(self.name, &format!("fetching {url}"), Some(self.bytes));
+            self.copy(bar.wrap_read(body.into_reader()), file)
         };
         files::remove_stale_scratch(files::parent_of(path))?;
         files::write_atomically(path, |file| {
@@ -76,27 +74,27 @@ impl RemoteFile {
         })
     }
 
-    /// Copies the file, and at most one piece more than it.
+    /// Copies the file, and at most one chunk more.
     fn copy(&self, mut reader: impl Read, file: &mut dyn Write) -> anyhow::Result<()> {
         let (mut hash, mut length) = (Sha256::new(), 0_u64);
         let mut start = Vec::new();
-        let mut piece = vec![0; PIECE];
+        let mut chunk = vec![0; CHUNK];
         while length <= self.bytes {
-            let read = reader.read(&mut piece)?;
+            let read = reader.read(&mut chunk)?;
             if read == 0 {
                 break;
             }
             if start.is_empty() {
-                start.extend_from_slice(&piece[..read.min(64)]);
+                start.extend_from_slice(&chunk[..read.min(64)]);
             }
-            hash.update(&piece[..read]);
-            file.write_all(&piece[..read])?;
+            hash.update(&chunk[..read]);
+            file.write_all(&chunk[..read])?;
             length += read as u64;
         }
-        let looks = idx::describe(&start);
+        let looks = packed::describe(&start);
         ensure!(
             length >= self.bytes,
-            "the data end after {length} of {} bytes, and look like {looks}",
+            "truncated after {length} of {} bytes, which look like {looks}",
             self.bytes
         );
         ensure!(length == self.bytes, "there are more than the {} bytes expected", self.bytes);
@@ -127,7 +125,7 @@ mod tests {
     fn the_right_file_gets_its_name() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("new/folder/file.pth");
-        file().fetch(&mirror(|_| whole(CONTENT)), &path, Verbosity::Quiet).unwrap();
+        file().fetch(&mirror(|_| whole(CONTENT)), &path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), CONTENT);
         file().verify(&path).unwrap();
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -149,7 +147,7 @@ mod tests {
             ("http://127.0.0.1:1/".to_owned(), "refused"),
         ];
         for (url, reason) in servers {
-            let error = file().fetch(&url, &path, Verbosity::Quiet).unwrap_err();
+            let error = file().fetch(&url, &path).unwrap_err();
             let message = format!("{error:#}");
             assert!(message.contains(reason) && message.contains(&url), "{reason}: {message}");
             assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_file_is_told_by_length_and_hash() {
+    fn a_wrong_file_is_detected_by_length_and_hash() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("mine.pth");
         for (content, reason) in [

@@ -1,23 +1,24 @@
-//! A set of drawn signs in the format of MNIST, for demonstrations and tests without a download.
+//! A generated data set in the format of MNIST, for demonstrations and tests without a download.
 //!
-//! The ten classes are simple signs such as a ring or a cross. Size, slant, place, thickness and
-//! ink vary from image to image. Only exactly rounded arithmetic is used, so every machine draws
-//! the same images.
+//! The ten classes are simple signs such as a ring or a cross. Size, slant, position, stroke width
+//! and ink vary from image to image. Only exactly rounded arithmetic is used, so every machine
+//! generates the same images.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{CLASSES, ImageSet, Split};
+use crate::set::{ImageSet, Split};
+use crate::shape::ImageShape;
 
 /// Height and width of the images.
 const SIDE: u8 = 28;
-
-const PIXELS: usize = SIDE as usize * SIDE as usize;
+/// Number of classes.
+const CLASSES: u8 = 10;
 
 /// A point of the sign, where the sign reaches from -1 to 1 on both axes and `y` points down.
 type Point = [f32; 2];
 
-/// What a sign is drawn with.
+/// A stroke of a sign.
 #[derive(Debug, Clone, Copy)]
 enum Stroke {
     Line(Point, Point),
@@ -73,7 +74,16 @@ impl Look {
 
 /// Draws `count` images, the same ones for the same `seed` and `split`.
 ///
-/// The labels run 0, 1, ... 9, 0, 1 and so on. More images begin with the same images.
+/// The labels run 0, 1, ... 9, 0, 1 and so on. A larger set starts with the images of a smaller
+/// one.
+///
+/// ```
+/// use hvae_data::Split;
+/// use hvae_data::synthetic::synthetic;
+///
+/// let set = synthetic(12, 1, Split::Train);
+/// assert_eq!(set.labels(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
+/// ```
 pub fn synthetic(count: usize, seed: u64, split: Split) -> ImageSet {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(match split {
@@ -81,11 +91,12 @@ pub fn synthetic(count: usize, seed: u64, split: Split) -> ImageSet {
         Split::Test => 1,
     });
     let labels: Vec<u8> = (0..CLASSES).cycle().take(count).collect();
-    let mut images = Vec::with_capacity(count * PIXELS);
+    let shape = ImageShape::grey(SIDE.into(), SIDE.into());
+    let mut images = Vec::with_capacity(count * shape.pixels());
     for label in &labels {
         draw(SIGNS[usize::from(*label)], Look::random(&mut random), &mut images);
     }
-    ImageSet { images, labels, labelled: true, height: SIDE.into(), width: SIDE.into() }
+    ImageSet::new(images, labels, shape).expect("an image was drawn for each label")
 }
 
 #[allow(
@@ -157,9 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn images_have_ink_paper_and_soft_edges() {
+    fn images_have_ink_background_and_soft_edges() {
         let set = synthetic(100, 3, Split::Test);
-        assert_eq!((set.len(), set.height(), set.width()), (100, 28, 28));
+        assert_eq!((set.len(), set.shape()), (100, ImageShape::grey(28, 28)));
         for index in 0..set.len() {
             let image = set.image(index);
             let count = |range: std::ops::RangeInclusive<u8>| {
@@ -173,11 +184,11 @@ mod tests {
         }
     }
 
-    /// Classes can be told apart: the nearest class mean names most images of the other split.
+    /// The nearest class mean classifies most images of the other split.
     #[test]
-    fn classes_differ_and_images_of_a_class_agree() {
+    fn classes_can_be_distinguished() {
         let (train, test) = (synthetic(1000, 5, Split::Train), synthetic(200, 5, Split::Test));
-        let mut means = vec![vec![0.0_f32; PIXELS]; 10];
+        let mut means = vec![vec![0.0_f32; train.pixels()]; 10];
         for index in 0..train.len() {
             let mean = &mut means[usize::from(train.labels()[index])];
             for (sum, byte) in mean.iter_mut().zip(train.image(index)) {

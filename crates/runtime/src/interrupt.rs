@@ -1,25 +1,21 @@
-//! Ctrl-C: where a command can stop in an orderly way the first asks and the second ends, elsewhere
-//! the first ends. Either way no half-written file stays.
+//! Ctrl-C: in a command that can save its work the first asks it to stop and the second ends the
+//! process; in other commands the first ends it. No half-written file is left.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
 
 use crate::files;
 
-/// Exit code of an interrupted program, as shells use it.
+/// Exit code of an interrupted program, as in shells.
 pub const EXIT_CODE: u8 = 130;
 
 static ORDERLY: AtomicBool = AtomicBool::new(false);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
-static FAREWELL: Mutex<Option<Farewell>> = Mutex::new(None);
 
-/// What is still to be done when the process ends at once.
-pub type Farewell = Box<dyn Fn() + Send>;
-
-/// The user asked a command to end at once by other means than a signal.
+/// The error of a command that the user stopped by other means than a signal.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopped;
 
@@ -31,8 +27,8 @@ impl std::fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// From now on Ctrl-C (or a termination signal) removes what is half-written and ends the process
-/// with [`EXIT_CODE`]. Under `nohup` a terminal that is closed stays without effect.
+/// From now on Ctrl-C or a termination signal removes half-written files and ends the process with
+/// [`EXIT_CODE`]. Under `nohup`, closing the terminal has no effect.
 ///
 /// # Errors
 ///
@@ -44,9 +40,6 @@ pub fn install() -> Result<()> {
     listen(|| {
         if !ORDERLY.load(Ordering::SeqCst) || REQUESTED.swap(true, Ordering::SeqCst) {
             files::remove_live_scratch();
-            if let Some(farewell) = &*FAREWELL.lock().unwrap_or_else(PoisonError::into_inner) {
-                farewell();
-            }
             #[expect(clippy::exit, reason = "the user asks to end at once")]
             std::process::exit(EXIT_CODE.into());
         }
@@ -57,7 +50,7 @@ pub fn install() -> Result<()> {
     .context("installing the Ctrl-C handler")
 }
 
-/// From now on the first Ctrl-C only makes [`requested`] true and says so.
+/// From now on the first Ctrl-C makes [`requested`] true and writes a message.
 ///
 /// # Errors
 ///
@@ -72,29 +65,24 @@ pub fn end_at_once() {
     ORDERLY.store(false, Ordering::SeqCst);
 }
 
-/// What is done when a signal ends the process, such as leaving the terminal in order.
-pub fn set_farewell(farewell: Option<Farewell>) {
-    *FAREWELL.lock().unwrap_or_else(PoisonError::into_inner) = farewell;
-}
-
-/// Asks to stop, as the first Ctrl-C does.
+/// Requests a stop, as the first Ctrl-C does.
 pub fn request() {
     REQUESTED.store(true, Ordering::SeqCst);
 }
 
-/// Whether the user has asked to stop.
+/// Whether a stop was requested.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }
 
-/// Calls `act` on a thread of its own for every signal that asks the process to end.
+/// Calls `act` in its own thread for every signal that asks the process to end.
 #[cfg(unix)]
 fn listen(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
 
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    // Where it is not known whether `nohup` is at work SIGHUP is left alone.
+    // Unless it is known that `nohup` is not in use, SIGHUP is not handled.
     if ignored_signals().is_some_and(|ignored| ignored & (1 << (SIGHUP - 1)) == 0) {
         signals.add_signal(SIGHUP)?;
     }
@@ -111,7 +99,7 @@ fn listen(act: impl FnMut() + Send + 'static) -> Result<()> {
     Ok(ctrlc::set_handler(act)?)
 }
 
-/// The signals that this process ignores, bit `n - 1` for signal `n`, where the system tells.
+/// The signals that this process ignores, bit `n - 1` for signal `n`, if the system says.
 #[cfg(unix)]
 fn ignored_signals() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

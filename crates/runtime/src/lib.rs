@@ -1,5 +1,4 @@
-//! What touches the machine, apart from devices: files that appear whole or not at all, arrays and
-//! tensors as files, the terminal, signals, and reproducible random streams.
+#![doc = include_str!("../README.md")]
 #![recursion_limit = "256"]
 
 pub mod files;

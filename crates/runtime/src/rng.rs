@@ -7,44 +7,56 @@ use sha2::{Digest, Sha256};
 
 /// What random numbers are for. Each purpose is a stream of its own, so that drawing more for one
 /// changes nothing for another.
-#[derive(Debug, Clone, Copy)]
+///
+/// The number of a stream is part of its seed and never changes; a new stream gets a new number,
+/// and the number of a removed one is not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Stream {
     /// Initial weights.
-    Weights,
+    Weights = 0,
     /// Order of the training images in an epoch.
-    Order,
+    Order = 1,
     /// Posterior noise of a training step.
-    Noise,
+    Noise = 2,
     /// Latents of samples from the prior.
-    Prior,
+    Prior = 3,
     /// Posterior noise of an evaluation batch.
-    Evaluation,
+    Evaluation = 4,
     /// Stored patterns of a modern Hopfield network.
-    Patterns,
-    /// Where the states of a network start, and what disturbs them.
-    Starts,
-    /// Pixels drawn as coins from grey values, per training step.
-    Binarisation,
-    /// The same per evaluation batch.
-    EvaluationBinarisation,
-    /// Which images make up the subsets of a kernel distance.
-    Subsets,
+    Patterns = 5,
+    /// Initial states of a network, and their perturbations.
+    Starts = 6,
+    /// Dynamic binarization of the images of a training step.
+    Binarization = 7,
+    /// Binarization of an evaluation batch.
+    EvaluationBinarization = 8,
+    /// Subsets of a kernel distance.
+    Subsets = 9,
     /// Shifts of a classifier's training images.
-    Augmentation,
+    Augmentation = 10,
     /// Posterior noise of the latents that a mixture is fitted to.
-    MixtureFit,
+    MixtureFit = 11,
     /// Latents of samples from a mixture.
-    Mixture,
+    Mixture = 12,
     /// Latents of an importance-weighted bound, per image.
-    Importance,
-    /// Pixels of its images drawn as coins.
-    LikelihoodBinarisation,
-    /// Which pixels are hidden, and noise on the others.
-    Occlusion,
+    Importance = 13,
+    /// Binarization of the images of an importance-weighted bound.
+    LikelihoodBinarization = 14,
+    /// Hidden pixels, and noise on the others.
+    Occlusion = 15,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device
-/// and in every process; nothing of it needs saving.
+/// and in every process, so that a generator need not be saved.
+///
+/// ```
+/// use hvae_runtime::rng::{Stream, uniform};
+///
+/// let draws = uniform(1, Stream::Noise, 0, 4);
+/// assert_eq!(draws, uniform(1, Stream::Noise, 0, 4));
+/// assert_ne!(draws, uniform(1, Stream::Noise, 1, 4));
+/// ```
 pub fn generator(seed: u64, stream: Stream, index: u64) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(b"hvae random stream 1");
@@ -80,6 +92,30 @@ mod tests {
         {
             assert_ne!(base, other);
         }
+    }
+
+    /// Another number would change every run.
+    #[test]
+    fn the_number_of_a_stream_never_changes() {
+        let streams = [
+            Stream::Weights,
+            Stream::Order,
+            Stream::Noise,
+            Stream::Prior,
+            Stream::Evaluation,
+            Stream::Patterns,
+            Stream::Starts,
+            Stream::Binarization,
+            Stream::EvaluationBinarization,
+            Stream::Subsets,
+            Stream::Augmentation,
+            Stream::MixtureFit,
+            Stream::Mixture,
+            Stream::Importance,
+            Stream::LikelihoodBinarization,
+            Stream::Occlusion,
+        ];
+        assert!(streams.iter().zip(0_u64..).all(|(stream, number)| *stream as u64 == number));
     }
 
     #[test]

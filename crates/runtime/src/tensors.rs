@@ -6,30 +6,30 @@ use burn::store::{ApplyError, ApplyResult, ModuleStore, SafetensorsStore};
 use burn::tensor::Tensor;
 use safetensors::SafeTensors;
 
-/// Faults of a file that are told one by one.
+/// Faults that a message lists.
 const SHOWN: usize = 3;
 
-/// The tensors of `module` under their names; equal ones give equal bytes.
+/// The tensors of `module` under their names; equal tensors give equal bytes.
 ///
 /// # Errors
 ///
 /// When the device cannot be read.
 pub fn to_bytes<M: Module>(module: &M) -> Result<Vec<u8>> {
-    // Metadata come in no fixed order; without them equal tensors give equal files.
+    // The order of metadata is not fixed; without them equal tensors give equal bytes.
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata().skip_enum_variants(true);
     store.collect_from(module).context("collecting tensors")?;
     store.get_bytes().context("collecting tensors")
 }
 
-/// `module` with the tensors in `bytes`: every one of them, and none besides.
+/// `module` with the tensors in `bytes`, which must be exactly those of the module.
 ///
 /// # Errors
 ///
-/// When the bytes are no such file, or lack a tensor, hold others or other shapes.
+/// When the bytes are not a safetensors file, or tensors are missing, unknown or of other shapes.
 pub fn from_bytes<M: Module>(bytes: Vec<u8>, mut module: M) -> Result<M> {
     let whole = SafeTensors::deserialize(&bytes).is_ok();
     ensure!(whole, "it is not a safetensors file, or it is damaged");
-    // What does not fit is told below, in our words.
+    // Faults are described below.
     let mut store = SafetensorsStore::from_bytes(Some(bytes))
         .allow_partial(true)
         .validate(false)
@@ -40,7 +40,7 @@ pub fn from_bytes<M: Module>(bytes: Vec<u8>, mut module: M) -> Result<M> {
     Ok(module)
 }
 
-/// What is wrong with the tensors of a file, tensor by tensor.
+/// A sentence for each tensor that does not fit.
 fn faults(result: &ApplyResult) -> Vec<String> {
     let errors = result.errors.iter().map(|error| match error {
         ApplyError::ShapeMismatch { path, expected, found } => {
@@ -60,7 +60,7 @@ fn faults(result: &ApplyResult) -> Vec<String> {
     errors.chain(missing).chain(unused).collect()
 }
 
-/// The first of them, and how many more there are.
+/// The first faults, and the number of the others.
 fn in_short(faults: &[String]) -> String {
     let shown = faults.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
     match faults.len().saturating_sub(SHOWN) {

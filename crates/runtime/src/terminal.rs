@@ -1,15 +1,17 @@
 //! The one place that writes to the terminal: progress and messages to stderr, results to stdout.
+//!
+//! Progress and messages appear only after [`set_verbosity`], so that a library stays silent unless
+//! its program asks otherwise. Warnings, errors and results are always written.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 
-static QUIET: AtomicBool = AtomicBool::new(false);
-static VERBOSE: AtomicBool = AtomicBool::new(false);
+static VERBOSITY: AtomicU8 = AtomicU8::new(Verbosity::Quiet as u8);
 static LINES: AtomicBool = AtomicBool::new(false);
 /// Lines that wait while something else has the terminal.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
@@ -19,22 +21,37 @@ static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
 /// Without a terminal, a progress line at most this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Suppresses progress and messages; errors and results stay.
-pub fn set_quiet(quiet: bool) {
-    QUIET.store(quiet, Ordering::Relaxed);
+const COUNTED: &str = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {wide_msg}";
+const BYTES: &str = "{prefix} [{wide_bar}] {bytes}/{total_bytes} {eta}";
+const BYTES_UNSIZED: &str = "{prefix} {bytes} {bytes_per_sec}";
+const SPINNER: &str = "{spinner} {prefix} {elapsed}";
+
+/// How much is written to stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Warnings and errors.
+    Quiet,
+    /// Progress and messages, too.
+    Normal,
+    /// Details, too.
+    Verbose,
 }
 
-/// Whether details are told, too.
-pub fn set_verbose(verbose: bool) {
-    VERBOSE.store(verbose, Ordering::Relaxed);
+/// Sets how much is written to stderr from now on.
+pub fn set_verbosity(verbosity: Verbosity) {
+    VERBOSITY.store(verbosity as u8, Ordering::Relaxed);
 }
 
-/// Lines in place of a progress bar, on a terminal, too.
+fn is_at_least(verbosity: Verbosity) -> bool {
+    VERBOSITY.load(Ordering::Relaxed) >= verbosity as u8
+}
+
+/// Writes lines instead of progress bars, even on a terminal.
 pub fn set_lines(lines: bool) {
     LINES.store(lines, Ordering::Relaxed);
 }
 
-/// From now on lines wait, because something else has the terminal.
+/// Keeps lines back from now on, because something else has the terminal.
 pub fn hold() {
     if let Ok(mut held) = HELD.lock() {
         held.get_or_insert_default();
@@ -45,7 +62,7 @@ fn is_held() -> bool {
     HELD.lock().is_ok_and(|held| held.is_some())
 }
 
-/// Writes the lines that have waited, and all others from now on.
+/// Writes the lines that were kept back, and all others from now on.
 pub fn release() {
     let waiting = HELD.lock().ok().and_then(|mut held| held.take());
     for line in waiting.into_iter().flatten() {
@@ -53,14 +70,14 @@ pub fn release() {
     }
 }
 
-/// A detail to stderr, for those who asked for details.
+/// A detail to stderr.
 pub fn detail(text: &str) {
-    if VERBOSE.load(Ordering::Relaxed) {
-        line(text);
+    if is_at_least(Verbosity::Verbose) {
+        write(text);
     }
 }
 
-/// What is done now, where no bar shows it: without a terminal.
+/// The name of the work that begins, where no progress bar shows it.
 pub fn stage(text: &str) {
     if !std::io::stderr().is_terminal() || LINES.load(Ordering::Relaxed) {
         line(text);
@@ -69,7 +86,7 @@ pub fn stage(text: &str) {
 
 /// A message to stderr, above the progress bar if there is one.
 pub fn line(text: &str) {
-    if !QUIET.load(Ordering::Relaxed) {
+    if is_at_least(Verbosity::Normal) {
         write(text);
     }
 }
@@ -82,7 +99,7 @@ fn write(text: &str) {
         return;
     }
     let bar = BAR.lock().ok().and_then(|b| b.clone());
-    // A reader that has gone away must not end a training run.
+    // A closed stderr must not end a training run.
     let write = || {
         let _ = writeln!(std::io::stderr(), "{text}");
     };
@@ -92,13 +109,12 @@ fn write(text: &str) {
     }
 }
 
-/// A warning to stderr, also when quiet.
+/// A warning to stderr.
 pub fn warning(text: &str) {
     write(&format!("{} {text}", style("warning:").yellow().bold().for_stderr()));
 }
 
-/// A result to stdout. A reader that has gone away is no error, another failure is
-/// [kept](lost_result).
+/// A result to stdout. A closed pipe is not an error; another failure is kept for [`lost_result`].
 pub fn result(text: &str) {
     let mut stdout = std::io::stdout();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
@@ -110,7 +126,7 @@ pub fn result(text: &str) {
     }
 }
 
-/// Why results did not reach stdout, if so.
+/// The error that kept a result from stdout, if there was one.
 pub fn lost_result() -> Option<std::io::Error> {
     LOST.lock().ok()?.take()
 }
@@ -120,42 +136,99 @@ pub fn error(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "{} {error:#}", style("error:").red().bold().for_stderr());
 }
 
-/// Progress of one piece of work: a bar with remaining time on a terminal, otherwise a line every
-/// 30 seconds.
+/// A bar on the terminal, as long as it lives; nothing where bars are not shown.
+#[derive(Debug)]
+pub struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    /// Counts the bytes of the file `name`. Where bars are not shown, `text` is written instead.
+    pub fn bytes(name: &str, text: &str, total: Option<u64>) -> Self {
+        match total {
+            Some(total) => Self::or_line(name, text, BYTES, || ProgressBar::new(total)),
+            None => Self::or_line(name, text, BYTES_UNSIZED, ProgressBar::no_length),
+        }
+    }
+
+    /// A spinner for work of unknown length. Where bars are not shown, `text` is written instead.
+    pub fn spinner(text: &str) -> Self {
+        let bar = Self::or_line(text, text, SPINNER, ProgressBar::new_spinner);
+        if let Some(bar) = &bar.0 {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        bar
+    }
+
+    /// Counts the bytes that are read from `reader`.
+    pub fn wrap_read<R: Read>(&self, reader: R) -> impl Read + use<R> {
+        self.0.clone().unwrap_or_else(ProgressBar::hidden).wrap_read(reader)
+    }
+
+    fn or_line(
+        name: &str,
+        text: &str,
+        template: &str,
+        create: impl FnOnce() -> ProgressBar,
+    ) -> Self {
+        let bar = Self::show(name, template, create);
+        if bar.0.is_none() {
+            line(text);
+        }
+        bar
+    }
+
+    fn show(name: &str, template: &str, create: impl FnOnce() -> ProgressBar) -> Self {
+        let visible = std::io::stderr().is_terminal()
+            && is_at_least(Verbosity::Normal)
+            && !LINES.load(Ordering::Relaxed)
+            && !is_held();
+        let bar = visible.then(|| {
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            create().with_style(style).with_prefix(name.to_owned())
+        });
+        if let Ok(mut shared) = BAR.lock() {
+            shared.clone_from(&bar);
+        }
+        Self(bar)
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+        if let Ok(mut shared) = BAR.lock() {
+            *shared = None;
+        }
+    }
+}
+
+/// Progress of work in steps: a bar with remaining time on a terminal, otherwise a line every 30
+/// seconds.
 #[derive(Debug)]
 pub struct Progress {
     name: String,
     total: usize,
-    /// Steps that were done before.
+    /// Steps that were done at the start.
     before: usize,
     done: usize,
     started: Instant,
-    spoken: Instant,
-    bar: Option<ProgressBar>,
+    last_line: Instant,
+    bar: Bar,
 }
 
 impl Progress {
     /// Begins work of `total` steps, `done` of which are done already.
     pub fn start(name: &str, total: usize, done: usize) -> Self {
         let now = Instant::now();
-        let visible = std::io::stderr().is_terminal()
-            && !QUIET.load(Ordering::Relaxed)
-            && !LINES.load(Ordering::Relaxed)
-            && !is_held();
-        let bar = visible.then(|| {
-            let template = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {wide_msg}";
-            let style = ProgressStyle::with_template(template)
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = ProgressBar::new(total as u64).with_style(style).with_prefix(name.to_owned());
+        let bar = Bar::show(name, COUNTED, || ProgressBar::new(total as u64));
+        if let Some(bar) = &bar.0 {
             bar.set_position(done as u64);
             bar.reset_eta();
-            bar
-        });
-        if let Ok(mut shared) = BAR.lock() {
-            shared.clone_from(&bar);
         }
         let (before, name) = (done, name.to_owned());
-        Self { name, total, before, done, started: now, spoken: now, bar }
+        Self { name, total, before, done, started: now, last_line: now, bar }
     }
 
     /// Steps per second so far.
@@ -164,18 +237,18 @@ impl Progress {
         (self.done - self.before) as f64 / seconds.max(1e-9)
     }
 
-    /// `done` steps are done; `message` is made only when it is shown.
+    /// Records that `done` steps are done; `message` is made only when it is shown.
     pub fn update(&mut self, done: usize, message: impl FnOnce() -> String) {
         self.done = done.max(self.before);
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.bar.0 {
             bar.set_position(done as u64);
             bar.set_message(message());
-        } else if self.spoken.elapsed() >= LINE_INTERVAL && !is_held() {
-            self.spoken = Instant::now();
+        } else if self.last_line.elapsed() >= LINE_INTERVAL && !is_held() {
+            self.last_line = Instant::now();
             let left = self.total.saturating_sub(done) as f64 / self.per_second().max(1e-9);
             let seconds = self.started.elapsed().as_secs();
             line(&format!(
-                "{} {done}/{} after {seconds} s, {left:.0} s to go  {}",
+                "{} {done}/{} after {seconds} s, {left:.0} s left  {}",
                 self.name,
                 self.total,
                 message()
@@ -184,13 +257,25 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_is_valid() {
+        for template in [COUNTED, BYTES, BYTES_UNSIZED, SPINNER] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
-        if let Ok(mut shared) = BAR.lock() {
-            *shared = None;
-        }
+    }
+
+    #[test]
+    fn a_library_is_silent_and_shows_no_bar() {
+        assert!(!is_at_least(Verbosity::Normal));
+        let bar = Bar::bytes("name", "text", Some(5));
+        assert!(bar.0.is_none());
+        let mut bytes = Vec::new();
+        bar.wrap_read(&b"12345"[..]).read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"12345");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
+use hvae_data::ImageShape;
 use hvae_scores::ImageBatch;
 use hvae_scores::inception::{BatchNormConv, Conv, Depth, Inception};
 
@@ -33,8 +34,9 @@ fn main() -> Result<()> {
         };
         Ok(Conv::fold(&stored, shape, &device))
     })?;
-    let bytes: Vec<u8> = (0..batch * 28 * 28).map(|i| (i * 31 % 251) as u8).collect();
-    let images = ImageBatch { bytes: &bytes, height: 28, width: 28 };
+    let bytes: Vec<u8> =
+        (0..batch * ImageShape::MNIST.pixels()).map(|i| (i * 31 % 251) as u8).collect();
+    let images = ImageBatch { bytes: &bytes, shape: ImageShape::MNIST };
     let run = || network.features(images, Depth::D2048, &device);
     run()?;
     let start = Instant::now();

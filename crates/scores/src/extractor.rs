@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
+use hvae_data::ImageShape;
 use hvae_device::host::download;
 use serde::{Deserialize, Serialize};
 
@@ -194,15 +195,15 @@ impl Extractor {
     pub fn features(&self, images: ImageBatch<'_>) -> Result<Vec<f32>> {
         match &self.network {
             Network::Classifier(network) => {
-                let ImageBatch { height, width, .. } = images;
                 ensure!(
-                    [height, width] == [classifier::SIDE; 2],
-                    "the classifier takes images of {side}x{side} pixels, not {width}x{height}; \
-                     --features inception takes any size",
+                    images.shape == ImageShape::grey(classifier::SIDE, classifier::SIDE),
+                    "the classifier takes images of {side}x{side} pixels, not {}; --features \
+                     inception takes any size",
+                    images.shape.size(),
                     side = classifier::SIDE
                 );
                 let values: Vec<f32> = images.bytes.iter().map(|&b| f32::from(b) / 255.0).collect();
-                let shape = [images.len(), 1, height, width];
+                let shape = [images.len(), 1, classifier::SIDE, classifier::SIDE];
                 let images = Tensor::from_data(TensorData::new(values, shape), &self.device);
                 download(network.features(images))
             }

@@ -36,9 +36,9 @@ impl std::fmt::Display for Kid {
     }
 }
 
-/// The unbiased estimate with the kernel `(x.y / d + 1)^3`, averaged over `subsets` random subsets of
-/// at most `size` images, drawn from `seed`. If both sets fit into one subset, each is used once and
-/// whole.
+/// The unbiased estimate with the kernel `(x.y / d + 1)^3`, averaged over `subsets` random subsets
+/// of at most `size` images, drawn from `seed`. If both sets fit into one subset, each is used once
+/// and whole.
 ///
 /// # Errors
 ///

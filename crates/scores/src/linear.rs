@@ -100,11 +100,13 @@ fn square(matrix: MatRef<'_, f64>) -> Result<usize, LinearError> {
     if rows == columns { Ok(rows) } else { Err(LinearError::NotSquare(rows, columns)) }
 }
 
-/// The lower triangle `L` with `L L^T = A` of a symmetric matrix. The lower triangle of `A` is used.
+/// The lower triangle `L` with `L L^T = A` of a symmetric matrix. The lower triangle of `A` is
+/// used.
 ///
 /// # Errors
 ///
-/// [`LinearError::NotSquare`]; [`LinearError::NotPositiveDefinite`], also when an entry is not finite.
+/// [`LinearError::NotSquare`]; [`LinearError::NotPositiveDefinite`], also when an entry is not
+/// finite.
 pub fn cholesky(matrix: MatRef<'_, f64>) -> Result<Mat<f64>, LinearError> {
     let error = LinearError::NotPositiveDefinite(square(matrix)?);
     if !is_finite(matrix) {

@@ -23,8 +23,8 @@ impl FeatureMetrics {
     /// The least number of images of each set.
     pub const MIN_IMAGES: usize = NEIGHBOURS + 1;
 
-    /// Compares `samples` with `real` images: KID over 100 subsets of at most 1000 images drawn from
-    /// `seed`, the others with 5 nearest neighbours.
+    /// Compares `samples` with `real` images: KID over 100 subsets of at most 1000 images drawn
+    /// from `seed`, the others with 5 nearest neighbours.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), density and coverage (Naeem et
-//! al. 2020, arXiv 2002.09797) of generated samples.
+//! Precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), density and coverage (Naeem
+//! et al. 2020, arXiv 2002.09797) of generated samples.
 
 use anyhow::{Result, ensure};
 use faer::{Mat, MatRef};

@@ -1,23 +1,21 @@
 //! Images that reach a feature network batch by batch.
 
 use anyhow::Result;
-use hvae_data::ImageSet;
+use hvae_data::{ImageSet, ImageShape};
 
-/// A batch of grey images, borrowed: image after image, row by row, one byte per pixel.
+/// A batch of images, borrowed: image after image, row by row, one byte per pixel.
 #[derive(Debug, Clone, Copy)]
 pub struct ImageBatch<'a> {
-    /// Pixels from 0 (black) to 255 (white), `[len, height, width]`.
+    /// Pixels from 0 (black) to 255 (white).
     pub bytes: &'a [u8],
-    /// Height of each image.
-    pub height: usize,
-    /// Width of each image.
-    pub width: usize,
+    /// The shape of each image.
+    pub shape: ImageShape,
 }
 
 impl ImageBatch<'_> {
     /// Number of images.
     pub fn len(&self) -> usize {
-        self.bytes.len() / (self.height * self.width)
+        self.bytes.len() / self.shape.pixels()
     }
 
     /// Whether the batch is empty.
@@ -56,10 +54,9 @@ impl ImageStream for ImageSet {
         take: &mut dyn FnMut(ImageBatch<'_>) -> Result<()>,
     ) -> Result<()> {
         let bytes = &self.bytes()[..count * self.pixels()];
-        let (height, width) = (self.height(), self.width());
         bytes
             .chunks(batch * self.pixels())
-            .try_for_each(|bytes| take(ImageBatch { bytes, height, width }))
+            .try_for_each(|bytes| take(ImageBatch { bytes, shape: self.shape() }))
     }
 }
 
@@ -70,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_set_streams_in_batches() {
-        let set = ImageSet::new((0..20).collect(), vec![0; 5], 2, 2).unwrap();
+        let set = ImageSet::new((0..20).collect(), vec![0; 5], ImageShape::grey(2, 2)).unwrap();
         let mut sizes = Vec::new();
         set.stream(3, 2, &mut |batch| {
             sizes.push((batch.len(), batch.bytes[0]));

@@ -1,6 +1,6 @@
 //! FID Inception v3 against pytorch-fid 0.3.0, with weights that both compute by one formula from
-//! name and index; and the loader on a complete file of them, as PyTorch writes it. The fixtures are
-//! made by `scripts/evaluation_fixtures.py`.
+//! name and index; and the loader on a complete file of them, as PyTorch writes it. The fixtures
+//! are made by `scripts/evaluation_fixtures.py`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,6 +15,7 @@ use std::path::Path;
 
 use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
+use hvae_data::ImageShape;
 use hvae_data::remote::RemoteFile;
 use hvae_runtime::files;
 use hvae_runtime::npz::{self, Values};
@@ -91,11 +92,11 @@ impl Fixture {
         npz::load(&path, name).unwrap()
     }
 
-    /// Bytes of some images, their height and width.
-    fn images(set: &str) -> (Vec<u8>, usize, usize) {
+    /// Bytes of some images, and their shape.
+    fn images(set: &str) -> (Vec<u8>, ImageShape) {
         let array = Self::load(&format!("{set}_images"));
         let Values::U8(bytes) = array.values else { panic!("{set}") };
-        (bytes, array.shape[1], array.shape[2])
+        (bytes, ImageShape::grey(array.shape[1], array.shape[2]))
     }
 }
 
@@ -113,8 +114,8 @@ const SETS: [&str; 3] = ["digits", "wide", "large"];
 #[test]
 fn preprocessing_is_that_of_pytorch_fid() {
     for set in SETS {
-        let (bytes, height, width) = Fixture::images(set);
-        let found = preprocess(ImageBatch { bytes: &bytes, height, width });
+        let (bytes, shape) = Fixture::images(set);
+        let found = preprocess(ImageBatch { bytes: &bytes, shape });
         // The fixture holds every seventh row and column.
         let kept: Vec<f32> = found
             .iter()
@@ -134,9 +135,9 @@ fn preprocessing_is_that_of_pytorch_fid() {
 fn features_of_all_depths_are_those_of_pytorch_fid() {
     let (network, device) = (network(), Device::flex());
     for set in SETS {
-        let (bytes, height, width) = Fixture::images(set);
+        let (bytes, shape) = Fixture::images(set);
         for depth in Depth::ALL {
-            let images = ImageBatch { bytes: &bytes, height, width };
+            let images = ImageBatch { bytes: &bytes, shape };
             let found = network.features(images, depth, &device).unwrap();
             let expected = Fixture::floats(&format!("{set}_{}", depth.dims()));
             let error = relative_error(&found, &expected);
@@ -150,8 +151,8 @@ fn features_of_all_depths_are_those_of_pytorch_fid() {
 fn burns_tensors_give_the_same_features_as_the_host() {
     // The implementation for other devices, here on the CPU.
     let (network, device) = (network(), Device::flex());
-    let (bytes, height, width) = Fixture::images("digits");
-    let (count, grey) = (2, preprocess(ImageBatch { bytes: &bytes, height, width }));
+    let (bytes, shape) = Fixture::images("digits");
+    let (count, grey) = (2, preprocess(ImageBatch { bytes: &bytes, shape }));
     let grey = Tensor::<4>::from_data(TensorData::new(grey, [count, 1, SIDE, SIDE]), &device);
     let images = grey.expand([count, 3, SIDE, SIDE]);
     for depth in [Depth::D192, Depth::D2048] {
@@ -282,8 +283,8 @@ fn only_the_complete_file_loads(form: Form) {
     let device = Device::flex();
     let (network, hash) = weights::load_checked(&path, &expected, &device).unwrap();
     assert_eq!(hash, expected.sha256);
-    let (bytes, height, width) = Fixture::images("wide");
-    let images = ImageBatch { bytes: &bytes, height, width };
+    let (bytes, shape) = Fixture::images("wide");
+    let images = ImageBatch { bytes: &bytes, shape };
     let found = network.features(images, Depth::D768, &device).unwrap();
     assert!(relative_error(&found, &Fixture::floats("wide_768")) < 1e-4);
 

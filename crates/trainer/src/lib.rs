@@ -1,26 +1,37 @@
 //! The program `hvae`: trains, samples and scores Hopfield variational autoencoders.
 //!
-//! This crate is the only one of the workspace that touches files, clock, terminal and random
-//! seeds. It is a library so that tests can call what the program calls; its interface follows
-//! the program's needs and may change with them.
+//! It is a library so that tests can call what the program calls; its interface may change with the
+//! program.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`config`] | the settings of a run: presets, TOML, overrides |
+//! | [`run`] | the folder of a run: checkpoints, metrics, environment |
+//! | [`optimizer`] | Adam, SGD, Madam |
+//! | [`training`] | the training loop and its step |
+//! | [`observers`] | training callbacks |
+//! | [`evaluation`], [`latents`] | scores of a model, and latents to decode |
+//! | `converge`, `transition` | two studies of other papers |
+//! | [`figures`], `report` | plots, and the HTML report of a run |
+//! | [`cli`], [`commands`] | the command line |
 #![recursion_limit = "256"]
 
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod converge;
+pub(crate) mod converge;
 pub mod evaluation;
 pub mod figures;
 pub mod latents;
 pub mod observers;
 pub mod optimizer;
-pub mod report;
+pub(crate) mod report;
 pub mod run;
 pub mod training;
-pub mod transition;
+pub(crate) mod transition;
 
 /// The commit that this program was built from, or `unknown`.
 pub const COMMIT: &str = env!("HVAE_COMMIT");
 
-/// What `hvae --version` says behind the name: version, commit, cargo features.
+/// What `hvae --version` prints after the name: version, commit, cargo features.
 pub const VERSION: &str = env!("HVAE_VERSION");

@@ -1,11 +1,10 @@
-//! Entry point: parse, run, report, exit code.
+//! Entry point: parse, run, exit code.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use hvae::cli::Cli;
-use hvae::commands;
-use hvae::commands::Ended;
+use hvae::commands::context::Ended;
 use hvae::config::Usage;
 use hvae_device::fault;
 use hvae_runtime::{interrupt, terminal};
@@ -13,7 +12,7 @@ use hvae_runtime::{interrupt, terminal};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = fault::guard(|| {
-        let ended = commands::run(cli)?;
+        let ended = cli.run()?;
         terminal::lost_result().map_or(Ok(ended), |error| {
             Err(anyhow::Error::from(error).context("cannot write to standard output"))
         })
@@ -27,7 +26,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             terminal::error(&error);
-            // As clap exits after a flag that it does not know.
+            // The exit code of clap for an unknown flag.
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -18,7 +18,7 @@ pub fn beta_eff(beta: f64, distance_squared: f64) -> f64 {
 /// ```
 ///
 /// For `N = 2` all three are 2 and `m1 = 0`: the transition is continuous.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Thresholds {
     /// Minima at patterns appear.
     pub b1: f64,

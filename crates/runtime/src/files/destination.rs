@@ -1,28 +1,28 @@
-//! Where a file that a user names really goes: links are followed, devices and pipes are not files.
+//! Where the bytes written to a path go: links are followed; devices and pipes are not files.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::files::parent_of;
+use super::paths::parent_of;
 
-/// Links that are followed at most, as on Linux.
+/// Links that are followed at most; the same as on Linux.
 const LINKS: usize = 40;
 
-/// What stands at a path to which something is to be written.
+/// What is at a path that something is written to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Destination {
-    /// A regular file, or nothing yet; with all links followed.
+    /// A regular file, or nothing yet, with all links followed.
     File(PathBuf),
-    /// A device, pipe or socket, which takes bytes but cannot be replaced.
+    /// A device, pipe or socket, which receives bytes but cannot be replaced.
     Stream,
 }
 
-/// What stands at `path`.
+/// What is at `path`.
 ///
 /// # Errors
 ///
-/// When a folder stands there, or it cannot be looked at.
+/// When it is a folder or cannot be accessed.
 pub(super) fn destination(path: &Path) -> io::Result<Destination> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => {
@@ -39,7 +39,7 @@ pub(super) fn destination(path: &Path) -> io::Result<Destination> {
     }
 }
 
-/// The path of the file that writing to a dangling link makes; any other path as it is.
+/// The target of a chain of links; another path unchanged.
 fn end_of(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -48,7 +48,7 @@ fn end_of(path: &Path) -> io::Result<PathBuf> {
             Err(_) => return Ok(path),
         }
     }
-    Err(io::Error::other("too many links lead on from it"))
+    Err(io::Error::other("too many levels of links"))
 }
 
 #[cfg(all(test, unix))]
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_told() {
+    fn a_folder_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let message = format!("{:#}", write(root.path(), "").unwrap_err());
         assert!(message.contains("it is a folder; name a file in it"), "{message}");

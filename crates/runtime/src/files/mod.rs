@@ -1,61 +1,39 @@
-//! Files and folders that appear whole or not at all.
+//! Files and folders that appear completely or not at all.
 //!
-//! Everything is written under a scratch name beside its destination, flushed to the disk and
-//! renamed. A process that is interrupted takes its scratch files with it ([`remove_live_scratch`]);
+//! Everything is written under a scratch name in the folder of its destination, flushed to the disk
+//! and renamed. A process that is interrupted removes its scratch files ([`remove_live_scratch`]);
 //! one that is killed leaves the old file untouched and, at worst, a scratch file or folder that
-//! [`remove_stale_scratch`] takes away.
+//! [`remove_stale_scratch`] removes.
+//!
+//! ```
+//! let path = std::env::temp_dir().join("hvae-runtime-files-example.txt");
+//! hvae_runtime::files::write(&path, "complete")?;
+//! assert_eq!(std::fs::read_to_string(&path)?, "complete");
+//! # std::fs::remove_file(path)?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 mod destination;
+mod hash;
+mod paths;
 mod scratch;
 
-use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufWriter, ErrorKind, Read, Seek, Write as _};
+use std::io::{self, BufWriter, Seek, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use destination::{Destination, destination};
+use paths::{sync_folder, sync_tree};
 use scratch::Live;
 
+pub use hash::{file_sha256, hex, hex_sha256};
+pub use paths::{is_present, parent_of};
 pub use scratch::{ScratchDir, remove_live_scratch, remove_stale_scratch, scratch_dir_in};
 
-/// The SHA-256 of `bytes`, in lower-case hexadecimal.
-pub fn hex_sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// The SHA-256 of a file, which is read in pieces.
-///
-/// # Errors
-///
-/// When it cannot be read.
-pub fn file_sha256(path: &Path) -> anyhow::Result<String> {
-    let read = || -> io::Result<String> {
-        let (mut file, mut hash) = (File::open(path)?, Sha256::new());
-        let mut piece = vec![0; 1 << 16];
-        loop {
-            match file.read(&mut piece)? {
-                0 => return Ok(hex(&hash.finalize())),
-                read => hash.update(&piece[..read]),
-            }
-        }
-    };
-    read().with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// `bytes` in lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-/// Writes `content` so that `path` holds either its old content or all of the new one; see
-/// [`write_atomically`].
+/// Writes `content` with [`write_atomically`].
 ///
 /// # Errors
 ///
@@ -64,10 +42,10 @@ pub fn write<C: AsRef<[u8]> + ?Sized>(path: &Path, content: &C) -> anyhow::Resul
     write_atomically(path, |file| Ok(file.write_all(content.as_ref())?))
 }
 
-/// Writes a file so that `path` holds either its old content or all of the new one.
+/// Writes a file so that `path` holds either its old content or all of the new content.
 ///
-/// Missing parent folders are created. The file gets the permissions of any newly created file. A
-/// link stays, and the file that it leads to is written; a device or pipe gets the bytes.
+/// Missing parent folders are created. The file gets the permissions of any new file. A link is
+/// followed, and a device or pipe receives the bytes.
 ///
 /// # Errors
 ///
@@ -78,16 +56,16 @@ pub fn write_atomically(
     write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let written = match destination(path) {
-        Ok(Destination::File(file)) => write_beside(&file, write),
-        Ok(Destination::Stream) => write_into(path, write),
+        Ok(Destination::File(file)) => write_file(&file, write),
+        Ok(Destination::Stream) => write_stream(path, write),
         Err(error) => Err(error.into()),
     };
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes into what stands at `path` already. All bytes are gathered first: a stream cannot be
-/// sought in, and gets nothing when `write` fails.
-fn write_into(
+/// Writes to the device or pipe at `path`. The bytes go to a temporary file first: a stream cannot
+/// seek, and receives nothing when `write` fails.
+fn write_stream(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -99,7 +77,8 @@ fn write_into(
     Ok(())
 }
 
-fn write_beside(
+/// Writes a scratch file in the folder of `path` and renames it.
+fn write_file(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -108,7 +87,7 @@ fn write_beside(
     let create = || scratch::builder(0o666).tempfile_in(folder);
     let (file, _live) = Live::create(create, NamedTempFile::path)?;
     let (file, scratch) = file.into_parts();
-    // Where the file system has no locks the file is still written, only never tidied away.
+    // On a file system without locks it is written all the same.
     let _ = file.try_lock();
     let mut writer = BufWriter::new(file);
     write(&mut writer)?;
@@ -137,34 +116,32 @@ pub fn publish_dir(scratch: ScratchDir, destination: &Path) -> anyhow::Result<()
         sync_folder(parent_of(destination))
     };
     publish().with_context(|| format!("cannot write the folder {}", destination.display()))?;
-    // The scratch name is gone, so nothing is left for the guard to remove.
     scratch.disarm();
     Ok(())
 }
 
-/// Makes the folder if it is missing, and tries whether a file can be made in it: better before work
-/// than after.
+/// Checks, before work is done, that files can be created in `folder`, which is created if missing.
 ///
 /// # Errors
 ///
-/// When it cannot be made or written into; the message names it.
+/// When they cannot; the message names the folder.
 pub fn require_writable_folder(folder: &Path) -> anyhow::Result<()> {
     drop(scratch_dir_in(folder)?);
     Ok(())
 }
 
-/// Tries whether [`write()`] could write the file `path`, and makes nothing: better before work than
-/// after. Devices and pipes are not tried.
+/// Checks, before work is done, that [`write()`] can write the file `path`. Nothing is created.
+/// Devices and pipes are not checked.
 ///
 /// # Errors
 ///
-/// When it could not; the message names the file.
+/// When it cannot; the message names the file.
 pub fn require_writable(path: &Path) -> anyhow::Result<()> {
     let check = || match destination(path)? {
         Destination::Stream => Ok(()),
         Destination::File(file) => {
             let mut folder = parent_of(&file);
-            // Missing folders are made when the file is.
+            // Missing folders are created with the file.
             while !folder.try_exists()? {
                 folder = parent_of(folder);
             }
@@ -175,63 +152,18 @@ pub fn require_writable(path: &Path) -> anyhow::Result<()> {
     check().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The folder `path` for this process alone, as long as the handle lives; none where folders cannot be
-/// opened or locked at all.
+/// Locks the folder `path` for this process as long as the handle lives; `None` where folders
+/// cannot be opened.
 ///
 /// # Errors
 ///
-/// When another process has it.
+/// When another process holds the lock.
 pub fn lock_folder(path: &Path) -> anyhow::Result<Option<File>> {
     let Ok(handle) = File::open(path) else { return Ok(None) };
     if matches!(handle.try_lock(), Err(TryLockError::WouldBlock)) {
         bail!("{} is being trained by another process", path.display());
     }
     Ok(Some(handle))
-}
-
-/// Whether something is at `path`, a dangling link included.
-///
-/// # Errors
-///
-/// When this cannot be found out, for want of permissions for example.
-pub fn is_present(path: &Path) -> anyhow::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
-    }
-}
-
-/// The folder that holds `path`.
-pub fn parent_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-fn sync_tree(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let kind = fs::symlink_metadata(&path)?.file_type();
-        if kind.is_dir() {
-            sync_tree(&path)?;
-        } else if kind.is_file() {
-            File::open(&path)?.sync_all()?;
-        }
-    }
-    sync_folder(folder)
-}
-
-#[cfg(unix)]
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-#[allow(clippy::unnecessary_wraps, reason = "folders can be flushed on Unix only")]
-pub fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]
@@ -259,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_told_before_anything_is_made() {
+    fn what_cannot_be_written_is_detected_and_nothing_is_created() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "old").unwrap();
         for fits in ["new", "file", "a/b/new"] {

@@ -1,7 +1,7 @@
 //! Scratch files and folders.
 //!
-//! Each one is locked while it is written. The system drops the lock with the process, so an
-//! unlocked one belongs to nobody.
+//! Each one is locked while it is written. The system releases the lock when the process ends, so
+//! an unlocked one is left over from a killed process.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -11,10 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context;
 use tempfile::{Builder, TempDir};
 
-/// How the name of every scratch file and folder begins.
+/// Prefix of the names of scratch files and folders.
 const PREFIX: &str = ".partial-";
 
-/// What this process writes at the moment.
+/// The scratch files and folders of this process.
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// A folder under a scratch name. It disappears when dropped, unless
@@ -28,18 +28,18 @@ pub struct ScratchDir {
 }
 
 impl ScratchDir {
-    /// Where the folder is for now.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Lets go of the folder, which has got its name.
+    /// Keeps the folder, which has been renamed.
     pub(super) fn disarm(self) {
         let _ = self.folder.keep();
     }
 }
 
-/// Creates a scratch folder in `parent`, which is created too if it is missing.
+/// Creates a scratch folder in `parent`, which is created if missing.
 ///
 /// # Errors
 ///
@@ -55,12 +55,13 @@ pub fn scratch_dir_in(parent: &Path) -> anyhow::Result<ScratchDir> {
     Ok(ScratchDir { folder, _live: live, _lock: lock })
 }
 
-/// Keeps a scratch file or folder among those that [`remove_live_scratch`] removes.
+/// Registers a scratch file or folder for [`remove_live_scratch`].
 #[derive(Debug)]
 pub(super) struct Live(PathBuf);
 
 impl Live {
-    /// Creates something at a path. It is registered at once: a signal finds either both or none.
+    /// Creates a file or folder and registers it under one lock, so that a signal never finds it
+    /// unregistered.
     pub(super) fn create<T>(
         create: impl FnOnce() -> io::Result<T>,
         path: impl FnOnce(&T) -> &Path,
@@ -79,12 +80,12 @@ impl Drop for Live {
     }
 }
 
-/// Removes what this process is writing, which is about to end: nothing else can be written from
-/// now on.
+/// Removes the scratch files and folders of this process, which is about to end. From now on no
+/// other can be created.
 pub fn remove_live_scratch() {
     let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
     for path in live.iter() {
-        // Another thread may add to a folder while it is emptied.
+        // Another thread may add a file to a folder while it is emptied.
         let gone = || {
             let removed =
                 if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
@@ -92,14 +93,13 @@ pub fn remove_live_scratch() {
         };
         let _ = (0..100).any(|_| gone());
     }
-    // Whoever would register something waits for ever.
+    // The lock stays taken, so that nothing is registered any more.
     std::mem::forget(live);
 }
 
-/// Removes the scratch files and folders in `parent` that killed processes left behind.
+/// Removes the scratch files and folders in `parent` that killed processes left.
 ///
-/// Those that a running process still writes stay, and so does everything else. A missing
-/// `parent` is no error.
+/// Those of running processes are kept. A missing `parent` is not an error.
 ///
 /// # Errors
 ///
@@ -131,18 +131,18 @@ fn remove_unless_in_use(path: &Path) -> io::Result<()> {
         match File::open(path)?.try_lock() {
             Ok(()) if kind.is_dir() => fs::remove_dir_all(path),
             Ok(()) => fs::remove_file(path),
-            // In use, or on a file system that cannot tell.
+            // In use, or on a file system without locks.
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => Ok(()),
         }
     };
     match removed() {
-        // Its owner finished, or another process tidied up first.
+        // Its owner finished, or another process removed it first.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result,
     }
 }
 
-/// Names and permissions of scratch entries; the system takes the umask off `mode`.
+/// Names and permissions of scratch entries; the umask applies to `mode`.
 pub(super) fn builder(mode: u32) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
     builder.prefix(PREFIX);
@@ -162,9 +162,8 @@ mod tests {
     use crate::files::tests::names;
     use crate::files::write_atomically;
 
-    /// Whoever looks while something is created waits for it.
     #[test]
-    fn what_is_created_is_registered_before_anyone_looks() {
+    fn creation_and_registration_are_one_step() {
         let root = tempfile::tempdir().unwrap();
         let create = || {
             assert!(LIVE.try_lock().is_err(), "it could be missed");

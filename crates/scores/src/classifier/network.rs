@@ -14,8 +14,8 @@ use rand_distr::{Distribution, Uniform};
 
 /// Height and width of its images.
 pub(crate) const SIDE: usize = 28;
-/// Classes that it tells apart.
-pub(crate) const CLASSES: usize = 10;
+/// Number of its classes.
+pub const CLASSES: usize = 10;
 /// Width of its penultimate layer.
 pub(crate) const FEATURES: usize = 128;
 /// Images per batch where nothing is trained.
@@ -45,8 +45,8 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A network with weights uniform in `+-sqrt(6 / fan_in)` (He et al. 2015, arXiv 1502.01852) and
-    /// biases of 0.
+    /// A network with weights uniform in `+-sqrt(6 / fan_in)` (He et al. 2015, arXiv 1502.01852)
+    /// and biases of 0.
     pub(crate) fn new(rng: &mut impl Rng, device: &Device) -> Self {
         let mut network = Self::zeros(device);
         fill(&mut network.first.weight, 25, rng, device);

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use hvae_data::ImageSet;
+use hvae_data::{ImageSet, ImageShape};
 use hvae_device::host::download;
 use hvae_runtime::interrupt;
 use hvae_runtime::rng::{self, Stream};
@@ -33,8 +33,8 @@ pub struct Schedule {
     pub seed: u64,
 }
 
-/// Trains a classifier; `None` if the user interrupted it. After each epoch `report` gets its number,
-/// its mean loss and the accuracy on `test`.
+/// Trains a classifier; `None` if the user interrupted it. After each epoch `report` gets its
+/// number, its mean loss and the accuracy on `test`.
 ///
 /// # Errors
 ///
@@ -49,10 +49,9 @@ pub fn train(
     for set in [train, test] {
         ensure!(!set.is_empty(), "the training or test set is empty");
         ensure!(
-            [set.height(), set.width()] == [SIDE; 2],
-            "the classifier takes images of {SIDE}x{SIDE} pixels, not {}x{}",
-            set.width(),
-            set.height()
+            set.shape() == ImageShape::grey(SIDE, SIDE),
+            "the classifier takes images of {SIDE}x{SIDE} pixels, not {}",
+            set.shape().size()
         );
     }
     let learning = device.clone().autodiff();

@@ -81,8 +81,8 @@ impl HostMap {
         &self.values[(image * self.height + row) * length..][..length]
     }
 
-    /// Copies the receptive fields of the kernel rows `kernel_rows` at the output pixels from `first`
-    /// on into `patches`, with zeros as padding.
+    /// Copies the receptive fields of the kernel rows `kernel_rows` at the output pixels from
+    /// `first` on into `patches`, with zeros as padding.
     fn gather(
         &self,
         shape: &ConvShape,
@@ -118,8 +118,8 @@ impl HostMap {
         rows.for_each(|(at, row)| fill(at / height, at % height, row));
     }
 
-    /// Pools 3x3 windows: folds the pixels of a window from `start` by `join`, then applies `end` with
-    /// their number.
+    /// Pools 3x3 windows: folds the pixels of a window from `start` by `join`, then applies `end`
+    /// with their number.
     fn pool(
         &self,
         stride: usize,

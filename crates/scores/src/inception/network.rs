@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -128,17 +128,19 @@ impl Inception {
 
     /// The features of grey images, image after image: maps averaged over all positions.
     ///
-    /// Computed by [`HostMap`] on the CPU, by Burn's tensors on other devices.
+    /// Computed by `HostMap` on the CPU, by Burn's tensors on other devices.
     ///
     /// # Errors
     ///
-    /// When the device cannot be read.
+    /// When the images are not grey, or the device cannot be read.
     pub fn features(
         &self,
         images: ImageBatch<'_>,
         depth: Depth,
         device: &Device,
     ) -> Result<Vec<f32>> {
+        let channels = images.shape.channels;
+        ensure!(channels == 1, "Inception features of {channels} channels are not implemented");
         let (batch, grey) = (images.len(), preprocess(images));
         if *device == Device::flex() {
             let values = grey.into_iter().flat_map(|value| [value; 3]).collect();

@@ -1,5 +1,6 @@
 //! The preprocessing of pytorch-fid 0.3.0.
 
+use hvae_data::ImageShape;
 use rayon::prelude::*;
 
 use crate::stream::ImageBatch;
@@ -10,7 +11,7 @@ pub const SIDE: usize = 299;
 /// Bytes to `[0, 1]`, bilinear resize to 299x299 (corners not aligned, no antialiasing), then
 /// `2x - 1`. The result is `[len, 299, 299]`, the one channel that all three of the network share.
 pub fn preprocess(images: ImageBatch<'_>) -> Vec<f32> {
-    let ImageBatch { bytes, height, width } = images;
+    let ImageBatch { bytes, shape: ImageShape { height, width, .. } } = images;
     let mut output = vec![0.0; images.len() * SIDE * SIDE];
     let (rows, columns) = (Axis::new(height), Axis::new(width));
     let images =

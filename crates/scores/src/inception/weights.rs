@@ -99,7 +99,8 @@ pub fn expected_tensors() -> Result<BTreeMap<String, Vec<usize>>> {
 ///
 /// # Errors
 ///
-/// When a tensor is missing, unknown, of another shape or type, or not finite; the message names it.
+/// When a tensor is missing, unknown, of another shape or type, or not finite; the message names
+/// it.
 pub fn build(mut tensors: BTreeMap<String, StoredTensor>, device: &Device) -> Result<Inception> {
     let expected = expected_tensors()?;
     let missing: Vec<_> = expected.keys().filter(|name| !tensors.contains_key(*name)).collect();

@@ -1,10 +1,12 @@
-//! What the values of flags may be: parsers whose errors, which clap puts behind the flag and the
-//! value, say what is allowed.
+//! Parsers for the values of flags. Their errors say what is allowed; clap puts flag and value
+//! before them.
 
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
+use std::ops::RangeBounds;
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
+use hvae_model::Kind;
 
 use hvae_device::Choice;
 
@@ -15,16 +17,15 @@ type Range = (Bound<f64>, Bound<f64>);
 pub(crate) const POSITIVE: Range = (Excluded(0.0), Unbounded);
 /// 0 or more.
 pub(crate) const NOT_NEGATIVE: Range = (Included(0.0), Unbounded);
-/// A part of a whole.
+/// A fraction.
 pub(crate) const SHARE: Range = (Included(0.0), Included(1.0));
-/// What stays of a state in a sweep.
+/// The fraction of the old state that a damped sweep keeps.
 pub(crate) const DAMPING: Range = (Included(0.0), Excluded(1.0));
 /// A cosine.
 pub(crate) const COSINE: Range = (Included(-1.0), Included(1.0));
 
 /// A finite number in `range`.
 pub(crate) fn number(range: Range) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync {
-    use std::ops::RangeBounds;
     move |text| {
         let number = text.parse().ok().filter(|x: &f64| x.is_finite() && range.contains(x));
         number.ok_or_else(|| format!("must be a number {}", in_words(range)))
@@ -50,34 +51,60 @@ fn in_words(range: Range) -> String {
 /// A file whose name ends in one of `endings`.
 pub(crate) fn file(endings: &'static [&'static str]) -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(move |path| {
-        if ends_in(&path, endings) { Ok(path) } else { Err(expected(endings)) }
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        let fits = ending.is_some_and(|ending| endings.contains(&ending.as_str()));
+        if fits { Ok(path) } else { Err(expected(endings)) }
     })
 }
 
-/// Such a file, or a folder, whose name has no ending.
-pub(crate) fn file_or_folder(
-    endings: &'static [&'static str],
-) -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(move |path| {
-        let folder = path.extension().is_none()
-            || path.as_os_str().as_encoded_bytes().ends_with(b"/")
-            || path.is_dir();
-        let fits = folder || ends_in(&path, endings);
-        if fits { Ok(path) } else { Err(format!("{}, or name a folder", expected(endings))) }
-    })
-}
-
-fn ends_in(path: &std::path::Path, endings: &[&str]) -> bool {
-    let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-    ending.is_some_and(|ending| endings.contains(&ending.as_str()))
-}
-
-fn expected(endings: &[&str]) -> String {
+/// What a file's name must end in, in words.
+pub(crate) fn expected(endings: &[&str]) -> String {
     let dotted: Vec<String> = endings.iter().map(|ending| format!(".{ending}")).collect();
     match dotted.split_last() {
         Some((last, [])) => format!("must end in {last}"),
         Some((last, others)) => format!("must end in {} or {last}", others.join(", ")),
         None => String::new(),
+    }
+}
+
+/// A kind of model.
+pub(crate) fn kind() -> impl TypedValueParser<Value = Kind> {
+    // In the order of the documentation.
+    let kinds = [Kind::HVae, Kind::ThVae, Kind::DhVae, Kind::TdhVae, Kind::FVae];
+    PossibleValuesParser::new(kinds.map(Kind::name)).try_map(move |name| {
+        kinds.into_iter().find(|kind| kind.name() == name).ok_or("unknown kind")
+    })
+}
+
+/// Rows and columns of a grid of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// Number of rows.
+    pub(crate) rows: usize,
+    /// Number of columns.
+    pub(crate) columns: usize,
+}
+
+impl Grid {
+    /// Largest number of rows or columns: pictures stay within what viewers open.
+    const LARGEST: usize = 100;
+
+    /// Number of images that it holds.
+    pub(crate) fn cells(self) -> usize {
+        self.rows * self.columns
+    }
+}
+
+impl std::str::FromStr for Grid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = |part: &str| part.parse().ok().filter(|n| (1..=Self::LARGEST).contains(n));
+        text.split_once('x')
+            .and_then(|(rows, columns)| Some(Self { rows: parse(rows)?, columns: parse(columns)? }))
+            .ok_or_else(|| {
+                format!("expected ROWSxCOLUMNS such as 10x10, each from 1 to {}", Self::LARGEST)
+            })
     }
 }
 
@@ -90,13 +117,7 @@ pub(crate) fn plane(text: &str) -> Result<[usize; 2], String> {
         .ok_or_else(|| "must be two different coordinates, counted from 0, such as 3,7".to_owned())
 }
 
-/// A network of arXiv 2311.15673, by its number of layers.
-pub(crate) fn layers(text: &str) -> Result<u8, String> {
-    let known = text.parse().ok().filter(|n| crate::converge::paper::hidden(*n).is_some());
-    known.ok_or_else(|| "must be 3, 5 or 7, the networks of the paper".to_owned())
-}
-
-/// The name of a device; whether it is there is another matter.
+/// The name of a device, which need not exist.
 pub(crate) fn device(text: &str) -> Result<String, String> {
     text.parse::<Choice>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
@@ -104,11 +125,11 @@ pub(crate) fn device(text: &str) -> Result<String, String> {
 /// The name of a run: of a folder, not a path.
 pub(crate) fn run_name(text: &str) -> Result<String, String> {
     let plain = !text.is_empty() && !text.contains(['/', '\\']) && text != "." && text != "..";
-    let told = "must be the plain name of a folder; --runs says where it lies";
-    if plain { Ok(text.to_owned()) } else { Err(told.to_owned()) }
+    let rule = "must be the plain name of a folder, without a path; see --runs";
+    if plain { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
 }
 
-/// An address on the web.
+/// A web address.
 pub(crate) fn url(text: &str) -> Result<String, String> {
     let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
     if known { Ok(text.to_owned()) } else { Err("must begin with https:// or http://".to_owned()) }
@@ -117,6 +138,14 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn grids_are_rows_by_columns() {
+        assert_eq!("3x20".parse(), Ok(Grid { rows: 3, columns: 20 }));
+        for wrong in ["", "3", "0x3", "3x", "3x101", "-1x2", "3x4x5"] {
+            assert!(wrong.parse::<Grid>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn ranges_hold_their_ends_or_not() {
@@ -129,8 +158,8 @@ mod tests {
         ] {
             assert_eq!(number(range)(inside), Ok(inside.parse::<f64>().unwrap_or(f64::NAN)));
             for wrong in [outside, "nan", "inf", "", "x"] {
-                let told = number(range)(wrong).unwrap_err();
-                assert!(told.ends_with(words), "{wrong}: {told}");
+                let error = number(range)(wrong).unwrap_err();
+                assert!(error.ends_with(words), "{wrong}: {error}");
             }
         }
     }

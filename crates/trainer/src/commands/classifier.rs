@@ -1,92 +1,166 @@
 //! `hvae classifier`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use burn::tensor::Device;
+use clap::{Args, Subcommand};
 
-use crate::cli::Global;
-use crate::evaluation::args::{ClassifierArgs, ClassifierCommand, ClassifierTrainArgs};
+use crate::cli::scoring::BATCHES;
+use crate::cli::values::{POSITIVE, file, number};
+use crate::commands::context::{Context, Ended, Run};
 use crate::evaluation::source::Source;
 use hvae_data::config::DataConfig;
 use hvae_data::dataset::Dataset;
-use hvae_data::images::Images;
 use hvae_data::{ImageSet, Split};
 use hvae_runtime::{files, interrupt, terminal};
-use hvae_scores::classifier::{self, Schedule};
+use hvae_scores::classifier::{self, CLASSES, Schedule};
 
-use crate::commands::Ended;
+/// Train or test a feature classifier, a CNN whose features score images
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae classifier train --out mnist.safetensors
+  hvae classifier test mnist.safetensors")]
+pub struct Classifier {
+    /// What to do
+    #[command(subcommand)]
+    action: Action,
+}
 
-pub(super) fn run(args: &ClassifierArgs, global: &Global, device: &Device) -> Result<Ended> {
-    match &args.command {
-        ClassifierCommand::Train(args) => train(args, global, device),
-        ClassifierCommand::Test { path, test_images, dataset } => {
-            let set = load(test_images.as_deref(), dataset.clone(), Split::Test, global, device)?;
-            let (network, hash) = match path {
-                Some(path) => classifier::load(path, device)?,
-                None => classifier::shipped(device)?,
-            };
-            let accuracy = classifier::accuracy(&network, &set, device)?;
-            terminal::line(&format!("{} images, weights sha256 {hash}", set.len()));
-            terminal::result(&format!("accuracy {accuracy:.4}"));
-            Ok(Ended::Done)
+/// The commands of `hvae classifier`.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Train a classifier for `--features`
+    #[command(after_help = "Examples:
+  hvae classifier train --out mnist.safetensors
+  hvae classifier train --images train.npz --test-images test.npz --out mine.safetensors
+  hvae fid RUN test.npz --features mine.safetensors
+
+Own images need labels: a .npz with `images` and `labels`, or a folder with subfolders 0 to 9.")]
+    Train(TrainArgs),
+    /// Measure the accuracy of a classifier
+    #[command(after_help = "Examples:
+  hvae classifier test
+  hvae classifier test mine.safetensors --test-images test.npz")]
+    Test(TestArgs),
+}
+
+/// Arguments of `hvae classifier train`.
+#[derive(Debug, Args)]
+struct TrainArgs {
+    /// Output: a .safetensors file with the weights
+    #[arg(long, value_name = "FILE", value_parser = file(&["safetensors"]))]
+    out: PathBuf,
+    /// Images to train and test on: mnist, fashion-mnist, synthetic, or a folder or file with
+    /// labels
+    #[arg(long, value_name = "SET", default_value = "mnist")]
+    dataset: Dataset,
+    /// Labelled training images, instead of those of --dataset
+    #[arg(long, value_name = "PATH", requires = "test_images")]
+    images: Option<PathBuf>,
+    /// Labelled test images, instead of those of --dataset
+    #[arg(long, value_name = "PATH", requires = "images")]
+    test_images: Option<PathBuf>,
+    /// Passes over the training images
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    epochs: u32,
+    /// Images per step
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(BATCHES))]
+    batch_size: u32,
+    /// Peak learning rate of Adam
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 2e-3, value_parser = number(POSITIVE))]
+    learning_rate: f64,
+    /// Seed of initial weights, order and shifts
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Arguments of `hvae classifier test`.
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Weights of the classifier [default: the built-in one]
+    path: Option<PathBuf>,
+    /// Labelled test images, instead of those of --dataset
+    #[arg(long, value_name = "PATH")]
+    test_images: Option<PathBuf>,
+    /// Images to test on: mnist, fashion-mnist, synthetic, or a folder or file with labels
+    #[arg(long, value_name = "SET", default_value = "mnist")]
+    dataset: Dataset,
+}
+
+impl Run for Classifier {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        match self.action {
+            Action::Train(train) => train.run(cx),
+            Action::Test(test) => test.run(cx),
         }
     }
 }
 
-fn train(args: &ClassifierTrainArgs, global: &Global, device: &Device) -> Result<Ended> {
-    files::require_writable(&args.out)?;
-    let shown = args.out.display();
-    let training =
-        load(args.images.as_deref(), args.dataset.clone(), Split::Train, global, device)?;
-    let test =
-        load(args.test_images.as_deref(), args.dataset.clone(), Split::Test, global, device)?;
-    let schedule = Schedule {
-        epochs: args.epochs as usize,
-        batch_size: args.batch_size as usize,
-        learning_rate: args.learning_rate,
-        seed: args.seed,
-    };
-    interrupt::ask_first()?;
-    let epochs = schedule.epochs;
-    let mut last = 0.0;
-    let trained = classifier::train(&training, &test, schedule, device, |epoch, loss, a| {
-        last = a;
-        terminal::line(&format!("epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {a:.4}"));
-    })?;
-    let Some(network) = trained else {
-        terminal::line("stopped; nothing is written");
-        return Ok(Ended::Interrupted);
-    };
-    let bytes = network.to_bytes()?;
-    files::write(&args.out, &bytes)?;
-    let (stored, hash) = classifier::load(&args.out, device)?;
-    // That of the weights as they are stored, rounded to half precision.
-    let accuracy = classifier::accuracy(&stored, &test, device)?;
-    terminal::line(&format!(
-        "test accuracy {accuracy:.4} ({last:.4} before rounding), {} bytes, sha256 {hash}; use it with \
-         --features {shown}",
-        bytes.len()
-    ));
-    terminal::result(&shown.to_string());
-    Ok(Ended::Done)
+impl Run for TestArgs {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let set = load(self.test_images.as_deref(), &self.dataset, Split::Test, cx)?;
+        let (network, hash) = match &self.path {
+            Some(path) => classifier::load(path, cx.device()?)?,
+            None => classifier::shipped(cx.device()?)?,
+        };
+        let accuracy = classifier::accuracy(&network, &set, cx.device()?)?;
+        terminal::line(&format!("{} images, weights sha256 {hash}", set.len()));
+        terminal::result(&format!("accuracy {accuracy:.4}"));
+        Ok(Ended::Done)
+    }
 }
 
-/// Labelled images: a file or folder of the user's, or else a known set.
-fn load(
-    path: Option<&Path>,
-    dataset: Dataset,
-    split: Split,
-    global: &Global,
-    device: &Device,
-) -> Result<ImageSet> {
+impl Run for TrainArgs {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        files::require_writable(&self.out)?;
+        let shown = self.out.display().to_string();
+        let training = load(self.images.as_deref(), &self.dataset, Split::Train, cx)?;
+        let test = load(self.test_images.as_deref(), &self.dataset, Split::Test, cx)?;
+        interrupt::ask_first()?;
+        let epochs = self.epochs as usize;
+        let schedule = Schedule {
+            epochs,
+            batch_size: self.batch_size as usize,
+            learning_rate: self.learning_rate,
+            seed: self.seed,
+        };
+        let device = cx.device()?;
+        let mut last = 0.0;
+        let print = |epoch: usize, loss: f64, accuracy: f64| {
+            last = accuracy;
+            terminal::line(&format!(
+                "epoch {epoch:>2}/{epochs}  loss {loss:.4}  test accuracy {accuracy:.4}"
+            ));
+        };
+        let trained = classifier::train(&training, &test, schedule, device, print)?;
+        let Some(network) = trained else {
+            terminal::line("interrupted; nothing was written");
+            return Ok(Ended::Interrupted);
+        };
+        let bytes = network.to_bytes()?;
+        files::write(&self.out, &bytes)?;
+        // The accuracy of the stored weights, which are rounded to half precision.
+        let (stored, hash) = classifier::load(&self.out, device)?;
+        let accuracy = classifier::accuracy(&stored, &test, device)?;
+        terminal::line(&format!(
+            "test accuracy {accuracy:.4} ({last:.4} before rounding), {} bytes, sha256 {hash}; use \
+             it with --features {shown}",
+            bytes.len()
+        ));
+        terminal::result(&shown);
+        Ok(Ended::Done)
+    }
+}
+
+/// Labelled images: those at `path`, or else those of `dataset`.
+fn load(path: Option<&Path>, dataset: &Dataset, split: Split, cx: &Context) -> Result<ImageSet> {
     let Some(path) = path else {
-        let data = DataConfig { dataset, ..DataConfig::default() };
-        let images = Images::load(&data, split, &global.data_dir, global.verbosity(), device)?;
-        images.set().require_labels(&data.dataset)?;
+        let data = DataConfig { dataset: dataset.clone(), ..DataConfig::default() };
+        let images = cx.images(&data, split, cx.global.data_dir.as_ref())?;
+        images.set().require_classes(CLASSES, dataset)?;
         return Ok(images.set().clone());
     };
-    let set = Source::find(path)?.images(global.data_dir.as_deref(), global.verbosity())?;
-    set.require_labels(path.display())?;
+    let set = Source::find(path)?.images(cx.global.data_dir.as_deref())?;
+    set.require_classes(CLASSES, path.display())?;
     Ok(set)
 }

@@ -1,168 +1,259 @@
 //! `hvae denoise`.
 
-use anyhow::{Context, Result, bail, ensure};
-use burn::tensor::Device;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
 use hvae_model::Kind;
 use hvae_solver::{FixedPointMap, Outcome, State, StoppingRule, Termination};
 use rand::RngExt;
 
-use crate::cli::Global;
-use crate::cli::pictures::{DenoiseArgs, Hide, Way};
+use crate::cli::values::{NOT_NEGATIVE, SHARE, number};
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::trained::Trained;
 use crate::config::Usage;
-use crate::figures::picture;
 use crate::latents::completion::{Completion, complete, optimize_latents};
-use hvae_data::images::SIDE;
-use hvae_device::host::{download, upload};
+use crate::run::dir::CheckpointChoice;
+use hvae_data::{ImageSize, Split};
+use hvae_device::host::download;
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
-use hvae_runtime::{npz, terminal};
+use hvae_runtime::terminal;
 
-use crate::commands::{Output, cannot_write, load, output, require, test_images};
+/// Reconstruct occluded or noisy test images
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae denoise checkpoints/h-vae-001                          the lower half is missing
+  hvae denoise checkpoints/h-vae-001 --hide random --share 0.7
+  hvae denoise checkpoints/h-vae-001 --hide none --noise 0.4
+  hvae denoise checkpoints/h-vae-001 --hide left --by passes --out completion.gif
 
-/// Images side by side.
+With --by latent, the decoder relaxes and is nudged at the known pixels only. The difference of the
+two equilibria is the gradient with respect to the latent (equilibrium propagation); --steps steps
+of Adam move the latent to where it best explains those pixels. With --noise SIGMA each pixel is
+weighted by the precision of its noise.
+
+With --by passes, a fixed-point iteration x <- decode(mean of encode(x)), in which both networks
+relax to equilibrium, until an image changes by less than --tolerance. Hidden pixels start at grey.
+With --noise every pixel is pulled to its noisy value with the weight --anchor. The encoder was
+trained on complete and clean images, so the more is missing the worse this method does.
+
+With both methods known pixels without noise are clamped. A picture has rows of three kinds: test
+images, what is known of them, and the result; a .gif shows the iterations.")]
+pub struct Denoise {
+    /// A run's folder
+    run: PathBuf,
+    /// Number of test images
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+    /// Index of the first test image, counted from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u32,
+    /// Which pixels are hidden
+    #[arg(long, value_enum, default_value_t = Hide::Lower)]
+    hide: Hide,
+    /// Fraction of the pixels that `--hide random` hides
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.5, value_parser = number(SHARE))]
+    share: f64,
+    /// Standard deviation of noise added to the known pixels
+    #[arg(long, allow_negative_numbers = true, value_name = "SIGMA", default_value_t = 0.0, value_parser = number(NOT_NEGATIVE))]
+    noise: f64,
+    /// Method
+    #[arg(long, value_enum, default_value_t = Method::Latent)]
+    by: Method,
+    /// Optimizer steps of the latent
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    steps: u32,
+    /// Weight of the noisy values in each pass, with --by passes
+    #[arg(long, allow_negative_numbers = true, value_name = "WEIGHT", default_value_t = 0.5, value_parser = number(SHARE))]
+    anchor: f64,
+    /// Largest number of passes, with --by passes
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    passes: u32,
+    /// Relative change of an image at which it has converged, with --by passes
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 1e-3, value_parser = number(NOT_NEGATIVE))]
+    tolerance: f64,
+    /// Seed of noise and of random pixels
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Output: a .png, a .gif, or a .npz with `inputs`, `known` and `images`
+    #[arg(long, value_name = "PATH", default_value = "denoised.png", value_parser = Output::parser(&[Format::Png, Format::Gif, Format::Npz]))]
+    out: Output,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+}
+
+/// Which part of an image is hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Hide {
+    /// The lower half.
+    Lower,
+    /// The upper half.
+    Upper,
+    /// The left half.
+    Left,
+    /// The right half.
+    Right,
+    /// Every pixel with the probability `--share`.
+    Random,
+    /// None: see `--noise`.
+    None,
+}
+
+/// How hidden pixels are reconstructed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Method {
+    /// The latent that best explains the known pixels, found by nudging the decoder there.
+    Latent,
+    /// Passes through encoder and decoder; known pixels are reset after each.
+    Passes,
+}
+
+/// Columns of a picture.
 const COLUMNS: usize = 10;
-/// The shade at which hidden pixels start.
+/// Initial value of hidden pixels.
 const GREY: f32 = 0.5;
-/// Milliseconds a frame.
-const PACE: u32 = 100;
-/// Steps of a latent from frame to frame.
-const FRAMES: usize = 3;
+/// Milliseconds per frame.
+const FRAME_MS: u32 = 100;
+/// Optimizer steps per frame.
+const STEPS_PER_FRAME: usize = 3;
 
-pub(super) fn run(args: &DenoiseArgs, global: &Global, device: &Device) -> Result<()> {
-    check(args)?;
-    let output = output(&args.out);
-    ensure!(!matches!(output, Output::Folder), cannot_write(&args.out, ".png, .gif or .npz"));
-    require(&args.out, &output)?;
-    let trained = load(&args.run, args.checkpoint, device)?;
-    ensure!(
-        args.by == Way::Passes || trained.model.kind() != Kind::FVae,
-        "--by latent needs equilibria, which an f-vae has not: use --by passes"
-    );
-    let images = test_images(&trained, global, device)?;
-    let (from, count) = (args.from as usize, usize::from(args.count));
-    let most = images.len();
-    ensure!(from + count <= most, "--from {from} --count {count}: there are {most} test images");
-    let rows: Vec<usize> = (from..from + count).collect();
-    let inputs = download(images.select(&rows))?;
-    let (known, weight) = degrade(&inputs, args, trained.config.model.precision);
-    let tensor = |values: &[f32]| upload(values.to_vec(), SIDE * SIDE, device);
-    let map = Completion {
-        model: &trained.model,
-        phases: &trained.phases,
-        known: tensor(&known),
-        weight: tensor(&weight),
-    };
-    let film = film(map, args, matches!(output, Output::Gif))?;
-    let held = |images: Vec<f32>| -> Vec<f32> {
-        let pixels = images.into_iter().zip(&known).zip(&weight);
-        let clamped = args.noise <= 0.0;
-        pixels.map(|((x, k), w)| if clamped && *w > 0.0 { *k } else { x.clamp(0.0, 1.0) }).collect()
-    };
-    let film: Vec<Vec<f32>> = film.into_iter().map(held).collect();
-    let outputs = film.last().context("nothing was computed")?.clone();
-    let stacked = |images: &Vec<f32>| {
-        let kinds: [&[f32]; 3] = [&inputs, &known, images];
-        picture::stacked(&kinds, SIDE, SIDE, COLUMNS.min(count), picture::SCALE)
-    };
-    match output {
-        Output::Png => picture::save_png(&args.out, &stacked(&outputs)?)?,
-        Output::Gif => {
-            let frames: Vec<_> = film.iter().map(stacked).collect::<Result<_>>()?;
-            picture::save_gif(&args.out, &frames, PACE)?;
+impl Run for Denoise {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        if self.hide == Hide::None && self.noise <= 0.0 {
+            bail!(Usage::new("--hide none needs --noise SIGMA, above 0"));
         }
-        Output::Npz => {
-            let shape = vec![count, SIDE, SIDE];
-            let array = |values| npz::Array::F32 { shape: shape.clone(), values };
-            let arrays =
-                [("inputs", array(&inputs)), ("known", array(&known)), ("images", array(&outputs))];
-            npz::save(&args.out, &arrays)?;
-        }
-        Output::Folder => return Err(cannot_write(&args.out, ".png, .gif or .npz")),
-    }
-    tell(&inputs, &known, &outputs, count);
-    terminal::result(&args.out.display().to_string());
-    Ok(())
-}
-
-/// The images on the way, or the last of them alone.
-fn film(map: Completion<'_>, args: &DenoiseArgs, all: bool) -> Result<Vec<Vec<f32>>> {
-    let rule = StoppingRule::new(args.tolerance, args.passes as usize)?;
-    match args.by {
-        Way::Latent => {
-            let film = optimize_latents(&map, args.steps as usize)?;
-            let last = film.len() - 1;
-            let shown = film.into_iter().enumerate();
-            let shown = shown.filter(|(at, _)| *at == last || (all && at.is_multiple_of(FRAMES)));
-            shown.map(|(_, images)| download(images)).collect()
-        }
-        Way::Passes if all => passes(&map, args.passes as usize),
-        Way::Passes => {
-            let start = map.known.clone();
-            let (images, outcomes) = complete(map, start, &rule)?;
-            tell_passes(&outcomes);
-            Ok(vec![download(images)?])
-        }
-    }
-}
-
-fn check(args: &DenoiseArgs) -> Result<()> {
-    if args.hide == Hide::None && args.noise <= 0.0 {
-        bail!(Usage::new("--hide none leaves nothing to do without --noise SIGMA, above 0"));
-    }
-    Ok(())
-}
-
-/// What is known of the images, and how strongly each pixel is held to it: of a noisy one, for the
-/// latent, the precision of its noise over that of the decoder; for passes, the anchor.
-fn degrade(inputs: &[f32], args: &DenoiseArgs, precision: f64) -> (Vec<f32>, Vec<f32>) {
-    let mut rng = rng::generator(args.seed, Stream::Occlusion, 0);
-    let noise = rng::normal(args.seed, Stream::Occlusion, 1, inputs.len());
-    let held = match args.by {
-        _ if args.noise <= 0.0 => 1.0,
-        Way::Latent => (1.0 / (precision * args.noise.powi(2))).min(1.0) as f32,
-        Way::Passes => args.anchor as f32,
-    };
-    let (mut known, mut weight) = (Vec::new(), Vec::new());
-    for (at, (&value, noise)) in inputs.iter().zip(noise).enumerate() {
-        let (row, column) = (at % (SIDE * SIDE) / SIDE, at % SIDE);
-        let draw: f64 = rng.random();
-        let hidden = match args.hide {
-            Hide::Lower => row >= SIDE / 2,
-            Hide::Upper => row < SIDE / 2,
-            Hide::Left => column < SIDE / 2,
-            Hide::Right => column >= SIDE / 2,
-            Hide::Random => draw < args.share,
-            Hide::None => false,
+        self.out.require()?;
+        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        ensure!(
+            self.by == Method::Passes || trained.model.kind() != Kind::FVae,
+            "--by latent needs equilibria, which an f-vae does not have: use --by passes"
+        );
+        let images = trained.images(Split::Test, cx)?;
+        let (from, count, all) = (self.from as usize, usize::from(self.count), images.len());
+        ensure!(from + count <= all, "--from {from} --count {count}: there are {all} test images");
+        let rows: Vec<usize> = (from..from + count).collect();
+        let size = trained.size();
+        let inputs = download(images.select(&rows))?;
+        let (known, weight) = self.degrade(&inputs, size, trained.config.model.precision);
+        let frames = self.frames(&trained, &known, &weight)?;
+        let outputs = frames.last().context("no image was computed")?;
+        let sheet = |images| Sheet {
+            size,
+            columns: COLUMNS.min(count),
+            layers: vec![("inputs", inputs.as_slice()), ("known", &known), ("images", images)],
         };
-        let seen = (value + args.noise as f32 * noise).clamp(0.0, 1.0);
-        known.push(if hidden { GREY } else { seen });
-        weight.push(if hidden { 0.0 } else { held });
+        print_errors(&inputs, &known, outputs, count);
+        if self.out.format == Format::Gif {
+            let frames = frames.iter().map(|images| sheet(images.as_slice()).draw());
+            self.out.animate(&frames.collect::<Result<Vec<_>>>()?, FRAME_MS)?;
+        } else {
+            self.out.write(&sheet(outputs), Vec::new())?;
+        }
+        Ok(Ended::Done)
     }
-    (known, weight)
+}
+
+impl Denoise {
+    /// What is known of the images, and the weight of each pixel. With noise and for the latent, it
+    /// is the precision of the noise over that of the decoder; for passes, the anchor.
+    fn degrade(&self, inputs: &[f32], size: ImageSize, precision: f64) -> (Vec<f32>, Vec<f32>) {
+        let ImageSize { height, width } = size;
+        let mut rng = rng::generator(self.seed, Stream::Occlusion, 0);
+        let noise = rng::normal(self.seed, Stream::Occlusion, 1, inputs.len());
+        let known_weight = match self.by {
+            _ if self.noise <= 0.0 => 1.0,
+            Method::Latent => (1.0 / (precision * self.noise.powi(2))).min(1.0) as f32,
+            Method::Passes => self.anchor as f32,
+        };
+        let (mut known, mut weight) = (Vec::new(), Vec::new());
+        for (at, (&value, noise)) in inputs.iter().zip(noise).enumerate() {
+            let (row, column) = (at % (height * width) / width, at % width);
+            let draw: f64 = rng.random();
+            let hidden = match self.hide {
+                Hide::Lower => row >= height / 2,
+                Hide::Upper => row < height / 2,
+                Hide::Left => column < width / 2,
+                Hide::Right => column >= width / 2,
+                Hide::Random => draw < self.share,
+                Hide::None => false,
+            };
+            let noisy = (value + self.noise as f32 * noise).clamp(0.0, 1.0);
+            known.push(if hidden { GREY } else { noisy });
+            weight.push(if hidden { 0.0 } else { known_weight });
+        }
+        (known, weight)
+    }
+
+    /// The images after each iteration for a `.gif`, else only the last; known pixels without noise
+    /// are clamped.
+    fn frames(&self, trained: &Trained, known: &[f32], weight: &[f32]) -> Result<Vec<Vec<f32>>> {
+        let map = Completion {
+            model: &trained.model,
+            phases: &trained.phases,
+            known: trained.upload(known),
+            weight: trained.upload(weight),
+        };
+        let clamped = self.noise <= 0.0;
+        let clamp = |images: Vec<f32>| {
+            let pixels = images.into_iter().zip(known).zip(weight);
+            pixels
+                .map(|((x, k), w)| if clamped && *w > 0.0 { *k } else { x.clamp(0.0, 1.0) })
+                .collect()
+        };
+        let frames = match self.by {
+            Method::Latent => self.latent_frames(&map)?,
+            Method::Passes => self.pass_frames(map)?,
+        };
+        Ok(frames.into_iter().map(clamp).collect())
+    }
+
+    fn latent_frames(&self, map: &Completion<'_>) -> Result<Vec<Vec<f32>>> {
+        let all = self.out.format == Format::Gif;
+        let frames = optimize_latents(map, self.steps as usize)?;
+        let last = frames.len() - 1;
+        let shown = frames.into_iter().enumerate();
+        let shown =
+            shown.filter(|(at, _)| *at == last || (all && at.is_multiple_of(STEPS_PER_FRAME)));
+        shown.map(|(_, images)| download(images)).collect()
+    }
+
+    fn pass_frames(&self, map: Completion<'_>) -> Result<Vec<Vec<f32>>> {
+        if self.out.format == Format::Gif {
+            return passes(&map, self.passes as usize);
+        }
+        let rule = StoppingRule::new(self.tolerance, self.passes as usize)?;
+        let start = map.known.clone();
+        let (images, outcomes) = complete(map, start, &rule)?;
+        print_passes(&outcomes);
+        Ok(vec![download(images)?])
+    }
 }
 
 /// The images after every pass.
 fn passes(map: &Completion<'_>, passes: usize) -> Result<Vec<Vec<f32>>> {
     let mut state = State::new(vec![map.known.clone()])?;
-    let mut film = vec![download(map.known.clone())?];
+    let mut frames = vec![download(map.known.clone())?];
     for _ in 0..passes {
         state = map.apply(&state);
-        film.push(download(state.component(0).clone())?);
+        frames.push(download(state.component(0).clone())?);
     }
-    Ok(film)
+    Ok(frames)
 }
 
-fn tell_passes(outcomes: &[Outcome]) {
-    let done = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
+fn print_passes(outcomes: &[Outcome]) {
+    let converged = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
     let passes: usize = outcomes.iter().map(|o| o.steps).sum();
     let (mean, count) = (passes as f64 / outcomes.len().max(1) as f64, outcomes.len());
     terminal::line(&format!(
-        "{mean:.1} passes on average, {done} of {count} images at a fixed point"
+        "{mean:.1} passes on average; {converged} of {count} images converged"
     ));
 }
 
-/// How far the images are from the test images, before and after.
-fn tell(inputs: &[f32], known: &[f32], outputs: &[f32], count: usize) {
+/// Squared errors of the images before and after.
+fn print_errors(inputs: &[f32], known: &[f32], outputs: &[f32], count: usize) {
     let error = |images: &[f32]| -> f64 {
         let squares = images.iter().zip(inputs).map(|(a, b)| f64::from(a - b).powi(2));
         squares.sum::<f64>() / count as f64

@@ -1,20 +1,91 @@
 //! `hvae eval`.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
-use burn::tensor::Device;
-use hvae_runtime::{files, terminal};
-use hvae_scores::FeatureChoice;
+use clap::Args;
 use serde::Serialize;
 
-use crate::cli::Global;
-use crate::commands::fid::{extractor, write_json};
-use crate::commands::{Trained, load, test_images, training_images};
-use crate::evaluation::args::{COUNT, EvalArgs, NLL_IMAGES, NLL_SAMPLES, ScoreArgs};
+use crate::cli::scoring::{COUNT, NLL_IMAGES, NLL_SAMPLES, ScoreArgs};
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::write_json;
+use crate::commands::trained::Trained;
 use crate::evaluation::scores::{ScoreSettings, Scores, Scoring};
-use crate::run::{RunDir, Which};
+use crate::run::dir::{CheckpointChoice, RunDir};
+use hvae_data::Split;
+use hvae_data::images::Images;
+use hvae_runtime::{files, terminal};
+use hvae_scores::FeatureChoice;
+
+/// All scores of a run: reconstruction, likelihood, FID, KID, precision and recall
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae eval checkpoints/h-vae-001
+  hvae eval checkpoints/h-vae-001 --features inception
+  hvae eval checkpoints/h-vae-001 --nll-images 10000 --nll-samples 1000 --json scores.json
+  hvae eval checkpoints/h-vae-001 --count 500 --nll-images 20      (a quick estimate)
+
+Prints a table and writes all scores to RUN/evaluation.json, or, with flags other than the defaults,
+to a file named after them, such as RUN/evaluation-count500-nll20x200.json. The real images are the
+run's test images; the Gaussian mixture is fitted to latents of its training images.")]
+pub struct Eval {
+    /// A run's folder
+    run: PathBuf,
+    /// Sizes of the estimates
+    #[command(flatten)]
+    scores: ScoreArgs,
+    /// Seed of all samples
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+    /// Output file [default: in the run's folder, named after the flags that are not the defaults]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Run for Eval {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let path = self.json.clone().unwrap_or_else(|| self.run.join(self.file_name()));
+        RunDir::open(&self.run)?;
+        files::require_writable(&path)?;
+        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let test = trained.images(Split::Test, cx)?;
+        let found = score(&trained, &test, &self.scores, self.seed, cx)?;
+        let (run, checkpoint) = (&found.run, found.checkpoint);
+        terminal::result(&format!("{run}, {checkpoint} checkpoint\n{}", found.scores));
+        write_json(&path, &found)?;
+        terminal::line(&format!("written to {}", path.display()));
+        Ok(Ended::Done)
+    }
+}
+
+impl Eval {
+    /// A name that says how the scores differ from those by default, so that a quick estimate does
+    /// not replace a thorough one.
+    fn file_name(&self) -> String {
+        let scores = &self.scores;
+        let mut name = "evaluation".to_owned();
+        let mut add = |is_default: bool, part: String| {
+            if !is_default {
+                name += "-";
+                name += &part;
+            }
+        };
+        add(self.checkpoint == CheckpointChoice::Latest, "best".to_owned());
+        let features = &scores.features.features;
+        add(*features == FeatureChoice::MnistClassifier, format!("features-{}", features.name()));
+        add(scores.count == COUNT, format!("count{}", scores.count));
+        let is_default = (scores.nll_images, scores.nll_samples) == (NLL_IMAGES, NLL_SAMPLES);
+        add(is_default, format!("nll{}x{}", scores.nll_images, scores.nll_samples));
+        add(self.seed == 0, format!("seed{}", self.seed));
+        name + ".json"
+    }
+}
 
 /// The scores of a run as they are stored.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct RunScores {
     run: String,
     checkpoint: &'static str,
@@ -23,71 +94,33 @@ pub(super) struct RunScores {
     pub(super) scores: Scores,
 }
 
-pub(super) fn run(args: &EvalArgs, global: &Global, device: &Device) -> Result<()> {
-    let path = args.json.clone().unwrap_or_else(|| args.run.join(file_name(args)));
-    RunDir::open(&args.run)?;
-    files::require_writable(&path)?;
-    let trained = load(&args.run, args.checkpoint, device)?;
-    let found = score(&trained, &args.scores, args.seed, global, device)?;
-    terminal::result(&format!("{}, {} checkpoint\n{}", found.run, found.checkpoint, found.scores));
-    write_json(&path, &serde_json::to_value(&found)?)?;
-    terminal::line(&format!("written to {}", path.display()));
-    Ok(())
-}
-
-/// The file of the scores. Its name holds the settings that differ from the defaults, so that a quick
-/// evaluation does not overwrite a thorough one.
-fn file_name(args: &EvalArgs) -> String {
-    let scores = &args.scores;
-    let mut name = "evaluation".to_owned();
-    let mut add = |usual: bool, part: String| {
-        if !usual {
-            name += "-";
-            name += &part;
-        }
-    };
-    add(args.checkpoint == Which::Latest, "best".to_owned());
-    let features = &scores.features.features;
-    add(*features == FeatureChoice::MnistClassifier, format!("features-{}", features.name()));
-    add(scores.count == COUNT, format!("count{}", scores.count));
-    let usual = (scores.nll_images, scores.nll_samples) == (NLL_IMAGES, NLL_SAMPLES);
-    add(usual, format!("nll{}x{}", scores.nll_images, scores.nll_samples));
-    add(args.seed == 0, format!("seed{}", args.seed));
-    name + ".json"
-}
-
-/// The scores of a run.
+/// Scores `trained` on its `test` images.
 pub(super) fn score(
     trained: &Trained,
+    test: &Images,
     args: &ScoreArgs,
     seed: u64,
-    global: &Global,
-    device: &Device,
+    cx: &Context,
 ) -> Result<RunScores> {
-    let Trained { run, checkpoint, model, config, phases } = trained;
+    let Trained { run, checkpoint, model, config, phases, device } = trained;
     let scoring = Scoring {
         model,
         phases,
         config,
-        test: &test_images(trained, global, device)?,
-        extractor: &extractor(&args.features, device)?,
+        test,
+        extractor: &args.features.extractor(device)?,
         settings: ScoreSettings {
             count: args.count as usize,
             nll_images: args.nll_images as usize,
             nll_samples: args.nll_samples as usize,
-            batch: args.features.batch.map(|batch| batch as usize),
+            batch: args.features.batch(),
             seed,
         },
     };
-    let scores = scoring.run(|| training_images(trained, global, device))?;
-    let checkpoint = match checkpoint {
-        Which::Latest => "latest",
-        Which::Best => "best",
-    };
     Ok(RunScores {
         run: run.path().display().to_string(),
-        checkpoint,
+        checkpoint: checkpoint.name(),
         commit: crate::COMMIT,
-        scores,
+        scores: scoring.run(|| trained.images(Split::Train, cx))?,
     })
 }

@@ -1,166 +1,189 @@
 //! `hvae fid`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
-use burn::tensor::Device;
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
 use serde_json::json;
 
-use crate::cli::Global;
-use crate::commands::{SIDE, Trained, load, training_images};
-use crate::evaluation::args::{FeatureArgs, FidArgs};
+use crate::cli::scoring::FeatureArgs;
+use crate::cli::values::file;
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::write_json;
+use crate::commands::trained::Trained;
 use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
-use crate::latents::sampler::{LatentSource, Samples};
+use crate::latents::sampler::LatentSource;
+use crate::run::dir::CheckpointChoice;
 use hvae_runtime::{files, terminal};
 use hvae_scores::{ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics};
 use hvae_scores::{extract, frechet_distance};
 
-/// Samples of a run unless the user asks for another number.
+/// Fréchet distance (FID) between two sets of images
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae fid checkpoints/h-vae-001 mnist-test
+  hvae fid checkpoints/h-vae-001 mnist-train --features inception --save-stats run.npz
+  hvae fid samples/ test.npz --more
+  hvae fid mnist-train mnist-test --features inception --inception-weights FILE
+
+A and B are each: a run's folder (samples are drawn from it), a folder of pictures, a .npz, .npy or
+IDX file of images, a .npz of statistics as pytorch-fid writes it (mu, sigma), mnist-train or
+mnist-test. Only FIDs with --features inception can be compared with published ones.")]
+pub struct Fid {
+    /// Images to score
+    a: PathBuf,
+    /// Images to compare them with
+    b: PathBuf,
+    /// Feature network
+    #[command(flatten)]
+    features: FeatureArgs,
+    /// Images of each side, from the first [default: all of a set, 10000 samples of a run]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    count: Option<u32>,
+    /// Seed of the samples of a run
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the latents of a run's samples come from
+    #[arg(long, value_enum, default_value_t = LatentSource::Prior)]
+    from: LatentSource,
+    /// Checkpoint of a run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+    /// Also KID, precision, recall, density and coverage (B are the real images; both sides must be
+    /// images)
+    #[arg(long)]
+    more: bool,
+    /// Save the statistics of A as .npz with `mu` and `sigma`, for later comparisons
+    #[arg(long, value_name = "FILE", value_parser = file(&["npz"]))]
+    save_stats: Option<PathBuf>,
+    /// Write all scores as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Default number of samples of a run.
 const SAMPLES: usize = 10_000;
 
-pub(super) fn run(args: &FidArgs, global: &Global, device: &Device) -> Result<()> {
-    let [a, b] = [Source::find(&args.a)?, Source::find(&args.b)?];
-    if args.more {
-        for source in [&a, &b] {
-            let stored = matches!(source, Source::Statistics(_));
-            ensure!(!stored, "--more needs images on both sides, but {source} are stored");
+impl Run for Fid {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let sources = [Source::find(&self.a)?, Source::find(&self.b)?];
+        self.check(&sources)?;
+        let extractor = self.features.extractor(cx.device()?)?;
+        let [a, b] = &sources;
+        let [a, b] = [self.side(a, &extractor, cx)?, self.side(b, &extractor, cx)?];
+        if let Some(path) = &self.save_stats {
+            a.found.statistics.save(path, a.origin.as_ref())?;
         }
-        let least = FeatureMetrics::MIN_IMAGES;
-        let count = args.count.map_or(usize::MAX, |count| count as usize);
-        ensure!(
-            count >= least,
-            "--count {count}: --more needs {least} images of each side at least"
-        );
+        let distance = {
+            let _working = terminal::Progress::start("distance", 1, 0);
+            frechet_distance(&a.found.statistics, &b.found.statistics)?
+        };
+        let mut scores = json!({
+            "fid": distance,
+            "features": extractor.description(),
+            "a": a.shown,
+            "b": b.shown,
+            "commit": crate::COMMIT,
+        });
+        terminal::result(&format!("FID {distance:.4}"));
+        if self.more {
+            let metrics = feature_metrics(&b.found, &a.found, self.seed)?;
+            terminal::result(&metrics.to_string());
+            scores["more"] = serde_json::to_value(metrics)?;
+        }
+        let protocol = extractor.description();
+        terminal::result(&format!("  {protocol}; A = {}; B = {}", a.shown, b.shown));
+        if let Some(path) = &self.json {
+            write_json(path, &scores)?;
+        }
+        Ok(Ended::Done)
     }
-    for path in [&args.save_stats, &args.json].into_iter().flatten() {
-        files::require_writable(path)?;
-    }
-    let extractor = extractor(&args.features, device)?;
-    let [a_seen, b_seen] =
-        [side(&a, args, &extractor, global, device)?, side(&b, args, &extractor, global, device)?];
-    if let Some(path) = &args.save_stats {
-        a_seen.seen.statistics.save(path, a_seen.origin.as_ref())?;
-    }
-    let distance = {
-        let _working = terminal::Progress::start("distance", 1, 0);
-        frechet_distance(&a_seen.seen.statistics, &b_seen.seen.statistics)?
-    };
-    let protocol =
-        format!("{}; A = {}; B = {}", extractor.description(), a_seen.shown, b_seen.shown);
-    let mut scores = json!({
-        "fid": distance,
-        "features": extractor.description(),
-        "a": a_seen.shown,
-        "b": b_seen.shown,
-        "commit": crate::COMMIT,
-    });
-    terminal::result(&format!("FID {distance:.4}"));
-    if args.more {
-        let metrics = feature_metrics(&b_seen.seen, &a_seen.seen, args.seed)?;
-        terminal::result(&metrics.to_string());
-        scores["more"] = serde_json::to_value(metrics)?;
-    }
-    terminal::result(&format!("  {protocol}"));
-    if let Some(path) = &args.json {
-        write_json(path, &scores)?;
-    }
-    Ok(())
 }
 
-/// The network of `args`.
-pub(super) fn extractor(args: &FeatureArgs, device: &Device) -> Result<Extractor> {
-    Extractor::load(&args.features, args.inception_weights.as_deref(), device)
-}
-
-pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).context("writing JSON")? + "\n";
-    files::write(path, &text)
-}
-
-/// One side, seen, and what to call it.
+/// One side of the comparison: its features, and its name in messages.
 struct Side {
-    seen: FeatureStats,
+    found: FeatureStats,
     shown: String,
     /// Where its statistics are from, if that is known.
     origin: Option<Origin>,
 }
 
 impl Side {
-    fn new(extractor: &Extractor, seen: FeatureStats, shown: String) -> Self {
-        let images = seen.statistics.count().unwrap_or_default();
-        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), seen, shown }
+    fn new(extractor: &Extractor, found: FeatureStats, shown: String) -> Self {
+        let images = found.statistics.count().unwrap_or_default();
+        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), found, shown }
+    }
+
+    /// Statistics of a `.npz`.
+    fn stored(source: &Source, path: &std::path::Path, extractor: &Extractor) -> Result<Self> {
+        let statistics = Statistics::load(path)?;
+        if statistics.dims() != extractor.dims() {
+            bail!(
+                "{source} are of {} features, but --features gives {}",
+                statistics.dims(),
+                extractor.dims()
+            );
+        }
+        let origin = Origin::of(path)?;
+        let shown = if let Some(origin) = &origin {
+            origin.check(extractor).with_context(|| format!("cannot use the {source}"))?;
+            format!("{source} of {}", origin.source)
+        } else {
+            terminal::warning(&format!(
+                "{source} do not say in which features they are: assuming those of {}",
+                extractor.description()
+            ));
+            source.to_string()
+        };
+        Ok(Self { found: FeatureStats { statistics, features: None }, shown, origin })
     }
 }
 
-fn side(
-    source: &Source,
-    args: &FidArgs,
-    extractor: &Extractor,
-    global: &Global,
-    device: &Device,
-) -> Result<Side> {
-    let count = args.count.map(|count| count as usize);
-    let batch = args.features.batch.map(|batch| batch as usize);
-    let options = ExtractOptions { count: None, batch, keep: args.more };
-    let name = source.to_string();
-    let shown = |count: usize| format!("{name} ({count} images)");
-    match source {
-        Source::Statistics(path) => {
-            let statistics = Statistics::load(path)?;
-            if statistics.dims() != extractor.dims() {
-                bail!(
-                    "{name} are of {} features, but --features gives {}",
-                    statistics.dims(),
-                    extractor.dims()
-                );
+impl Fid {
+    /// Refuses, before any work, what cannot be compared or written.
+    fn check(&self, sources: &[Source; 2]) -> Result<()> {
+        if self.more {
+            for source in sources {
+                let stored = matches!(source, Source::Statistics(_));
+                ensure!(!stored, "--more needs images on both sides, but {source} are stored");
             }
-            let origin = Origin::of(path)?;
-            let shown = if let Some(origin) = &origin {
-                origin.check(extractor).with_context(|| format!("cannot use the {name}"))?;
-                format!("{name} of {}", origin.source)
-            } else {
-                terminal::warning(&format!(
-                    "{name} do not say in which features they are: assuming those of {}",
-                    extractor.description()
-                ));
-                name
-            };
-            Ok(Side { seen: FeatureStats { statistics, features: None }, shown, origin })
+            let least = FeatureMetrics::MIN_IMAGES;
+            let count = self.count.map_or(usize::MAX, |count| count as usize);
+            ensure!(
+                count >= least,
+                "--count {count}: --more needs at least {least} images of each side"
+            );
         }
-        Source::Run(path) => {
-            let trained = load(path, args.checkpoint, device)?;
-            let count = count.unwrap_or(SAMPLES);
-            let latents = latents(&trained, args.from, count, args.seed, global, device)?;
-            let samples = samples(&trained, latents, device);
-            let seen = extract(extractor, &name, &samples, options)?;
-            let from = args.from.name();
-            let drawn = format!("{count} samples from the {from}, seed {}", args.seed);
-            Ok(Side::new(extractor, seen, format!("{name} ({drawn})")))
+        for path in [&self.save_stats, &self.json].into_iter().flatten() {
+            files::require_writable(path)?;
         }
-        _ => {
-            let set = source.images(global.data_dir.as_deref(), global.verbosity())?;
-            let seen = extract(extractor, &name, &set, ExtractOptions { count, ..options })?;
-            Ok(Side::new(extractor, seen, shown(count.unwrap_or(set.len()))))
+        Ok(())
+    }
+
+    fn side(&self, source: &Source, extractor: &Extractor, cx: &Context) -> Result<Side> {
+        let count = self.count.map(|count| count as usize);
+        let batch = self.features.batch();
+        let options = ExtractOptions { count: None, batch, keep: self.more };
+        let name = source.to_string();
+        match source {
+            Source::Statistics(path) => Side::stored(source, path, extractor),
+            Source::Run(path) => {
+                let trained = Trained::load(path, self.checkpoint, cx)?;
+                let count = count.unwrap_or(SAMPLES);
+                let latents = trained.latents(self.from, count, self.seed, cx)?;
+                let samples = trained.samples(latents);
+                let found = extract(extractor, &name, &samples, options)?;
+                let (from, seed) = (self.from.name(), self.seed);
+                let shown = format!("{name} ({count} samples from the {from}, seed {seed})");
+                Ok(Side::new(extractor, found, shown))
+            }
+            _ => {
+                let set = source.images(cx.global.data_dir.as_deref())?;
+                let found = extract(extractor, &name, &set, ExtractOptions { count, ..options })?;
+                let shown = format!("{name} ({} images)", count.unwrap_or(set.len()));
+                Ok(Side::new(extractor, found, shown))
+            }
         }
     }
-}
-
-/// The samples of these latents.
-pub(super) fn samples<'a>(trained: &'a Trained, latents: Vec<f32>, device: &Device) -> Samples<'a> {
-    let (model, phases) = (&trained.model, &trained.phases);
-    Samples { model, phases, latents, size: [SIDE, SIDE], device: device.clone() }
-}
-
-/// Latents for `count` samples.
-pub(super) fn latents(
-    trained: &Trained,
-    from: LatentSource,
-    count: usize,
-    seed: u64,
-    global: &Global,
-    device: &Device,
-) -> Result<Vec<f32>> {
-    let Trained { model, phases, .. } = trained;
-    from.latents(model, phases, count, seed, || training_images(trained, global, device))
 }

@@ -1,16 +1,19 @@
 //! `hvae gradcheck`.
 
-use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
-use hvae_model::{EpConfig, Kind};
-use hvae_solver::Termination;
+use std::path::PathBuf;
 
-use crate::cli::{Global, GradcheckArgs};
+use anyhow::{Context as _, Result, ensure};
+use burn::tensor::Tensor;
+use clap::Args;
+use hvae_model::{EpConfig, Kind, PhaseSettings, Vae};
+use hvae_solver::{Outcome, Termination};
+
+use crate::cli::values::{POSITIVE, number};
+use crate::commands::context::{Context, Ended, Run};
 use crate::config::RunConfig;
 use crate::evaluation::gradients;
 use crate::evaluation::gradients::GradientComparison;
-use crate::run::environment;
-use crate::run::{RunDir, Which};
+use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::training;
 use hvae_data::Split;
 use hvae_data::images::Images;
@@ -19,78 +22,135 @@ use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
 use hvae_runtime::terminal;
 
-pub(super) fn run(args: &GradcheckArgs, global: &Global, device: &Device) -> Result<()> {
-    let run = args.run.as_deref().map(RunDir::open).transpose()?;
-    let file = run.as_ref().map(RunDir::config_path);
-    let config = RunConfig::resolve(file.as_deref(), &args.set)?;
-    let data_dir = match &run {
-        Some(run) => environment::data_dir(global.data_dir.as_deref(), run)?,
-        None => global.data_dir.clone(),
-    };
-    let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
-    let fresh = training::new_model(&config, test.set().pixels(), device)?;
-    let model = match &run {
-        // The run's own configuration; --set may try the weights under another.
-        Some(run) => run.load_model(Which::Latest, &run.config()?, fresh)?.0,
-        None => fresh,
-    };
-    ensure!(
-        model.kind() != Kind::FVae,
-        "an f-vae is trained by backpropagation: nothing to compare"
-    );
-    let count = args.images as usize;
-    ensure!(count <= test.len(), "--images {count}: the test set has {}", test.len());
-    let images = test.batches(count).next().context("the test set is empty")?;
-    let noise = rng::normal(config.training.seed, Stream::Evaluation, 0, count * model.latent());
-    let noise = upload(noise, model.latent(), device);
-    let kl_weight = config.training.kl_weight;
+/// Compare the gradients of equilibrium propagation with unrolled (BPTT) gradients
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae gradcheck                                    an untrained model of the default configuration
+  hvae gradcheck checkpoints/h-vae-001              a trained model with its own settings
+  hvae gradcheck checkpoints/h-vae-001 --nudge 0.5,0.02,1e-4 --set ep.nudging=centred
 
-    terminal::line(&format!("differentiating through {} sweeps of {count} images", args.sweeps));
-    let sweeps = args.sweeps as usize;
-    let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
-    terminal::result(&format!(
-        "{:>10}  {:>12}  {:<32}  {:>9}  {:>10}",
-        "nudge", "sweeps", "parameter", "cosine", "norm ratio"
-    ));
-    let nudges = if args.nudge.is_empty() { vec![config.ep.nudge] } else { args.nudge.clone() };
-    for nudge in nudges {
-        let ep = EpConfig { nudge, ..config.ep.clone() };
-        let phases = training::phases(&ep, device).context("ep")?;
-        let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
-        let outcomes = &step.outcomes;
-        let phases = [&outcomes.encoder_free, &outcomes.decoder_free];
-        if phases.into_iter().flatten().any(|o| o.termination != Termination::Converged) {
-            terminal::warning(
-                "not every free phase reached equilibrium: neither side is a gradient there",
-            );
-        }
-        let most = phases.into_iter().flatten().map(|o| o.steps).max().unwrap_or(0);
-        if sweeps < most {
-            terminal::warning(&format!(
-                "the reference goes through {sweeps} sweeps, but equilibria took up to {most}: it is not \
-                 their gradient; raise --sweeps"
-            ));
-        }
-        let mean = |o: &[hvae_solver::Outcome]| {
-            o.iter().map(|o| o.steps as f64).sum::<f64>() / o.len().max(1) as f64
+The reference is the gradient by automatic differentiation through --sweeps sweeps of every free
+phase. An exact estimate has a cosine of 1 and a norm ratio of 1. The column `sweeps` holds the
+sweeps of the decoder, free + nudged, mean over the samples.")]
+pub struct Gradcheck {
+    /// A run's folder; without it, an untrained model
+    run: Option<PathBuf>,
+    /// Nudge sizes to try [default: that of the configuration]
+    #[arg(long, value_delimiter = ',', value_name = "SIZE,...", allow_negative_numbers = true, value_parser = number(POSITIVE))]
+    nudge: Vec<f64>,
+    /// Change one key of the configuration; may be given many times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Number of test images
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    images: u32,
+    /// Sweeps that the reference differentiates through
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    sweeps: u32,
+}
+
+impl Run for Gradcheck {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let run = self.run.as_deref().map(RunDir::open).transpose()?;
+        let file = run.as_ref().map(RunDir::config_path);
+        let config = RunConfig::resolve(file.as_deref(), &self.set)?;
+        let test = match &run {
+            Some(run) => cx.images_of(run, &config.data, Split::Test)?,
+            None => cx.images(&config.data, Split::Test, cx.global.data_dir.as_ref())?,
         };
-        let shown = format!(
-            "{:.1}+{:.1}",
-            mean(&step.outcomes.decoder_free),
-            mean(&step.outcomes.decoder_nudged)
+        let untrained = training::new_model(&config, cx.device()?)?;
+        let model = match &run {
+            // With the run's own configuration; --set changes how its gradients are computed.
+            Some(run) => run.load_model(CheckpointChoice::Latest, &run.config()?, untrained)?.0,
+            None => untrained,
+        };
+        ensure!(
+            model.kind() != Kind::FVae,
+            "an f-vae is trained by backpropagation: there is no estimate to check"
         );
-        let comparisons = gradients::compare(&model, &step.gradients, &exact)?;
-        for GradientComparison { name, cosine, norm_ratio, .. } in &comparisons {
-            terminal::result(&format!(
-                "{:>10}  {shown:>12}  {name:<32}  {cosine:>9.6}  {norm_ratio:>10.4}",
-                ep.nudge
-            ));
-        }
-        let all = gradients::summary(&comparisons);
+        let batch = Batch::of(&test, self.images as usize, &config, &model)?;
+        let (count, sweeps) = (self.images, self.sweeps as usize);
+        terminal::line(&format!("differentiating through {sweeps} sweeps of {count} images"));
+        let exact = model.unrolled_gradient(
+            batch.images.clone(),
+            batch.noise.clone(),
+            batch.kl_weight,
+            sweeps,
+        )?;
         terminal::result(&format!(
-            "{:>10}  {shown:>12}  {:<32}  {:>9.6}  {:>10.4}",
-            ep.nudge, "all parameters", all.cosine, all.norm_ratio
+            "{:>10}  {:>12}  {:<32}  {:>9}  {:>10}",
+            "nudge", "sweeps", "parameter", "cosine", "norm ratio"
+        ));
+        let default = vec![config.ep.nudge];
+        for &nudge in if self.nudge.is_empty() { &default } else { &self.nudge } {
+            let ep = EpConfig { nudge, ..config.ep.clone() };
+            let phases = training::phases(&ep, cx.device()?).context("ep")?;
+            let step = batch.step(&model, &phases)?;
+            let outcomes = &step.outcomes;
+            warn(&[&outcomes.encoder_free, &outcomes.decoder_free], sweeps);
+            let taken = [&outcomes.decoder_free, &outcomes.decoder_nudged];
+            print(nudge, taken, &gradients::compare(&model, &step.gradients, &exact)?);
+        }
+        Ok(Ended::Done)
+    }
+}
+
+/// What gradients are taken of.
+struct Batch {
+    images: Tensor<2>,
+    noise: Tensor<2>,
+    kl_weight: f64,
+}
+
+impl Batch {
+    /// The first `count` images of `test`.
+    fn of(test: &Images, count: usize, config: &RunConfig, model: &Vae) -> Result<Self> {
+        ensure!(count <= test.len(), "--images {count}: the test set has {}", test.len());
+        let images = test.batches(count).next().context("the test set is empty")?;
+        let (seed, latent) = (config.training.seed, model.latent());
+        let noise = rng::normal(seed, Stream::Evaluation, 0, count * latent);
+        let noise = upload(noise, latent, &test.device());
+        Ok(Self { images, noise, kl_weight: config.training.kl_weight })
+    }
+
+    fn step(&self, model: &Vae, phases: &PhaseSettings) -> Result<hvae_model::TrainingStep> {
+        let (images, noise) = (self.images.clone(), self.noise.clone());
+        Ok(model.training_step(images, noise, self.kl_weight, phases)?)
+    }
+}
+
+/// Warns if the reference of `sweeps` sweeps is not the gradient at the equilibria of these phases.
+fn warn(phases: &[&Vec<Outcome>; 2], sweeps: usize) {
+    let outcomes = || phases.iter().flat_map(|outcomes| outcomes.iter());
+    if outcomes().any(|outcome| outcome.termination != Termination::Converged) {
+        terminal::warning(
+            "some free phases did not converge: neither gradient is that at an equilibrium",
+        );
+    }
+    let most = outcomes().map(|outcome| outcome.steps).max().unwrap_or(0);
+    if sweeps < most {
+        terminal::warning(&format!(
+            "the reference unrolls {sweeps} sweeps, but equilibria took up to {most}, so it is not \
+             their gradient: raise --sweeps"
         ));
     }
-    Ok(())
+}
+
+/// Prints a row for each parameter and one for all of them.
+fn print(nudge: f64, [free, nudged]: [&Vec<Outcome>; 2], comparisons: &[GradientComparison]) {
+    let mean = |outcomes: &[Outcome]| {
+        let sweeps = outcomes.iter().map(|outcome| outcome.steps as f64).sum::<f64>();
+        sweeps / outcomes.len().max(1) as f64
+    };
+    let sweeps = format!("{:.1}+{:.1}", mean(free), mean(nudged));
+    let row = |name: &str, cosine: f64, norm_ratio: f64| {
+        terminal::result(&format!(
+            "{nudge:>10}  {sweeps:>12}  {name:<32}  {cosine:>9.6}  {norm_ratio:>10.4}"
+        ));
+    };
+    for GradientComparison { name, cosine, norm_ratio, .. } in comparisons {
+        row(name, *cosine, *norm_ratio);
+    }
+    let all = gradients::summary(comparisons);
+    row("all parameters", all.cosine, all.norm_ratio);
 }

@@ -1,52 +1,98 @@
 //! `hvae interpolate`.
 
-use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
+use std::path::PathBuf;
 
-use crate::cli::Global;
-use crate::cli::pictures::{Endpoint, InterpolateArgs};
-use crate::figures::picture;
-use hvae_data::images::{Images, SIDE};
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::trained::Trained;
+use crate::figures::picture::SCALE;
+use crate::run::dir::CheckpointChoice;
+use hvae_data::Split;
+use hvae_data::images::Images;
 use hvae_device::host::download;
-use hvae_runtime::terminal;
 
-use crate::commands::{Output, Trained, cannot_write, decoded, load, output, require, test_images};
+/// Decode latents between two test images or latents
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae interpolate checkpoints/h-vae-001 0 1
+  hvae interpolate checkpoints/h-vae-001 3 8 --steps 21 --out from-3-to-8.gif
+  hvae interpolate checkpoints/h-vae-001 0 1 2 3 --out chain.png
+  hvae interpolate checkpoints/plane z=-2,-2 z=2,2
 
-/// Milliseconds a frame.
-const PACE: u32 = 80;
+A number is the index of a test image, from 0: its posterior mean is used. Numbers separated by
+commas, after z=, are a latent. Latents on the straight line between two points are decoded. A
+picture has a row for each pair of points; a .gif shows all of them, forwards and backwards.")]
+pub struct Interpolate {
+    /// A run's folder
+    run: PathBuf,
+    /// Test images or latents, two or more
+    #[arg(required = true, num_args = 2.., value_name = "POINT")]
+    points: Vec<Endpoint>,
+    /// Images from one point to the next, both included
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u16).range(2..=100))]
+    steps: u16,
+    /// Output: a .png or a .gif
+    #[arg(long, value_name = "PATH", default_value = "interpolation.png", value_parser = Output::parser(&[Format::Png, Format::Gif]))]
+    out: Output,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+}
 
-pub(super) fn run(args: &InterpolateArgs, global: &Global, device: &Device) -> Result<()> {
-    let output = output(&args.out);
-    ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".png or .gif"));
-    require(&args.out, &output)?;
-    let trained = load(&args.run, args.checkpoint, device)?;
-    let asks_for_images = args.points.iter().any(|p| matches!(p, Endpoint::Image(_)));
-    let images = asks_for_images.then(|| test_images(&trained, global, device)).transpose()?;
-    let latents: Vec<Vec<f32>> = args
-        .points
-        .iter()
-        .map(|point| latent(point, &trained, images.as_ref()))
-        .collect::<Result<_>>()?;
-    let steps = usize::from(args.steps);
-    let way = between(&latents, steps);
-    let pictures = decoded(&trained, &way, device)?;
-    match output {
-        Output::Png => {
-            let grid = picture::grid(&pictures, SIDE, SIDE, steps, picture::SCALE)?;
-            picture::save_png(&args.out, &grid)?;
+/// Where an interpolation begins or ends.
+#[derive(Debug, Clone, PartialEq)]
+enum Endpoint {
+    /// The posterior mean of this test image.
+    Image(usize),
+    /// This latent.
+    Latent(Vec<f32>),
+}
+
+impl std::str::FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(index) = text.parse() {
+            return Ok(Self::Image(index));
         }
-        Output::Gif => {
-            let mut frames: Vec<_> = pictures
-                .chunks(SIDE * SIDE)
-                .map(|image| picture::grid(image, SIDE, SIDE, 1, 4 * picture::SCALE))
-                .collect::<Result<_>>()?;
-            frames.extend(frames.clone().into_iter().rev());
-            picture::save_gif(&args.out, &frames, PACE)?;
+        let numbers = text.strip_prefix("z=").unwrap_or(text);
+        let numbers: Result<Vec<f32>, _> = numbers.split(',').map(|x| x.trim().parse()).collect();
+        match numbers {
+            Ok(numbers) if numbers.iter().all(|x: &f32| x.is_finite()) => Ok(Self::Latent(numbers)),
+            _ => Err("expected the index of a test image, such as 7, or a latent as numbers \
+                      separated by commas, such as z=-1,0.5,2"
+                .to_owned()),
         }
-        _ => return Err(cannot_write(&args.out, ".png or .gif")),
     }
-    terminal::result(&args.out.display().to_string());
-    Ok(())
+}
+
+/// Milliseconds per frame.
+const FRAME_MS: u32 = 80;
+
+impl Run for Interpolate {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        self.out.require()?;
+        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let needs_images = self.points.iter().any(|p| matches!(p, Endpoint::Image(_)));
+        let images = needs_images.then(|| trained.images(Split::Test, cx)).transpose()?;
+        let latents = self.points.iter().map(|point| latent(point, &trained, images.as_ref()));
+        let latents: Vec<Vec<f32>> = latents.collect::<Result<_>>()?;
+        let steps = usize::from(self.steps);
+        let images = trained.decode(&between(&latents, steps))?;
+        if self.out.format == Format::Gif {
+            let frame = |image| Sheet::new(trained.size(), 1, image).draw_at(4 * SCALE);
+            let images = images.chunks(trained.model.pixels());
+            let mut frames: Vec<_> = images.map(frame).collect::<Result<_>>()?;
+            frames.extend(frames.clone().into_iter().rev());
+            self.out.animate(&frames, FRAME_MS)?;
+        } else {
+            self.out.write(&Sheet::new(trained.size(), steps, &images), Vec::new())?;
+        }
+        Ok(Ended::Done)
+    }
 }
 
 fn latent(point: &Endpoint, trained: &Trained, images: Option<&Images>) -> Result<Vec<f32>> {
@@ -55,22 +101,22 @@ fn latent(point: &Endpoint, trained: &Trained, images: Option<&Images>) -> Resul
             let (found, size) = (values.len(), trained.model.latent());
             ensure!(
                 found == size,
-                "{}: a latent of {found} numbers, but the run's have {size}",
+                "{}: a latent of {found} numbers, but the run's latents have {size}",
                 shown(values)
             );
             Ok(values.clone())
         }
         Endpoint::Image(index) => {
-            let images = images.context("the test images were not read")?;
-            let most = images.len();
-            ensure!(*index < most, "test image {index}: there are {most}, counted from 0");
+            let images = images.context("the test images are not loaded")?;
+            let count = images.len();
+            ensure!(*index < count, "test image {index}: there are {count}, counted from 0");
             let image = images.select(&[*index]);
             download(trained.model.encode(image, &trained.phases)?.0.mean)
         }
     }
 }
 
-/// A latent as it is written on the command line, cut short.
+/// A latent as on the command line, shortened.
 fn shown(values: &[f32]) -> String {
     const SHOWN: usize = 4;
     let first: Vec<String> = values.iter().take(SHOWN).map(ToString::to_string).collect();
@@ -79,15 +125,15 @@ fn shown(values: &[f32]) -> String {
 
 /// `steps` latents on the straight line from each of `latents` to the next, both included.
 pub(super) fn between(latents: &[Vec<f32>], steps: usize) -> Vec<f32> {
-    let mut way = Vec::new();
+    let mut path = Vec::new();
     for pair in latents.windows(2) {
         for step in 0..steps {
             let share = step as f32 / (steps - 1) as f32;
             let mix = |(a, b): (&f32, &f32)| (1.0 - share) * a + share * b;
-            way.extend(pair[0].iter().zip(&pair[1]).map(mix));
+            path.extend(pair[0].iter().zip(&pair[1]).map(mix));
         }
     }
-    way
+    path
 }
 
 #[cfg(test)]
@@ -95,8 +141,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_is_straight_and_has_its_ends() {
-        let way = between(&[vec![0.0, 4.0], vec![2.0, 0.0], vec![2.0, 1.0]], 3);
-        assert_eq!(way, [0.0, 4.0, 1.0, 2.0, 2.0, 0.0, 2.0, 0.0, 2.0, 0.5, 2.0, 1.0]);
+    fn the_path_is_straight_and_includes_its_ends() {
+        let path = between(&[vec![0.0, 4.0], vec![2.0, 0.0], vec![2.0, 1.0]], 3);
+        assert_eq!(path, [0.0, 4.0, 1.0, 2.0, 2.0, 0.0, 2.0, 0.0, 2.0, 0.5, 2.0, 1.0]);
+    }
+
+    #[test]
+    fn endpoints_are_images_or_latents() {
+        assert_eq!("7".parse(), Ok(Endpoint::Image(7)));
+        assert_eq!("-1, 2.5".parse(), Ok(Endpoint::Latent(vec![-1.0, 2.5])));
+        assert_eq!("z=-1".parse(), Ok(Endpoint::Latent(vec![-1.0])));
+        for wrong in ["", "a", "1,,2", "nan,1"] {
+            assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
+        }
     }
 }

@@ -1,59 +1,99 @@
 //! `hvae manifold`.
 
-use anyhow::{Result, bail, ensure};
-use burn::tensor::Device;
+use std::path::PathBuf;
 
-use crate::cli::Global;
-use crate::cli::pictures::ManifoldArgs;
-use crate::figures::picture;
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::cli::values::{POSITIVE, number, plane};
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::trained::Trained;
 use crate::latents::pca::Pca;
-use hvae_data::images::SIDE;
+use crate::run::dir::CheckpointChoice;
+use hvae_data::Split;
 use hvae_device::host::download;
-use hvae_runtime::{files, terminal};
 
-use crate::commands::{Output, cannot_write, decoded, load, means, output, test_images};
+/// Decode a plane of latents
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae manifold checkpoints/h-vae-001
+  hvae manifold checkpoints/h-vae-001 --dimensions 3,7 --range 3 --out plane.png
 
-/// Test images that principal directions are taken from.
+A latent of two dimensions is the plane itself. With more dimensions the plane is spanned by the
+first two principal components of the posterior means of test images, in units of their standard
+deviations, or with --dimensions by two coordinates, the others 0.")]
+pub struct Manifold {
+    /// A run's folder
+    run: PathBuf,
+    /// Images per side
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=100))]
+    side: u16,
+    /// The plane reaches from -X to X in both directions
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 2.5, value_parser = number(POSITIVE))]
+    range: f64,
+    /// Two coordinates of the latent, counted from 0, instead of principal components
+    #[arg(long, value_name = "I,J", value_parser = plane)]
+    dimensions: Option<[usize; 2]>,
+    /// Output: a .png
+    #[arg(long, value_name = "PATH", default_value = "manifold.png", value_parser = Output::parser(&[Format::Png]))]
+    out: Output,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+}
+
+/// The latent at a position of the plane.
+type Plane = Box<dyn Fn([f64; 2]) -> Vec<f32>>;
+
+/// Test images from which principal components are computed.
 const IMAGES: usize = 5000;
 
-pub(super) fn run(args: &ManifoldArgs, global: &Global, device: &Device) -> Result<()> {
-    ensure!(matches!(output(&args.out), Output::Png), cannot_write(&args.out, ".png"));
-    files::require_writable(&args.out)?;
-    let range = args.range;
-    let trained = load(&args.run, args.checkpoint, device)?;
-    let latent = trained.model.latent();
-    let chosen = match args.dimensions {
-        Some([i, j]) if i.max(j) < latent => Some([i, j]),
-        Some([i, j]) => bail!(
-            "--dimensions {i},{j}: the run's latent has the coordinates 0 to {}",
-            latent.saturating_sub(1)
-        ),
-        None if latent == 1 => bail!("a latent of one dimension has no plane"),
-        None if latent == 2 => Some([0, 1]),
-        None => None,
-    };
-    let place: Box<dyn Fn(f64, f64) -> Vec<f32>> = if let Some([i, j]) = chosen {
-        Box::new(move |x, y| {
-            let mut point = vec![0.0; latent];
-            (point[i], point[j]) = (x as f32, y as f32);
-            point
+impl Run for Manifold {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        self.out.require()?;
+        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let point = self.plane(&trained, cx)?;
+        let side = usize::from(self.side);
+        let latents: Vec<f32> = square(side, self.range).flat_map(point).collect();
+        let images = trained.decode(&latents)?;
+        self.out.write(&Sheet::new(trained.size(), side, &images), Vec::new())?;
+        Ok(Ended::Done)
+    }
+}
+
+impl Manifold {
+    /// The plane of latents that the flags describe.
+    fn plane(&self, trained: &Trained, cx: &Context) -> Result<Plane> {
+        let latent = trained.model.latent();
+        let coordinates = match self.dimensions {
+            Some([i, j]) if i.max(j) < latent => Some([i, j]),
+            Some([i, j]) => bail!(
+                "--dimensions {i},{j}: the run's latents have the coordinates 0 to {}",
+                latent.saturating_sub(1)
+            ),
+            None if latent == 1 => bail!("a latent of one dimension has no plane"),
+            None if latent == 2 => Some([0, 1]),
+            None => None,
+        };
+        Ok(if let Some([i, j]) = coordinates {
+            Box::new(move |[x, y]| {
+                let mut point = vec![0.0; latent];
+                (point[i], point[j]) = (x as f32, y as f32);
+                point
+            })
+        } else {
+            let images = trained.images(Split::Test, cx)?;
+            let means = download(trained.means(&images, IMAGES)?)?;
+            let pca = Pca::of(&means, latent)?;
+            Box::new(move |position| pca.point(&position))
         })
-    } else {
-        let images = test_images(&trained, global, device)?;
-        let means = download(means(&trained, &images, IMAGES)?)?;
-        let principal = Pca::of(&means, latent)?;
-        Box::new(move |x, y| principal.point(&[x, y]))
-    };
-    let side = usize::from(args.side);
-    let at = |k: usize| range * (2.0 * k as f64 / (side - 1) as f64 - 1.0);
-    // To the right along the first axis, upwards along the second.
-    let latents = (0..side)
-        .rev()
-        .flat_map(|y| (0..side).map(move |x| (x, y)))
-        .flat_map(|(x, y)| place(at(x), at(y)));
-    let images = decoded(&trained, &latents.collect::<Vec<_>>(), device)?;
-    let grid = picture::grid(&images, SIDE, SIDE, side, picture::SCALE)?;
-    picture::save_png(&args.out, &grid)?;
-    terminal::result(&args.out.display().to_string());
-    Ok(())
+    }
+}
+
+/// A grid of `side` by `side` positions from `-range` to `range`, row by row from the top left: the
+/// first coordinate grows to the right, the second upwards.
+pub(super) fn square(side: usize, range: f64) -> impl Iterator<Item = [f64; 2]> {
+    let at = move |k: usize| range * (2.0 * k as f64 / (side - 1) as f64 - 1.0);
+    (0..side).rev().flat_map(move |y| (0..side).map(move |x| [at(x), at(y)]))
 }

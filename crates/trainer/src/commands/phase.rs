@@ -1,109 +1,237 @@
 //! `hvae phase`.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
-use burn::tensor::Device;
-use hvae_model::modern::Thresholds;
+use anyhow::{Context as _, Error, Result, bail};
+use burn::tensor::Tensor;
+use clap::{Args, ValueEnum};
+use hvae_model::ModelError;
+use hvae_model::modern::{Equidistant, Thresholds};
 use hvae_solver::StoppingRule;
 
 use crate::COMMIT;
-use crate::cli::Global;
+use crate::cli::values::{COSINE, NOT_NEGATIVE, POSITIVE, number};
+use crate::commands::context::{Context, Ended, Run};
 use crate::config::Usage;
 use crate::figures::plot;
-use crate::transition::args::PhaseArgs;
 use crate::transition::collapse::{Collapse, collapse};
-use crate::transition::figures;
-use crate::transition::hysteresis::{Step, Way, follow};
-use crate::transition::output;
-use crate::transition::output::Report;
-use crate::transition::set::{PatternSet, logarithmic};
-use crate::transition::stability;
-use crate::transition::stability::Checked;
+use crate::transition::fixed_points::{Branch, FixedPoint, FixedPoints};
+use crate::transition::hysteresis::follow;
+use crate::transition::patterns::PatternSet;
+use crate::transition::results::Results;
+use crate::transition::stability::StabilityCheck;
 use crate::transition::starts::Starts;
-use crate::transition::sweep;
-use crate::transition::sweep::{Point, Settings};
-use crate::transition::thresholds::{observe, table};
+use crate::transition::sweep::{SweepPoint, SweepSettings, log_spaced, sweep};
+use crate::transition::{plots, results, stability, thresholds};
+use hvae_data::Split;
+use hvae_data::config::DataConfig;
+use hvae_data::dataset::Dataset;
 use hvae_runtime::{files, terminal};
 
-/// Values of `beta` on the ways up and down, and on the curves that are compared.
+/// Observe the phase transition of modern Hopfield networks
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae phase                                            10 orthogonal patterns
+  hvae phase --count 100 --table 3,5,10,20,50,100,1000  and thresholds for other numbers
+  hvae phase --patterns equidistant --cosine 0.5 --dimension 64 --norm 2
+  hvae phase --patterns mnist --count 100 --out mnist-phase
+  hvae phase --count 1000 --starts 1000 --betas 200
+
+The folder --out gets minima, hysteresis, collapse and stability as pictures (.png and .svg), the
+numbers behind them as .csv, and results.json. Existing files of these names are replaced.
+
+Values of --from and --to, and all thresholds, are beta_eff = beta D^2 / 2, where D is the (root
+mean square) distance between two patterns.")]
+pub struct Phase {
+    /// What the patterns are
+    #[arg(long, value_enum, default_value_t = Kind::Orthogonal)]
+    patterns: Kind,
+    /// Number of patterns
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    count: u32,
+    /// Dimension of the patterns [default: N; images have their own]
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    dimension: Option<u32>,
+    /// Norm of each pattern; images keep their own
+    #[arg(long, allow_negative_numbers = true, value_name = "M", default_value_t = 1.0, value_parser = number(POSITIVE))]
+    norm: f64,
+    /// Cosine between any two patterns, from -1/(N-1) to 1
+    #[arg(long, value_name = "C", allow_negative_numbers = true, value_parser = number(COSINE))]
+    cosine: Option<f64>,
+    /// Number of values of beta, spaced evenly in its logarithm
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    betas: u32,
+    /// Smallest `beta_eff` [default: half of b1]
+    #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
+    from: Option<f64>,
+    /// Largest `beta_eff` [default: twice b3]
+    #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
+    to: Option<f64>,
+    /// Starts per beta, divided among the families: at patterns, near the mean, at random
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
+    starts: u32,
+    /// Largest number of iterations per start; starts that reach it are counted
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    max_steps: u32,
+    /// A start has converged when an iteration changes its weights by less than this, relatively
+    #[arg(long, allow_negative_numbers = true, value_name = "TOLERANCE", default_value_t = 1e-5, value_parser = number(NOT_NEGATIVE))]
+    tolerance: f64,
+    /// States closer than this fraction of the distance between patterns are one minimum
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.02, value_parser = number(NOT_NEGATIVE))]
+    same: f64,
+    /// Also measure the thresholds of these numbers of patterns
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..=5_000))]
+    table: Vec<u32>,
+    /// Seed of patterns and starts
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for pictures and numbers
+    #[arg(long, value_name = "DIR", default_value = "phase")]
+    out: PathBuf,
+}
+
+/// What the patterns are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Equidistant, summing to 0
+    Simplex,
+    /// Equidistant and orthogonal
+    Orthogonal,
+    /// Equidistant with the cosine --cosine
+    Equidistant,
+    /// Directions drawn at random
+    Random,
+    /// The first training images of MNIST
+    Mnist,
+    /// Drawn signs, which need no download
+    Synthetic,
+}
+
+/// Values of `beta` along the branches, and on the curves of the collapse.
 const FOLLOWED: usize = 120;
 
-pub(super) fn run(args: &PhaseArgs, global: &Global, device: &Device) -> Result<()> {
-    let set = PatternSet::new(args, global, device)?;
-    let [from, to] = range(args, &set)?;
-    let rule = StoppingRule::new(args.tolerance, args.max_steps as usize)?;
-    files::require_writable_folder(&args.out)?;
-    let d = &set.description;
-    terminal::line(&format!(
-        "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",
-        d.count, d.dimension, d.kind, d.distance, d.scale
-    ));
-    let mut clock = Clock { last: Instant::now(), seconds: Vec::new() };
-    let several = set.count() > 1;
+impl Run for Phase {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let device = cx.device()?;
+        let set = self.patterns(cx)?;
+        let [from, to] = self.range(&set)?;
+        let rule = StoppingRule::new(self.tolerance, self.max_steps as usize)?;
+        files::require_writable_folder(&self.out)?;
+        let d = &set.description;
+        terminal::line(&format!(
+            "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",
+            d.count, d.dimension, d.kind, d.distance, d.scale
+        ));
+        let mut clock = Clock { last: Instant::now(), seconds: Vec::new() };
+        let several = set.count() > 1;
+        let equidistant = several && d.equidistant;
 
-    let thresholds = (several && d.equidistant).then(|| observe(&set, args.seed)).transpose()?;
-    clock.lap("thresholds");
-    let table = table(&args.table, args.seed, device)?;
-    clock.lap("table");
-    let starts = Starts::new(&set, args.starts as usize, args.seed)?;
-    let values = logarithmic(from, to, args.betas as usize);
-    let settings = Settings { rule, same: args.same };
-    let points = sweep::sweep(&set, &starts, &values, &settings)?;
-    clock.lap("sweep");
-    let followed = logarithmic(from, to, FOLLOWED);
-    let (steps, fixed) =
-        if several { follow(&set, &followed, args.seed)? } else { Default::default() };
-    clock.lap("hysteresis");
-    let checked = if several {
-        stability::check(&set, steps, fixed, &followed, args.seed)?
-    } else {
-        Vec::new()
-    };
-    clock.lap("stability");
-    let compared = (several && d.equidistant)
-        .then(|| {
-            collapse(
-                set.count(),
-                &logarithmic(from, to.min(8.0 * from), FOLLOWED),
-                args.seed,
-                device,
-            )
-        })
-        .transpose()?;
-    clock.lap("collapse");
+        let measured = equidistant.then(|| thresholds::measure(&set, self.seed)).transpose()?;
+        clock.lap("thresholds");
+        let table = thresholds::table(&self.table, self.seed, device)?;
+        clock.lap("table");
+        let starts = Starts::new(&set, self.starts as usize, self.seed)?;
+        let values = log_spaced(from, to, self.betas as usize);
+        let points = sweep(&set, &starts, &values, &SweepSettings { rule, same: self.same })?;
+        clock.lap("sweep");
+        let followed = log_spaced(from, to, FOLLOWED);
+        let found =
+            if several { follow(&set, &followed, self.seed)? } else { FixedPoints::default() };
+        clock.lap("hysteresis");
+        let checks =
+            if several { stability::check(&set, found, &followed, self.seed)? } else { Vec::new() };
+        clock.lap("stability");
+        let values = log_spaced(from, to.min(8.0 * from), FOLLOWED);
+        let curves =
+            equidistant.then(|| collapse(set.count(), &values, self.seed, device)).transpose()?;
+        clock.lap("collapse");
 
-    let report = Report {
-        format: 1,
-        commit: COMMIT,
-        command: format!("{args:?}"),
-        patterns: set.description.clone(),
-        thresholds,
-        table,
-        sweep: points,
-        fixed_points: checked,
-        collapse: compared,
-        seconds: clock.seconds,
-    };
-    draw(&report, &set, args)?;
-    output::write(&report, &args.out)?;
-    tell(&report, &set);
-    terminal::result(&format!("written to {}", args.out.display()));
-    Ok(())
-}
-
-/// First and last `beta_eff`.
-fn range(args: &PhaseArgs, set: &PatternSet) -> Result<[f64; 2]> {
-    let usual = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
-    let (from, to) = (args.from.unwrap_or(usual.b1 / 2.0), args.to.unwrap_or(usual.b3 * 2.0));
-    if from >= to {
-        bail!(Usage::new(format!("--from {from} --to {to}: the second must be the larger")));
+        let results = Results {
+            format: 1,
+            commit: COMMIT,
+            command: format!("{self:?}"),
+            patterns: set.description.clone(),
+            thresholds: measured,
+            table,
+            sweep: points,
+            fixed_points: checks,
+            collapse: curves,
+            seconds: clock.seconds,
+        };
+        draw(&results, &set, &self.out)?;
+        results::write(&results, &self.out)?;
+        print(&results, &set);
+        terminal::result(&format!("written to {}", self.out.display()));
+        Ok(Ended::Done)
     }
-    Ok([from, to])
 }
 
-/// Seconds since the last look, by name.
+impl Phase {
+    /// The patterns that the flags describe.
+    fn patterns(&self, cx: &Context) -> Result<PatternSet> {
+        let device = cx.device()?;
+        let count = self.count as usize;
+        let images = matches!(self.patterns, Kind::Mnist | Kind::Synthetic);
+        if self.cosine.is_some() != (self.patterns == Kind::Equidistant) {
+            bail!(Usage::new("--cosine goes with --patterns equidistant, and only with it"));
+        }
+        if images && self.dimension.is_some() {
+            bail!(Usage::new("--dimension cannot be set for images"));
+        }
+        let dimension = self.dimension.map_or(count, |d| d as usize);
+        let equidistant =
+            |shape: &Equidistant| PatternSet::equidistant(shape, self.seed, 0, device);
+        let shape = |cosine| Equidistant { count, dimension, norm: self.norm, cosine };
+        match self.patterns {
+            Kind::Simplex => equidistant(&Equidistant::simplex(count, dimension, self.norm)),
+            Kind::Orthogonal => equidistant(&shape(0.0)),
+            Kind::Equidistant => equidistant(&shape(self.cosine.unwrap_or_default())),
+            Kind::Random => PatternSet::random(count, dimension, self.norm, self.seed, device),
+            Kind::Mnist => {
+                let images = training_images(Dataset::Mnist, count, cx)?;
+                PatternSet::new(images, "images of MNIST".to_owned())
+            }
+            Kind::Synthetic => {
+                let images = training_images(Dataset::Synthetic, count, cx)?;
+                PatternSet::new(images, "synthetic images".to_owned())
+            }
+        }
+        .map_err(name_flag)
+    }
+
+    /// Smallest and largest `beta_eff`.
+    fn range(&self, set: &PatternSet) -> Result<[f64; 2]> {
+        let default = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
+        let (from, to) =
+            (self.from.unwrap_or(default.b1 / 2.0), self.to.unwrap_or(default.b3 * 2.0));
+        if from >= to {
+            bail!(Usage::new(format!("--from {from} --to {to}: the first must be smaller")));
+        }
+        Ok([from, to])
+    }
+}
+
+/// An invalid setting, under the name of its flag.
+fn name_flag(error: Error) -> Error {
+    match error.downcast() {
+        Ok(ModelError::Setting { name, value, reason }) => {
+            Usage::new(format!("--{name} {value}: {reason}")).into()
+        }
+        Ok(other) => other.into(),
+        Err(other) => other,
+    }
+}
+
+/// The first `count` training images, `[count, pixels]`.
+fn training_images(dataset: Dataset, count: usize, cx: &Context) -> Result<Tensor<2>> {
+    let data = DataConfig { dataset, train_images: Some(count), ..DataConfig::default() };
+    let images = cx.images(&data, Split::Train, cx.global.data_dir.as_ref())?;
+    images.batches(count).next().context("the training set is empty")
+}
+
+/// Seconds of each part.
 struct Clock {
     last: Instant,
     seconds: Vec<(&'static str, f64)>,
@@ -116,93 +244,95 @@ impl Clock {
     }
 }
 
-fn draw(report: &Report, set: &PatternSet, args: &PhaseArgs) -> Result<()> {
-    let out = &args.out;
-    plot::save(&figures::minima(set, &report.sweep), out, "minima")?;
-    if !report.fixed_points.is_empty() {
-        let steps: Vec<Step> = report.fixed_points.iter().map(|c| c.step).collect();
-        plot::save(&figures::hysteresis(set, &steps), out, "hysteresis")?;
-        plot::save(&figures::stability(set, &report.fixed_points), out, "stability")?;
+fn draw(results: &Results, set: &PatternSet, out: &Path) -> Result<()> {
+    plot::save(&plots::minima(set, &results.sweep), out, "minima")?;
+    if !results.fixed_points.is_empty() {
+        let points: Vec<FixedPoint> = results.fixed_points.iter().map(|c| c.point).collect();
+        plot::save(&plots::hysteresis(set, &points), out, "hysteresis")?;
+        plot::save(&plots::stability(set, &results.fixed_points), out, "stability")?;
     }
-    if let Some(found) = &report.collapse {
-        plot::save(&figures::collapse(set, found), out, "collapse")?;
+    if let Some(found) = &results.collapse {
+        plot::save(&plots::collapse(set, found), out, "collapse")?;
     }
-    if !report.table.is_empty() {
-        plot::save(&figures::table(&report.table), out, "thresholds")?;
+    if !results.table.is_empty() {
+        plot::save(&plots::table(&results.table), out, "thresholds")?;
     }
     Ok(())
 }
 
-/// The results in words and tables, on standard output.
-fn tell(report: &Report, set: &PatternSet) {
-    let rows: Vec<_> = report.thresholds.iter().chain(&report.table).collect();
+/// A summary of the results on standard output.
+fn print(results: &Results, set: &PatternSet) {
+    let rows: Vec<_> = results.thresholds.iter().chain(&results.table).collect();
     if !rows.is_empty() {
-        terminal::result("Thresholds as beta_eff, by formula and as observed:");
-        terminal::result(&output::thresholds(&rows));
+        terminal::result("Thresholds as beta_eff, by formula and measured:");
+        terminal::result(&results::thresholds(&rows));
     }
-    terminal::result(&tell_sweep(&report.sweep));
-    if !report.fixed_points.is_empty() {
-        terminal::result(&tell_jumps(&report.fixed_points, set));
-        terminal::result(&tell_stability(&report.fixed_points));
+    terminal::result(&describe_sweep(&results.sweep));
+    if !results.fixed_points.is_empty() {
+        terminal::result(&describe_hysteresis(&results.fixed_points, set));
+        terminal::result(&describe_stability(&results.fixed_points));
     }
-    if let Some(Collapse { curves, spread, .. }) = &report.collapse {
+    if let Some(Collapse { curves, spread, .. }) = &results.collapse {
         terminal::result(&format!(
             "Collapse: {} sets differ by at most {spread:.1e} at equal beta_eff",
             curves.len()
         ));
     }
-    let times: Vec<String> = report.seconds.iter().map(|(n, s)| format!("{n} {s:.1} s")).collect();
+    let times: Vec<String> = results.seconds.iter().map(|(n, s)| format!("{n} {s:.1} s")).collect();
     terminal::result(&format!("Time: {}", times.join(", ")));
 }
 
-fn tell_sweep(points: &[Point]) -> String {
+fn describe_sweep(points: &[SweepPoint]) -> String {
     let families = || points.iter().flat_map(|p| &p.families);
     let starts: usize = families().map(|f| f.starts).sum();
     let limit: usize = families().map(|f| f.at_limit).sum();
     let broken: usize = families().map(|f| f.not_finite).sum();
-    let steps: f64 = families().map(|f| f.mean_steps * f.starts as f64).sum();
+    let iterations: f64 = families().map(|f| f.mean_iterations * f.starts as f64).sum();
     let most = points.iter().map(|p| p.distinct).max().unwrap_or(0);
     format!(
-        "Sweep: {} values of beta, {starts} starts, {:.1} updates each; {limit} met the step limit, \
-         {broken} were not finite; up to {most} distinct minima at one beta",
+        "Sweep: {} values of beta, {starts} starts, {:.1} iterations on average; {limit} reached \
+         the iteration limit, {broken} became non-finite; at most {most} distinct minima at \
+         one beta",
         points.len(),
-        steps / starts.max(1) as f64
+        iterations / starts.max(1) as f64
     )
 }
 
-/// Where states followed up and down leave their branch.
-fn tell_jumps(checked: &[Checked], set: &PatternSet) -> String {
+/// Where states followed up and down jump to another branch.
+fn describe_hysteresis(checks: &[StabilityCheck], set: &PatternSet) -> String {
     let mut text = "Hysteresis:".to_owned();
-    for (way, what) in [(Way::Up, "up from the mean"), (Way::Down, "down from a pattern")] {
-        let track: Vec<&Checked> =
-            checked.iter().filter(|c| c.step.way == way && c.step.track == 0).collect();
-        let jump = track.windows(2).map(|w| (w, (w[1].step.order - w[0].step.order).abs()));
+    for (branch, what) in [(Branch::Up, "up from the mean"), (Branch::Down, "down from a pattern")]
+    {
+        let track = checks.iter().filter(|c| c.point.branch == branch && c.point.track == 0);
+        let track: Vec<&StabilityCheck> = track.collect();
+        let jump = track.windows(2).map(|w| (w, (w[1].point.order - w[0].point.order).abs()));
         let jump = jump.max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some(([before, after], size)) = jump {
             let _ = write!(
                 text,
-                "\n  {what}: largest jump, of {size:.3}, between beta_eff {:.4} and {:.4}; eigenvalue before it {:.4}",
-                before.step.beta_eff, after.step.beta_eff, before.eigenvalue
+                "\n  {what}: largest jump, {size:.3}, between beta_eff {:.4} and {:.4}; eigenvalue \
+                 before it {:.4}",
+                before.point.beta_eff, after.point.beta_eff, before.eigenvalue
             );
         }
     }
-    let limit = checked.iter().filter(|c| c.step.at_limit).count();
+    let limit = checks.iter().filter(|c| c.point.at_limit).count();
     if let (Some(formula), true) = (set.formula, set.description.equidistant) {
         let _ = write!(text, "\n  expected at b3 = {:.4} and b1 = {:.4}", formula.b3, formula.b1);
     }
-    text + &format!("\n  {limit} of {} states met the step limit", checked.len())
+    text + &format!("\n  {limit} of {} states reached the iteration limit", checks.len())
 }
 
-/// How well eigenvalues predict what deviations do.
-fn tell_stability(checked: &[Checked]) -> String {
-    let usable = || checked.iter().filter(|c| !c.step.at_limit);
+/// How well eigenvalues predict the growth of perturbations.
+fn describe_stability(checks: &[StabilityCheck]) -> String {
+    let usable = || checks.iter().filter(|c| !c.point.at_limit);
     let unstable = usable().filter(|c| c.eigenvalue > 1.0).count();
     let wrong: Vec<f64> = usable()
         .filter(|c| (c.eigenvalue > 1.0) != (c.growth > 1.0))
         .map(|c| (c.eigenvalue - 1.0).abs())
         .collect();
     let furthest = wrong.iter().copied().fold(0.0, f64::max);
-    // Below this the deviation is lost in rounding.
+    // Below 0.01 the perturbation is lost in rounding.
     let mut errors: Vec<f64> = usable()
         .filter(|c| c.eigenvalue > 0.01)
         .map(|c| (c.growth / c.eigenvalue - 1.0).abs())
@@ -210,8 +340,9 @@ fn tell_stability(checked: &[Checked]) -> String {
     errors.sort_by(f64::total_cmp);
     let at = |tenths: usize| errors.get(errors.len() * tenths / 10).copied().unwrap_or(0.0);
     format!(
-        "Stability: {} fixed points, {unstable} with an eigenvalue above 1; stability predicted \
-         wrongly at {} (eigenvalue then within {furthest:.1e} of 1); growth differs from the eigenvalue by {:.2}% (median), {:.2}% (9 of 10)",
+        "Stability: {} fixed points, {unstable} with an eigenvalue above 1; prediction wrong at {} \
+         (eigenvalue within {furthest:.1e} of 1); relative error of the eigenvalue against the \
+         measured growth {:.2}% (median), {:.2}% (90th percentile)",
         usable().count(),
         wrong.len(),
         100.0 * at(5),

@@ -1,83 +1,117 @@
 //! `hvae reconstruct`.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
-use burn::tensor::Device;
+use clap::Args;
 use hvae_model::EpConfig;
 
-use crate::cli::{Global, ReconstructArgs};
-use crate::figures::picture;
-use crate::figures::picture::SCALE;
-use crate::run::environment;
+use crate::cli::values::{NOT_NEGATIVE, number};
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::trained::Trained;
+use crate::run::dir::CheckpointChoice;
+use crate::training;
 use crate::training::evaluate::EVALUATION_BATCH;
 use hvae_data::Split;
-use hvae_data::config::DataConfig;
 use hvae_data::images::Images;
 use hvae_device::host::download;
+use hvae_runtime::npz::Array;
+use hvae_runtime::terminal;
 use hvae_runtime::terminal::Progress;
-use hvae_runtime::{npz, terminal};
 
-use crate::commands::{Output, SIDE, cannot_write, load, output, require};
+/// Reconstruct test images
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae reconstruct checkpoints/h-vae-001 --out reconstructions.png
+  hvae reconstruct checkpoints/h-vae-001 --count 10000 --out reconstructions.npz
 
-/// Sweeps of a free phase at most, under a tolerance of one's own.
-const MOST_SWEEPS: usize = 1000;
-/// Images unless told otherwise.
+In a picture each row of test images is above the row of their reconstructions.
+A .npz holds `inputs` and `images`, float32 [N, height, width], `labels`, uint8 [N], and `means` and
+`log_variances` of the posterior, float32 [N, latent].")]
+pub struct Reconstruct {
+    /// A run's folder
+    run: PathBuf,
+    /// Number of test images, from the first [default: 50, or all if there are fewer]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    /// Output: a .png or a .npz
+    #[arg(long, value_name = "PATH", default_value = "reconstructions.png", value_parser = Output::parser(&[Format::Png, Format::Npz]))]
+    out: Output,
+    /// Relative residual at which an equilibrium is reached [default: the run's ep.tolerance]
+    #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = number(NOT_NEGATIVE))]
+    tolerance: Option<f64>,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+}
+
+/// Fewest `ep.free_sweeps` with `--tolerance`.
+const FREE_SWEEPS: usize = 1000;
+/// Default number of images.
 const COUNT: usize = 50;
-/// Images side by side in a picture.
+/// Columns of a picture.
 const COLUMNS: usize = 10;
 
-pub(super) fn run(args: &ReconstructArgs, global: &Global, device: &Device) -> Result<()> {
-    let output = output(&args.out);
-    ensure!(matches!(output, Output::Png | Output::Npz), cannot_write(&args.out, ".png or .npz"));
-    require(&args.out, &output)?;
-    let mut trained = load(&args.run, args.checkpoint, device)?;
-    if let Some(tolerance) = args.tolerance {
-        let free_sweeps = trained.config.ep.free_sweeps.max(MOST_SWEEPS);
-        let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
-        trained.phases = crate::training::phases(&ep, device)?;
+impl Run for Reconstruct {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        self.out.require()?;
+        let mut trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        if let Some(tolerance) = self.tolerance {
+            let free_sweeps = trained.config.ep.free_sweeps.max(FREE_SWEEPS);
+            let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
+            trained.phases = training::phases(&ep, &trained.device)?;
+        }
+        let test = trained.images(Split::Test, cx)?;
+        let count = self.count.map_or(test.len().min(COUNT), |count| count as usize);
+        ensure!(count <= test.len(), "--count {count}: the run has {} test images", test.len());
+        let found = reconstruct(&trained, &test, count)?;
+        let sheet = Sheet {
+            size: trained.size(),
+            columns: COLUMNS,
+            layers: vec![("inputs", &found.inputs), ("images", &found.outputs)],
+        };
+        let latents = vec![count, trained.model.latent()];
+        let labels = &test.set().labels()[..count];
+        let arrays = vec![
+            ("labels", Array::U8 { shape: vec![count], values: labels }),
+            ("means", Array::F32 { shape: latents.clone(), values: &found.means }),
+            ("log_variances", Array::F32 { shape: latents, values: &found.log_variances }),
+        ];
+        terminal::line(&format!(
+            "reconstruction error {:.3} per image",
+            found.error / count as f64
+        ));
+        self.out.write(&sheet, arrays)?;
+        Ok(Ended::Done)
     }
-    let data_dir = environment::data_dir(global.data_dir.as_deref(), &trained.run)?;
-    let load =
-        |data: &DataConfig| Images::load(data, Split::Test, &data_dir, global.verbosity(), device);
-    let available = load(&trained.config.data)?.len();
-    let count = args.count.map_or(available.min(COUNT), |count| count as usize);
-    ensure!(count <= available, "--count {count}: the run has {available} test images");
-    let test = load(&DataConfig { test_images: Some(count), ..trained.config.data.clone() })?;
-    let (mut inputs, mut outputs, mut error) = (Vec::new(), Vec::new(), 0.0);
-    let (mut means, mut log_variances) = (Vec::new(), Vec::new());
+}
+
+/// Test images, their reconstructions and posteriors.
+#[derive(Default)]
+struct Reconstructed {
+    inputs: Vec<f32>,
+    outputs: Vec<f32>,
+    means: Vec<f32>,
+    log_variances: Vec<f32>,
+    /// Summed over the images.
+    error: f64,
+}
+
+/// Reconstructs the first `count` images of `test`.
+fn reconstruct(trained: &Trained, test: &Images, count: usize) -> Result<Reconstructed> {
+    let mut found = Reconstructed::default();
     let mut progress = Progress::start("reconstructing", count, 0);
-    for batch in test.batches(EVALUATION_BATCH) {
+    let rows: Vec<usize> = (0..count).collect();
+    for rows in rows.chunks(EVALUATION_BATCH) {
+        let batch = test.select(rows);
         let reconstruction = trained.model.reconstruct(batch.clone(), None, &trained.phases)?;
-        inputs.extend(download(batch)?);
-        means.extend(download(reconstruction.posterior.mean)?);
-        log_variances.extend(download(reconstruction.posterior.log_variance)?);
-        outputs.extend(download(reconstruction.images.clamp(0.0, 1.0))?);
-        error += download(reconstruction.error)?.into_iter().map(f64::from).sum::<f64>();
-        progress.update(inputs.len() / (SIDE * SIDE), String::new);
+        found.inputs.extend(download(batch)?);
+        found.means.extend(download(reconstruction.posterior.mean)?);
+        found.log_variances.extend(download(reconstruction.posterior.log_variance)?);
+        found.outputs.extend(download(reconstruction.images.clamp(0.0, 1.0))?);
+        found.error += download(reconstruction.error)?.into_iter().map(f64::from).sum::<f64>();
+        progress.update(found.inputs.len() / trained.model.pixels(), String::new);
     }
-    drop(progress);
-    match output {
-        Output::Png => {
-            let grid = picture::pairs(&inputs, &outputs, SIDE, SIDE, COLUMNS, SCALE)?;
-            picture::save_png(&args.out, &grid)?;
-        }
-        Output::Npz => {
-            let shape = vec![count, SIDE, SIDE];
-            let labels = test.set().labels();
-            let latents = vec![count, trained.model.latent()];
-            npz::save(
-                &args.out,
-                &[
-                    ("inputs", npz::Array::F32 { shape: shape.clone(), values: &inputs }),
-                    ("images", npz::Array::F32 { shape, values: &outputs }),
-                    ("labels", npz::Array::U8 { shape: vec![count], values: labels }),
-                    ("means", npz::Array::F32 { shape: latents.clone(), values: &means }),
-                    ("log_variances", npz::Array::F32 { shape: latents, values: &log_variances }),
-                ],
-            )?;
-        }
-        Output::Gif | Output::Folder => return Err(cannot_write(&args.out, ".png or .npz")),
-    }
-    terminal::line(&format!("reconstruction error {:.3} per image", error / count as f64));
-    terminal::result(&args.out.display().to_string());
-    Ok(())
+    Ok(found)
 }

@@ -1,95 +1,116 @@
 //! `hvae relax`.
 
-use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
 use burn::tensor::{Device, Tensor};
+use clap::Args;
 use hvae_model::Kind;
 use hvae_solver::{State, StoppingRule};
-use image::GrayImage;
+use rand::RngExt;
 
-use crate::cli::pictures::RelaxArgs;
-use crate::figures::picture;
+use crate::cli::values::{DAMPING, Grid, number};
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::trained::Trained;
 use crate::latents::prior::prior_latents;
-use hvae_data::images::SIDE;
+use crate::run::dir::CheckpointChoice;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
-use hvae_runtime::terminal;
 
-use crate::commands::{Output, Trained, cannot_write, load, output, require};
+/// Show images relaxing to equilibrium
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae relax checkpoints/h-vae-001
+  hvae relax checkpoints/h-vae-001 --grid 3x6 --damping 0.9 --frames 60 --out slow.gif
 
-pub(super) fn run(args: &RelaxArgs, device: &Device) -> Result<()> {
-    let output = output(&args.out);
-    ensure!(matches!(output, Output::Gif | Output::Png), cannot_write(&args.out, ".gif or .png"));
-    require(&args.out, &output)?;
-    let trained = load(&args.run, args.checkpoint, device)?;
-    ensure!(
-        trained.model.kind() != Kind::FVae,
-        "an f-vae passes signals through once: there is no relaxation to watch"
-    );
-    let (rows, columns) = args.grid;
-    let frames = frames(&trained, args, rows * columns, device)?;
-    match output {
-        Output::Gif => {
-            let grid =
-                |images: &Vec<f32>| picture::grid(images, SIDE, SIDE, columns, picture::SCALE);
-            let mut film: Vec<GrayImage> = frames.iter().map(grid).collect::<Result<_>>()?;
-            // The end stays for a while.
-            if let Some(last) = film.last().cloned() {
-                film.extend(std::iter::repeat_n(last, film.len() / 3));
+Latents drawn from the prior are clamped. Hidden layers and images start at random and relax, sweep
+by sweep, to the equilibrium, which depends only on the latent. Without damping this takes a few
+sweeps. A .png holds the frames side by side, a row for each image.")]
+pub struct Relax {
+    /// A run's folder
+    run: PathBuf,
+    /// Rows and columns
+    #[arg(long, value_name = "ROWSxCOLUMNS", default_value = "4x8")]
+    grid: Grid,
+    /// Number of sweeps
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    frames: u16,
+    /// Damping: the fraction of the old state that every sweep keeps, to slow the relaxation down
+    #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 0.8, value_parser = number(DAMPING))]
+    damping: f64,
+    /// Milliseconds per frame
+    #[arg(long, value_name = "MS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(20..=10_000))]
+    pace: u16,
+    /// Seed of latents and initial states
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Output: a .gif or a .png
+    #[arg(long, value_name = "PATH", default_value = "relaxation.gif", value_parser = Output::parser(&[Format::Gif, Format::Png]))]
+    out: Output,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+}
+
+impl Run for Relax {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        self.out.require()?;
+        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        ensure!(
+            trained.model.kind() != Kind::FVae,
+            "an f-vae is a feedforward network: there is no relaxation to show"
+        );
+        let frames = self.frames(&trained)?;
+        let size = trained.size();
+        if self.out.format == Format::Gif {
+            let frame = |images| Sheet::new(size, self.grid.columns, images).draw();
+            let mut frames: Vec<_> =
+                frames.iter().map(|images| frame(images)).collect::<Result<_>>()?;
+            // The equilibrium stays visible for a while.
+            if let Some(last) = frames.last().cloned() {
+                frames.extend(std::iter::repeat_n(last, frames.len() / 3));
             }
-            picture::save_gif(&args.out, &film, args.pace.into())?;
+            self.out.animate(&frames, self.pace.into())?;
+        } else {
+            let pixels = trained.model.pixels();
+            let image = |at: usize| frames.iter().flat_map(move |f| &f[at * pixels..][..pixels]);
+            let strip: Vec<f32> = (0..self.grid.cells()).flat_map(image).copied().collect();
+            self.out.write(&Sheet::new(size, frames.len(), &strip), Vec::new())?;
         }
-        Output::Png => {
-            let pixels = SIDE * SIDE;
-            let strip: Vec<f32> = (0..rows * columns)
-                .flat_map(|image| {
-                    frames.iter().map(move |frame| &frame[image * pixels..][..pixels])
-                })
-                .flatten()
-                .copied()
-                .collect();
-            let grid = picture::grid(&strip, SIDE, SIDE, frames.len(), picture::SCALE)?;
-            picture::save_png(&args.out, &grid)?;
-        }
-        _ => return Err(cannot_write(&args.out, ".gif or .png")),
+        Ok(Ended::Done)
     }
-    terminal::result(&args.out.display().to_string());
-    Ok(())
 }
 
-/// The images at the start and after every sweep.
-fn frames(
-    trained: &Trained,
-    args: &RelaxArgs,
-    count: usize,
-    device: &Device,
-) -> Result<Vec<Vec<f32>>> {
-    let latents = prior_latents(&trained.model, count, args.seed);
-    let latents = upload(latents, trained.model.latent(), device);
-    let relaxation = trained.model.decoder_phase(latents)?;
-    let start = noise(&relaxation.guess(), args.seed, device)?;
-    let image = (0..start.components().len())
-        .rev()
-        .find(|&k| start.component(k).dims()[1] == trained.model.pixels())
-        .context("the decoder has no layer of the size of an image")?;
-    let shown = |state: &State| download(state.component(image).clone().clamp(0.0, 1.0));
-    let one = StoppingRule::new(0.0, 1)?;
-    let mut frames = vec![shown(&start)?];
-    let mut state = start;
-    let damping = args.damping;
-    for _ in 0..args.frames {
-        // A solve hands back the image of the map itself: what damping keeps is mixed in here.
-        let swept = relaxation.relax(state.clone(), 0.0, &one)?.state;
-        state =
-            state.zip(swept, |old, new| old.mul_scalar(damping) + new.mul_scalar(1.0 - damping));
-        frames.push(shown(&state)?);
+impl Relax {
+    /// The images at the start and after every sweep.
+    fn frames(&self, trained: &Trained) -> Result<Vec<Vec<f32>>> {
+        let Trained { model, device, .. } = trained;
+        let latents = prior_latents(model, self.grid.cells(), self.seed);
+        let relaxation = model.decoder_phase(upload(latents, model.latent(), device))?;
+        let mut state = noise(&relaxation.guess(), self.seed, device)?;
+        let image = (0..state.components().len())
+            .rev()
+            .find(|&k| state.component(k).dims()[1] == model.pixels())
+            .context("the decoder has no layer of the size of an image")?;
+        let shown = |state: &State| download(state.component(image).clone().clamp(0.0, 1.0));
+        let one_sweep = StoppingRule::new(0.0, 1)?;
+        let mut frames = vec![shown(&state)?];
+        let damping = self.damping;
+        for _ in 0..self.frames {
+            // A solve returns the undamped image of the map, so damping is applied here.
+            let swept = relaxation.relax(state.clone(), 0.0, &one_sweep)?.state;
+            state = state
+                .zip(swept, |old, new| old.mul_scalar(damping) + new.mul_scalar(1.0 - damping));
+            frames.push(shown(&state)?);
+        }
+        Ok(frames)
     }
-    Ok(frames)
 }
 
-/// Random states from 0 to 1 in place of those of `like`.
+/// Random states, uniform in `[0, 1]`, of the shapes of `like`.
 fn noise(like: &State, seed: u64, device: &Device) -> Result<State> {
-    use rand::RngExt;
     let components = like.components().iter().zip(0_u64..).map(|(component, index)| {
         let [rows, units] = component.dims();
         let mut rng = rng::generator(seed, Stream::Starts, index);

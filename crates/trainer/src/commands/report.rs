@@ -1,60 +1,86 @@
 //! `hvae report`.
 
-use anyhow::{Context, Result};
-use burn::tensor::Device;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
 use image::{GrayImage, ImageFormat};
 
-use crate::cli::Global;
-use crate::cli::runs::ReportArgs;
-use crate::figures::picture;
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::interpolate::between;
+use crate::commands::manifold::square;
+use crate::commands::output::Sheet;
+use crate::commands::trained::Trained;
 use crate::latents::pca::Pca;
 use crate::report::{self, Extras, Picture};
-use crate::run::RunDir;
+use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::run::environment::Environment;
 use crate::run::summary::Summary;
-use hvae_data::images::{Images, SIDE};
+use hvae_data::Split;
+use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_runtime::{files, terminal};
 
-use crate::commands::interpolate::between;
-use crate::commands::{Trained, decoded, load, means, test_images};
+/// Write an HTML report about a run, with curves and images
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae report checkpoints/h-vae-001
+  hvae report checkpoints/h-vae-001 --out page.html
+
+The report is a single HTML file with all images embedded; it opens offline. If the run's test
+images cannot be read, the report says what is missing.")]
+pub struct Report {
+    /// A run's folder
+    run: PathBuf,
+    /// Output file [default: report.html in the run's folder]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+}
 
 /// Test images in the scatter plot.
 const POINTS: usize = 2000;
-/// Pairs of test images between which latents are decoded, and images on each way.
-const WAYS: (usize, usize) = (5, 11);
-/// Images a side of the plane of latents, and how far it reaches.
-const PLANE: (usize, f64) = (12, 2.5);
+/// Pairs of test images between which latents are interpolated.
+const PAIRS: usize = 5;
+/// Images of each interpolation.
+const STEPS: usize = 11;
+/// Images per side of the plane of latents.
+const SIDE: usize = 12;
+/// The plane reaches from `-RANGE` to `RANGE`.
+const RANGE: f64 = 2.5;
 
-pub(super) fn run(args: &ReportArgs, global: &Global, device: &Device) -> Result<()> {
-    let run = RunDir::open(&args.run)?;
-    let summary = Summary::of(&run)?;
-    let environment = Environment::of(&run)?;
-    let out = args.out.clone().unwrap_or_else(|| run.path().join("report.html"));
-    files::require_writable(&out)?;
-    let mut extras = Extras::default();
-    grids(&run, summary.config.data.watched(), &mut extras)?;
-    match load(&args.run, args.checkpoint, device) {
-        Ok(trained) => match test_images(&trained, global, device) {
-            Ok(images) => latents(&trained, &images, device, &mut extras)?,
-            Err(error) => extras.notes.push(format!(
-                "Without the test images there are no latents and no interpolation: {error:#}"
-            )),
-        },
-        Err(error) => extras.notes.push(format!("The model cannot be loaded: {error:#}")),
+impl Run for Report {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let run = RunDir::open(&self.run)?;
+        let summary = Summary::of(&run)?;
+        let environment = Environment::of(&run)?;
+        let out = self.out.unwrap_or_else(|| run.path().join("report.html"));
+        files::require_writable(&out)?;
+        let mut extras = Extras::default();
+        grids(&run, summary.config.data.monitor(), &mut extras)?;
+        match Trained::load(&self.run, self.checkpoint, cx) {
+            Ok(trained) => match trained.images(Split::Test, cx) {
+                Ok(images) => latents(&trained, &images, &mut extras)?,
+                Err(error) => extras.notes.push(format!(
+                    "Latents and interpolations are missing: no test images: {error:#}"
+                )),
+            },
+            Err(error) => extras.notes.push(format!("The model cannot be loaded: {error:#}")),
+        }
+        for note in &extras.notes {
+            terminal::warning(note);
+        }
+        files::write(&out, &report::render(&summary, environment.as_ref(), &extras)?)?;
+        terminal::result(&out.display().to_string());
+        Ok(Ended::Done)
     }
-    for note in &extras.notes {
-        terminal::warning(note);
-    }
-    let text = report::render(&summary, environment.as_ref(), &extras)?;
-    files::write(&out, &text)?;
-    terminal::result(&out.display().to_string());
-    Ok(())
 }
 
-/// The run's own grids: the first and the last.
-fn grids(run: &RunDir, watched: &str, extras: &mut Extras) -> Result<()> {
-    let reconstructions = format!("Each row of {watched} images above its reconstructions.");
+/// The first and the last pictures that training drew.
+fn grids(run: &RunDir, validation: &str, extras: &mut Extras) -> Result<()> {
+    let reconstructions = format!("Each row of {validation} images above its reconstructions.");
     for (folder, title, caption) in [
         ("samples", "Samples", "Decoded from the same latents, drawn from the prior."),
         ("reconstructions", "Reconstructions", reconstructions.as_str()),
@@ -76,51 +102,53 @@ fn grids(run: &RunDir, watched: &str, extras: &mut Extras) -> Result<()> {
     Ok(())
 }
 
-/// What it takes the test images to show.
-fn latents(trained: &Trained, images: &Images, device: &Device, extras: &mut Extras) -> Result<()> {
+/// Pictures and figures that need the test images.
+fn latents(trained: &Trained, images: &Images, extras: &mut Extras) -> Result<()> {
     let latent = trained.model.latent();
-    let points = download(means(trained, images, POINTS)?)?;
+    let points = download(trained.means(images, POINTS)?)?;
     let rows: Vec<Vec<f32>> = points.chunks(latent).map(<[f32]>::to_vec).collect();
-    let ways = WAYS.0.min(rows.len() / 2);
-    let way: Vec<f32> = rows.chunks(2).take(ways).flat_map(|pair| between(pair, WAYS.1)).collect();
-    if ways > 0 {
-        let pictures = decoded(trained, &way, device)?;
-        let grid = picture::grid(&pictures, SIDE, SIDE, WAYS.1, picture::SCALE)?;
-        let caption = "On the straight line between the latents of two test images, row by row.";
-        extras.pictures.push(Picture::new("Interpolation", caption, &png(&grid)?));
-    }
+    interpolations(trained, &rows, extras)?;
     if latent < 2 || rows.len() < 2 {
-        extras.notes.push("A latent of one dimension, or a single image, has no plane.".to_owned());
+        let note = "No plane of latents: it needs two latent dimensions and two images.";
+        extras.notes.push(note.to_owned());
         return Ok(());
     }
-    let principal = Pca::of(&points, latent)?;
-    let flat = latent == 2;
-    let position = |row: &Vec<f32>| {
-        if flat {
-            [f64::from(row[0]), f64::from(row[1])]
-        } else {
-            [principal.coordinate(row, 0), principal.coordinate(row, 1)]
-        }
+    // A latent of two dimensions is shown as it is.
+    let pca = if latent == 2 { None } else { Some(Pca::of(&points, latent)?) };
+    let position = |row: &Vec<f32>| match &pca {
+        None => [f64::from(row[0]), f64::from(row[1])],
+        Some(pca) => [pca.coordinate(row, 0), pca.coordinate(row, 1)],
     };
-    let labelled: Vec<_> =
-        rows.iter().map(position).zip(images.set().labels().iter().copied()).collect();
-    let axes = if flat {
-        ["first coordinate", "second coordinate"]
-    } else {
-        ["first principal direction, in standard deviations", "second principal direction"]
+    let labels = images.set().labels().iter().copied();
+    let labelled: Vec<_> = rows.iter().map(position).zip(labels).collect();
+    let axes = match pca {
+        None => ["first coordinate", "second coordinate"],
+        Some(_) => ["first principal component, in standard deviations", "second component"],
     };
-    let title = format!("Posterior means of {} test images, by their labels", labelled.len());
+    let title = format!("Posterior means of {} test images, by label", labelled.len());
     extras.figures.push((title, report::scatter(&labelled, axes)));
-    let (side, range) = PLANE;
-    let at = |k: usize| range * (2.0 * k as f64 / (side - 1) as f64 - 1.0);
-    let grid = (0..side).rev().flat_map(|y| (0..side).map(move |x| (x, y)));
-    let latents = grid.flat_map(|(x, y)| {
-        if flat { vec![at(x) as f32, at(y) as f32] } else { principal.point(&[at(x), at(y)]) }
+    let latents = square(SIDE, RANGE).flat_map(|[x, y]| match &pca {
+        None => vec![x as f32, y as f32],
+        Some(pca) => pca.point(&[x, y]),
     });
-    let pictures = decoded(trained, &latents.collect::<Vec<_>>(), device)?;
-    let grid = picture::grid(&pictures, SIDE, SIDE, side, picture::SCALE)?;
-    let caption = "Decoded from the plane of the figure of latents, from -2.5 to 2.5 on both axes.";
-    extras.pictures.push(Picture::new("Plane of latents", caption, &png(&grid)?));
+    let plane = trained.decode(&latents.collect::<Vec<_>>())?;
+    let png = png(&Sheet::new(trained.size(), SIDE, &plane).draw()?)?;
+    let caption = "Decoded from the plane of the scatter plot, from -2.5 to 2.5 on both axes.";
+    extras.pictures.push(Picture::new("Plane of latents", caption, &png));
+    Ok(())
+}
+
+/// Interpolations between the latents of the first pairs of test images.
+fn interpolations(trained: &Trained, latents: &[Vec<f32>], extras: &mut Extras) -> Result<()> {
+    let pairs = latents.chunks_exact(2).take(PAIRS);
+    let path: Vec<f32> = pairs.flat_map(|pair| between(pair, STEPS)).collect();
+    if path.is_empty() {
+        return Ok(());
+    }
+    let images = trained.decode(&path)?;
+    let png = png(&Sheet::new(trained.size(), STEPS, &images).draw()?)?;
+    let caption = "On the straight line between the latents of two test images, row by row.";
+    extras.pictures.push(Picture::new("Interpolation", caption, &png));
     Ok(())
 }
 

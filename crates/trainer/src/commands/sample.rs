@@ -1,44 +1,67 @@
 //! `hvae sample`.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
-use burn::tensor::Device;
+use clap::Args;
 
-use crate::cli::{Global, SampleArgs};
+use crate::cli::values::Grid;
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::trained::Trained;
 use crate::config::Usage;
-use crate::figures::picture;
-use hvae_runtime::{npz, terminal};
+use crate::latents::sampler::LatentSource;
+use crate::run::dir::CheckpointChoice;
 
-use crate::commands::fid::latents;
-use crate::commands::{Output, SIDE, cannot_write, decoded, load, output, require};
+/// Decode latents drawn from the prior
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae sample checkpoints/h-vae-001
+  hvae sample checkpoints/h-vae-001 --grid 5x20 --seed 7 --out grid.png
+  hvae sample checkpoints/h-vae-001 --count 10000 --out samples.npz
+  hvae sample checkpoints/h-vae-001 --count 64 --out samples/
+  hvae sample checkpoints/h-vae-001 --from mixture
 
-pub(super) fn run(args: &SampleArgs, global: &Global, device: &Device) -> Result<()> {
-    let output = output(&args.out);
-    let (rows, columns) = args.grid;
-    let count = args.count.map_or(rows * columns, |c| c as usize);
-    let columns = columns.min(count);
-    if matches!(output, Output::Png) && count > rows * args.grid.1 {
-        bail!(Usage::new(format!(
-            "--count {count} samples do not fit a --grid of {rows}x{}: enlarge it, or write a .npz \
-             or a folder with --out",
-            args.grid.1
-        )));
-    }
-    require(&args.out, &output)?;
-    let trained = load(&args.run, args.checkpoint, device)?;
-    let latents = latents(&trained, args.from, count, args.seed, global, device)?;
-    let images = decoded(&trained, &latents, device)?;
-    match output {
-        Output::Png => {
-            let grid = picture::grid(&images, SIDE, SIDE, columns, picture::SCALE)?;
-            picture::save_png(&args.out, &grid)?;
+The same RUN, checkpoint, count and seed give the same samples.")]
+pub struct Sample {
+    /// A run's folder
+    run: PathBuf,
+    /// Number of samples [default: as many as the grid holds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: Option<u32>,
+    /// Seed of the latents
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the latents come from; the mixture needs the run's training images
+    #[arg(long, value_enum, default_value_t = LatentSource::Prior)]
+    from: LatentSource,
+    /// Rows and columns of a picture
+    #[arg(long, value_name = "ROWSxCOLUMNS", default_value = "10x10")]
+    grid: Grid,
+    /// Output: a .png with a grid, a .npz with float32 [N, height, width] named `images`, or else a
+    /// folder with one picture each
+    #[arg(long, value_name = "PATH", default_value = "samples.png", value_parser = Output::parser(&[Format::Png, Format::Npz, Format::Folder]))]
+    out: Output,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    checkpoint: CheckpointChoice,
+}
+
+impl Run for Sample {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let Grid { rows, columns } = self.grid;
+        let count = self.count.map_or(self.grid.cells(), |count| count as usize);
+        if self.out.format == Format::Png && count > self.grid.cells() {
+            bail!(Usage::new(format!(
+                "--count {count} samples do not fit a --grid of {rows}x{columns}: enlarge it, or \
+                 write a .npz or a folder with --out"
+            )));
         }
-        Output::Npz => {
-            let array = npz::Array::F32 { shape: vec![count, SIDE, SIDE], values: &images };
-            npz::save(&args.out, &[("images", array)])?;
-        }
-        Output::Gif => return Err(cannot_write(&args.out, ".png, .npz or a folder")),
-        Output::Folder => picture::save_folder(&args.out, &images, SIDE, SIDE)?,
+        self.out.require()?;
+        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let latents = trained.latents(self.from, count, self.seed, cx)?;
+        let images = trained.decode(&latents)?;
+        self.out.write(&Sheet::new(trained.size(), columns.min(count), &images), Vec::new())?;
+        Ok(Ended::Done)
     }
-    terminal::result(&args.out.display().to_string());
-    Ok(())
 }

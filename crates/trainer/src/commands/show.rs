@@ -1,25 +1,48 @@
 //! `hvae show`.
 
-use anyhow::Result;
+use std::path::PathBuf;
 
-use crate::cli::runs::ShowArgs;
+use anyhow::Result;
+use clap::Args;
+
+use crate::commands::context::{Context, Ended, Run};
 use crate::report;
-use crate::run::RunDir;
+use crate::run::dir::RunDir;
 use crate::run::environment::Environment;
 use crate::run::summary::Summary;
 use hvae_runtime::terminal;
 
-pub(super) fn run(args: &ShowArgs) -> Result<()> {
-    let run = RunDir::open(&args.run)?;
-    let summary = Summary::of(&run)?;
-    let environment = Environment::of(&run)?;
-    if args.json {
-        let mut value = summary.to_json()?;
-        value["environment"] = serde_json::to_value(&environment)?;
-        value["checkpoints"] = run.checkpoints()?.into();
-        terminal::result(&value.to_string());
-        return Ok(());
+/// Show a run: configuration, results, checkpoints
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae show checkpoints/h-vae-001
+  hvae show checkpoints/h-vae-001 --json")]
+pub struct Show {
+    /// A run's folder
+    run: PathBuf,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run for Show {
+    fn run(self, _: &Context) -> Result<Ended> {
+        let run = RunDir::open(&self.run)?;
+        let summary = Summary::of(&run)?;
+        let environment = Environment::of(&run)?;
+        if self.json {
+            let mut value = summary.to_json()?;
+            value["environment"] = serde_json::to_value(&environment)?;
+            value["checkpoints"] = run.checkpoints()?.into();
+            terminal::result(&value.to_string());
+        } else {
+            print(&run, &summary, environment.as_ref())?;
+        }
+        Ok(Ended::Done)
     }
+}
+
+fn print(run: &RunDir, summary: &Summary, environment: Option<&Environment>) -> Result<()> {
     let say = terminal::result;
     say(&format!("{}: {}", summary.path, summary.config.model.kind.name()));
     say(&format!("epochs {}/{}", summary.done(), summary.config.training.epochs));
@@ -29,7 +52,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
     say(&format!("checkpoints {}", run.checkpoints()?.join(" ")));
     if let Some(environment) = environment {
         say(&format!(
-            "made by hvae {} ({}) on {}, {}, {} threads",
+            "trained by hvae {} ({}) on {}, {}, {} threads",
             environment.version,
             environment.commit,
             environment.processor.as_deref().unwrap_or("an unknown processor"),

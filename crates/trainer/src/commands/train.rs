@@ -1,252 +1,226 @@
 //! `hvae train`.
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use burn::tensor::Device;
+use clap::Args;
+use hvae_model::Kind;
 
-use crate::cli::runs::NewRunArgs;
-use crate::cli::{DEFAULT_DEVICE, Global, TrainArgs};
-use crate::config::RunConfig;
-use crate::observers::observer::Observer;
-use crate::observers::progress_bar::ProgressBar;
-use crate::observers::tensorboard::TensorBoard;
-use crate::observers::trace::Trace;
-use crate::observers::tui::{Tui, Ui};
-use crate::run::RunDir;
-use crate::run::environment;
-use crate::run::environment::Environment;
-use crate::training::memory::MemoryEstimate;
-use crate::training::{Finished, Trainer, TrainingRequest};
-use hvae_data::images::Images;
-use hvae_device::open;
-use hvae_runtime::{interrupt, terminal};
+use crate::cli::new_run::NewRunArgs;
+use crate::cli::values::{self, POSITIVE, number};
+use crate::commands::context::{Context, Ended, Run};
+use crate::config::{Changes, RunConfig};
+use crate::observers::tui::Ui;
+use crate::training::phases::DEFERRED_CHECK_EVERY;
+use hvae_data::dataset::Dataset;
+use hvae_runtime::terminal;
 
-use crate::commands::{Ended, dry_run};
+use start::{RunRequest, load, resume, start};
 
-pub(super) fn run(args: &TrainArgs, global: &Global, device: Device) -> Result<Ended> {
-    let (target, config) = if let Some(path) = &args.resume {
-        let (run, config) = resumed(path, args)?;
-        (Target::Existing(run), config)
-    } else {
-        let config = configuration(args, hvae_device::is_host(&device))?;
-        if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
-            let kind = config.model.kind.name();
-            terminal::warning(&format!(
-                "model.visible_reach does nothing with model.kind = {kind}, which has no couplings \
-                 among pixels"
-            ));
+mod dry_run;
+pub(super) mod start;
+
+/// Train a model, or continue a run
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae train
+  hvae train --epochs 3 --name quick --set model.hidden=[256]
+  hvae train --config checkpoints/h-vae-001/config.toml --seed 2
+  hvae train --dataset synthetic --epochs 2      (needs no download)
+  hvae train --dataset ./photos --epochs 50
+  hvae train --resume checkpoints/h-vae-001 --epochs 20
+  hvae train --dry-run --batch-size 256
+  hvae train --patience 3 --epochs 100 --ui tui
+
+Every key of a run's config.toml can be set with --set section.key=value; docs/settings.md lists
+them. Ctrl-C finishes the step, saves a checkpoint and prints the command that resumes the run.")]
+#[allow(clippy::struct_field_names, reason = "fields are named like their flags")]
+pub struct Train {
+    /// Resume this run from its newest checkpoint, with its own configuration
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "runs", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
+    resume: Option<PathBuf>,
+    /// Kind of model; the defaults of each are those of `configs/KIND.toml` [default: h-vae]
+    ///
+    /// h-vae: encoder and decoder are two layered Hopfield networks. th-vae: weight-tied, one
+    /// network is encoder and decoder. dh-vae: two dense networks, with couplings between all
+    /// layers and within layers. tdh-vae: one dense network, weight-tied. f-vae: the
+    /// backpropagation baseline, an h-vae without feedback; all others are trained by equilibrium
+    /// propagation.
+    #[arg(long, value_name = "KIND", value_parser = values::kind())]
+    model: Option<Kind>,
+    /// Split each batch over these devices, such as cuda:0,cuda:1; the first also holds the weights
+    #[arg(long, value_delimiter = ',', value_name = "DEVICE,...", conflicts_with = "device", value_parser = values::device)]
+    devices: Vec<String>,
+    /// Print how often the device was read and written, after each epoch
+    #[arg(long)]
+    trace_device: bool,
+    /// The new run
+    #[command(flatten)]
+    new: NewRunArgs,
+    /// Passes over the training images, in total [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    epochs: Option<u32>,
+    /// Stop after N evaluations without a lower validation loss [default: never]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    patience: Option<u32>,
+    /// Images per step [default: 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    batch_size: Option<u32>,
+    /// Peak learning rate [default: 0.008]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number(POSITIVE))]
+    learning_rate: Option<f64>,
+    /// Seed of initial weights, batch order and noise [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Images to train and test on: mnist, fashion-mnist, synthetic (which needs no download), a
+    /// folder of pictures (with a slash: ./photos), or a .npz or .npy file [default: mnist]
+    #[arg(long, value_name = "SET")]
+    dataset: Option<Dataset>,
+    /// Use only the first N training images
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    train_images: Option<u32>,
+    /// Use only the first N test images
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    test_images: Option<u32>,
+    /// Time a few steps, print configuration, parameters, memory and time per epoch, and write
+    /// nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
+    /// How progress is shown [default: a progress bar on a terminal, else lines]
+    #[arg(long, value_enum)]
+    ui: Option<Ui>,
+    /// Write TensorBoard event files into the run's folder `tensorboard`
+    #[arg(long)]
+    tensorboard: bool,
+}
+
+impl Run for Train {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        let devices = self.devices(cx)?;
+        let (target, config) = if let Some(path) = &self.resume {
+            resume(path, self.epochs.map(count), self.patience.map(count))?
+        } else {
+            let config = self.config(&devices[0])?;
+            warn_without_effect(&config);
+            (self.new.target()?, config)
+        };
+        if self.dry_run {
+            let images = load(&config, cx.global.data_dir.as_ref(), &devices[0])?;
+            return dry_run::run(&config, &images, &devices).map(|()| Ended::Done);
         }
-        (new_target(&args.new)?, config)
-    };
-    let devices = all_devices(&device, args, global)?;
-    let mut observers = vec![progress(args)?];
-    let data_dir = match &target {
-        Target::Existing(run) => environment::data_dir(global.data_dir.as_deref(), run)?,
-        _ => global.data_dir.clone(),
-    };
-    let started = Instant::now();
-    let images = Images::load_for_training(&config.data, &data_dir, global.verbosity(), &device)?;
-    terminal::detail(&format!(
-        "{} training and {} {} images of {}, read in {:.1} s",
-        images[0].len(),
-        images[1].len(),
-        config.data.watched(),
-        config.data.dataset,
-        started.elapsed().as_secs_f64()
-    ));
-    if args.dry_run {
-        return dry_run::run(&config, &images, &devices).map(|()| Ended::Done);
+        let request = RunRequest {
+            config,
+            target,
+            devices,
+            device_names: self.devices,
+            ui: self.ui,
+            trace_device: self.trace_device,
+            tensorboard: self.tensorboard,
+        };
+        start(request, cx)
     }
-    MemoryEstimate::of(&config, images[0].set().pixels()).require(&device)?;
-    interrupt::ask_first()?;
-    let name = if args.devices.is_empty() { global.device.clone() } else { args.devices.join(",") };
-    let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
-    let environment = Environment::current(name, dataset, folder, images[0].set());
-    let resume = matches!(target, Target::Existing(_));
-    let run = target.open(&config)?;
-    let shown = run.path().display().to_string();
-    if args.trace_device {
-        observers.push(Box::new(Trace::default()));
-    }
-    if args.tensorboard {
-        observers.push(Box::new(TensorBoard::new(run.path())));
-    }
-    let request = TrainingRequest { config, images, devices, environment, observers };
-    let mut trainer =
-        if resume { Trainer::resume(run, request) } else { Trainer::create(run, request) }?;
-    if trainer.is_complete() {
-        terminal::line(&complete(&trainer, &shown));
-        terminal::result(&shown);
-        return Ok(Ended::Done);
-    }
-    let step = trainer.state().step;
-    let action =
-        if resume { format!("resuming at step {step} in") } else { "training in".to_owned() };
-    terminal::line(&format!("{action} {shown}"));
-    let finished = trainer.train()?;
-    terminal::result(&shown);
-    Ok(tell_end(finished, &trainer, (args, global), &shown))
 }
 
-/// `first`, and those of `--devices` after it.
-fn all_devices(first: &Device, args: &TrainArgs, global: &Global) -> Result<Vec<Device>> {
-    let others = args.devices.iter().skip(1).map(|name| open(name, global.allow_software));
-    std::iter::once(Ok(first.clone())).chain(others).collect()
-}
-
-/// The observer that shows progress.
-fn progress(args: &TrainArgs) -> Result<Box<dyn Observer>> {
-    Ok(match args.ui {
-        Some(Ui::Tui) if !args.dry_run => Box::new(Tui::new()?),
-        ui => {
-            terminal::set_lines(ui == Some(Ui::Lines));
-            Box::new(ProgressBar::default())
+impl Train {
+    /// Those of `--devices`, or else that of `--device`.
+    fn devices(&self, cx: &Context) -> Result<Vec<Device>> {
+        if self.devices.is_empty() {
+            return Ok(vec![cx.device()?.clone()]);
         }
-    })
-}
+        self.devices.iter().map(|name| cx.open(name)).collect()
+    }
 
-fn tell_end(
-    finished: Finished,
-    trainer: &Trainer,
-    (args, global): (&TrainArgs, &Global),
-    run: &str,
-) -> Ended {
-    match finished {
-        Finished::Complete => {
-            if trainer.is_out_of_patience() {
-                terminal::line(&complete(trainer, run));
+    /// The configuration of a new run; flags override `--set`.
+    fn config(&self, device: &Device) -> Result<RunConfig> {
+        let file = self.new.config.as_deref();
+        let flags = |config: &mut RunConfig| {
+            let RunConfig { training, data, .. } = config;
+            training.epochs = self.epochs.map_or(training.epochs, count);
+            training.patience = self.patience.map(count).or(training.patience);
+            training.batch_size = self.batch_size.map_or(training.batch_size, count);
+            training.learning_rate = self.learning_rate.unwrap_or(training.learning_rate);
+            training.seed = self.seed.unwrap_or(training.seed);
+            data.train_images = self.train_images.map(count).or(data.train_images);
+            data.test_images = self.test_images.map(count).or(data.test_images);
+            if let Some(dataset) = &self.dataset {
+                data.dataset = dataset.clone().absolute();
             }
-            terminal::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
-            Ended::Done
+        };
+        let changes = Changes {
+            check_every: if file.is_none() { check_every(device) } else { None },
+            set: &self.new.set,
+            kind: self.model,
+            flags: Some(&flags),
+        };
+        RunConfig::resolve_with(file, &changes)
+    }
+}
+
+fn count(count: u32) -> usize {
+    count as usize
+}
+
+/// Default of `ep.check_every` on `device`, if it is not that of the configuration.
+pub(super) fn check_every(device: &Device) -> Option<usize> {
+    (!hvae_device::is_host(device)).then_some(DEFERRED_CHECK_EVERY)
+}
+
+fn warn_without_effect(config: &RunConfig) {
+    if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
+        let kind = config.model.kind.name();
+        terminal::warning(&format!(
+            "model.visible_reach has no effect: an {kind} has no couplings between pixels"
+        ));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::float_cmp, reason = "a failing test should panic")]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        train: Train,
+    }
+
+    fn config(flags: &[&str]) -> RunConfig {
+        let line = Line::try_parse_from([&["train"], flags].concat()).unwrap();
+        line.train.config(&Device::flex()).unwrap()
+    }
+
+    #[test]
+    fn flags_override_settings() {
+        let config = config(&[
+            "--set=training.epochs=3",
+            "--set=model.kind=f-vae",
+            "--set=training.seed=7",
+            "--epochs=4",
+            "--model=th-vae",
+            "--patience=2",
+            "--batch-size=16",
+            "--learning-rate=0.5",
+            "--dataset=synthetic",
+            "--train-images=10",
+            "--test-images=5",
+        ]);
+        let RunConfig { training, data, model, .. } = config;
+        assert_eq!((training.epochs, training.patience, training.batch_size), (4, Some(2), 16));
+        assert_eq!((training.learning_rate, training.seed, model.kind), (0.5, 7, Kind::ThVae));
+        assert_eq!((data.train_images, data.test_images), (Some(10), Some(5)));
+        assert_eq!(data.dataset, Dataset::Synthetic);
+    }
+
+    /// The kind decides the preset, and with it all that no flag sets.
+    #[test]
+    fn a_kind_brings_its_preset() {
+        for kind in Kind::ALL {
+            let set = [format!("model.kind={}", kind.name())];
+            assert_eq!(config(&["--model", kind.name()]), RunConfig::resolve(None, &set).unwrap());
         }
-        Finished::Interrupted => {
-            let step = trainer.state().step;
-            let command = resume_command(global, &args.devices, run);
-            terminal::line(&format!("saved at step {step}; go on with: {command}"));
-            Ended::Interrupted
-        }
     }
-}
-
-/// Why a run needs no more training, and what would go on with it.
-fn complete(trainer: &Trainer, run: &str) -> String {
-    let state = trainer.state();
-    if trainer.is_out_of_patience() {
-        format!(
-            "{run} has ended after {} epochs: the {} loss has not fallen for {} evaluations; a \
-             larger --patience N goes on",
-            state.epoch,
-            state.config.data.watched(),
-            state.stale
-        )
-    } else {
-        format!("{run} has all its {} epochs; --epochs N goes on", state.epoch)
-    }
-}
-
-/// What to type to go on: this program as it was called, with the options that matter.
-fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "hvae".to_owned());
-    let mut words = vec![program, "train".to_owned(), "--resume".to_owned(), run.to_owned()];
-    if !devices.is_empty() {
-        words.extend(["--devices".to_owned(), devices.join(",")]);
-    } else if global.device != DEFAULT_DEVICE {
-        words.extend(["--device".to_owned(), global.device.clone()]);
-    }
-    if global.allow_software {
-        words.push("--allow-software".to_owned());
-    }
-    if let Some(folder) = &global.data_dir {
-        words.extend(["--data-dir".to_owned(), folder.display().to_string()]);
-    }
-    if let Some(threads) = global.threads {
-        words.extend(["--threads".to_owned(), threads.to_string()]);
-    }
-    let quote = |w: String| if w.contains(' ') { format!("'{w}'") } else { w };
-    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
-}
-
-/// The run to train.
-pub(super) enum Target {
-    Existing(RunDir),
-    New(PathBuf),
-    /// A new one in this folder, under the next free number.
-    Numbered(PathBuf),
-}
-
-impl Target {
-    /// The run, made if it is new; locked.
-    pub(super) fn open(self, config: &RunConfig) -> Result<RunDir> {
-        match self {
-            Self::Existing(run) => run.locked(),
-            Self::New(path) => RunDir::create(&path, config),
-            Self::Numbered(runs) => create_numbered(&runs, config),
-        }
-    }
-}
-
-/// The next free number may be taken by another process before the folder is made.
-fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
-    loop {
-        let path = RunDir::next_free(runs, config.model.kind.name());
-        match RunDir::create(&path, config) {
-            Err(_) if path.join("config.toml").exists() => {}
-            result => return result,
-        }
-    }
-}
-
-/// Where a new run goes.
-pub(super) fn new_target(args: &NewRunArgs) -> Result<Target> {
-    let Some(name) = &args.name else { return Ok(Target::Numbered(args.runs.clone())) };
-    let path = args.runs.join(name);
-    RunDir::require_new(&path)?;
-    Ok(Target::New(path))
-}
-
-/// The run at `path` and its configuration, with the epochs and patience that the flags ask for.
-fn resumed(path: &Path, args: &TrainArgs) -> Result<(RunDir, RunConfig)> {
-    let run = RunDir::open(path)?;
-    let mut config = run.config()?;
-    if let Some(epochs) = args.epochs {
-        config.training.epochs = epochs as usize;
-    }
-    if let Some(patience) = args.patience {
-        config.training.patience = Some(patience as usize);
-    }
-    // Before images are read and a model is made under it.
-    run.require_own(&config)?;
-    Ok((run, config))
-}
-
-/// The configuration of a new run, on the host or on another device.
-pub(super) fn configuration(args: &TrainArgs, host: bool) -> Result<RunConfig> {
-    RunConfig::resolve(args.new.config.as_deref(), &overrides(args, host))
-}
-
-/// The flags as overrides; flags win over --set.
-fn overrides(args: &TrainArgs, host: bool) -> Vec<String> {
-    let mut overrides = Vec::new();
-    if args.new.config.is_none() && !host {
-        // Whoever says otherwise, says so later.
-        overrides.push(format!("ep.check_every={}", crate::training::phases::DEFERRED_CHECK_EVERY));
-    }
-    overrides.extend(args.new.set.iter().cloned());
-    let mut add = |key: &str, value: Option<String>| {
-        overrides.extend(value.map(|v| format!("{key}={v}")));
-    };
-    let quoted = |text: String| toml::Value::String(text).to_string();
-    let dataset = args.dataset.clone().map(|d| quoted(d.absolute().to_string()));
-    add("model.kind", args.model.clone());
-    add("training.epochs", args.epochs.map(|v| v.to_string()));
-    add("training.patience", args.patience.map(|v| v.to_string()));
-    add("training.batch_size", args.batch_size.map(|v| v.to_string()));
-    add("training.learning_rate", args.learning_rate.map(|v| format!("{v:?}")));
-    add("training.seed", args.seed.map(|v| v.to_string()));
-    add("data.dataset", dataset);
-    add("data.train_images", args.train_images.map(|v| v.to_string()));
-    add("data.test_images", args.test_images.map(|v| v.to_string()));
-    overrides
 }

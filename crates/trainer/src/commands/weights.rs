@@ -1,38 +1,81 @@
 //! `hvae weights`.
 
-use anyhow::{Context, Result};
-use burn::tensor::Device;
+use std::path::PathBuf;
 
-use crate::cli::Global;
-use crate::evaluation::args::{WeightsArgs, WeightsCommand};
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+
+use crate::cli::values::url;
+use crate::commands::context::{Context, Ended, Run};
 use hvae_runtime::{files, terminal};
 use hvae_scores::inception::weights;
 use hvae_scores::inception::weights::FILE;
 
-pub(super) fn run(args: &WeightsArgs, global: &Global, device: &Device) -> Result<()> {
-    match &args.command {
-        WeightsCommand::Fetch { out, url } => {
-            let place = out.clone().unwrap_or_else(weights::default_path);
-            if place.exists() && FILE.verify(&place).is_ok() {
-                terminal::line("they are here already, and whole");
-            } else {
-                files::require_writable(&place)?;
-                let url = url.as_deref().unwrap_or(FILE.url);
-                FILE.fetch(url, &place, global.verbosity()).with_context(|| {
-                    format!(
-                        "cannot get the weights of Inception. On a machine with access, download \
-                         {} and give the copy to --inception-weights, or name another address with \
-                         --url",
-                        FILE.url
-                    )
-                })?;
+/// Download or check the weights of Inception, which the standard FID needs
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hvae weights fetch
+  hvae weights check weights.pth")]
+pub struct Weights {
+    /// What to do
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// The commands of `hvae weights`.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Download the weights of Inception (96 MB) and check them
+    #[command(after_help = "Examples:
+  hvae weights fetch
+  hvae weights fetch --out pt_inception.pth --url https://mirror.example/pt_inception.pth
+
+The file is written only if its length and SHA-256 are right.")]
+    Fetch {
+        /// Output file [default: in the cache, where other commands look for it]
+        #[arg(long, value_name = "PATH")]
+        out: Option<PathBuf>,
+        /// Where to download it from [default: the pytorch-fid project's release]
+        #[arg(long, value_parser = url)]
+        url: Option<String>,
+    },
+    /// Check a copy of the weights, and load it
+    #[command(after_help = "Examples:
+  hvae weights check
+  hvae weights check pt_inception-2015-12-05-6726825d.pth")]
+    Check {
+        /// The file [default: the one in the cache]
+        path: Option<PathBuf>,
+    },
+}
+
+impl Run for Weights {
+    fn run(self, cx: &Context) -> Result<Ended> {
+        match self.action {
+            Action::Fetch { out, url } => fetch(out, url.as_deref())?,
+            Action::Check { path } => {
+                let (_, hash) = weights::load(path.as_deref(), cx.device()?)?;
+                terminal::result(&format!("checksum ok, all tensors present; sha256 {hash}"));
             }
-            terminal::result(&place.display().to_string());
         }
-        WeightsCommand::Check { path } => {
-            let (_, hash) = weights::load(path.as_deref(), device)?;
-            terminal::result(&format!("whole, and all tensors fit; sha256 {hash}"));
-        }
+        Ok(Ended::Done)
     }
+}
+
+fn fetch(out: Option<PathBuf>, url: Option<&str>) -> Result<()> {
+    let path = out.unwrap_or_else(weights::default_path);
+    if path.exists() && FILE.verify(&path).is_ok() {
+        terminal::line("weights already present (checksum ok)");
+    } else {
+        files::require_writable(&path)?;
+        FILE.fetch(url.unwrap_or(FILE.url), &path).with_context(|| {
+            format!(
+                "cannot download the weights of Inception. Download {} on a machine with access \
+                 and name the copy with --inception-weights, or give another address with --url",
+                FILE.url
+            )
+        })?;
+    }
+    terminal::result(&path.display().to_string());
     Ok(())
 }

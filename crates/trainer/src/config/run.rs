@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Error, Result};
 use hvae_data::config::DataConfig;
 use hvae_model::{EpConfig, Kind, PhaseSettings, ReadPolicy, VaeConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::config::training::{MAX_COUNT, TrainingConfig};
+use crate::config::training::TrainingConfig;
 use crate::config::usage::Usage;
 use crate::config::{overrides, presets};
 
@@ -167,28 +167,21 @@ impl RunConfig {
         Ok(None)
     }
 
-    /// The first setting of the model that differs from `other`, in the same words: weights of the
-    /// one are not valid in the other.
+    /// The first setting of the model or the shape of its images that differs from `other`, in the
+    /// same words: weights of the one are not valid in the other.
     ///
     /// # Errors
     ///
     /// As [`Self::change_since`].
     pub fn model_change_since(&self, other: &Self) -> Result<Option<String>> {
-        Self { model: self.model.clone(), ..other.clone() }.change_since(other)
+        let mut now = Self { model: self.model.clone(), ..other.clone() };
+        (now.data.channels, now.data.size) = (self.data.channels, self.data.size);
+        now.change_since(other)
     }
 
     fn check(&self) -> Result<()> {
         self.training.check()?;
-        let data = &self.data;
-        for (name, count) in [
-            ("train", data.train_images),
-            ("validation", data.validation_images),
-            ("test", data.test_images),
-        ] {
-            let fits = count.is_none_or(|c| (1..=MAX_COUNT).contains(&c));
-            let shown = count.unwrap_or(0);
-            ensure!(fits, "data.{name}_images = {shown}: must lie between 1 and {MAX_COUNT}");
-        }
+        self.data.check()?;
         self.model.check().context("model")?;
         PhaseSettings::new(&self.ep, ReadPolicy::EveryStep).context("ep")?;
         Ok(())
@@ -305,7 +298,7 @@ mod tests {
         let reach = |set| resolve(["model.kind=tdh-vae", set]).model.visible_reach;
         assert_eq!(reach("model.visible_reach=5"), Some(5));
         assert_eq!(reach("model.visible_reach=none"), None);
-        // A complete configuration leaves out a setting that is none.
+        // A complete configuration leaves out a setting without a value.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         let all = resolve(["model.kind=tdh-vae", "model.visible_reach=none"]);

@@ -7,7 +7,7 @@ use crate::config::schedule::Schedule;
 use crate::optimizer::OptimizerKind;
 
 /// Upper limit of every count: far above what is sensible, far below an overflow.
-pub(super) const MAX_COUNT: usize = 10_000_000;
+const MAX_COUNT: usize = 10_000_000;
 
 /// How a model is trained. `docs/settings.md` has a table of defaults and ranges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

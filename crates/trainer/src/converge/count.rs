@@ -1,4 +1,4 @@
-//! Iterations to convergence, as the paper counts them, and residuals on the way.
+//! Iterations to convergence, counted as in the paper, and residuals per iteration.
 
 use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -7,36 +7,35 @@ use hvae_solver::{FixedPointMap, Memory, Method, State};
 
 use hvae_device::host::download;
 
-/// How one sample ended.
+/// The result of one sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Counted {
-    /// Index of the first residual below the tolerance, from 0, among the residuals
-    /// `|f_(i+1) - f_i| / |f_(i+1)|` of successive outputs of the map; the number of these residuals
-    /// where there is none.
-    pub iterations: usize,
-    /// Whether there is one.
-    pub converged: bool,
-    /// Class with the largest output then.
-    pub class: usize,
+pub(super) struct SampleCount {
+    /// Index, from 0, of the first residual `|f_(i+1) - f_i| / |f_(i+1)|` of successive outputs of
+    /// the map that is below the tolerance; the number of residuals if none is.
+    pub(super) iterations: usize,
+    /// Whether one is.
+    pub(super) converged: bool,
+    /// Class with the largest output at the end.
+    pub(super) class: usize,
 }
 
-/// Iterates `method` on `dynamics` from zero, `limit` applications of the map at most. Samples that
-/// have converged leave the batch.
+/// Iterates `method` on `dynamics` from zero, with at most `limit` applications of the map.
+/// Converged samples are removed from the batch.
 ///
 /// # Errors
 ///
-/// When the device cannot be read.
-pub fn count<M: Method>(
+/// If the device cannot be read.
+pub(super) fn count<M: Method>(
     dynamics: &Dynamics<'_>,
     method: &M,
     limit: usize,
     tolerance: f64,
-) -> Result<Vec<Counted>> {
+) -> Result<Vec<SampleCount>> {
     let mut state = dynamics.start();
     let mut map = dynamics.clone();
     let mut memory = method.start(&map.carried(state.components().len()));
     let mut rows: Vec<usize> = (0..state.batch()).collect();
-    let mut counted = vec![Counted { iterations: 0, converged: false, class: 0 }; rows.len()];
+    let mut counted = vec![SampleCount { iterations: 0, converged: false, class: 0 }; rows.len()];
     let mut last: Option<State> = None;
     for application in 1..=limit {
         let image = map.apply(&state);
@@ -50,7 +49,8 @@ pub fn count<M: Method>(
             for (row, (&sample, &ended)) in rows.iter().zip(&ended).enumerate() {
                 if ended || at_limit {
                     let iterations = if ended { application - 2 } else { limit - 1 };
-                    counted[sample] = Counted { iterations, converged: ended, class: classes[row] };
+                    counted[sample] =
+                        SampleCount { iterations, converged: ended, class: classes[row] };
                 }
             }
         }
@@ -75,23 +75,22 @@ pub fn count<M: Method>(
     Ok(counted)
 }
 
-/// The residuals of all samples over `steps` residuals, none leaving: `curves[i]` holds residual `i`
-/// of each sample.
+/// The first `iterations` residuals of all samples: element `i` holds residual `i` of each sample.
 ///
 /// # Errors
 ///
-/// When the device cannot be read.
-pub fn curves<M: Method>(
+/// If the device cannot be read.
+pub(super) fn residual_curves<M: Method>(
     dynamics: &Dynamics<'_>,
     method: &M,
-    steps: usize,
+    iterations: usize,
 ) -> Result<Vec<Vec<f64>>> {
     let mut state = dynamics.start();
     let mut memory = method.start(&dynamics.carried(state.components().len()));
     let mut last = dynamics.apply(&state);
     state = method.step(state, last.clone(), &mut memory);
-    let mut curves = Vec::with_capacity(steps);
-    for _ in 0..steps {
+    let mut curves = Vec::with_capacity(iterations);
+    for _ in 0..iterations {
         let image = dynamics.apply(&state);
         curves.push(residuals(&last, &image)?);
         state = method.step(state, image.clone(), &mut memory);
@@ -111,7 +110,7 @@ fn residuals(old: &State, new: &State) -> Result<Vec<f64>> {
     Ok(values.chunks_exact(2).map(|v| (f64::from(v[0]) / f64::from(v[1])).sqrt()).collect())
 }
 
-/// The class with the largest output of each sample.
+/// The class of each sample: that with the largest output.
 fn classes(map: &Dynamics<'_>, state: &State) -> Result<Vec<usize>> {
     let outputs = map.layers(state).pop().expect("a network has layers");
     let width = outputs.dims()[1];
@@ -119,7 +118,7 @@ fn classes(map: &Dynamics<'_>, state: &State) -> Result<Vec<usize>> {
 }
 
 /// Index of the largest value.
-pub fn largest(values: &[f32]) -> usize {
+pub(super) fn largest(values: &[f32]) -> usize {
     let best = values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     best.map_or(0, |(class, _)| class)
 }

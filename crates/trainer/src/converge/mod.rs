@@ -1,14 +1,21 @@
-//! `hvae converge`: iterations to equilibrium of the networks of arXiv 2311.15673, beside its Table 2.
+//! `hvae converge`: iterations to equilibrium of the networks of Goemaere, Deleu & Demeester
+//! (arXiv 2311.15673), next to their Table 2.
 //!
-//! [`paper`] holds the table; [`train`] makes the networks, [`weights`] keeps them; [`count`] counts as the paper counts;
-//! [`output`] and [`figure`] show both. `docs/convergence.md` explains what is seen.
+//! - [`paper`]: the table and the protocol;
+//! - [`plan`]: which networks are trained and which rows are measured on them;
+//! - [`train`] and [`weights`]: training and its files;
+//! - [`count`] and [`measure`]: iterations, counted as in the paper;
+//! - [`timing`]: time to the tolerance, for comparison with other implementations;
+//! - [`results`] and [`plots`]: what is written.
+//!
+//! `docs/convergence.md` discusses the results.
 
-pub mod args;
-pub mod count;
-pub mod figure;
-pub mod output;
-pub mod paper;
-pub mod plan;
-pub mod timing;
-pub mod train;
-pub mod weights;
+mod count;
+pub(crate) mod measure;
+pub(crate) mod paper;
+pub(crate) mod plan;
+pub(crate) mod plots;
+pub(crate) mod results;
+pub(crate) mod timing;
+pub(crate) mod train;
+pub(crate) mod weights;

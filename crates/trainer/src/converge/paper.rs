@@ -1,53 +1,53 @@
-//! The networks and Table 2 of Goemaere, Deleu & Demeester 2024 (arXiv 2311.15673).
+//! Table 2 of Goemaere, Deleu & Demeester 2024 (arXiv 2311.15673) and its protocol.
 
 use hvae_model::chn_ham::Form;
 use serde::Serialize;
 
-/// How an equilibrium is sought.
+/// How equilibria are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Solver {
-    /// All layers at once; a CHN damped by 0.5.
+pub(crate) enum Solver {
+    /// Synchronous updates; of a CHN with damping 0.5.
     Picard,
-    /// The same with Anderson acceleration ("DEQ").
+    /// Synchronous updates with Anderson acceleration ("DEQ").
     Anderson,
     /// Even-odd sweeps.
     EvenOdd,
-    /// The same with Anderson acceleration.
+    /// Even-odd sweeps with Anderson acceleration.
     EvenOddAnderson,
 }
 
 impl Solver {
-    /// Whether layers are updated by sweeps.
-    pub fn is_even_odd(self) -> bool {
+    /// Whether layers are updated in even-odd order.
+    pub(crate) fn is_even_odd(self) -> bool {
         matches!(self, Self::EvenOdd | Self::EvenOddAnderson)
     }
 
-    /// Whether steps are accelerated.
-    pub fn is_accelerated(self) -> bool {
+    /// Whether Anderson acceleration is used.
+    pub(crate) fn is_accelerated(self) -> bool {
         matches!(self, Self::Anderson | Self::EvenOddAnderson)
     }
 }
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Row {
-    /// Layers, pixels and classes included.
-    pub layers: u8,
+pub(crate) struct Row {
+    /// Number of layers, including pixels and classes.
+    pub(crate) layers: u8,
     /// Energy.
-    pub form: Form,
-    /// How its equilibria were sought.
-    pub solver: Solver,
+    pub(crate) form: Form,
+    /// How its equilibria were found.
+    pub(crate) solver: Solver,
     /// Epochs of training.
-    pub epochs: u16,
+    pub(crate) epochs: u16,
     /// Name, as printed.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Published mean of the iterations to a relative residual of 1e-4, over 5 seeds.
-    pub iterations: f64,
+    pub(crate) iterations: f64,
     /// Published standard deviation over the seeds.
-    pub deviation: f64,
+    pub(crate) deviation: f64,
     /// Published accuracy in percent.
-    pub accuracy: f64,
+    pub(crate) accuracy: f64,
 }
 
 const fn row(
@@ -62,9 +62,8 @@ const fn row(
 use Form::{Chn, Ham};
 use Solver::{Anderson, EvenOdd, EvenOddAnderson, Picard};
 
-/// Table 2. The table does not say how long the CHN-EO was trained: taken as 10 epochs, like all rows
-/// that name no number.
-pub const TABLE: [Row; 16] = [
+/// Table 2. Rows without a number of epochs, such as CHN-EO, are taken to have 10.
+pub(crate) const TABLE: [Row; 16] = [
     row((3, Chn, Picard), 10, "3L CHN, 10 epochs", [75.5, 2.1, 97.9]),
     row((3, Chn, Picard), 3, "3L CHN, 3 epochs", [39.1, 3.8, 97.0]),
     row((3, Chn, Anderson), 4, "3L CHN-DEQ, 4 epochs", [20.6, 0.2, 97.2]),
@@ -84,8 +83,8 @@ pub const TABLE: [Row; 16] = [
 ];
 
 impl Row {
-    /// Form and solver alone: `HAM-EO-DEQ` and the like.
-    pub fn kind(&self) -> String {
+    /// Energy and solver, such as `HAM-EO-DEQ`.
+    pub(crate) fn kind(&self) -> String {
         let form = if self.form == Chn { "CHN" } else { "HAM" };
         let even_odd = if self.solver.is_even_odd() { "-EO" } else { "" };
         let accelerated = if self.solver.is_accelerated() { "-DEQ" } else { "" };
@@ -94,20 +93,20 @@ impl Row {
 }
 
 /// Tolerance of the relative residual.
-pub const TOLERANCE: f64 = 1e-4;
-/// Images of a training step.
-pub const BATCH: usize = 64;
+pub(crate) const TOLERANCE: f64 = 1e-4;
+/// Images per training step.
+pub(crate) const BATCH: usize = 64;
 /// Damping of a CHN.
-pub const DAMPING: f64 = 0.5;
-/// Updates of a CHN's layer in a half-sweep.
-pub const INNER: usize = 10;
-/// Anderson: states remembered, and ridge.
-pub const MEMORY: usize = 4;
-/// See [`MEMORY`].
-pub const RIDGE: f64 = 1e-10;
+pub(crate) const DAMPING: f64 = 0.5;
+/// Inner iterations of a CHN's layers per half-sweep.
+pub(crate) const INNER: usize = 10;
+/// Memory of Anderson acceleration.
+pub(crate) const MEMORY: usize = 4;
+/// Ridge of Anderson acceleration.
+pub(crate) const RIDGE: f64 = 1e-10;
 
-/// Units of the hidden layers of the network of so many layers.
-pub fn hidden(layers: u8) -> Option<Vec<usize>> {
+/// Sizes of the hidden layers of the network with `layers` layers.
+pub(crate) fn hidden(layers: u8) -> Option<Vec<usize>> {
     match layers {
         3 => Some(vec![1990]),
         5 => Some(vec![1280, 510, 200]),
@@ -116,18 +115,18 @@ pub fn hidden(layers: u8) -> Option<Vec<usize>> {
     }
 }
 
-/// Madam's learning rate in the first epoch; it falls linearly to a tenth in the last.
-pub fn rate(layers: u8) -> f64 {
+/// Madam's learning rate in the first epoch; it decays linearly to a tenth in the last.
+pub(crate) fn rate(layers: u8) -> f64 {
     if layers == 3 { 0.01 } else { 0.005 }
 }
 
-/// Iterations of the free phase at most: 40, 80, 120, and twice that where the map is damped.
-pub fn limit(layers: u8, form: Form, solver: Solver) -> usize {
+/// Iteration limit of the free phase: 40, 80, 120, doubled with damping.
+pub(crate) fn limit(layers: u8, form: Form, solver: Solver) -> usize {
     40 * scale(layers, form, solver)
 }
 
-/// Iterations of the adjoint phase: 8, 16, 24, and twice that where the map is damped.
-pub fn adjoint_limit(layers: u8, form: Form, solver: Solver) -> usize {
+/// Iterations of the adjoint phase: 8, 16, 24, doubled with damping.
+pub(crate) fn adjoint_limit(layers: u8, form: Form, solver: Solver) -> usize {
     8 * scale(layers, form, solver)
 }
 

@@ -1,76 +1,119 @@
-//! What is trained and counted, from the arguments.
+//! Which networks are trained, and which rows of the table are measured on them.
 
 use anyhow::{Result, ensure};
+use clap::ValueEnum;
 use hvae_model::chn_ham::Form;
 use serde::{Deserialize, Serialize};
 
-use crate::converge::args::{ConvergeArgs, Forms, Learner, Preset};
 use crate::converge::paper;
 use crate::converge::paper::{Row, Solver, TABLE};
-use hvae_data::CLASSES;
 use hvae_data::config::DataConfig;
 use hvae_data::dataset::Dataset;
 
-/// Numbers of images and epochs of a preset.
-const SMALL: (u64, u16, u32, u32) = (1, 3, 20_000, 2_000);
-const FULL: (u64, u16) = (5, 10);
+/// Classes of the data sets of the paper.
+pub(crate) const CLASSES: usize = 10;
+/// Epochs of the paper.
+const PAPER_EPOCHS: u16 = 10;
+/// Seeds of the paper.
+const PAPER_SEEDS: u64 = 5;
 
-/// What the arguments ask for, checked.
+/// Scale of the computation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// 1 seed, 3 epochs of 20,000 training images, the first 2,000 test images: for two CPU cores
+    Small,
+    /// 5 seeds, 10 epochs of all training images, all test images, as in the paper
+    Full,
+}
+
+/// Which rows of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Forms {
+    /// All rows
+    Both,
+    /// Continuous Hopfield networks
+    Chn,
+    /// Hierarchical associative memories
+    Ham,
+}
+
+/// How weights are learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Learner {
+    /// Recurrent backpropagation, as in the paper
+    Rbp,
+    /// Equilibrium propagation
+    Ep,
+}
+
+/// What to train and measure; `None` takes the preset's value.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    /// The rows of the table, in its order.
-    pub rows: Vec<Row>,
-    /// Seeds 1 to this.
-    pub seeds: u64,
-    /// Epochs of the longest training.
-    pub epochs: u16,
-    /// Images.
-    pub data: DataConfig,
-    /// How weights are learnt.
-    pub learner: Learner,
+pub(crate) struct PlanOptions {
+    /// Networks, by number of layers.
+    pub(crate) networks: Vec<u8>,
+    pub(crate) forms: Forms,
+    pub(crate) preset: Preset,
+    pub(crate) seeds: Option<u64>,
+    pub(crate) epochs: Option<u16>,
+    pub(crate) train_images: Option<usize>,
+    pub(crate) test_images: Option<usize>,
+    pub(crate) dataset: Dataset,
+    pub(crate) learner: Learner,
+    /// Sizes of the hidden layers, if not the paper's.
+    pub(crate) hidden: Vec<usize>,
+}
+
+/// Validated options.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The selected rows of the table, in its order.
+    pub(crate) rows: Vec<Row>,
+    /// Number of seeds, counted from 1.
+    pub(crate) seeds: u64,
+    pub(crate) data: DataConfig,
+    epochs: u16,
+    learner: Learner,
     hidden: Vec<usize>,
 }
 
-/// A training: everything its weights depend on, but for the code.
+/// Everything that the weights of a training depend on, except the code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Recipe {
-    /// Layers, pixels and classes included, as the paper calls the network.
-    pub layers: u8,
+pub(crate) struct Recipe {
+    /// Number of layers, including pixels and classes.
+    pub(crate) layers: u8,
     /// Units per layer.
-    pub sizes: Vec<usize>,
+    pub(crate) sizes: Vec<usize>,
     /// Energy.
-    pub form: Form,
+    pub(crate) form: Form,
     /// Whether free phases are even-odd sweeps.
-    pub even_odd: bool,
-    /// Whether equilibrium propagation is used.
-    pub equilibrium_propagation: bool,
-    /// Madam's learning rate in the first epoch.
-    pub rate: f64,
-    /// Epochs over which it falls to a tenth.
-    pub epochs: u16,
-    /// Images of a step.
-    pub batch: usize,
-    /// Seed of weights and order.
-    pub seed: u64,
-    /// Set of images.
-    pub dataset: Dataset,
-    /// How many of them, if not all.
-    pub train_images: Option<usize>,
+    pub(crate) even_odd: bool,
+    pub(crate) learner: Learner,
+    /// Learning rate in the first epoch.
+    pub(crate) rate: f64,
+    /// Epochs over which the learning rate decays to a tenth.
+    pub(crate) epochs: u16,
+    /// Images per step.
+    pub(crate) batch: usize,
+    /// Seed of weights and batch order.
+    pub(crate) seed: u64,
+    pub(crate) dataset: Dataset,
+    /// Number of training images, if not all.
+    pub(crate) train_images: Option<usize>,
 }
 
 impl Recipe {
-    /// What messages call it. Weights of all recipes that are called the same once shared a folder of
-    /// this name.
-    pub fn name(&self) -> String {
+    /// Its name in messages.
+    pub(super) fn name(&self) -> String {
         format!("{}-seed{}", self.network(), self.seed)
     }
 
-    /// Name of the folder of its weights: that above, and in what it differs from the paper.
-    pub fn folder(&self) -> String {
+    /// The folder name of its weights: the name above with everything that differs from the paper.
+    pub(super) fn folder(&self) -> String {
         let mut name = self.network();
-        let mut add = |usual: bool, part: String| {
-            if !usual {
+        let mut add = |as_in_paper: bool, part: String| {
+            if !as_in_paper {
                 name += "-";
                 name += &part;
             }
@@ -82,17 +125,22 @@ impl Recipe {
             named => named.to_string().into(),
         };
         add(self.dataset == Dataset::Mnist, set.into_owned());
-        add(self.epochs == FULL.1, format!("epochs{}", self.epochs));
+        add(self.epochs == PAPER_EPOCHS, format!("epochs{}", self.epochs));
         add(self.train_images.is_none(), format!("images{}", self.train_images.unwrap_or(0)));
         let hidden = self.sizes.get(1..self.sizes.len() - 1).unwrap_or_default();
         let sizes: Vec<String> = hidden.iter().map(usize::to_string).collect();
-        let usual = paper::hidden(self.layers).is_some_and(|usual| usual == hidden);
-        add(usual, format!("hidden{}", sizes.join("-")));
+        let paper = paper::hidden(self.layers);
+        add(paper.is_some_and(|paper| paper == hidden), format!("hidden{}", sizes.join("-")));
         format!("{name}-seed{}", self.seed)
     }
 
-    /// The first setting in which it differs from `there`, as `key = there, not here`.
-    pub fn difference(&self, there: &Self) -> Option<String> {
+    /// The solver of the free phase, which determines the iteration limits.
+    pub(super) fn solver(&self) -> Solver {
+        if self.even_odd { Solver::EvenOdd } else { Solver::Picard }
+    }
+
+    /// The first setting that differs from `there`, as `key = there, not here`.
+    pub(super) fn difference(&self, there: &Self) -> Option<String> {
         let values = |recipe| serde_json::to_value(recipe).unwrap_or_default();
         let (here, there) = (values(self), values(there));
         let keys = here.as_object().into_iter().flat_map(|fields| fields.keys());
@@ -106,81 +154,81 @@ impl Recipe {
             (Form::Chn, true) => "chn-eo",
             (Form::Ham, _) => "ham",
         };
-        let learner = if self.equilibrium_propagation { "-ep" } else { "" };
+        let learner = if self.learner == Learner::Ep { "-ep" } else { "" };
         format!("{}l-{form}{learner}", self.layers)
     }
 }
 
 impl Plan {
-    /// The plan of `args`.
+    /// Fills in the preset's values.
     ///
     /// # Errors
     ///
-    /// For arguments that contradict each other.
-    pub fn new(args: &ConvergeArgs) -> Result<Self> {
-        if let (false, [network]) = (args.hidden.is_empty(), args.networks.as_slice()) {
+    /// If the options contradict each other.
+    pub(crate) fn new(options: PlanOptions) -> Result<Self> {
+        let PlanOptions { networks, hidden, dataset, .. } = options;
+        if let (false, [network]) = (hidden.is_empty(), networks.as_slice()) {
             let needed = usize::from(*network) - 2;
-            let given = args.hidden.len();
+            let given = hidden.len();
             ensure!(
                 given == needed,
                 "--hidden: the {network}-layer network has {needed} hidden layers, {given} given"
             );
         } else {
-            ensure!(args.hidden.is_empty(), "--hidden needs --networks with one network");
+            ensure!(hidden.is_empty(), "--hidden needs --networks with one network");
         }
-        let (seeds, epochs, train, test) = match args.preset {
-            Preset::Small => (SMALL.0, SMALL.1, Some(SMALL.2), Some(SMALL.3)),
-            Preset::Full => (FULL.0, FULL.1, None, None),
+        let (seeds, epochs, train, test) = match options.preset {
+            Preset::Small => (1, 3, Some(20_000), Some(2_000)),
+            Preset::Full => (PAPER_SEEDS, PAPER_EPOCHS, None, None),
         };
-        // The synthetic set is smaller than the preset's share of MNIST.
+        // The synthetic set is smaller than the preset's part of MNIST.
         let (train, test) =
-            if args.dataset == Dataset::Synthetic { (None, None) } else { (train, test) };
+            if dataset == Dataset::Synthetic { (None, None) } else { (train, test) };
         let data = DataConfig {
-            dataset: args.dataset.clone(),
-            train_images: args.train_images.or(train).map(|n| n as usize),
-            test_images: args.test_images.or(test).map(|n| n as usize),
+            dataset,
+            train_images: options.train_images.or(train),
+            test_images: options.test_images.or(test),
             ..DataConfig::default()
         };
-        let wanted = |row: &&Row| {
-            let shown = match args.forms {
+        let selected = |row: &&Row| {
+            let form = match options.forms {
                 Forms::Both => true,
                 Forms::Chn => row.form == Form::Chn,
                 Forms::Ham => row.form == Form::Ham,
             };
-            args.networks.contains(&row.layers) && shown
+            networks.contains(&row.layers) && form
         };
-        let rows: Vec<Row> = TABLE.iter().filter(wanted).copied().collect();
+        let rows: Vec<Row> = TABLE.iter().filter(selected).copied().collect();
         ensure!(
             !rows.is_empty(),
-            "--forms chn: the table has such rows for the 3-layer network alone"
+            "--forms chn: only the 3-layer network has such rows in the table"
         );
         Ok(Self {
             rows,
-            seeds: args.seeds.unwrap_or(seeds),
-            epochs: args.epochs.unwrap_or(epochs),
+            seeds: options.seeds.unwrap_or(seeds),
+            epochs: options.epochs.unwrap_or(epochs),
             data,
-            learner: args.learner,
-            hidden: args.hidden.clone(),
+            learner: options.learner,
+            hidden,
         })
     }
 
-    /// The training whose weights `row` is counted on. A HAM's equilibrium does not depend on how it
-    /// is found, so its rows share one, by the fastest solver; and equilibrium propagation in a CHN has
-    /// the synchronous form alone.
-    pub fn recipe(&self, row: &Row, seed: u64, pixels: usize) -> Recipe {
+    /// The training for `row`. The equilibrium of a HAM does not depend on the solver, so its rows
+    /// share one training with the fastest; equilibrium propagation in a CHN is synchronous only.
+    fn recipe(&self, row: &Row, seed: u64, pixels: usize) -> Recipe {
         let hidden = if self.hidden.is_empty() {
             paper::hidden(row.layers).unwrap_or_default()
         } else {
             self.hidden.clone()
         };
-        let equilibrium_propagation = self.learner == Learner::Ep;
-        let sizes = std::iter::once(pixels).chain(hidden).chain([usize::from(CLASSES)]).collect();
+        let sizes = std::iter::once(pixels).chain(hidden).chain([CLASSES]).collect();
+        let even_odd = row.solver.is_even_odd() && self.learner == Learner::Rbp;
         Recipe {
             layers: row.layers,
             sizes,
             form: row.form,
-            even_odd: row.form == Form::Ham || row.solver.is_even_odd() && !equilibrium_propagation,
-            equilibrium_propagation,
+            even_odd: row.form == Form::Ham || even_odd,
+            learner: self.learner,
             rate: paper::rate(row.layers),
             epochs: self.epochs,
             batch: paper::BATCH,
@@ -190,8 +238,8 @@ impl Plan {
         }
     }
 
-    /// The trainings of a seed, each with the rows (by index) that are counted on it.
-    pub fn trainings(&self, seed: u64, pixels: usize) -> Vec<(Recipe, Vec<usize>)> {
+    /// The trainings of a seed, each with the indices of the rows measured on it.
+    pub(crate) fn trainings(&self, seed: u64, pixels: usize) -> Vec<(Recipe, Vec<usize>)> {
         let mut groups: Vec<(Recipe, Vec<usize>)> = Vec::new();
         for (i, row) in self.rows.iter().enumerate() {
             let recipe = self.recipe(row, seed, pixels);
@@ -203,13 +251,13 @@ impl Plan {
         groups
     }
 
-    /// After how many epochs the weights of `row` are taken: the end where the paper trained to its end.
-    pub fn epochs_of(&self, row: &Row) -> u16 {
-        if row.epochs == 10 { self.epochs } else { row.epochs.min(self.epochs) }
+    /// Epochs after which the weights for `row` are taken: all of them where the paper took all.
+    pub(crate) fn epochs_of(&self, row: &Row) -> u16 {
+        if row.epochs == PAPER_EPOCHS { self.epochs } else { row.epochs.min(self.epochs) }
     }
 
     /// The epochs of a recipe after which weights are needed, ascending.
-    pub fn epochs_needed(&self, recipe: &Recipe, pixels: usize) -> Vec<u16> {
+    pub(crate) fn epochs_needed(&self, recipe: &Recipe, pixels: usize) -> Vec<u16> {
         let mut needed: Vec<u16> = self
             .rows
             .iter()
@@ -221,13 +269,13 @@ impl Plan {
         needed
     }
 
-    /// Whether networks and images are the published ones, whatever the length of the training.
-    pub fn is_published(&self) -> bool {
+    /// Whether networks and images are those of the paper.
+    pub(crate) fn is_published(&self) -> bool {
         self.data.dataset == Dataset::Mnist && self.hidden.is_empty()
     }
 
-    /// Whether anything falls short of the paper's protocol, in words.
-    pub fn shortfall(&self) -> Option<String> {
+    /// Where the plan is smaller than the paper's protocol, in words.
+    pub(crate) fn shortfall(&self) -> Option<String> {
         let mut parts = Vec::new();
         let mut part = |short: bool, text: String| {
             if short {
@@ -235,50 +283,49 @@ impl Plan {
             }
         };
         part(self.data.dataset != Dataset::Mnist, format!("images of {}", self.data.dataset));
-        part(self.epochs < 10, format!("{} epochs instead of 10", self.epochs));
+        part(self.epochs < PAPER_EPOCHS, format!("{} epochs instead of 10", self.epochs));
         if let Some(n) = self.data.train_images {
             part(n < 60_000, format!("{n} training images instead of 60,000"));
         }
         if let Some(n) = self.data.test_images {
             part(n < 10_000, format!("{n} test images instead of 10,000"));
         }
-        part(self.seeds < 5, format!("{} seeds instead of 5", self.seeds));
+        part(self.seeds < PAPER_SEEDS, format!("{} seeds instead of 5", self.seeds));
         part(!self.hidden.is_empty(), "other layer sizes".to_owned());
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 
-/// The rule of a training's free phase, by which its limits are chosen.
-pub fn training_solver(recipe: &Recipe) -> Solver {
-    if recipe.even_odd { Solver::EvenOdd } else { Solver::Picard }
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::cli::{Cli, Command};
 
     #[test]
-    fn trainings_of_other_settings_lie_in_other_folders() {
-        let folder = |flags: &[&str]| {
-            let line = [&["hvae", "converge", "--networks", "3", "--forms", "ham"][..], flags];
-            let Command::Converge(args) = Cli::try_parse_from(line.concat()).unwrap().command
-            else {
-                panic!("another command")
-            };
-            Plan::new(&args).unwrap().trainings(1, 784)[0].0.folder()
+    fn trainings_with_other_settings_have_other_folders() {
+        let full = PlanOptions {
+            networks: vec![3],
+            forms: Forms::Ham,
+            preset: Preset::Full,
+            seeds: None,
+            epochs: None,
+            train_images: None,
+            test_images: None,
+            dataset: Dataset::Mnist,
+            learner: Learner::Rbp,
+            hidden: Vec::new(),
         };
-        for (flags, expected) in [
-            (&["--preset", "full"][..], "3l-ham-seed1"),
-            (&[], "3l-ham-epochs3-images20000-seed1"),
-            (&["--preset", "full", "--learner", "ep", "--epochs", "4"], "3l-ham-ep-epochs4-seed1"),
-            (&["--preset", "full", "--hidden", "64"], "3l-ham-hidden64-seed1"),
-            (&["--preset", "full", "--dataset", "my/set.npz"], "3l-ham-set-seed1"),
-        ] {
-            assert_eq!(folder(flags), expected);
-        }
+        let with = |change: &dyn Fn(&mut PlanOptions)| {
+            let mut options = full.clone();
+            change(&mut options);
+            Plan::new(options).unwrap().trainings(1, 784)[0].0.folder()
+        };
+        assert_eq!(with(&|_| ()), "3l-ham-seed1");
+        assert_eq!(with(&|o| o.preset = Preset::Small), "3l-ham-epochs3-images20000-seed1");
+        let ep = |o: &mut PlanOptions| (o.learner, o.epochs) = (Learner::Ep, Some(4));
+        assert_eq!(with(&ep), "3l-ham-ep-epochs4-seed1");
+        assert_eq!(with(&|o| o.hidden = vec![64]), "3l-ham-hidden64-seed1");
+        let path = Dataset::Path("my/set.npz".into());
+        assert_eq!(with(&|o| o.dataset = path.clone()), "3l-ham-set-seed1");
     }
 }

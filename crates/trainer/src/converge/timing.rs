@@ -1,108 +1,162 @@
-//! Time to the tolerance, for comparison with other programs on the same weights and pixels.
+//! Time to the tolerance, for comparison with other implementations on the same weights and pixels.
 //!
 //! ```text
-//! <out>/timing/<layers>.json   one entry for each row and batch size
-//! <out>/timing/<layers>.npz    `images`, and `<row>.<batch>`: the outputs found
+//! <out>/timing/<layers>.json   one entry per row and batch size
+//! <out>/timing/<layers>.npz    `images`, and the outputs as `<row>.<batch>`
 //! ```
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use burn::module::Param;
 use burn::tensor::Tensor;
-use hvae_model::chn_ham::{LayeredNetwork, Dynamics};
-use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve_in_parts};
+use hvae_model::chn_ham::LayeredNetwork;
+use hvae_solver::{Picard, Solution, StoppingRule, solve_in_parts};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::converge::measure::{dynamics, paper_anderson};
 use crate::converge::paper;
 use crate::converge::paper::Row;
 use hvae_data::images::Images;
 use hvae_device::host::download;
-use hvae_runtime::files;
-use hvae_runtime::npz;
 use hvae_runtime::npz::Array;
+use hvae_runtime::{files, npz, terminal};
 
 /// Batch sizes.
-pub const BATCHES: [usize; 2] = [64, 1024];
+const BATCHES: [usize; 2] = [64, 1024];
 
-/// Iterations between two looks at the residuals. A look, and parting with the samples that have
-/// converged, pass over all states several times; an even-odd iteration is worth about two others.
-pub fn check_every(row: &Row) -> usize {
+/// Iterations between convergence checks. A check, and removing converged samples, pass over all
+/// states several times; an even-odd iteration costs about two synchronous ones.
+fn check_every(row: &Row) -> usize {
     if row.solver.is_even_odd() { 2 } else { 4 }
-}
-
-/// The tolerance of the paper, at the row's limit.
-///
-/// # Errors
-///
-/// None: the limits are the paper's.
-pub fn rule(row: &Row) -> Result<StoppingRule> {
-    let limit = paper::limit(row.layers, row.form, row.solver);
-    Ok(StoppingRule::new(paper::TOLERANCE, limit)?.with_check_every(check_every(row))?)
 }
 
 /// One row at one batch size.
 #[derive(Debug, Clone, Serialize)]
-pub struct Timing {
-    /// Which row: `HAM-EO-DEQ` and the like.
-    pub row: String,
+struct Timing {
+    /// Energy and solver, such as `HAM-EO-DEQ`.
+    row: String,
     /// Samples.
-    pub batch: usize,
+    batch: usize,
     /// Seconds from pixels to outputs, median over the rounds.
-    pub seconds: f64,
-    /// Applications of the map until the last sample ended.
-    pub steps: usize,
-    /// The same per sample.
-    pub mean_steps: f64,
-    /// Iterations at most.
-    pub limit: usize,
-    /// Iterations between two looks at the residuals.
-    pub check_every: usize,
-    /// Seconds of the matrix products alone, as a part of `seconds`.
-    pub products: f64,
-    /// File of the weights, under the folder of the run.
-    pub weights: String,
+    seconds: f64,
+    /// Iterations until the last sample ended.
+    iterations: usize,
+    /// Iterations, mean over the samples.
+    mean_iterations: f64,
+    /// Iteration limit.
+    limit: usize,
+    /// Iterations between convergence checks.
+    check_every: usize,
+    /// Fraction of `seconds` spent in matrix products.
+    products: f64,
+    /// File of the weights.
+    weights: String,
 }
 
-/// Times `rounds` solves of the first `batch` test images, after one that is not timed; with the
-/// outputs found.
-///
-/// # Errors
-///
-/// When a setting is out of range or the device cannot be read.
-pub fn time<'n>(
-    dynamics: impl Fn(Tensor<2>) -> Result<Dynamics<'n>>,
-    anderson: Option<Anderson>,
+/// Timings with the outputs of each.
+#[derive(Debug, Default)]
+struct NetworkTimings {
+    timings: Vec<Timing>,
+    outputs: Vec<Vec<f32>>,
+}
+
+/// The timings of a run, by number of layers.
+#[derive(Debug, Default)]
+pub(crate) struct Timings {
+    networks: BTreeMap<u8, NetworkTimings>,
+}
+
+impl Timings {
+    /// Times `row` on the first test images, `rounds` times at each batch size; once for each
+    /// energy and solver. `weights` is the file of the network.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot be read.
+    pub(crate) fn add(
+        &mut self,
+        network: &LayeredNetwork,
+        row: &Row,
+        test: &Images,
+        rounds: u16,
+        weights: &Path,
+    ) -> Result<()> {
+        let known = self.networks.entry(row.layers).or_default();
+        if known.timings.iter().any(|t| t.row == row.kind()) {
+            return Ok(());
+        }
+        let limit = paper::limit(row.layers, row.form, row.solver);
+        let rule =
+            StoppingRule::new(paper::TOLERANCE, limit)?.with_check_every(check_every(row))?;
+        for batch in BATCHES.into_iter().filter(|b| *b <= test.len()) {
+            let images = test.select(&(0..batch).collect::<Vec<_>>());
+            // The first solve is not timed.
+            let (solution, outputs) = solve(network, row, &images, &rule)?;
+            let mut seconds = Vec::new();
+            for _ in 0..rounds {
+                let started = Instant::now();
+                solve(network, row, &images, &rule)?;
+                seconds.push(started.elapsed().as_secs_f64());
+            }
+            seconds.sort_by(f64::total_cmp);
+            let seconds = seconds[seconds.len() / 2];
+            let part = dynamics(network, row, images.clone())?.part_size();
+            known.timings.push(Timing {
+                row: row.kind(),
+                batch,
+                seconds,
+                iterations: solution.steps,
+                mean_iterations: solution.mean_steps(),
+                limit,
+                check_every: check_every(row),
+                products: products(network, &images, &solution, part) / seconds,
+                weights: weights.display().to_string(),
+            });
+            known.outputs.push(outputs);
+        }
+        Ok(())
+    }
+
+    /// Writes the timings with images and outputs into the folder `out`, and prints them.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be written.
+    pub(crate) fn write(&self, out: &Path, test: &Images) -> Result<()> {
+        for (layers, network) in &self.networks {
+            network.write(&out.join("timing"), *layers, test)?;
+            terminal::result(&network.table(*layers));
+        }
+        Ok(())
+    }
+}
+
+/// The equilibrium of a batch of images, and its outputs.
+fn solve(
+    network: &LayeredNetwork,
+    row: &Row,
     images: &Tensor<2>,
     rule: &StoppingRule,
-    rounds: u16,
-) -> Result<(f64, Solution, Vec<f32>)> {
-    let once = || {
-        let dynamics = dynamics(images.clone())?;
-        let (start, part) = (dynamics.start(), dynamics.part_size());
-        let solution = match anderson {
-            Some(anderson) => solve_in_parts(dynamics.clone(), start, &anderson, rule, part)?,
-            None => solve_in_parts(dynamics.clone(), start, &Picard, rule, part)?,
-        };
-        let outputs = dynamics.layers(&solution.state).pop().expect("a network has layers");
-        Ok::<_, anyhow::Error>((solution, download(outputs)?))
+) -> Result<(Solution, Vec<f32>)> {
+    let dynamics = dynamics(network, row, images.clone())?;
+    let (start, part) = (dynamics.start(), dynamics.part_size());
+    let solution = if row.solver.is_accelerated() {
+        solve_in_parts(dynamics.clone(), start, &paper_anderson()?, rule, part)?
+    } else {
+        solve_in_parts(dynamics.clone(), start, &Picard, rule, part)?
     };
-    let (solution, outputs) = once()?;
-    let mut seconds = Vec::new();
-    for _ in 0..rounds {
-        let started = Instant::now();
-        once()?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    seconds.sort_by(f64::total_cmp);
-    Ok((seconds[seconds.len() / 2], solution, outputs))
+    let outputs = dynamics.layers(&solution.state).pop().expect("a network has layers");
+    Ok((solution, download(outputs)?))
 }
 
-/// Seconds of the matrix products of that solve, in the same parts of `part` samples: of the pixels
-/// once, and of every coupling in both directions for the samples that were still in their part.
-pub fn products(network: &LayeredNetwork, images: &Tensor<2>, solution: &Solution, part: usize) -> f64 {
+/// Seconds of the matrix products of a solve in parts of `part` samples: of the pixels once, and
+/// per iteration of every coupling in both directions for the samples that have not converged.
+fn products(network: &LayeredNetwork, images: &Tensor<2>, solution: &Solution, part: usize) -> f64 {
     let up: Vec<Tensor<2>> = network.weights[1..].iter().map(Param::val).collect();
     let down = up.iter().map(|w| Tensor::from_data(w.clone().transpose().into_data(), &w.device()));
     let pairs: Vec<_> = up.iter().cloned().zip(down).collect();
@@ -114,8 +168,8 @@ pub fn products(network: &LayeredNetwork, images: &Tensor<2>, solution: &Solutio
     let _ = images.clone().matmul(network.weights[0].val());
     solution.outcomes.par_chunks(size.max(1)).for_each(|outcomes| {
         let last = outcomes.iter().map(|o| o.steps).max().unwrap_or(0);
-        for step in 1..=last {
-            let active = outcomes.iter().filter(|o| o.steps >= step).count();
+        for iteration in 1..=last {
+            let active = outcomes.iter().filter(|o| o.steps >= iteration).count();
             for ((up, down), layers) in pairs.iter().zip(layers.windows(2)) {
                 let rows = |k: usize| layers[k].clone().narrow(0, 0, active);
                 let _ = rows(0).matmul(up.clone());
@@ -126,30 +180,39 @@ pub fn products(network: &LayeredNetwork, images: &Tensor<2>, solution: &Solutio
     started.elapsed().as_secs_f64()
 }
 
-/// Writes the timings of a network, with the images and the outputs that were found.
-///
-/// # Errors
-///
-/// When a file cannot be written.
-pub fn write(
-    out: &Path,
-    layers: u8,
-    timings: &[Timing],
-    images: &Images,
-    outputs: &[Vec<f32>],
-) -> Result<()> {
-    let folder = out.join("timing");
-    let json = serde_json::to_string_pretty(timings)? + "\n";
-    let path = folder.join(format!("{layers}.json"));
-    files::write(&path, &json)?;
-    let rows: Vec<usize> = (0..BATCHES[1].min(images.len())).collect();
-    let pixels = download(images.select(&rows))?;
-    let names: Vec<String> = timings.iter().map(|t| format!("{}.{}", t.row, t.batch)).collect();
-    let shape = vec![rows.len(), images.set().pixels()];
-    let mut arrays = vec![("images", Array::F32 { shape, values: &pixels })];
-    for ((name, timing), values) in names.iter().zip(timings).zip(outputs) {
-        let shape = vec![timing.batch, values.len() / timing.batch];
-        arrays.push((name, Array::F32 { shape, values }));
+impl NetworkTimings {
+    fn write(&self, folder: &Path, layers: u8, images: &Images) -> Result<()> {
+        let json = serde_json::to_string_pretty(&self.timings)? + "\n";
+        files::write(&folder.join(format!("{layers}.json")), &json)?;
+        let rows: Vec<usize> = (0..BATCHES[1].min(images.len())).collect();
+        let pixels = download(images.select(&rows))?;
+        let name = |t: &Timing| format!("{}.{}", t.row, t.batch);
+        let names: Vec<String> = self.timings.iter().map(name).collect();
+        let shape = vec![rows.len(), images.set().pixels()];
+        let mut arrays = vec![("images", Array::F32 { shape, values: &pixels })];
+        for ((name, timing), values) in names.iter().zip(&self.timings).zip(&self.outputs) {
+            let shape = vec![timing.batch, values.len() / timing.batch];
+            arrays.push((name, Array::F32 { shape, values }));
+        }
+        npz::save(&folder.join(format!("{layers}.npz")), &arrays)
     }
-    npz::save(&folder.join(format!("{layers}.npz")), &arrays)
+
+    fn table(&self, layers: u8) -> String {
+        let mut text = format!("{layers} layers, time to the tolerance:");
+        for t in &self.timings {
+            let _ = write!(
+                text,
+                "\n  {:<11} batch {:>4}: {:>8.2} ms, {:>7.1} us per sample, {:>3} iterations \
+                 ({:.1} per sample), {:.0}% in matrix products",
+                t.row,
+                t.batch,
+                1e3 * t.seconds,
+                1e6 * t.seconds / t.batch as f64,
+                t.iterations,
+                t.mean_iterations,
+                100.0 * t.products
+            );
+        }
+        text
+    }
 }

@@ -143,7 +143,7 @@ fn images(set: &ImageSet, range: Range<usize>, seed: Option<u64>, device: &Devic
         upload(pixels.map(|&byte| f32::from(byte) / 255.0).collect(), set.pixels(), device);
     let Some(seed) = seed else { return images };
     let uniform = range.flat_map(|index| {
-        rng::uniform(seed, Stream::LikelihoodBinarisation, index as u64, set.pixels())
+        rng::uniform(seed, Stream::LikelihoodBinarization, index as u64, set.pixels())
     });
     binarize(images, uniform.collect())
 }
@@ -200,12 +200,14 @@ mod tests {
     use burn::module::Param;
     use hvae_model::{Activation, EpConfig, Kind, ReadPolicy, Shape, VaeConfig};
 
+    use hvae_data::ImageShape;
+
     use super::*;
 
     #[test]
     fn pixels_are_one_with_the_probability_of_their_grey_value() {
         let grey: Vec<u8> = (0..200 * 50).map(|at| if at % 2 == 0 { 255 } else { 51 }).collect();
-        let set = ImageSet::new(grey, vec![0; 50], 10, 20).unwrap();
+        let set = ImageSet::new(grey, vec![0; 50], ImageShape::grey(10, 20)).unwrap();
         let pixels = |index: usize, seed| {
             download(images(&set, index..index + 1, seed, &Device::flex())).unwrap()
         };
@@ -272,7 +274,8 @@ mod tests {
     fn the_bound_reaches_the_exact_likelihood_of_a_linear_model() {
         let weight = [0.8_f32, -0.3, 0.4];
         let model = linear_model(weight);
-        let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], 1, 3).unwrap();
+        let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], ImageShape::grey(1, 3))
+            .unwrap();
         let phases = PhaseSettings::new(&EpConfig::default(), ReadPolicy::EveryStep).unwrap();
         let settings = LikelihoodSettings { images: 2, samples: 20_000, binarise: false, seed: 5 };
         let found = likelihoods(&model, &phases, &set, settings, &Device::flex()).unwrap();
@@ -298,7 +301,7 @@ mod tests {
     #[test]
     fn likelihoods_are_deterministic_and_counts_are_checked() {
         let model = linear_model([0.8, -0.3, 0.4]);
-        let set = ImageSet::new(vec![9; 6], vec![0; 2], 1, 3).unwrap();
+        let set = ImageSet::new(vec![9; 6], vec![0; 2], ImageShape::grey(1, 3)).unwrap();
         let phases = PhaseSettings::new(&EpConfig::default(), ReadPolicy::EveryStep).unwrap();
         let run = |images, samples| {
             let settings = LikelihoodSettings { images, samples, binarise: true, seed: 5 };

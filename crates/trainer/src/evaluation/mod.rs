@@ -1,7 +1,6 @@
-//! Scores of a trained model: losses, likelihood, distances of its samples from real images; and the
-//! comparison of its gradients with the reference gradient.
+//! Scores of a trained model: losses, likelihood, distances of its samples from real images; and
+//! the comparison of its gradients with the reference gradient.
 
-pub mod args;
 pub mod gradients;
 pub mod likelihood;
 pub mod scores;

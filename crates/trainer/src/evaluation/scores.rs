@@ -155,12 +155,11 @@ impl Scoring<'_> {
         latents: Vec<f32>,
         real: &FeatureStats,
     ) -> Result<Distances> {
-        let set = self.test.set();
         let samples = Samples {
             model: self.model,
             phases: self.phases,
             latents,
-            size: [set.height(), set.width()],
+            shape: self.test.set().shape(),
             device: self.test.device(),
         };
         let name = format!("samples of the {}", source.name());

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
-use hvae_data::dataset::Dataset;
-use hvae_data::{ImageSet, Split, Verbosity, arrays, folder, idx, mnist};
+use hvae_data::{ImageSet, MNIST, Split, arrays, folder, idx, published};
 use hvae_scores::Statistics;
 
 /// One side of a comparison.
@@ -59,17 +58,16 @@ impl Source {
         }
     }
 
-    /// The images of a set; a run and statistics have none. MNIST is read from `data_dir`, or from its
-    /// default folder.
+    /// The images of a set; a run and statistics have none. MNIST is read from `data_dir`, or from
+    /// its default folder.
     ///
     /// # Errors
     ///
     /// When they cannot be read.
-    pub fn images(&self, data_dir: Option<&Path>, verbosity: Verbosity) -> Result<ImageSet> {
-        let data_dir = data_dir.unwrap_or(Dataset::Mnist.default_folder());
+    pub fn images(&self, data_dir: Option<&Path>) -> Result<ImageSet> {
+        let data_dir = data_dir.unwrap_or(Path::new(MNIST.folder));
         match self {
-            Self::Mnist(split) => mnist::load(data_dir, *split, verbosity)
-                .with_context(|| format!("loading MNIST from {}", data_dir.display())),
+            Self::Mnist(split) => published::load(&MNIST, data_dir, *split),
             Self::Folder(path) => folder::read(path),
             Self::Arrays(path) => arrays::read(path),
             Self::Idx(path) => idx::read(path),

@@ -1,4 +1,4 @@
-//! Pictures of images, and plots.
+//! Grids of images, and plots.
 
 pub mod picture;
-pub mod plot;
+pub(crate) mod plot;

@@ -11,9 +11,9 @@ use crate::optimizer::rule::Rule;
 
 /// The map `x <- k * known + (1 - k) * decode(mean of encode(x))` on images `x`, `[batch, pixels]`.
 ///
-/// `k` is 1 at a clamped pixel, 0 at a hidden one, and between at a pixel whose noisy value is only a
-/// prior. Encoder and decoder each relax to the equilibrium of their own energy within one iteration;
-/// the composed map has no energy, so convergence is observed, not guaranteed.
+/// `k` is 1 at a clamped pixel, 0 at a hidden one, and between at a pixel whose noisy value is only
+/// a prior. Encoder and decoder each relax to the equilibrium of their own energy within one
+/// iteration; the composed map has no energy, so convergence is observed, not guaranteed.
 #[derive(Debug)]
 pub struct Completion<'a> {
     /// The model.
@@ -49,7 +49,8 @@ impl FixedPointMap for Completion<'_> {
     }
 }
 
-/// Iterates from `start` (`[batch, pixels]`) to a fixed point, image by image, as `rule` defines it.
+/// Iterates from `start` (`[batch, pixels]`) to a fixed point, image by image, as `rule` defines
+/// it.
 ///
 /// # Errors
 ///
@@ -70,8 +71,8 @@ const RATE: f64 = 0.05;
 
 /// The decoded images before each of `steps` Adam steps and after the last, `[batch, pixels]` each.
 ///
-/// The latent minimises `C(z) = -sum_i k_i ln p(x_i|z) + |z|^2/2`, starting from the posterior mean of
-/// `known`. Its gradient comes from equilibrium propagation, see [`Vae::latent_gradient`].
+/// The latent minimises `C(z) = -sum_i k_i ln p(x_i|z) + |z|^2/2`, starting from the posterior mean
+/// of `known`. Its gradient comes from equilibrium propagation, see [`Vae::latent_gradient`].
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Ex-post density estimation: a Gaussian mixture fitted to the latents of a trained model, to sample
-//! from in place of the prior (GMM, 10 components; Ghosh et al. 2020, arXiv 1903.12436).
+//! Ex-post density estimation: a Gaussian mixture fitted to the latents of a trained model, to
+//! sample from in place of the prior (GMM, 10 components; Ghosh et al. 2020, arXiv 1903.12436).
 
 use anyhow::{Context, Result, anyhow, ensure};
 use hvae_runtime::rng::{self, Stream};

@@ -16,8 +16,8 @@ pub struct Pca {
 }
 
 impl Pca {
-    /// Of `points`, `[n, d]` in row-major order, by the eigenvectors of their covariance. The signs of
-    /// the directions make their largest components positive.
+    /// Of `points`, `[n, d]` in row-major order, by the eigenvectors of their covariance. The signs
+    /// of the directions make their largest components positive.
     ///
     /// # Errors
     ///

@@ -3,7 +3,8 @@
 use hvae_model::Vae;
 use hvae_runtime::rng::{self, Stream};
 
-/// `count` latents of the prior, `[count, latent]`. `hvae sample` and `hvae fid` draw the same ones.
+/// `count` latents of the prior, `[count, latent]`. `hvae sample` and `hvae fid` draw the same
+/// ones.
 pub fn prior_latents(model: &Vae, count: usize, seed: u64) -> Vec<f32> {
     model.prior().sample(rng::normal(seed, Stream::Prior, 0, count * model.latent()))
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
+use hvae_data::ImageShape;
 use hvae_data::images::Images;
 use hvae_device::host::{download, upload};
 use hvae_model::{PhaseSettings, Vae};
@@ -19,8 +20,8 @@ use crate::training::evaluate::EVALUATION_BATCH;
 pub enum LatentSource {
     /// The prior of the model, a standard normal distribution.
     Prior,
-    /// Ex-post density estimation (Ghosh et al. 2020): a Gaussian mixture of 10 components fitted to
-    /// the latents of the run's training images.
+    /// Ex-post density estimation (Ghosh et al. 2020): a Gaussian mixture of 10 components fitted
+    /// to the latents of the run's training images.
     Mixture,
 }
 
@@ -98,8 +99,8 @@ pub struct Samples<'a> {
     pub phases: &'a PhaseSettings,
     /// The latents, `[samples, latent]`.
     pub latents: Vec<f32>,
-    /// Height and width of an image.
-    pub size: [usize; 2],
+    /// The shape of an image.
+    pub shape: ImageShape,
     /// The device to decode on.
     pub device: Device,
 }
@@ -116,7 +117,6 @@ impl ImageStream for Samples<'_> {
         batch: usize,
         take: &mut dyn FnMut(ImageBatch<'_>) -> Result<()>,
     ) -> Result<()> {
-        let [height, width] = self.size;
         let latents = &self.latents[..count * self.model.latent()];
         for values in decode_batches(self.model, latents, batch, self.phases, &self.device) {
             let values = values?;
@@ -127,7 +127,7 @@ impl ImageStream for Samples<'_> {
             #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
             let bytes: Vec<u8> =
                 values.into_iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
-            take(ImageBatch { bytes: &bytes, height, width })?;
+            take(ImageBatch { bytes: &bytes, shape: self.shape })?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ pub struct TrainingStart {
     /// Training images.
     pub images: usize,
     /// Name of the split that the validation loss is measured on, see
-    /// [`DataConfig::watched`](hvae_data::config::DataConfig::watched).
+    /// [`DataConfig::monitor`](hvae_data::config::DataConfig::monitor).
     pub monitor: &'static str,
 }
 

@@ -123,7 +123,9 @@ impl Observer for Tui {
         }
         let (epochs, images) = (start.epochs, start.images);
         self.with(|renderer| {
-            METRICS.into_iter().for_each(|metric| renderer.register_metric(definition(metric)));
+            for metric in METRICS {
+                renderer.register_metric(definition(metric));
+            }
             renderer.start(epochs, 1, Some(images), Some("hvae"));
         })
     }
@@ -147,7 +149,9 @@ impl Observer for Tui {
             values.extend(free.residual.map(|residual| (RESIDUAL, residual)));
         }
         self.with(|renderer| {
-            values.into_iter().for_each(|value| renderer.update_train(state(value)));
+            for value in values {
+                renderer.update_train(state(value));
+            }
             renderer.update_split(event.step_in_epoch);
         })
     }
@@ -159,7 +163,9 @@ impl Observer for Tui {
             renderer.end_split();
             let Some(test) = &metrics.test else { return };
             renderer.start_split("valid", steps);
-            losses(test).into_iter().for_each(|value| renderer.update_valid(state(value)));
+            for value in losses(test) {
+                renderer.update_valid(state(value));
+            }
             renderer.update_split(steps);
             renderer.end_split();
         })

@@ -1,17 +1,26 @@
-//! The figures of a page: numbers over epochs, sweeps as histograms, latents as points.
+//! The figures of the page: metrics against epochs, histograms of sweeps, latents.
+
+use std::collections::BTreeSet;
 
 use plotters::style::RGBColor;
-use serde_json::Value;
 
 use crate::figures::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
-use crate::figures::plot::{Figure, Legend, Mark, Panel, Scale, Series};
+use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series};
+use crate::run::metrics::{EpochMetrics, MeanLosses, PhaseMeans, PhaseStats};
 
-/// The phases of a step, in the order in which they run.
-const PHASES: [(&str, &str, RGBColor); 4] = [
-    ("encoder_free", "encoder, free", BLUE),
-    ("decoder_free", "decoder, free", VERMILION),
-    ("decoder_nudged", "decoder, nudged", GREEN),
-    ("encoder_nudged", "encoder, nudged", PURPLE),
+/// A phase of a step, as it is drawn.
+struct Phase {
+    name: &'static str,
+    colour: RGBColor,
+    stats: fn(&PhaseMeans) -> Option<&PhaseStats>,
+}
+
+/// The phases, in the order in which they run.
+const PHASES: [Phase; 4] = [
+    Phase { name: "encoder, free", colour: BLUE, stats: |p| p.encoder_free.as_ref() },
+    Phase { name: "decoder, free", colour: VERMILION, stats: |p| p.decoder_free.as_ref() },
+    Phase { name: "decoder, nudged", colour: GREEN, stats: |p| p.decoder_nudged.as_ref() },
+    Phase { name: "encoder, nudged", colour: PURPLE, stats: |p| p.encoder_nudged.as_ref() },
 ];
 
 /// Colours of ten classes.
@@ -28,158 +37,141 @@ const CLASSES: [RGBColor; 10] = [
     RGBColor(150, 180, 30),
 ];
 
-/// Figures of everything that the epochs tell; none of what no epoch has. `watched` says what the part
-/// `test` of an epoch was measured on.
-pub(super) fn all(epochs: &[Value], watched: &str) -> Vec<(String, Figure)> {
-    let mut figures = Vec::new();
-    let mut add = |title: &str, columns: usize, panels: Vec<Panel>| {
-        let panels: Vec<Panel> = panels.into_iter().filter(|p| !p.series.is_empty()).collect();
-        if !panels.is_empty() {
-            let columns = columns.min(panels.len());
-            figures.push((title.to_owned(), Figure { title: String::new(), columns, panels }));
-        }
-    };
-    let both = |name: &str| {
-        let lines = [("train", "train", BLUE), ("test", watched, VERMILION)];
-        let lines = lines
-            .map(|(part, label, colour)| line(epochs, label, &format!("/{part}/{name}"), colour));
-        lines.into_iter().flatten().collect::<Vec<_>>()
-    };
-    add(
-        "Losses",
-        3,
-        vec![
-            panel("Reconstruction error", "squared error per image", both("reconstruction_error")),
-            panel("KL divergence", "nats per image", both("kl")),
-            panel("ELBO", "nats per image", both("elbo")),
-        ],
-    );
-    let phases = |name: &str| {
-        let lines = PHASES.map(|(key, label, colour)| {
-            line(epochs, label, &format!("/phases/{key}/{name}"), colour)
-        });
-        lines.into_iter().flatten().collect::<Vec<_>>()
-    };
-    let logarithmic = |mut panel: Panel| {
-        panel.y.logarithmic = true;
-        panel
-    };
-    let gains = [("encoder", BLUE), ("decoder", VERMILION)]
-        .map(|(part, colour)| line(epochs, part, &format!("/loop_gains/{part}"), colour));
-    add(
-        "Dynamics",
-        3,
-        vec![
-            panel("Sweeps per sample", "sweeps", phases("sweeps")),
-            logarithmic(panel("Residual at the end", "relative residual", phases("residual"))),
-            Panel {
-                level: Some(1.0),
-                ..panel(
-                    "Largest loop gain",
-                    "gain per sweep",
-                    gains.into_iter().flatten().collect(),
-                )
-            },
-        ],
-    );
-    let one = |pointer: &str| line(epochs, "", pointer, BLUE).into_iter().collect();
-    add(
-        "Optimisation",
-        3,
-        vec![
-            logarithmic(panel("Gradient norm", "mean norm", one("/gradient_norm"))),
-            panel("Learning rate", "rate of the last step", one("/learning_rate")),
-            panel("Speed", "training images per second", one("/images_per_second")),
-        ],
-    );
-    add(
-        "Gradients beside those through the relaxation",
-        2,
-        vec![panel("Cosines", "cosine", nested(epochs, "cosine"))],
-    );
-    add("Sweeps of the last epoch", 2, PHASES.iter().map(|p| histogram(epochs, p)).collect());
-    figures
+/// Figures of all metrics that an epoch has, with their titles; `monitor` names the images of
+/// [`EpochMetrics::test`].
+pub(super) fn all(epochs: &[EpochMetrics], monitor: &str) -> Vec<(&'static str, Figure)> {
+    let curves = Curves { epochs };
+    let figures = [
+        ("Losses", 3, curves.losses(monitor)),
+        ("Dynamics", 3, curves.dynamics()),
+        ("Optimization", 3, curves.optimization()),
+        ("EP gradient and unrolled gradient", 2, vec![curves.gradient_check()]),
+        ("Sweeps of the last epoch", 2, PHASES.iter().map(|p| curves.histogram(p)).collect()),
+    ];
+    let figures = figures.into_iter().filter_map(|(title, columns, mut panels)| {
+        panels.retain(|panel| !panel.series.is_empty());
+        let columns = columns.min(panels.len());
+        (columns > 0).then(|| (title, Figure { title: String::new(), columns, panels }))
+    });
+    figures.collect()
 }
 
-fn panel(title: &str, y: &'static str, series: Vec<Series>) -> Panel {
-    let legend = if series.len() > 1 { Legend::Free } else { Legend::None };
+/// Curves over the epochs.
+struct Curves<'a> {
+    epochs: &'a [EpochMetrics],
+}
+
+impl Curves<'_> {
+    /// A metric over the epochs that have it; `None` if none has.
+    fn line(
+        &self,
+        name: &str,
+        colour: RGBColor,
+        metric: impl Fn(&EpochMetrics) -> Option<f64>,
+    ) -> Option<Series> {
+        let point = |e: &EpochMetrics| Some([e.epoch as f64, metric(e)?].into());
+        let points: Vec<Point> = self.epochs.iter().filter_map(point).collect();
+        let mark = if points.len() > 1 { Mark::Line } else { Mark::Discs(4) };
+        (!points.is_empty()).then(|| Series { name: name.to_owned(), colour, mark, points })
+    }
+
+    fn losses(&self, monitor: &str) -> Vec<Panel> {
+        let both = |loss: fn(&MeanLosses) -> f64| {
+            let train = self.line("train", BLUE, |e| Some(loss(&e.train)));
+            let test = self.line(monitor, VERMILION, |e| e.test.as_ref().map(loss));
+            train.into_iter().chain(test)
+        };
+        vec![
+            panel(
+                "Reconstruction error",
+                "squared error per image",
+                both(|l| l.reconstruction_error),
+            ),
+            panel("KL divergence", "nats per image", both(|l| l.divergence)),
+            panel("ELBO", "nats per image", both(|l| l.elbo)),
+        ]
+    }
+
+    fn dynamics(&self) -> Vec<Panel> {
+        let phases = |metric: fn(&PhaseStats) -> Option<f64>| {
+            let line = move |p: &Phase| {
+                self.line(p.name, p.colour, |e| (p.stats)(&e.phases).and_then(metric))
+            };
+            PHASES.iter().filter_map(line)
+        };
+        let gains = [
+            self.line("encoder", BLUE, |e| Some(e.loop_gains?.encoder)),
+            self.line("decoder", VERMILION, |e| Some(e.loop_gains?.decoder)),
+        ];
+        let gains = panel("Largest loop gain", "gain per sweep", gains.into_iter().flatten());
+        vec![
+            panel("Sweeps per sample", "sweeps", phases(|p| Some(p.sweeps))),
+            logarithmic(panel("Final residual", "relative residual", phases(|p| p.residual))),
+            Panel { level: Some(1.0), ..gains },
+        ]
+    }
+
+    fn optimization(&self) -> Vec<Panel> {
+        let one = |metric: fn(&EpochMetrics) -> f64| self.line("", BLUE, |e| Some(metric(e)));
+        vec![
+            logarithmic(panel("Gradient norm", "mean norm", one(|e| e.gradient_norm))),
+            panel("Learning rate", "rate of the last step", one(|e| e.learning_rate)),
+            panel("Speed", "training images per second", one(|e| e.images_per_second)),
+        ]
+    }
+
+    fn gradient_check(&self) -> Panel {
+        let cosines = [
+            self.line("all parameters", BLUE, |e| Some(e.gradient_check?.cosine)),
+            self.line("worst parameter", VERMILION, |e| Some(e.gradient_check?.worst_cosine)),
+        ];
+        panel("Cosine", "cosine", cosines.into_iter().flatten())
+    }
+
+    /// Number of samples by their number of sweeps, in the last epoch with this phase.
+    fn histogram(&self, phase: &Phase) -> Panel {
+        let last = self.epochs.iter().rev().find_map(|e| (phase.stats)(&e.phases));
+        let counts = last.map(|stats| stats.by_sweeps.as_slice()).unwrap_or_default();
+        let bar = |(sweeps, &count)| Point { x: sweeps as f64, y: count as f64, size: 0.8 };
+        let points: Vec<Point> = counts.iter().enumerate().map(bar).collect();
+        let highest = points.iter().map(|p| p.y).fold(1.0, f64::max);
+        let limits = Some((-0.5, points.len() as f64 - 0.5));
+        let bars = Series { name: String::new(), colour: phase.colour, mark: Mark::Bars, points };
+        let bars = (!bars.points.is_empty()).then_some(bars);
+        Panel {
+            x: Scale { name: "sweeps", limits, whole: true, ..Scale::default() },
+            y: Scale { name: "samples", limits: Some((0.0, 1.05 * highest)), ..Scale::default() },
+            ..panel(phase.name, "samples", bars)
+        }
+    }
+}
+
+/// A panel over epochs.
+fn panel(title: &str, y: &'static str, series: impl IntoIterator<Item = Series>) -> Panel {
+    let series: Vec<Series> = series.into_iter().collect();
     Panel {
         title: title.to_owned(),
         x: Scale { name: "epoch", whole: true, ..Scale::default() },
         y: Scale { name: y, ..Scale::default() },
+        legend: if series.len() > 1 { Legend::Free } else { Legend::None },
         series,
-        legend,
         ..Panel::default()
     }
 }
 
-/// The numbers at `pointer` over the epochs; none if there is none.
-fn line(epochs: &[Value], name: &str, pointer: &str, colour: RGBColor) -> Option<Series> {
-    let points: Vec<[f64; 3]> = epochs
-        .iter()
-        .filter_map(|epoch| {
-            Some([epoch.get("epoch")?.as_f64()?, epoch.pointer(pointer)?.as_f64()?, 1.0])
-        })
-        .collect();
-    let mark = if points.len() > 1 { Mark::Line } else { Mark::Discs(4) };
-    (!points.is_empty()).then(|| Series { name: name.to_owned(), colour, mark, points })
+fn logarithmic(mut panel: Panel) -> Panel {
+    panel.y.logarithmic = true;
+    panel
 }
 
-/// All numbers of the epochs whose path names `what`, each over the epochs.
-fn nested(epochs: &[Value], what: &str) -> Vec<Series> {
-    let mut names: Vec<String> = epochs
-        .iter()
-        .flat_map(crate::run::metrics::flat)
-        .map(|(name, _)| name)
-        .filter(|name| name.contains(what))
-        .collect();
-    names.sort();
-    names.dedup();
-    let lines = names.iter().zip(CLASSES.iter().cycle()).map(|(name, colour)| {
-        let label = name.rsplit('.').next().unwrap_or(name);
-        let label = label.replace('_', " ");
-        line(epochs, &label, &format!("/{}", name.replace('.', "/")), *colour)
-    });
-    lines.flatten().collect()
-}
-
-/// How many samples took how many sweeps in the last epoch that says so.
-fn histogram(epochs: &[Value], (key, label, colour): &(&str, &str, RGBColor)) -> Panel {
-    let pointer = format!("/phases/{key}/by_sweeps");
-    let counts = epochs.iter().rev().find_map(|epoch| epoch.pointer(&pointer)?.as_array());
-    let points: Vec<[f64; 3]> = counts
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .filter_map(|(sweeps, count)| Some([sweeps as f64, count.as_f64()?, 0.8]))
-        .collect();
-    let highest = points.iter().map(|p| p[1]).fold(1.0, f64::max);
-    let last = points.len() as f64;
-    let bars = Series { name: String::new(), colour: *colour, mark: Mark::Bars, points };
-    let series = if bars.points.is_empty() { Vec::new() } else { vec![bars] };
-    Panel {
-        x: Scale {
-            name: "sweeps",
-            limits: Some((-0.5, last - 0.5)),
-            whole: true,
-            ..Scale::default()
-        },
-        y: Scale { name: "samples", limits: Some((0.0, 1.05 * highest)), ..Scale::default() },
-        ..panel(label, "samples", series)
-    }
-}
-
-/// Points of the plane by their class.
-pub fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
-    let series = CLASSES.iter().enumerate().filter_map(|(class, colour)| {
-        let points: Vec<[f64; 3]> = points
-            .iter()
-            .filter(|(_, label)| usize::from(*label) == class)
-            .map(|([x, y], _)| [*x, *y, 1.0])
-            .collect();
-        let name = class.to_string();
-        let mark = Mark::Discs(3);
-        (!points.is_empty()).then_some(Series { name, colour: *colour, mark, points })
+/// Points of a plane, coloured by class.
+pub(crate) fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
+    let classes: BTreeSet<u8> = points.iter().map(|(_, label)| *label).collect();
+    let series = classes.into_iter().map(|class| {
+        let points = points.iter().filter(|(_, label)| *label == class);
+        let points = points.map(|(at, _)| (*at).into()).collect();
+        let colour = CLASSES[usize::from(class) % CLASSES.len()];
+        Series { name: class.to_string(), colour, mark: Mark::Discs(3), points }
     });
     let scale = |name| Scale { name, ..Scale::default() };
     let panel = Panel {
@@ -196,28 +188,60 @@ pub fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
+    use crate::figures::plot;
+    use crate::run::metrics::GradientCheck;
+
+    fn epoch(number: usize) -> EpochMetrics {
+        let losses = MeanLosses { reconstruction_error: 9.0, divergence: 2.0, elbo: -3.0 };
+        let sweeps = PhaseStats {
+            sweeps: 3.5,
+            converged: 1.0,
+            not_finite: 0,
+            residual: None,
+            by_sweeps: vec![0, 0, 4, 6],
+        };
+        let phases = PhaseMeans {
+            encoder_free: None,
+            decoder_free: Some(sweeps),
+            decoder_nudged: None,
+            encoder_nudged: None,
+        };
+        EpochMetrics {
+            epoch: number,
+            step: 10 * number,
+            train: losses,
+            test: None,
+            phases,
+            dropped: 0,
+            loop_gains: None,
+            gradient_check: Some(GradientCheck {
+                cosine: 0.99,
+                norm_ratio: 1.0,
+                worst_cosine: 0.9,
+            }),
+            gradient_norm: 2.0 / number as f64,
+            learning_rate: 1e-3,
+            images_per_second: 100.0,
+            seconds: 1.0,
+        }
+    }
 
     #[test]
-    fn every_number_of_the_epochs_has_its_curve() {
-        let epoch = |n: u64| {
-            serde_json::json!({
-                "epoch": n, "step": 10 * n, "gradient_norm": 2.0 / n as f64,
-                "train": {"elbo": -3.0 + n as f64},
-                "phases": {"decoder_free": {"sweeps": 3.5, "by_sweeps": [0, 0, 4, 6]}},
-                "gradient_cosines": {"decoder": 0.99, "encoder": 1.0},
-            })
-        };
-        let figures = all(&[epoch(1), epoch(2)], "test");
-        let titles: Vec<&str> = figures.iter().map(|(title, _)| title.as_str()).collect();
-        assert_eq!(titles.len(), 5, "{titles:?}");
+    fn every_metric_has_a_curve() {
+        let figures = all(&[epoch(1), epoch(2)], "validation");
+        assert_eq!(figures.len(), 5);
+        let losses = &figures[0].1.panels;
+        assert!(losses.len() == 3 && losses.iter().all(|p| p.series.len() == 1), "{losses:?}");
+        assert_eq!(figures[1].1.panels.len(), 1, "only the sweeps");
         let cosines = &figures[3].1.panels[0].series;
         assert_eq!(cosines.len(), 2);
-        assert_eq!(cosines[0].points, [[1.0, 0.99, 1.0], [2.0, 0.99, 1.0]]);
+        assert_eq!(cosines[0].points, [[1.0, 0.99].into(), [2.0, 0.99].into()]);
         let bars = &figures[4].1.panels[0].series[0];
-        assert_eq!((bars.mark, bars.points.len(), bars.points[3][1]), (Mark::Bars, 4, 6.0));
+        assert_eq!((bars.mark, bars.points.len()), (Mark::Bars, 4));
+        assert!((bars.points[3].y - 6.0).abs() < 1e-12);
         assert!(all(&[], "test").is_empty());
         for (_, figure) in &figures {
-            assert!(crate::figures::plot::svg(figure).unwrap().contains("<svg"));
+            assert!(plot::svg(figure).unwrap().contains("<svg"));
         }
     }
 }

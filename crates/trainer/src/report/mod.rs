@@ -1,4 +1,4 @@
-//! A run as one HTML page with everything in it: no script, no style and no picture from elsewhere.
+//! The HTML page of `hvae report`: self-contained, without scripts or external resources.
 
 mod curves;
 
@@ -15,36 +15,34 @@ use crate::run::environment::Environment;
 use crate::run::metrics::EpochMetrics;
 use crate::run::summary::Summary;
 
-pub use curves::scatter;
+pub(crate) use curves::scatter;
 
-/// Everything that is escaped comes from files; only pictures made here are not.
+/// All values are escaped, except for the SVG that is drawn here.
 const TEMPLATE: &str = include_str!("page.html");
 
-/// A picture with what it shows.
+/// A picture with a title and a caption.
 #[derive(Debug, Clone)]
-pub struct Picture {
-    /// Its heading.
-    pub title: String,
-    /// A sentence below it.
-    pub caption: String,
+pub(crate) struct Picture {
+    title: String,
+    caption: String,
     /// A PNG as a data URI.
     uri: String,
 }
 
 impl Picture {
     /// The PNG in `bytes`.
-    pub fn new(title: &str, caption: &str, bytes: &[u8]) -> Self {
+    pub(crate) fn new(title: &str, caption: &str, bytes: &[u8]) -> Self {
         let data = base64::engine::general_purpose::STANDARD.encode(bytes);
         let uri = format!("data:image/png;base64,{data}");
         Self { title: title.to_owned(), caption: caption.to_owned(), uri }
     }
 
-    /// The PNG file `path`; none if there is none.
+    /// The PNG file `path`; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// When it cannot be read.
-    pub fn of_file(title: &str, caption: &str, path: &Path) -> Result<Option<Self>> {
+    /// If it cannot be read.
+    pub(crate) fn of_file(title: &str, caption: &str, path: &Path) -> Result<Option<Self>> {
         if !path.is_file() {
             return Ok(None);
         }
@@ -53,32 +51,30 @@ impl Picture {
     }
 }
 
-/// What a page shows besides what every run's folder holds.
+/// Content of a page in addition to a run's summary.
 #[derive(Debug, Default)]
-pub struct Extras {
-    /// Pictures, in order.
-    pub pictures: Vec<Picture>,
-    /// Figures with their headings, in order.
-    pub figures: Vec<(String, Figure)>,
-    /// What had to be left out, and why.
-    pub notes: Vec<String>,
+pub(crate) struct Extras {
+    pub(crate) pictures: Vec<Picture>,
+    /// Figures with their titles.
+    pub(crate) figures: Vec<(String, Figure)>,
+    /// What is missing from the page, and why.
+    pub(crate) notes: Vec<String>,
 }
 
-/// The page about a run.
+/// The page of a run.
 ///
 /// # Errors
 ///
-/// When a figure cannot be drawn.
-pub fn render(
+/// If a figure cannot be drawn.
+pub(crate) fn render(
     summary: &Summary,
     environment: Option<&Environment>,
     extras: &Extras,
 ) -> Result<String> {
-    let epochs = summary.epochs.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
-    let mut figures = curves::all(&epochs, summary.config.data.watched());
-    figures.extend(extras.figures.iter().map(|(title, figure)| (title.clone(), figure.clone())));
+    let curves = curves::all(&summary.epochs, summary.config.data.monitor());
+    let extra = extras.figures.iter().map(|(title, figure)| (title.as_str(), figure));
+    let figures = curves.iter().map(|(title, figure)| (*title, figure)).chain(extra);
     let figures = figures
-        .iter()
         .map(|(title, figure)| {
             Ok(context! {
                 title => title,
@@ -99,7 +95,7 @@ pub fn render(
     let pictures: Vec<_> = extras
         .pictures
         .iter()
-        .map(|p| context! { title => p.title.as_str(), caption => p.caption.as_str(), uri => p.uri.as_str() })
+        .map(|p| context! { title => &p.title, caption => &p.caption, uri => &p.uri })
         .collect();
     let mut templates = Templates::new();
     templates.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
@@ -126,14 +122,13 @@ pub fn render(
     .context("writing the page")
 }
 
-/// An SVG picture as it stands inside a page: its own header would be of no use there, and its
-/// size follows the page.
+/// An SVG element to embed in a page: without the XML header.
 fn inline(svg: &str) -> String {
     let body = svg.find("<svg").map_or(svg, |at| &svg[at..]);
     body.replacen("<svg ", "<svg role=\"img\" ", 1)
 }
 
-/// The fields of an object as text.
+/// Names and values of an object's fields.
 fn pairs(value: &Value) -> Vec<Vec<String>> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -144,7 +139,7 @@ fn pairs(value: &Value) -> Vec<Vec<String>> {
     fields.map(|(key, value)| vec![key.clone(), text(value)]).collect()
 }
 
-/// A number with seven digits, which tells a cosine from 1; very small and large ones with four.
+/// A number with seven digits, which distinguish a cosine from 1; four if very small or large.
 pub(crate) fn shown(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 {
@@ -179,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_files_is_escaped_and_nothing_is_fetched() {
+    fn file_contents_are_escaped_and_nothing_is_fetched() {
         let root = tempfile::tempdir().unwrap();
         let run = RunDir::create(&root.path().join("a<b>&c"), &RunConfig::default()).unwrap();
         let summary = Summary::of(&run).unwrap();

@@ -47,7 +47,7 @@ impl RunDir {
     ///
     /// # Errors
     ///
-    /// When it holds none.
+    /// When there is no run in it.
     pub fn open(path: &Path) -> Result<Self> {
         // Without a trailing slash, which messages would double.
         let run = Self { path: path.components().collect(), lock: None };
@@ -159,7 +159,8 @@ impl RunDir {
         files::write(&self.path.join(name), text)
     }
 
-    /// Saves a checkpoint, points `latest` (and `best`) at it, and removes those no longer kept.
+    /// Saves a checkpoint, points `latest` (and `best`) at it, and removes those that need not be
+    /// kept.
     ///
     /// # Errors
     ///
@@ -178,7 +179,7 @@ impl RunDir {
         steps.iter().skip(keep).filter(|&&s| !best(s)).try_for_each(|&s| self.remove(s))
     }
 
-    /// Points `best` at the best checkpoint in `state`; removes the pointer if there is none.
+    /// Points `best` at the best checkpoint in `state`, or removes the pointer without one.
     ///
     /// # Errors
     ///
@@ -240,7 +241,7 @@ impl RunDir {
     ///
     /// # Errors
     ///
-    /// When the run has none yet.
+    /// When the run has no checkpoint yet.
     pub fn checkpoint_path(&self, choice: CheckpointChoice) -> Result<PathBuf> {
         let name = choice.name();
         let pointer = self.path.join(name);

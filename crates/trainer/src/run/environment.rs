@@ -29,7 +29,7 @@ pub struct Environment {
     pub threads: usize,
     /// `--device`.
     pub device: String,
-    /// Folder of the images; `None` for sets that need none.
+    /// Folder of the images; `None` for sets without files.
     pub data_dir: Option<PathBuf>,
     /// SHA-256 of the training images and their labels.
     pub images_sha256: String,

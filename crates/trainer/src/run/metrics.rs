@@ -15,9 +15,9 @@ pub struct PhaseStats {
     pub sweeps: f64,
     /// Share of samples whose residual met the tolerance.
     pub converged: f64,
-    /// Number of samples whose state was no longer finite.
+    /// Number of samples whose state was not finite.
     pub not_finite: u64,
-    /// Relative residual at the end, over finite samples; `None` if there are none.
+    /// Relative residual at the end, over finite samples; `None` without any.
     pub residual: Option<f64>,
     /// Histogram of the sweeps: entry `n` is the number of samples that took `n`.
     pub by_sweeps: Vec<u64>,

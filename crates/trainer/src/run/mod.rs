@@ -10,5 +10,3 @@ pub mod summary;
 pub mod sums;
 
 pub use dir::{CheckpointChoice, RunDir};
-// TODO: temporary alias.
-pub use dir::CheckpointChoice as Which;

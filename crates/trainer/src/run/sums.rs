@@ -23,7 +23,7 @@ pub struct PhaseSums {
     samples: u64,
     sweeps: u64,
     converged: u64,
-    /// Samples whose state was no longer finite; not counted in `residual`.
+    /// Samples whose state was not finite; not counted in `residual`.
     not_finite: u64,
     residual: f64,
     /// Number of samples by their sweeps.

@@ -29,7 +29,12 @@ pub fn sample(
 /// # Errors
 ///
 /// When they do not fit into memory, or the device cannot be read.
-pub fn decode(model: &Vae, latents: &[f32], phases: &PhaseSettings, device: &Device) -> Result<Vec<f32>> {
+pub fn decode(
+    model: &Vae,
+    latents: &[f32],
+    phases: &PhaseSettings,
+    device: &Device,
+) -> Result<Vec<f32>> {
     let count = latents.len() / model.latent();
     let mut progress = Progress::start("decoding", count, 0);
     let mut images = Vec::new();

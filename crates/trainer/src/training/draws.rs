@@ -15,10 +15,10 @@ pub struct StepDraws {
 }
 
 impl StepDraws {
-    /// Those of `step` for a batch of so many `rows`: a function of seed and step only.
+    /// The numbers of `step` for a batch of `rows` rows: a function of seed and step only.
     pub fn new(config: &RunConfig, model: &Vae, step: usize, rows: usize) -> Self {
         let (seed, step) = (config.training.seed, step as u64);
-        let uniforms = || rng::uniform(seed, Stream::Binarisation, step, rows * model.pixels());
+        let uniforms = || rng::uniform(seed, Stream::Binarization, step, rows * model.pixels());
         Self {
             noise: rng::normal(seed, Stream::Noise, step, rows * model.latent()),
             uniforms: config.data.binarise.then(uniforms),

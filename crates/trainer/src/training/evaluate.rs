@@ -76,11 +76,14 @@ pub fn evaluate(
     for (index, mut batch) in images.batches(EVALUATION_BATCH).enumerate() {
         let (index, [rows, _]) = (index as u64, batch.dims());
         if config.data.binarise {
-            batch = binarize_from(batch, seed, Stream::EvaluationBinarisation, index);
+            batch = binarize_from(batch, seed, Stream::EvaluationBinarization, index);
         }
         let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
         add(&mut error, reconstruction.error)?;
-        add(&mut divergence, model.prior().divergence(&reconstruction.posterior, &reconstruction.latents))?;
+        add(
+            &mut divergence,
+            model.prior().divergence(&reconstruction.posterior, &reconstruction.latents),
+        )?;
         let noise = rng::normal(seed, Stream::Evaluation, index, rows * model.latent());
         let noise = upload(noise, model.latent(), &batch.device());
         let latents = reconstruction.posterior.sample(noise);
@@ -119,7 +122,7 @@ fn gradient_check(
     let mut images = images.context("the test set is empty")?;
     let TrainingConfig { seed, kl_weight, .. } = config.training;
     if config.data.binarise {
-        images = binarize_from(images, seed, Stream::EvaluationBinarisation, 0);
+        images = binarize_from(images, seed, Stream::EvaluationBinarization, 0);
     }
     let ([rows, _], device) = (images.dims(), images.device());
     let noise = rng::normal(seed, Stream::Evaluation, 0, rows * model.latent());

@@ -7,7 +7,7 @@ use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_model::{PhaseSettings, Vae};
 
-use crate::figures::picture::{self, SCALE};
+use crate::figures::picture::{self, Layout, SCALE};
 use crate::training::decode::sample;
 
 /// Images in a grid.
@@ -29,13 +29,13 @@ pub(super) fn draw(
     seed: u64,
     phases: &PhaseSettings,
 ) -> Result<()> {
-    let (height, width) = (test.set().height(), test.set().width());
+    let layout = Layout { size: test.set().shape().size(), columns: COLUMNS, scale: SCALE };
     let shown = test.batches(IMAGES / 2).next().context("the test set is empty")?;
     let samples = sample(model, IMAGES, seed, phases, &shown.device())?;
-    let grid = picture::grid(&samples, height, width, COLUMNS, SCALE)?;
+    let grid = picture::grid(&[&samples], layout)?;
     picture::save_png(&folder.join("samples").join(name), &grid)?;
     let outputs = model.reconstruct(shown.clone(), None, phases)?.images;
     let (inputs, outputs) = (download(shown)?, download(outputs)?);
-    let grid = picture::pairs(&inputs, &outputs, height, width, COLUMNS, SCALE)?;
+    let grid = picture::grid(&[&inputs, &outputs], layout)?;
     picture::save_png(&folder.join("reconstructions").join(name), &grid)
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 
 use crate::config::RunConfig;
-use crate::training::model::image_shape;
+use crate::training::model::image_layer;
 
 /// What training holds at any batch size, in bytes. Floating point, because a configuration may ask
 /// for more than any integer counts.
@@ -19,10 +19,10 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    /// For a model of `config` on images of `pixels` pixels; nothing is allocated.
-    pub fn of(config: &RunConfig, pixels: usize) -> Self {
+    /// For a run with this configuration; nothing is allocated.
+    pub fn of(config: &RunConfig) -> Self {
         let training = &config.training;
-        let weights = 4.0 * config.model.stored_numbers(image_shape(pixels));
+        let weights = 4.0 * config.model.stored_numbers(image_layer(config.data.shape()));
         let moments = training.optimizer.rule(training.momentum).state_len();
         let averages = if training.averages() { weights } else { 0.0 };
         Self { weights, optimizer: moments as f64 * weights, averages }
@@ -98,17 +98,18 @@ mod tests {
     fn estimate_matches_parameter_count() {
         for kind in ["f-vae", "h-vae", "th-vae", "dh-vae", "tdh-vae"] {
             for more in ["model.latent=3", "model.sigma=0.5"] {
-                let set = [format!("model.kind={kind}"), "model.hidden=[7,5]".into(), more.into()];
-                let config = RunConfig::resolve(None, &set).unwrap();
+                let set = ["model.hidden=[7,5]", "data.size=6x6", more];
+                let set = [vec![format!("model.kind={kind}")], set.map(str::to_owned).to_vec()];
+                let config = RunConfig::resolve(None, &set.concat()).unwrap();
                 let device = Device::flex();
-                let model = crate::training::model::new_model(&config, 36, &device).unwrap();
+                let model = crate::training::model::new_model(&config, &device).unwrap();
                 let mut count = Count(0);
                 model.visit(&mut count);
                 let amplitudes =
                     if config.model.learned_amplitudes { config.model.latent } else { 0 };
                 let bytes = 4 * (count.0 - amplitudes);
                 assert!(
-                    (MemoryEstimate::of(&config, 36).weights - bytes as f64).abs() < 0.5,
+                    (MemoryEstimate::of(&config).weights - bytes as f64).abs() < 0.5,
                     "{kind} {more}"
                 );
             }
@@ -120,7 +121,7 @@ mod tests {
         let layers = ["65536"; 60].join(",");
         let set = ["model.kind=th-vae".to_owned(), format!("model.hidden=[{layers}]")];
         let config = RunConfig::resolve(None, &set).unwrap();
-        let refusal = MemoryEstimate::of(&config, 784).require(&Device::flex());
+        let refusal = MemoryEstimate::of(&config).require(&Device::flex());
         if available().is_some() {
             assert!(refusal.unwrap_err().to_string().contains("model.hidden"));
         }

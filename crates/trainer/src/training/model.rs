@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
+use hvae_data::ImageShape;
 use hvae_model::{Shape, Vae};
 use hvae_runtime::rng::{self, Stream};
 
@@ -12,13 +13,13 @@ use crate::config::RunConfig;
 /// # Errors
 ///
 /// When the configuration cannot work.
-pub fn new_model(config: &RunConfig, pixels: usize, device: &Device) -> Result<Vae> {
+pub fn new_model(config: &RunConfig, device: &Device) -> Result<Vae> {
     let mut rng = rng::generator(config.training.seed, Stream::Weights, 0);
-    Ok(Vae::new(&config.model, image_shape(pixels), &mut rng, device)?)
+    Ok(Vae::new(&config.model, image_layer(config.data.shape()), &mut rng, device)?)
 }
 
-/// The shape of a grey image of so many pixels: a square, if they make one.
-pub fn image_shape(pixels: usize) -> Shape {
-    let side = pixels.isqrt();
-    if side * side == pixels { Shape::grey(side, side) } else { Shape::flat(pixels) }
+/// The shape of the image layer of a model for images of this shape.
+pub(crate) fn image_layer(image: ImageShape) -> Shape {
+    let ImageShape { channels, height, width } = image;
+    Shape { channels, height, width }
 }

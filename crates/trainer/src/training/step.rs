@@ -32,12 +32,12 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// The images `rows` of `train`.
     pub fn new(train: &Images, rows: &'a [usize]) -> Self {
-        Self { rows, on_device: train.order(rows) }
+        Self { rows, on_device: train.index_tensor(rows) }
     }
 
     /// The images of an epoch in `order`, `size` at a time; their indices are uploaded once.
     pub fn all(train: &Images, order: &'a [usize], size: usize) -> Vec<Self> {
-        let on_device = train.order(order);
+        let on_device = train.index_tensor(order);
         let batch = |(number, rows): (usize, &'a [usize])| Self {
             rows,
             on_device: on_device.clone().narrow(0, number * size, rows.len()),
@@ -46,7 +46,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What a step came to. Losses and norm may still be on the device: see [`StepRunner::read`].
+/// The result of a step. Losses and norm may still be on the device, see [`StepRunner::read`].
 #[derive(Debug)]
 pub struct StepReport {
     /// Mean losses.
@@ -92,7 +92,7 @@ impl StepRunner {
     /// When the configuration cannot work.
     pub fn new(config: &RunConfig, train: &Images, devices: Vec<Device>) -> Result<Self> {
         let device = devices.first().context("training needs at least one device")?;
-        let model = new_model(config, train.set().pixels(), device)?;
+        let model = new_model(config, device)?;
         let training = &config.training;
         let scales = model.learning_rate_scales(training.visible_rate);
         Ok(Self {

@@ -46,9 +46,22 @@ pub struct Trainer {
     runner: StepRunner,
     pending: PendingSteps,
     state: TrainingState,
-    /// Step and epoch of the newest checkpoint.
-    saved: Option<(usize, usize)>,
+    /// Of the newest checkpoint.
+    saved: Option<Position>,
     observers: Vec<Box<dyn Observer>>,
+}
+
+/// The end of an epoch has the step of its last step, but another checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    step: usize,
+    epoch: usize,
+}
+
+impl Position {
+    fn of(state: &TrainingState) -> Self {
+        Self { step: state.step, epoch: state.epoch }
+    }
 }
 
 /// How training ended.
@@ -70,14 +83,15 @@ impl Trainer {
     pub fn create(run: RunDir, request: TrainingRequest) -> Result<Self> {
         let shown = run.path().display();
         ensure!(run.checkpoints()?.is_empty(), "{shown} has checkpoints already; resume it");
+        let folder = run.clone();
         let create = || {
             let environment = request.environment.clone();
-            let mut trainer = Self::new(run.clone(), request)?;
+            let mut trainer = Self::new(run, request)?;
             trainer.save()?;
             environment.save(&trainer.run)?;
             Ok(trainer)
         };
-        create().inspect_err(|_| run.clone().discard())
+        create().inspect_err(|_| folder.discard())
     }
 
     /// Continues from the newest checkpoint of `run`. Configuration and environment of `request`
@@ -130,7 +144,7 @@ impl Trainer {
         self.run.point_at_best(then)?;
         self.run.remove_after(then.step)?;
         let state = self.runner.restore(checkpoint)?;
-        self.saved = Some((state.step, state.epoch));
+        self.saved = Some(Position::of(&state));
         self.state = TrainingState { config, ..state };
         history::cut(&self.run, self.state.step)
     }
@@ -152,7 +166,7 @@ impl Trainer {
         self.runner.evaluated()
     }
 
-    /// Where training stands.
+    /// The state of training.
     pub fn state(&self) -> &TrainingState {
         &self.state
     }
@@ -161,15 +175,15 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// When a number is no longer finite, or a file cannot be written. The last checkpoint is then
-    /// still good.
+    /// When a number is not finite, or a file cannot be written. The last checkpoint is then still
+    /// good.
     pub fn train(&mut self) -> Result<Finished> {
         let training = &self.state.config.training;
         let start = TrainingStart {
             epochs: training.epochs,
             steps_per_epoch: self.runner.steps_per_epoch(),
             images: self.train.len(),
-            monitor: self.state.config.data.watched(),
+            monitor: self.state.config.data.monitor(),
         };
         let (steps, warmup) = (start.epochs * start.steps_per_epoch, training.warmup_steps);
         if steps <= warmup {
@@ -233,7 +247,7 @@ impl Trainer {
         order
     }
 
-    /// One step, of which the observers are told.
+    /// Takes one step and calls the observers.
     fn step(&mut self, batch: &Batch<'_>) -> Result<()> {
         let step = self.state.step;
         let learning_rate = self
@@ -317,17 +331,18 @@ impl Trainer {
 
     /// Saves a checkpoint, unless this step has one.
     fn save(&mut self) -> Result<()> {
-        let place = (self.state.step, self.state.epoch);
-        if self.saved == Some(place) {
+        let position = Position::of(&self.state);
+        if self.saved == Some(position) {
             return Ok(());
         }
         let started = Instant::now();
         self.flush()?;
         let keep = self.state.config.training.keep_checkpoints;
         self.run.save(self.runner.checkpoint(&self.state), keep)?;
-        self.saved = Some(place);
+        self.saved = Some(position);
         let milliseconds = 1e3 * started.elapsed().as_secs_f64();
-        terminal::detail(&format!("checkpoint of step {}, saved in {milliseconds:.0} ms", place.0));
+        let step = position.step;
+        terminal::detail(&format!("checkpoint of step {step}, saved in {milliseconds:.0} ms"));
         Ok(())
     }
 }

@@ -16,7 +16,9 @@ use burn::train::train::MultiDevicesTrainStep;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use hvae_data::images::Images;
 use hvae_device::host::upload;
-use hvae_model::{EpConfig, ModelError, Losses, PhaseOutcomes, PhaseSettings, Scalar, TrainingStep, Vae};
+use hvae_model::{
+    EpConfig, Losses, ModelError, PhaseOutcomes, PhaseSettings, Scalar, TrainingStep, Vae,
+};
 
 use crate::training::all_reduce::{AbortGuard, Communicator, Rank};
 use crate::training::binarize::binarize;
@@ -81,7 +83,7 @@ impl Workers {
         self.reduce(model, parts.into_iter().map(|(_, part)| part).collect())
     }
 
-    /// One part of the batch for each device, none where devices outnumber rows.
+    /// A part of the batch for each device; no part where devices outnumber rows.
     fn loaders(
         &self,
         model: &Vae,

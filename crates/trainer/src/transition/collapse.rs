@@ -1,4 +1,4 @@
-//! Sets that differ in norm, cosine and dimension, on one curve against `beta_eff`.
+//! Pattern sets that differ in norm, cosine and dimension: one curve against `beta_eff`.
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
@@ -6,43 +6,46 @@ use hvae_model::modern::{Equidistant, Space};
 use hvae_solver::{Picard, StoppingRule, Termination};
 use serde::Serialize;
 
-use crate::transition::set::PatternSet;
+use crate::transition::patterns::PatternSet;
 use hvae_device::host::download;
 use hvae_runtime::terminal::Progress;
 
-/// States started at a pattern of one set, at each `beta_eff`.
+/// Fixed points reached from a pattern of one set, at each `beta_eff`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Curve {
-    /// What the set is.
-    pub set: String,
+pub(crate) struct Curve {
+    /// A description of the set.
+    pub(crate) set: String,
     /// `beta_eff / beta`.
-    pub scale: f64,
-    /// Distance to the mean in units of a pattern's.
-    pub order: Vec<f64>,
-    /// Whether the step limit was met.
-    pub at_limit: Vec<bool>,
+    pub(crate) scale: f64,
+    /// Distance to the mean, relative to that of a pattern.
+    pub(crate) order: Vec<f64>,
+    /// Whether the iteration limit was reached.
+    pub(crate) at_limit: Vec<bool>,
 }
 
-/// The curves, and how far they lie apart.
+/// The curves of several sets.
 #[derive(Debug, Clone, Serialize)]
-pub struct Collapse {
-    /// Where all are taken.
-    pub beta_eff: Vec<f64>,
-    /// One for each set.
-    pub curves: Vec<Curve>,
-    /// Largest difference between two curves where neither met the step limit.
-    pub spread: f64,
+pub(crate) struct Collapse {
+    pub(crate) beta_eff: Vec<f64>,
+    pub(crate) curves: Vec<Curve>,
+    /// Largest difference between two curves, without values at the iteration limit.
+    pub(crate) spread: f64,
 }
 
-const MAX_STEPS: usize = 2_000;
+const MAX_ITERATIONS: usize = 2_000;
 const TOLERANCE: f64 = 1e-6;
 
 /// Curves of four sets of `count` patterns, over `effective`.
 ///
 /// # Errors
 ///
-/// When the device cannot be read.
-pub fn collapse(count: usize, effective: &[f64], seed: u64, device: &Device) -> Result<Collapse> {
+/// If the device cannot be read.
+pub(crate) fn collapse(
+    count: usize,
+    effective: &[f64],
+    seed: u64,
+    device: &Device,
+) -> Result<Collapse> {
     let with = |dimension, norm, cosine| Equidistant { count, dimension, norm, cosine };
     let sets = [
         Equidistant::simplex(count, count.max(2) - 1, 1.0),
@@ -53,24 +56,28 @@ pub fn collapse(count: usize, effective: &[f64], seed: u64, device: &Device) -> 
     let mut progress = Progress::start("collapse", sets.len(), 0);
     let mut curves = Vec::new();
     for shape in sets {
-        let set = PatternSet::equidistant(&shape, seed, device)?;
-        progress.update(curves.len(), || set.description.kind.clone());
+        let set = PatternSet::equidistant(&shape, seed, 1, device)?;
+        progress.update(curves.len(), || name(&set));
         curves.push(curve(&set, effective)?);
     }
-    let spread = (0..effective.len()).map(|i| apart(&curves, i)).fold(0.0, f64::max);
+    let spread = (0..effective.len()).map(|i| spread(&curves, i)).fold(0.0, f64::max);
     Ok(Collapse { beta_eff: effective.to_vec(), curves, spread })
+}
+
+fn name(set: &PatternSet) -> String {
+    format!("{}, dimension {}", set.description.kind, set.description.dimension)
 }
 
 fn curve(set: &PatternSet, effective: &[f64]) -> Result<Curve> {
     let betas = set.betas(effective);
     let corner = Tensor::<2>::eye(set.count(), &set.network.device()).narrow(0, 0, 1);
     let guess = corner.repeat_dim(0, betas.len());
-    let rule = StoppingRule::new(TOLERANCE, MAX_STEPS)?;
+    let rule = StoppingRule::new(TOLERANCE, MAX_ITERATIONS)?;
     let solution = set.network.at(&betas, Space::Weights)?.solve(guess, &Picard, &rule)?;
     let readings = set.network.read(solution.state.component(0).clone(), &betas)?;
     let order = download(readings.to_mean)?;
     Ok(Curve {
-        set: set.description.kind.clone(),
+        set: name(set),
         scale: set.description.scale,
         order: order.into_iter().map(|d| set.order(f64::from(d))).collect(),
         at_limit: solution
@@ -81,7 +88,8 @@ fn curve(set: &PatternSet, effective: &[f64]) -> Result<Curve> {
     })
 }
 
-fn apart(curves: &[Curve], at: usize) -> f64 {
+/// Difference of the largest and smallest value at one `beta_eff`.
+fn spread(curves: &[Curve], at: usize) -> f64 {
     let values = curves.iter().filter(|c| !c.at_limit[at]).map(|c| c.order[at]);
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));

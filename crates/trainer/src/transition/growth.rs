@@ -1,4 +1,4 @@
-//! How fast a small deviation from a fixed point grows: stability as the updates show it.
+//! Stability as measured: how fast a small perturbation of a fixed point grows.
 
 use anyhow::Result;
 use burn::tensor::Tensor;
@@ -7,27 +7,27 @@ use hvae_model::modern::{ModernHopfield, Space};
 use crate::transition::starts::directions;
 use hvae_device::host::{download, upload};
 
-/// Largest change of `beta <x_i, xi>` that a deviation makes: small enough for the map to be
+/// Largest change of `beta <x_i, xi>` that a perturbation causes: small enough for the map to be
 /// linear, large enough for f32.
 const SMALL: f64 = 0.02;
 
-/// The factor by which a small deviation from each of `states` `[B, d]` grows in an update, after
-/// `steps` of them, measured on the updates themselves:
+/// The growth per iteration of a small perturbation of each of `states` `[B, d]`, after
+/// `iterations` of
 ///
 /// ```text
-/// v <- [ f(xi + v) - f(xi - v) ] / 2,  scaled back to its first length
+/// v <- [ f(xi + v) - f(xi - v) ] / 2,  rescaled to its initial length
 /// ```
 ///
-/// The difference cancels what is quadratic in `v`, and the residual of the fixed point.
+/// The difference cancels terms quadratic in `v` and the residual of the fixed point.
 ///
 /// # Errors
 ///
-/// When `betas` and `states` do not fit each other, or the device cannot be read.
-pub fn growth(
+/// If `betas` and `states` differ in length, or the device cannot be read.
+pub(super) fn growth(
     network: &ModernHopfield,
     states: &Tensor<2>,
     betas: &[f64],
-    steps: usize,
+    iterations: usize,
     seed: u64,
 ) -> Result<Vec<f64>> {
     let (device, dimension) = (network.device(), network.dimension());
@@ -39,18 +39,18 @@ pub fn growth(
     let lengths: Vec<f32> =
         betas.iter().map(|b| (SMALL / (b * radius).max(SMALL)) as f32).collect();
     let lengths = upload(lengths, 1, &device);
-    let mut deviation =
+    let mut perturbation =
         upload(directions(betas.len(), dimension, 1.0, seed, 7), dimension, &device)
             * lengths.clone();
     let mut factor = lengths.zeros_like();
-    for _ in 0..steps {
-        let both = vec![states.clone() + deviation.clone(), states.clone() - deviation];
+    for _ in 0..iterations {
+        let both = vec![states.clone() + perturbation.clone(), states.clone() - perturbation];
         let image = retrieval.update(Tensor::cat(both, 0));
         let rows = betas.len();
-        let apart = (image.clone().narrow(0, 0, rows) - image.narrow(0, rows, rows)) * 0.5;
-        let length = apart.clone().square().sum_dim(1).sqrt();
+        let difference = (image.clone().narrow(0, 0, rows) - image.narrow(0, rows, rows)) * 0.5;
+        let length = difference.clone().square().sum_dim(1).sqrt();
         factor = length.clone() / lengths.clone();
-        deviation = apart * (lengths.clone() / length.clamp_min(f32::MIN_POSITIVE));
+        perturbation = difference * (lengths.clone() / length.clamp_min(f32::MIN_POSITIVE));
     }
     Ok(download(factor)?.into_iter().map(f64::from).collect())
 }

@@ -1,12 +1,12 @@
-//! Which end states are the same minimum.
+//! Clustering of final states into distinct minima.
 
-/// Values compared before looking whether two states are already too far apart.
+/// Components compared between two tests whether the distance already exceeds the tolerance.
 const STRIDE: usize = 32;
 
-/// Groups states, rows of `states` of `dimension` values: a state joins the first group whose first
-/// member is closer than `tolerance`, or begins a new group. Returns the group of each state;
-/// groups are numbered as they appear.
-pub fn group(states: &[f32], dimension: usize, tolerance: f64) -> Vec<usize> {
+/// Clusters states, the rows of `states` with `dimension` values: a state joins the first cluster
+/// whose first member is closer than `tolerance`, or else starts a new one. Returns the cluster of
+/// each state, numbered by first appearance.
+pub(super) fn group(states: &[f32], dimension: usize, tolerance: f64) -> Vec<usize> {
     let limit = (tolerance * tolerance) as f32;
     let mut leaders: Vec<&[f32]> = Vec::new();
     let mut labels = Vec::new();
@@ -20,7 +20,7 @@ pub fn group(states: &[f32], dimension: usize, tolerance: f64) -> Vec<usize> {
     labels
 }
 
-/// Whether `|a - b|^2 < limit`, or both are equal; looks no further than needed.
+/// Whether `|a - b|^2 <= limit`; stops as soon as it is not.
 fn within(a: &[f32], b: &[f32], limit: f32) -> bool {
     let mut sum = 0.0;
     for (a, b) in a.chunks(STRIDE).zip(b.chunks(STRIDE)) {

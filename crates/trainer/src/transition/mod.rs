@@ -1,19 +1,27 @@
-//! `hvae phase`: the phases of modern Hopfield networks, observed.
+//! `hvae phase`: the transition of modern Hopfield networks from one minimum to one per pattern,
+//! as the inverse temperature `beta` grows.
 //!
-//! One file for each observation: [`sweep`] finds minima over `beta`, [`thresholds`] bisects,
-//! [`hysteresis`] follows states up and down, [`collapse`] compares sets, [`stability`] puts
-//! eigenvalues beside the growth of deviations. `docs/phase-transition.md` explains what is seen.
+//! - [`patterns`] and [`starts`]: the stored patterns and the initial states;
+//! - [`sweep`]: the minima reached at each `beta`, grouped by [`minima`];
+//! - [`thresholds`]: the three thresholds by bisection;
+//! - [`hysteresis`]: [`fixed_points`] followed up and down in `beta`, [`saddles`] by Newton's
+//!   method;
+//! - [`stability`]: eigenvalues at fixed points against the measured [`growth`] of perturbations;
+//! - [`collapse`]: pattern sets that differ in norm, cosine and dimension, against `beta_eff`;
+//! - [`results`] and [`plots`]: what is written.
+//!
+//! `docs/phase-transition.md` discusses the results.
 
-pub mod args;
-pub mod collapse;
-pub mod figures;
-pub mod growth;
-pub mod hysteresis;
-pub mod minima;
-pub mod output;
-pub mod saddles;
-pub mod set;
-pub mod stability;
-pub mod starts;
-pub mod sweep;
-pub mod thresholds;
+pub(crate) mod collapse;
+pub(crate) mod fixed_points;
+mod growth;
+pub(crate) mod hysteresis;
+mod minima;
+pub(crate) mod patterns;
+pub(crate) mod plots;
+pub(crate) mod results;
+mod saddles;
+pub(crate) mod stability;
+pub(crate) mod starts;
+pub(crate) mod sweep;
+pub(crate) mod thresholds;

@@ -1,55 +1,57 @@
-//! Unstable fixed points, which no iteration reaches: Newton's method on the weights.
+//! Saddles, which fixed-point iteration cannot reach: Newton's method on the weights.
 
 use anyhow::Result;
 
-use crate::transition::set::PatternSet;
+use crate::transition::patterns::PatternSet;
 use hvae_device::host::download;
 use hvae_runtime::terminal;
 
-/// An unstable or stable fixed point found from the middle between two patterns.
+/// A fixed point found from the midpoint between two patterns.
 #[derive(Debug, Clone)]
-pub struct Saddle {
-    /// Which pair of patterns it was sought between.
-    pub pair: usize,
+pub(super) struct Saddle {
+    /// Index of the pair of patterns.
+    pub(super) pair: usize,
     /// `beta D^2 / 2`.
-    pub beta_eff: f64,
+    pub(super) beta_eff: f64,
     /// Distance to the mean pattern.
-    pub to_mean: f64,
+    pub(super) to_mean: f64,
     /// Its weights, `[N]`.
-    pub weights: Vec<f32>,
+    pub(super) weights: Vec<f32>,
 }
 
-/// More patterns than this would take too long: a step solves a dense system of this size.
-const MOST: usize = 256;
-/// Pairs of patterns that are followed, of those that are tried, and values of `beta` for each.
+/// Largest number of patterns: each Newton step solves a dense system of this size.
+const MAX_COUNT: usize = 256;
+/// Pairs of patterns with a saddle that are followed.
 const PAIRS: usize = 6;
-const TRIED: usize = 100;
+/// Pairs of patterns that are tried.
+const PAIRS_TRIED: usize = 100;
+/// Values of `beta` per pair.
 const VALUES: usize = 20;
-/// Least weight of both patterns.
-const PART: f64 = 0.02;
-const MAX_STEPS: usize = 30;
+/// Smallest weight of either pattern.
+const MIN_WEIGHT: f64 = 0.02;
+const MAX_ITERATIONS: usize = 30;
 /// Largest change of a weight at which Newton's method has converged.
 const TOLERANCE: f64 = 1e-11;
 
-/// Fixed points between two patterns, for some of `effective`, followed down from the largest as
-/// long as Newton's method converges and both patterns keep a part. Pairs for which there is none
-/// at the largest are passed over.
+/// Fixed points between two patterns at some of `effective`, followed down from the largest as long
+/// as Newton's method converges and both patterns keep [`MIN_WEIGHT`]. Pairs without one at the
+/// largest are skipped.
 ///
 /// # Errors
 ///
-/// When the device cannot be read.
-pub fn find(set: &PatternSet, effective: &[f64]) -> Result<Vec<Saddle>> {
+/// If the device cannot be read.
+pub(super) fn find(set: &PatternSet, effective: &[f64]) -> Result<Vec<Saddle>> {
     let count = set.count();
-    if !(2..=MOST).contains(&count) {
-        terminal::line(&format!("saddles are sought for 2 to {MOST} patterns only: skipped"));
+    if !(2..=MAX_COUNT).contains(&count) {
+        terminal::line(&format!("skipping saddles: only searched for 2 to {MAX_COUNT} patterns"));
         return Ok(Vec::new());
     }
     let system = System::new(set)?;
     let mut found = Vec::new();
     let mut pair = 0;
-    let pairs = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).take(TRIED);
+    let pairs = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).take(PAIRS_TRIED);
     for (i, j) in pairs {
-        let Some(mut weights) = system.tie(i, j) else { continue };
+        let Some(mut weights) = system.equal_mixture(i, j) else { continue };
         if pair == PAIRS {
             break;
         }
@@ -57,7 +59,7 @@ pub fn find(set: &PatternSet, effective: &[f64]) -> Result<Vec<Saddle>> {
         for &beta_eff in effective.iter().rev().step_by(effective.len().div_ceil(VALUES)) {
             let beta = beta_eff / set.description.scale;
             let Some(next) = system.newton(&weights, beta) else { break };
-            if next[i].min(next[j]) < PART {
+            if next[i].min(next[j]) < MIN_WEIGHT {
                 break;
             }
             weights = next;
@@ -90,15 +92,15 @@ impl System {
         Ok(Self { kernel, bias })
     }
 
-    /// The mixture of patterns `i` and `j` that overlaps equally with both, if there is one: where
-    /// their saddle goes as `beta` grows.
-    fn tie(&self, i: usize, j: usize) -> Option<Vec<f64>> {
+    /// The mixture of patterns `i` and `j` with equal overlap with both, if it exists: the limit of
+    /// their saddle for large `beta`.
+    fn equal_mixture(&self, i: usize, j: usize) -> Option<Vec<f64>> {
         let (k, b) = (&self.kernel, &self.bias);
         let part = (k[j][j] - k[i][j] + b[j] - b[i]) / (k[i][i] + k[j][j] - 2.0 * k[i][j]);
         let mut weights = vec![0.0; b.len()];
         weights[i] = part;
         weights[j] = 1.0 - part;
-        (PART..=1.0 - PART).contains(&part).then_some(weights)
+        (MIN_WEIGHT..=1.0 - MIN_WEIGHT).contains(&part).then_some(weights)
     }
 
     fn softmax(&self, weights: &[f64], beta: f64) -> Vec<f64> {
@@ -113,7 +115,7 @@ impl System {
     /// The fixed point that Newton's method finds from `start`.
     fn newton(&self, start: &[f64], beta: f64) -> Option<Vec<f64>> {
         let mut weights = start.to_vec();
-        for _ in 0..MAX_STEPS {
+        for _ in 0..MAX_ITERATIONS {
             let image = self.softmax(&weights, beta);
             let residual: Vec<f64> = image.iter().zip(&weights).map(|(q, p)| q - p).collect();
             let step = solve(self.jacobian(&image, beta), residual)?;
@@ -151,7 +153,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The solution of `matrix x = right`, by elimination with row exchanges; `None` if singular.
+/// Solves `matrix x = right` by Gaussian elimination with partial pivoting; `None` if singular.
 fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
     let count = right.len();
     for pivot in 0..count {
@@ -182,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_system_is_solved_with_row_exchanges() {
+    fn a_system_is_solved_with_pivoting() {
         let matrix = vec![vec![0.0, 2.0, 1.0], vec![1.0, 1.0, 0.0], vec![3.0, 0.0, 1.0]];
         let solution = solve(matrix, vec![7.0, 3.0, 6.0]).expect("the matrix is regular");
         for (found, expected) in solution.iter().zip([1.0, 2.0, 3.0]) {

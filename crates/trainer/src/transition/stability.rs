@@ -1,137 +1,97 @@
-//! The eigenvalue at fixed points beside the growth of deviations from them.
+//! Eigenvalues at fixed points, against the measured growth of perturbations.
 
 use anyhow::Result;
-use burn::tensor::Tensor;
 use hvae_model::modern::stability;
 use hvae_solver::{StoppingRule, Termination};
 use serde::Serialize;
 
+use crate::transition::fixed_points::{Branch, FixedPoint, FixedPoints};
 use crate::transition::growth::growth;
-use crate::transition::hysteresis::{Step, Way};
+use crate::transition::patterns::PatternSet;
 use crate::transition::saddles;
-use crate::transition::set::PatternSet;
 use crate::transition::starts::directions;
-use hvae_device::host::upload;
+use hvae_device::host::{download, upload};
 
-/// Fixed points, as weights.
-#[derive(Debug, Default)]
-pub struct FixedPoints {
-    weights: Vec<Tensor<2>>,
-    betas: Vec<f64>,
-}
-
-impl FixedPoints {
-    /// Number of fixed points.
-    pub fn len(&self) -> usize {
-        self.betas.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.betas.is_empty()
-    }
-
-    /// Adds the rows of `weights` `[rows, N]`.
-    pub fn push(&mut self, weights: Tensor<2>, betas: &[f64]) {
-        self.weights.push(weights);
-        self.betas.extend(betas);
-    }
-}
-
-/// A fixed point with what is predicted and what is observed there.
+/// A fixed point with its predicted and measured stability.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Checked {
-    /// The fixed point.
+pub(crate) struct StabilityCheck {
     #[serde(flatten)]
-    pub step: Step,
-    /// The largest eigenvalue of `beta Cov_p(X)`: predicts the growth, and stability below 1.
-    pub eigenvalue: f64,
-    /// Whether the power iteration for it met its limit. It is then a lower bound.
-    pub eigenvalue_at_limit: bool,
-    /// The observed growth of a small deviation in one update.
-    pub growth: f64,
+    pub(crate) point: FixedPoint,
+    /// The largest eigenvalue of `beta Cov_p(X)`: the predicted growth per iteration; stable below
+    /// 1.
+    pub(crate) eigenvalue: f64,
+    /// Whether the power iteration reached its limit; the eigenvalue is then a lower bound.
+    pub(crate) eigenvalue_at_limit: bool,
+    /// The measured growth of a small perturbation per iteration.
+    pub(crate) growth: f64,
 }
 
-/// Updates after which growth is measured.
-const STEPS: usize = 100;
-/// Relative tolerance of the eigenvector, and steps for it at most.
-const POWER: (f64, usize) = (1e-3, 400);
-/// Fixed points looked at together.
+/// Iterations after which the growth is measured.
+const GROWTH_ITERATIONS: usize = 100;
+/// Relative tolerance of the eigenvector.
+const POWER_TOLERANCE: f64 = 1e-3;
+/// Limit of the power iteration.
+const POWER_ITERATIONS: usize = 400;
+/// Fixed points per batch.
 const BATCH: usize = 512;
 
-/// Eigenvalue and growth at `steps`, whose weights are `points`, and at the fixed points of
-/// Newton's method or symmetry.
+/// Eigenvalue and growth at the fixed points `found`, and at those that iteration cannot find.
 ///
 /// # Errors
 ///
-/// When the device cannot be read.
-pub fn check(
+/// If the device cannot be read.
+pub(crate) fn check(
     set: &PatternSet,
-    mut steps: Vec<Step>,
-    mut points: FixedPoints,
+    mut found: FixedPoints,
     effective: &[f64],
     seed: u64,
-) -> Result<Vec<Checked>> {
-    extra(set, effective, &mut steps, &mut points)?;
-    if points.is_empty() {
-        return Ok(Vec::new());
-    }
+) -> Result<Vec<StabilityCheck>> {
+    add_unstable(set, effective, &mut found)?;
+    let Some(all) = found.weights() else { return Ok(Vec::new()) };
     let network = &set.network;
-    let all = Tensor::cat(points.weights, 0);
-    let rule = StoppingRule::new(POWER.0, POWER.1)?;
-    let mut checked = Vec::new();
-    for from in (0..steps.len()).step_by(BATCH) {
-        let rows = BATCH.min(steps.len() - from);
-        let betas = &points.betas[from..from + rows];
-        let weights = all.clone().narrow(0, from, rows);
+    let rule = StoppingRule::new(POWER_TOLERANCE, POWER_ITERATIONS)?;
+    let mut checks = Vec::new();
+    for (points, betas) in found.points.chunks(BATCH).zip(found.betas.chunks(BATCH)) {
+        let rows = points.len();
+        let weights = all.clone().narrow(0, checks.len(), rows);
         let start = directions(rows, network.dimension(), 1.0, seed, 8);
         let start = upload(start, network.dimension(), &network.device());
         let predicted = stability(network, weights.clone(), betas, start, &rule)?;
         let states = network.read(weights, betas)?.centred + network.mean();
-        let observed = growth(network, &states, betas, STEPS, seed)?;
-        let rows = steps[from..from + rows].iter().zip(predicted).zip(observed);
-        checked.extend(rows.map(|((step, predicted), growth)| Checked {
-            step: *step,
+        let measured = growth(network, &states, betas, GROWTH_ITERATIONS, seed)?;
+        let rows = points.iter().zip(predicted).zip(measured);
+        checks.extend(rows.map(|((point, predicted), growth)| StabilityCheck {
+            point: *point,
             eigenvalue: predicted.eigenvalue,
             eigenvalue_at_limit: predicted.outcome.termination != Termination::Converged,
             growth,
         }));
     }
-    Ok(checked)
+    Ok(checks)
 }
 
-/// Fixed points that iteration cannot find, because they are unstable: the mean of equidistant
-/// patterns, else saddles between two patterns.
-fn extra(
-    set: &PatternSet,
-    effective: &[f64],
-    steps: &mut Vec<Step>,
-    points: &mut FixedPoints,
-) -> Result<()> {
-    let mut add = |way, track, beta_eff, order, energy, weights: Vec<f32>| {
+/// Adds fixed points that iteration cannot reach because they are unstable: the mean of equidistant
+/// patterns, otherwise saddles between two patterns.
+fn add_unstable(set: &PatternSet, effective: &[f64], found: &mut FixedPoints) -> Result<()> {
+    let mut add = |branch, track, beta_eff, order, energy, weights: Vec<f32>| {
         let weights = upload(weights, set.count(), &set.network.device());
-        points.push(weights, &set.betas(&[beta_eff]));
-        steps.push(Step { way, track, beta_eff, order, energy, steps: 0, at_limit: false });
+        let point =
+            FixedPoint { branch, track, beta_eff, order, energy, iterations: 0, at_limit: false };
+        found.append([point], &set.betas(&[beta_eff]), weights);
     };
     if set.description.equidistant {
         let betas = set.betas(effective);
         let states = set.network.mean().repeat_dim(0, betas.len());
-        let energies = hvae_device::host::download(set.network.energy(states, &betas)?)?;
+        let energies = download(set.network.energy(states, &betas)?)?;
         for (&value, energy) in effective.iter().zip(energies) {
             let uniform = vec![1.0 / set.count() as f32; set.count()];
-            add(Way::Mean, 0, value, 0.0, f64::from(energy), uniform);
+            add(Branch::Mean, 0, value, 0.0, f64::from(energy), uniform);
         }
         return Ok(());
     }
     for saddle in saddles::find(set, effective)? {
-        add(
-            Way::Saddle,
-            saddle.pair,
-            saddle.beta_eff,
-            set.order(saddle.to_mean),
-            f64::NAN,
-            saddle.weights,
-        );
+        let order = set.order(saddle.to_mean);
+        add(Branch::Saddle, saddle.pair, saddle.beta_eff, order, f64::NAN, saddle.weights);
     }
     Ok(())
 }

@@ -1,32 +1,32 @@
-//! Where states start: at patterns, near the mean, at random.
+//! Initial states: at patterns, near the mean, at random.
 
 use anyhow::Result;
 use burn::tensor::Tensor;
 use serde::Serialize;
 
-use crate::transition::set::PatternSet;
+use crate::transition::patterns::PatternSet;
 use hvae_device::host::upload;
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;
 
-/// A family of starts.
+/// A family of initial states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Family {
+pub(crate) enum Family {
     /// At a pattern.
     Pattern,
-    /// Near the mean: off by [`NEAR`] of the distance between patterns, in a random direction.
+    /// Near the mean: displaced by [`NEAR`] times the distance between patterns, in a random
+    /// direction.
     Mean,
-    /// The mean plus a random direction as long as the patterns are far from it.
+    /// As far from the mean as the patterns, in a random direction.
     Random,
 }
 
 impl Family {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Pattern, Self::Mean, Self::Random];
+    pub(super) const ALL: [Self; 3] = [Self::Pattern, Self::Mean, Self::Random];
 
     /// Its name in tables.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Pattern => "pattern",
             Self::Mean => "mean",
@@ -35,42 +35,39 @@ impl Family {
     }
 }
 
-/// How far starts near the mean are off, as a share of the distance between patterns.
-pub const NEAR: f64 = 1e-3;
+/// Displacement of initial states near the mean, relative to the distance between patterns.
+const NEAR: f64 = 1e-3;
 
-/// The starts of every `beta`.
+/// The initial states, the same at every `beta`.
 #[derive(Debug)]
-pub struct Starts {
-    /// Their overlaps with the patterns, which do not depend on `beta`, `[S, N]`.
-    pub overlaps: Tensor<2>,
+pub(crate) struct Starts {
+    /// Their overlaps with the patterns, `[S, N]`.
+    pub(super) overlaps: Tensor<2>,
     /// The family of each, `[S]`.
-    pub families: Vec<Family>,
+    pub(super) families: Vec<Family>,
 }
 
 impl Starts {
-    /// `count` starts: a third of them at patterns, or as many as there are patterns; the rest
-    /// shared by the two other families.
+    /// `count` initial states: a third at patterns (at most one per pattern), the rest split evenly
+    /// between the other two families.
     ///
     /// # Errors
     ///
-    /// When the device cannot compute their overlaps.
-    pub fn new(set: &PatternSet, count: usize, seed: u64) -> Result<Self> {
+    /// If the overlaps cannot be computed.
+    pub(crate) fn new(set: &PatternSet, count: usize, seed: u64) -> Result<Self> {
         let at_patterns = (count / 3).max(1).min(set.count());
         let near = (count - at_patterns) / 2;
         let away = count - at_patterns - near;
         let network = &set.network;
         let description = &set.description;
-        let patterns = network.patterns().narrow(0, 0, at_patterns);
-        let noise = |rows, length, index| {
-            let directions = directions(rows, description.dimension, length, seed, index);
-            upload(directions, description.dimension, &network.device()) + network.mean()
-        };
-        let mut states = vec![patterns];
+        let mut states = vec![network.patterns().narrow(0, 0, at_patterns)];
         for (rows, length, index) in
             [(near, NEAR * description.distance, 0), (away, description.radius, 1)]
         {
             if rows > 0 {
-                states.push(noise(rows, length, index));
+                let directions = directions(rows, description.dimension, length, seed, index);
+                let noise = upload(directions, description.dimension, &network.device());
+                states.push(noise + network.mean());
             }
         }
         let mut families = vec![Family::Pattern; at_patterns];
@@ -80,7 +77,7 @@ impl Starts {
     }
 }
 
-/// `rows` random vectors of the length `length`, one after another.
+/// `rows` random vectors of length `length`, concatenated.
 pub(super) fn directions(
     rows: usize,
     dimension: usize,

@@ -10,100 +10,120 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::transition::minima::group;
-use crate::transition::set::PatternSet;
+use crate::transition::patterns::PatternSet;
 use crate::transition::starts::{Family, Starts};
 use hvae_device::host::download;
 use hvae_runtime::terminal::Progress;
 
-/// All that is found at one `beta`.
+/// Results at one `beta`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Point {
+pub(crate) struct SweepPoint {
     /// Inverse temperature.
-    pub beta: f64,
+    pub(crate) beta: f64,
     /// `beta D^2 / 2`.
-    pub beta_eff: f64,
-    /// Distinct minima that the starts of all families reached.
-    pub distinct: usize,
-    /// What each family of starts did.
-    pub families: Vec<FamilySummary>,
-    /// The minima, one after another as they were found.
+    pub(crate) beta_eff: f64,
+    /// Number of distinct minima reached from all initial states.
+    pub(crate) distinct: usize,
+    pub(crate) families: Vec<FamilySummary>,
+    /// The minima, in the order in which they were found.
     #[serde(skip)]
-    pub minima: Vec<Minimum>,
+    pub(crate) minima: Vec<Minimum>,
 }
 
-/// What the starts of one family did.
+/// Results of one family of initial states.
 #[derive(Debug, Clone, Serialize)]
-pub struct FamilySummary {
-    /// The family.
-    pub family: Family,
-    /// Number of starts.
-    pub starts: usize,
-    /// Starts that met the step limit before the tolerance.
-    pub at_limit: usize,
-    /// Starts whose numbers left the finite range.
-    pub not_finite: usize,
-    /// Distinct minima that it reached.
-    pub distinct: usize,
-    /// Updates, mean over the starts.
-    pub mean_steps: f64,
-    /// Updates of the slowest start.
-    pub max_steps: usize,
-    /// Distance to the mean pattern in units of a pattern's: least, median, largest.
-    pub order: [f64; 3],
+pub(crate) struct FamilySummary {
+    pub(crate) family: Family,
+    /// Number of initial states.
+    pub(crate) starts: usize,
+    /// Number of these that reached the iteration limit before the tolerance.
+    pub(crate) at_limit: usize,
+    /// Number of these whose state became non-finite.
+    pub(crate) not_finite: usize,
+    /// Number of distinct minima reached.
+    pub(crate) distinct: usize,
+    /// Iterations, mean over the initial states.
+    pub(crate) mean_iterations: f64,
+    /// Iterations of the slowest.
+    pub(crate) max_iterations: usize,
+    /// Distance to the mean pattern, relative to that of a pattern.
+    pub(crate) order: Range,
     /// Distance to the nearest pattern, median.
-    pub to_nearest: f64,
+    pub(crate) to_nearest: f64,
     /// Entropy of the weights, mean.
-    pub entropy: f64,
-    /// Energy: least, median, largest.
-    pub energy: [f64; 3],
+    pub(crate) entropy: f64,
+    pub(crate) energy: Range,
 }
 
-/// A minimum and how many starts reached it.
+/// Minimum, median and maximum of a quantity.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Range {
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
+}
+
+impl Range {
+    /// Of `values`; NaN if there are none.
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let last = values.len().saturating_sub(1);
+        let [min, median, max] =
+            [0, last / 2, last].map(|i| values.get(i).copied().unwrap_or(f64::NAN));
+        Self { min, median, max }
+    }
+}
+
+/// A minimum and how many initial states reached it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Minimum {
-    /// Starts of each family that ended there, in the order of [`Family::ALL`].
-    pub reached: [usize; 3],
-    /// Its energy.
-    pub energy: f64,
-    /// Its distance to the mean pattern.
-    pub to_mean: f64,
-    /// Its distance to the nearest pattern.
-    pub to_nearest: f64,
-    /// Which pattern that is.
-    pub nearest: usize,
-    /// Entropy of its weights.
-    pub entropy: f64,
+pub(crate) struct Minimum {
+    /// Number of initial states that ended there, by family in the order of [`Family::ALL`].
+    pub(crate) reached: [usize; 3],
+    pub(crate) energy: f64,
+    /// Distance to the mean pattern.
+    pub(crate) to_mean: f64,
+    /// Distance to the nearest pattern.
+    pub(crate) to_nearest: f64,
+    /// Index of that pattern.
+    pub(crate) nearest: usize,
+    /// Entropy of the weights.
+    pub(crate) entropy: f64,
 }
 
-/// How to sweep.
+/// Settings of a sweep.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// When a start has converged.
-    pub rule: StoppingRule,
-    /// States closer than this share of the distance between patterns are one minimum.
-    pub same: f64,
+pub(crate) struct SweepSettings {
+    pub(crate) rule: StoppingRule,
+    /// States closer than this fraction of the distance between patterns are the same minimum.
+    pub(crate) same: f64,
 }
 
-/// About how many weights are iterated at once: enough for fast products, little enough memory.
+/// `count` values from `from` to `to`, evenly spaced in their logarithm.
+pub(crate) fn log_spaced(from: f64, to: f64, count: usize) -> Vec<f64> {
+    let last = count.saturating_sub(1).max(1) as f64;
+    (0..count).map(|i| from * (to / from).powf(i as f64 / last)).collect()
+}
+
+/// Weights per batch, about: enough for fast products, little enough memory.
 const BATCH: usize = 1_000_000;
 
-/// Iterates the starts at every `beta_eff`. Several of those share a batch, several batches the
-/// processor; each result depends on its own `beta` alone.
+/// Iterates from all initial states at every `beta_eff`, with several of these per batch and the
+/// batches in parallel; a result depends only on its own `beta`.
 ///
 /// # Errors
 ///
-/// When a value of `beta` is out of range or the device cannot be read.
-pub fn sweep(
+/// If a value of `beta` is out of range or the device cannot be read.
+pub(crate) fn sweep(
     set: &PatternSet,
     starts: &Starts,
     effective: &[f64],
-    settings: &Settings,
-) -> Result<Vec<Point>> {
+    settings: &SweepSettings,
+) -> Result<Vec<SweepPoint>> {
     let retrieval = set.network.at(&[0.0], Space::Weights)?;
-    let together = (BATCH / (starts.families.len() * set.count())).clamp(1, effective.len());
+    let per_batch = (BATCH / (starts.families.len() * set.count())).clamp(1, effective.len());
     let progress = Mutex::new((Progress::start("sweep", effective.len(), 0), 0));
-    let chunks: Vec<Result<Vec<Point>>> = effective
-        .par_chunks(together)
+    let chunks: Vec<Result<Vec<SweepPoint>>> = effective
+        .par_chunks(per_batch)
         .map(|chunk| {
             let points = batch(set, &retrieval, starts, chunk, settings)?;
             if let Ok(mut guard) = progress.lock() {
@@ -122,8 +142,8 @@ fn batch(
     retrieval: &Retrieval<'_>,
     starts: &Starts,
     effective: &[f64],
-    settings: &Settings,
-) -> Result<Vec<Point>> {
+    settings: &SweepSettings,
+) -> Result<Vec<SweepPoint>> {
     let count = starts.families.len();
     let betas = set.betas(effective);
     let column: Vec<f64> = betas.iter().flat_map(|&b| std::iter::repeat_n(b, count)).collect();
@@ -144,29 +164,36 @@ fn batch(
             let minima = samples.minima(ends);
             let families = Family::ALL.into_iter();
             let families = families.filter_map(|f| samples.summary(f, ends, set)).collect();
-            Point { beta, beta_eff, distinct: minima.len(), families, minima }
+            SweepPoint { beta, beta_eff, distinct: minima.len(), families, minima }
         })
         .collect())
 }
 
-/// How the starts of one `beta` ended.
+/// The final states at one `beta`.
 #[derive(Clone, Copy)]
 struct Ends<'a> {
-    /// Where they stand in their batch.
+    /// Index of the first in its batch.
     first: usize,
     outcomes: &'a [Outcome],
-    /// The minimum at which each ended.
+    /// The minimum that each reached.
     labels: &'a [Option<usize>],
     families: &'a [Family],
 }
 
-/// Numbers of end states on the host.
+/// Final states of a batch on the host.
 struct Samples {
     centred: Vec<f32>,
     dimension: usize,
-    /// Energy, distance to the mean, to the nearest pattern, entropy.
-    values: Vec<[f64; 4]>,
+    values: Vec<Values>,
     nearest: Vec<usize>,
+}
+
+/// Scalars of a final state.
+struct Values {
+    energy: f64,
+    to_mean: f64,
+    to_nearest: f64,
+    entropy: f64,
 }
 
 impl Samples {
@@ -175,7 +202,12 @@ impl Samples {
         let columns =
             vec![readings.energy, readings.to_mean, readings.to_nearest, readings.entropy];
         let values = download(Tensor::cat(columns, 1))?;
-        let values = values.chunks_exact(4).map(|v| std::array::from_fn(|i| f64::from(v[i])));
+        let values = values.chunks_exact(4).map(|v| Values {
+            energy: v[0].into(),
+            to_mean: v[1].into(),
+            to_nearest: v[2].into(),
+            entropy: v[3].into(),
+        });
         let nearest = readings.nearest.into_data();
         let nearest = nearest.iter::<i64>().map(|i| usize::try_from(i).unwrap_or(0)).collect();
         let dimension = set.network.dimension();
@@ -183,7 +215,7 @@ impl Samples {
         Ok(Self { centred, dimension, values: values.collect(), nearest })
     }
 
-    /// The minimum at which each start ended; `None` for those that did not converge.
+    /// The minimum that each state reached; `None` for those that did not converge.
     fn labels(
         &self,
         rows: std::ops::Range<usize>,
@@ -206,14 +238,14 @@ impl Samples {
         labels
     }
 
-    /// The minima, with what the first start that reached each shows.
+    /// The minima, each with the values of the first state that reached it.
     fn minima(&self, ends: Ends<'_>) -> Vec<Minimum> {
         let Ends { first, labels, families, .. } = ends;
         let mut minima: Vec<Minimum> = Vec::new();
         for (row, label) in labels.iter().enumerate() {
             let Some(label) = *label else { continue };
             if label == minima.len() {
-                let [energy, to_mean, to_nearest, entropy] = self.values[first + row];
+                let Values { energy, to_mean, to_nearest, entropy } = self.values[first + row];
                 let nearest = self.nearest[first + row];
                 let reached = [0; 3];
                 minima.push(Minimum { reached, energy, to_mean, to_nearest, nearest, entropy });
@@ -230,8 +262,10 @@ impl Samples {
             return None;
         }
         let ended = |t| rows.iter().filter(|&&r| outcomes[r].termination == t).count();
-        let column = |k: usize| rows.iter().map(|&r| self.values[first + r][k]).collect::<Vec<_>>();
-        let steps = || rows.iter().map(|&r| outcomes[r].steps);
+        let column = |pick: fn(&Values) -> f64| -> Vec<f64> {
+            rows.iter().map(|&r| pick(&self.values[first + r])).collect()
+        };
+        let iterations = || rows.iter().map(|&r| outcomes[r].steps);
         let mut reached: Vec<usize> = rows.iter().filter_map(|&r| labels[r]).collect();
         reached.sort_unstable();
         reached.dedup();
@@ -241,19 +275,12 @@ impl Samples {
             at_limit: ended(Termination::StepLimit),
             not_finite: ended(Termination::NotFinite),
             distinct: reached.len(),
-            mean_steps: steps().sum::<usize>() as f64 / rows.len() as f64,
-            max_steps: steps().max().unwrap_or(0),
-            order: spread(column(1)).map(|d| set.order(d)),
-            to_nearest: spread(column(2))[1],
-            entropy: column(3).iter().sum::<f64>() / rows.len() as f64,
-            energy: spread(column(0)),
+            mean_iterations: iterations().sum::<usize>() as f64 / rows.len() as f64,
+            max_iterations: iterations().max().unwrap_or(0),
+            order: Range::of(column(|v| v.to_mean).into_iter().map(|d| set.order(d)).collect()),
+            to_nearest: Range::of(column(|v| v.to_nearest)).median,
+            entropy: column(|v| v.entropy).iter().sum::<f64>() / rows.len() as f64,
+            energy: Range::of(column(|v| v.energy)),
         })
     }
-}
-
-/// Least, median and largest.
-fn spread(mut values: Vec<f64>) -> [f64; 3] {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1);
-    [0, last / 2, last].map(|i| values.get(i).copied().unwrap_or(f64::NAN))
 }

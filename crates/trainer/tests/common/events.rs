@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-/// A scalar as it stands in a file.
+/// A scalar in an event file.
 #[derive(Debug, PartialEq)]
 pub struct Scalar {
     pub time: f64,

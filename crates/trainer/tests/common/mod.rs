@@ -1,10 +1,10 @@
-//! What the tests of the program share.
+//! Shared by the tests of the program.
 #![allow(
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test may stop, and not every test needs everything"
+    reason = "a test may panic, and not every test uses everything"
 )]
 
 pub mod events;
@@ -15,11 +15,11 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A working folder with nothing in it, and no way to fetch anything.
+/// An empty working folder; downloads are disabled.
 pub struct Folder(TempDir);
 
 impl Folder {
-    #[allow(clippy::new_without_default, reason = "a folder on the disk is no default")]
+    #[allow(clippy::new_without_default, reason = "it creates a folder")]
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -39,14 +39,14 @@ impl Folder {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs what must succeed; its standard output.
+    /// Runs a command that must succeed; its standard output.
     pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs what must fail with `code`; its standard error.
+    /// Runs a command that must fail with `code`; its standard error.
     pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let text = stderr(&output);
@@ -56,14 +56,14 @@ impl Folder {
     }
 }
 
-/// Notes that a test leaves out what this machine has no `means` for; a failure where `HVAE_MUST` is 1
-/// or names them, as in `HVAE_MUST=numpy,rights`.
-#[allow(clippy::print_stderr, reason = "a test may say what it skips")]
-pub fn skipped(means: &str, told: &str) {
+/// Reports that a test is skipped because `reason`: this machine lacks `means`. A failure if
+/// `HVAE_MUST` is 1 or names them, as in `HVAE_MUST=numpy,rights`.
+#[allow(clippy::print_stderr, reason = "skipped tests are reported")]
+pub fn skipped(means: &str, reason: &str) {
     let must = std::env::var("HVAE_MUST").unwrap_or_default();
     let needed = must.split(',').any(|word| word == "1" || word == means);
-    assert!(!needed, "HVAE_MUST={must}, but there is {told}");
-    eprintln!("SKIPPED: {told}");
+    assert!(!needed, "HVAE_MUST={must}, but {reason}");
+    eprintln!("SKIPPED: {reason}");
 }
 
 pub fn stderr(output: &Output) -> String {

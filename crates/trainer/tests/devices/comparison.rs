@@ -12,7 +12,7 @@ use hvae_solver::{Anderson, Damped, Picard, StoppingRule, Termination};
 
 use super::*;
 
-/// One kind of each sort: layered networks, feed-forward networks, a weight-tied dense network.
+/// Kinds with layered networks, feed-forward networks, a weight-tied dense network.
 #[cfg(any(feature = "wgpu", feature = "ndarray"))]
 pub(crate) const KINDS: [&str; 3] = ["h-vae", "f-vae", "tdh-vae"];
 
@@ -114,7 +114,7 @@ fn inception(device: &Device) -> Inception {
 pub(crate) fn compare_features(device: &Device, name: &str) {
     // The smallest images that all its pools accept.
     const SIDE: usize = 75;
-    let images = rng::uniform(1, Stream::Binarisation, 0, 2 * 3 * SIDE * SIDE);
+    let images = rng::uniform(1, Stream::Binarization, 0, 2 * 3 * SIDE * SIDE);
     let features = |device: &Device| {
         let images = TensorData::new(images.clone(), [2, 3, SIDE, SIDE]);
         let images = Tensor::<4>::from_data(images, device).mul_scalar(2.0).sub_scalar(1.0);

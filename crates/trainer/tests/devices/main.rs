@@ -22,8 +22,8 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use hvae::config::RunConfig;
+use hvae_data::Split;
 use hvae_data::images::Images;
-use hvae_data::{Split, Verbosity};
 use hvae_model::Kind;
 use hvae_runtime::rng;
 use hvae_runtime::rng::Stream;

@@ -43,8 +43,8 @@ fn compare_split(kind: &str, more: &[&str]) {
     let overrides: Vec<String> = overrides.into_iter().map(str::to_owned).collect();
     let config = RunConfig::resolve(None, &overrides).unwrap();
     let device = Device::flex();
-    let images = Images::load(&config.data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
-    let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
+    let images = Images::load(&config.data, Split::Train, None, &device).unwrap();
+    let model = hvae::training::new_model(&config, &device).unwrap();
     // A weight-tied network this small may have no equilibrium with its initial weights.
     let model = model.limited();
     // Not a multiple of the number of workers, and not in the order of the set.
@@ -53,13 +53,13 @@ fn compare_split(kind: &str, more: &[&str]) {
     let draws = StepDraws {
         noise: rng::normal(1, Stream::Noise, 0, rows.len() * model.latent()),
         uniforms: binarise
-            .then(|| rng::uniform(1, Stream::Binarisation, 0, rows.len() * model.pixels())),
+            .then(|| rng::uniform(1, Stream::Binarization, 0, rows.len() * model.pixels())),
     };
     let phases = PhaseSettings::new(&config.ep, ReadPolicy::EveryStep).unwrap();
     let on_device = hvae_device::host::upload(draws.noise.clone(), model.latent(), &device);
-    let mut batch = images.gather(images.order(&rows));
+    let mut batch = images.gather(images.index_tensor(&rows));
     if binarise {
-        batch = hvae::training::binarize::binarize_from(batch, 1, Stream::Binarisation, 0);
+        batch = hvae::training::binarize::binarize_from(batch, 1, Stream::Binarization, 0);
     }
     let whole = model.training_step(batch, on_device, 1.0, &phases).unwrap();
     let expected = flat(&model, &whole.gradients);
@@ -91,8 +91,8 @@ fn a_failed_worker_is_an_error_and_not_a_deadlock() {
     let overrides: Vec<String> = overrides.into_iter().map(str::to_owned).collect();
     let config = RunConfig::resolve(None, &overrides).unwrap();
     let device = Device::flex();
-    let images = Images::load(&config.data, Split::Train, None, Verbosity::Quiet, &device).unwrap();
-    let model = hvae::training::new_model(&config, images.set().pixels(), &device).unwrap();
+    let images = Images::load(&config.data, Split::Train, None, &device).unwrap();
+    let model = hvae::training::new_model(&config, &device).unwrap();
     let rows: Vec<usize> = (0..8).collect();
     let mut noise = rng::normal(1, Stream::Noise, 0, rows.len() * model.latent());
     // NaN in the part of the second worker.

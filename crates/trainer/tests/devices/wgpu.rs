@@ -82,7 +82,7 @@ fn a_step_reads_the_device_rarely() {
     for kind in ["h-vae", "tdh-vae"] {
         let config = RunConfig::resolve(None, &tiny(kind)).unwrap();
         let images = [Split::Train, Split::Test]
-            .map(|split| Images::load(&config.data, split, None, Verbosity::Quiet, &device))
+            .map(|split| Images::load(&config.data, split, None, &device))
             .map(Result::unwrap);
         let run = RunDir::create(&folder.path(kind), &config).unwrap();
         let counter = Counter::default();

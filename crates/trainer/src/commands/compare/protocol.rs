@@ -1,15 +1,13 @@
-//! What the scores of several runs were taken on, and whether they can be compared.
+//! What the scores of several runs were measured on, and whether they can be compared.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use burn::tensor::Device;
 
-use crate::cli::Global;
+use crate::commands::context::Context;
 use crate::config::RunConfig;
 use crate::evaluation::likelihood;
-use crate::run::RunDir;
-use crate::run::environment;
+use crate::run::dir::RunDir;
 use crate::run::environment::Environment;
 use hvae_data::images::Images;
 use hvae_data::{ImageSet, Split};
@@ -17,7 +15,7 @@ use hvae_data::{ImageSet, Split};
 /// Digits of a SHA-256 that are shown.
 const DIGITS: usize = 12;
 
-/// What the scores of a run depend on besides the run's weights.
+/// What the scores of a run depend on besides its weights.
 pub(super) struct Basis {
     run: String,
     dataset: String,
@@ -28,27 +26,23 @@ pub(super) struct Basis {
 }
 
 impl Basis {
-    pub(super) fn of(
-        run: &RunDir,
-        config: &RunConfig,
-        global: &Global,
-        device: &Device,
-    ) -> Result<Self> {
-        let data_dir = environment::data_dir(global.data_dir.as_deref(), run)?;
-        let test = Images::load(&config.data, Split::Test, &data_dir, global.verbosity(), device)?;
+    /// That of `run`, with its test images.
+    pub(super) fn of(run: &RunDir, config: &RunConfig, cx: &Context) -> Result<(Self, Images)> {
+        let test = cx.images_of(run, &config.data, Split::Test)?;
         let images = match (config.data.train_images, config.data.validation_images) {
             (Some(count), _) => format!("the first {count}"),
             (None, Some(held_out)) => format!("all but the last {held_out}"),
             (None, None) => "all".to_owned(),
         };
-        Ok(Self {
+        let basis = Self {
             run: run.path().display().to_string(),
             dataset: config.data.dataset.to_string(),
             test: test.set().clone(),
             training: format!("{images} training images of {}", config.data.dataset),
             training_sha256: Environment::of(run)?.map(|then| then.images_sha256),
             likelihood: likelihood::protocol(&config.model, config.data.binarise),
-        })
+        };
+        Ok((basis, test))
     }
 }
 
@@ -56,7 +50,7 @@ impl Basis {
 ///
 /// # Errors
 ///
-/// When two of them are judged by different images, so that no score compares.
+/// When two runs are tested on different images, so that no score can be compared.
 pub(super) fn differences(bases: &[Basis]) -> Result<Vec<String>> {
     let Some((first, others)) = bases.split_first() else { return Ok(Vec::new()) };
     for other in others {
@@ -64,7 +58,7 @@ pub(super) fn differences(bases: &[Basis]) -> Result<Vec<String>> {
         if first.test.bytes()[..pixels] != other.test.bytes()[..pixels] {
             bail!(
                 "{} is tested on {} and {} on {}: with different test images no score can be \
-                 compared. Compare runs of one set of images",
+                 compared. Compare runs of one data set",
                 first.run,
                 first.dataset,
                 other.run,
@@ -76,12 +70,12 @@ pub(super) fn differences(bases: &[Basis]) -> Result<Vec<String>> {
         differ(
             bases,
             |basis| format!("{} test images", basis.test.len()),
-            "scores are means over other test images",
+            "scores are means over different numbers of test images",
         ),
         differ(
             bases,
             |basis| basis.likelihood.clone(),
-            "ELBO and NLL do not compare between likelihoods",
+            "ELBO and NLL of different likelihoods cannot be compared",
         ),
     ];
     let hashes: BTreeSet<_> = bases.iter().map(|basis| &basis.training_sha256).collect();
@@ -94,20 +88,20 @@ pub(super) fn differences(bases: &[Basis]) -> Result<Vec<String>> {
             }
             _ => basis.training.clone(),
         };
-        found.push(differ(bases, training, "the models have not learnt from the same images"));
+        found.push(differ(bases, training, "the models were trained on different images"));
     }
     Ok(found.into_iter().flatten().collect())
 }
 
-/// `consequence`, and who has which `text`, if not all have the same.
+/// `consequence`, and which runs have which `text`, if they differ.
 fn differ(bases: &[Basis], text: impl Fn(&Basis) -> String, consequence: &str) -> Option<String> {
     let groups = groups(bases.iter().map(|basis| (basis.run.as_str(), text(basis))));
     let each = groups.iter().map(|(text, runs)| format!("{text} ({})", runs.join(", ")));
-    let told = format!("{consequence}: {}", each.collect::<Vec<_>>().join("; "));
-    (groups.len() > 1).then_some(told)
+    let each = each.collect::<Vec<_>>().join("; ");
+    (groups.len() > 1).then(|| format!("{consequence}: {each}"))
 }
 
-/// `what: text` where one text holds for all runs, else a line for each text with its runs.
+/// `what: text` if the text is the same for all runs, else a line for each text with its runs.
 pub(super) fn lines<'a>(what: &str, texts: impl Iterator<Item = (&'a str, String)>) -> Vec<String> {
     let groups = groups(texts);
     let one = groups.len() == 1;
@@ -121,7 +115,7 @@ pub(super) fn lines<'a>(what: &str, texts: impl Iterator<Item = (&'a str, String
     groups.iter().map(line).collect()
 }
 
-/// The different texts in the order of their first appearance, each with the runs it belongs to.
+/// The distinct texts in the order of their first appearance, each with its runs.
 fn groups<'a>(texts: impl Iterator<Item = (&'a str, String)>) -> Vec<(String, Vec<&'a str>)> {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for (run, text) in texts {
@@ -156,7 +150,7 @@ mod tests {
 
     #[test]
     fn runs_that_agree_have_one_protocol_and_no_warning() {
-        // One of them was trained before hashes were kept.
+        // The training images of one run are not known.
         let mut a = basis("a", images(20));
         a.training_sha256 = Some("0123456789abcdef".to_owned());
         assert!(differences(&[a, basis("b", images(20))]).unwrap().is_empty());
@@ -173,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_told_with_its_runs() {
+    fn every_difference_is_reported_with_its_runs() {
         let (mut a, mut b, c) =
             (basis("a", images(20)), basis("b", images(30)), basis("c", images(20)));
         a.training_sha256 = Some("0".repeat(64));
@@ -189,12 +183,12 @@ mod tests {
             assert!(parts.iter().all(|part| warning.contains(part)), "{warning}");
         }
         let texts = ["x", "y", "x"].map(str::to_owned);
-        let told = lines("NLL", ["a", "b", "c"].into_iter().zip(texts));
-        assert_eq!(told, ["NLL of a, c: x", "NLL of b: y"]);
+        let found = lines("NLL", ["a", "b", "c"].into_iter().zip(texts));
+        assert_eq!(found, ["NLL of a, c: x", "NLL of b: y"]);
     }
 
     #[test]
-    fn other_test_images_are_an_error_that_names_both() {
+    fn different_test_images_are_an_error_that_names_both_runs() {
         let other = synthetic(20, 2, Split::Test);
         let error = differences(&[basis("one", images(20)), basis("two", other)]).unwrap_err();
         let text = error.to_string();

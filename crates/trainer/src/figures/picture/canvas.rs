@@ -1,25 +1,30 @@
-//! Cells of images on a background.
+//! Image cells on a background.
 
 use anyhow::{Context, bail, ensure};
 use image::{GrayImage, Luma};
 
+use hvae_data::ImageSize;
+
 /// The shade between the cells of a grid and in its unused cells.
 const BACKGROUND: Luma<u8> = Luma([48]);
 
-/// The distance between the cells of a grid, in pixels of the picture.
+/// Distance between the cells of a grid, in pixels.
 const GAP: u32 = 2;
 
-/// How the cells of a grid are laid out.
+/// Layout of a grid.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    pub(super) height: usize,
-    pub(super) width: usize,
-    pub(super) columns: usize,
-    pub(super) scale: u32,
+pub(crate) struct Layout {
+    /// Size of an image.
+    pub(crate) size: ImageSize,
+    /// Images per row.
+    pub(crate) columns: usize,
+    /// Side of an image's pixel, in pixels of the picture.
+    pub(crate) scale: u32,
 }
 
-/// Cuts the slice into images and checks their values.
-pub(super) fn split(images: &[f32], height: usize, width: usize) -> anyhow::Result<Vec<&[f32]>> {
+/// Splits the slice into images and validates their values.
+pub(super) fn split(images: &[f32], size: ImageSize) -> anyhow::Result<Vec<&[f32]>> {
+    let ImageSize { height, width } = size;
     let pixels = height.checked_mul(width).filter(|pixels| *pixels > 0);
     let Some(pixels) = pixels else {
         bail!("images of {height} by {width} pixels cannot be drawn");
@@ -27,15 +32,16 @@ pub(super) fn split(images: &[f32], height: usize, width: usize) -> anyhow::Resu
     ensure!(!images.is_empty(), "there is no image to draw");
     ensure!(
         images.len().is_multiple_of(pixels),
-        "{} values are no whole number of images of {height} by {width} pixels",
+        "{} values are not a whole number of images of {height} by {width} pixels",
         images.len()
     );
     if let Some(at) = images.iter().position(|value| value.is_nan()) {
-        bail!("image {} has a value that is not a number, at pixel {}", at / pixels, at % pixels);
+        bail!("image {} is NaN at pixel {}", at / pixels, at % pixels);
     }
     Ok(images.chunks_exact(pixels).collect())
 }
 
+/// Draws the cells; empty ones show the background.
 pub(super) fn paint(cells: &[Option<&[f32]>], layout: Layout) -> anyhow::Result<GrayImage> {
     let (width, height) = ensure_fits(cells.len(), layout)?;
     let mut picture = GrayImage::from_pixel(width, height, BACKGROUND);
@@ -47,19 +53,20 @@ pub(super) fn paint(cells: &[Option<&[f32]>], layout: Layout) -> anyhow::Result<
     Ok(picture)
 }
 
+/// Width and height of the picture.
 pub(super) fn ensure_fits(cells: usize, layout: Layout) -> anyhow::Result<(u32, u32)> {
-    let Layout { height, width, columns, scale } = layout;
+    let Layout { size: ImageSize { height, width }, columns, scale } = layout;
     extent(cells, layout).with_context(|| {
         format!(
             "{cells} images of {height} by {width} pixels in {columns} columns at scale {scale} \
-             give no usable picture: choose fewer images, other columns or another scale"
+             give no valid picture: change the number of images, the columns or the scale"
         )
     })
 }
 
 /// Width and height of the whole picture, or `None` when it is empty or too large.
 fn extent(cells: usize, layout: Layout) -> Option<(u32, u32)> {
-    let Layout { height, width, columns, scale } = layout;
+    let Layout { size: ImageSize { height, width }, columns, scale } = layout;
     if columns == 0 || scale == 0 {
         return None;
     }
@@ -69,13 +76,13 @@ fn extent(cells: usize, layout: Layout) -> Option<(u32, u32)> {
         cells.checked_mul(cell.checked_add(GAP)?)?.checked_sub(GAP)
     };
     let (across, down) = (side(columns, width)?, side(cells.div_ceil(columns), height)?);
-    // A limit well above any useful picture keeps a slip from taking all the memory.
+    // Far above any useful picture; keeps a typo from exhausting the memory.
     (u64::from(across) * u64::from(down) <= 1 << 30).then_some((across, down))
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "`extent` has checked that every pixel fits")]
 fn paint_cell(picture: &mut GrayImage, cell: &[f32], index: usize, layout: Layout) {
-    let Layout { height, width, columns, scale } = layout;
+    let Layout { size: ImageSize { height, width }, columns, scale } = layout;
     let left = (index % columns) as u32 * (width as u32 * scale + GAP);
     let top = (index / columns) as u32 * (height as u32 * scale + GAP);
     for y in 0..height as u32 * scale {
@@ -99,20 +106,24 @@ fn shade(value: f32) -> u8 {
 mod tests {
     use super::*;
 
+    fn layout(height: usize, width: usize) -> Layout {
+        Layout { size: ImageSize { height, width }, columns: 10, scale: 2 }
+    }
+
     #[test]
     fn gaps_lie_between_cells_only() {
-        let layout = Layout { height: 28, width: 20, columns: 10, scale: 2 };
+        let layout = layout(28, 20);
         assert_eq!(extent(57, layout), Some((10 * 40 + 9 * 2, 6 * 56 + 5 * 2)));
         assert_eq!(extent(1, Layout { columns: 1, ..layout }), Some((40, 56)));
     }
 
     #[test]
-    fn sizes_that_overflow_are_refused() {
-        let layout = Layout { height: 28, width: 28, columns: 1, scale: 1 };
+    fn sizes_that_overflow_are_rejected() {
+        let layout = Layout { columns: 1, ..layout(28, 28) };
         for layout in [
             Layout { scale: u32::MAX, ..layout },
-            Layout { width: u32::MAX as usize, ..layout },
-            Layout { height: usize::MAX, ..layout },
+            Layout { size: ImageSize { width: u32::MAX as usize, ..layout.size }, ..layout },
+            Layout { size: ImageSize { height: usize::MAX, ..layout.size }, ..layout },
             Layout { columns: 0, ..layout },
             Layout { columns: usize::MAX, ..layout },
         ] {

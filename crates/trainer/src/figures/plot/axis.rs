@@ -1,78 +1,85 @@
-//! From values to positions: linear and logarithmic scales, their limits and ticks.
+//! Linear and logarithmic axes: limits, ticks and labels.
 
-use crate::figures::plot::Scale;
+use std::f64::consts::LN_10;
+use std::ops::Range;
 
-/// A scale with limits and ticks, in positions: the logarithm of a value, or the value.
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+
+use crate::figures::plot::figure::Scale;
+
+/// An axis in the coordinates of its scale: a value, or its logarithm.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
     logarithmic: bool,
-    /// First and last position.
-    pub(super) limits: (f64, f64),
-    /// Positions of ticks.
-    pub(super) ticks: Vec<f64>,
-    /// Digits after the point that tell the ticks apart.
-    digits: usize,
-    /// What the ticks are called, where they have names.
+    /// First and last coordinate.
+    low: f64,
+    high: f64,
+    /// Values at the ticks.
+    ticks: Vec<f64>,
+    /// Decimals that distinguish the ticks.
+    decimals: usize,
+    /// Labels of the ticks, if they have names.
     names: Vec<String>,
 }
 
-/// About how many ticks an axis has.
+/// Approximate number of ticks of a linear axis.
 const TICKS: u32 = 6;
-/// And how many at most, where they are not evenly spaced.
-const MOST: usize = 10;
+/// Largest number of ticks of a logarithmic axis.
+const MAX_TICKS: usize = 10;
 
 impl Axis {
-    /// An axis for `values`, with a little room on both sides.
+    /// An axis that covers `values` with a margin.
     pub(super) fn new(scale: &Scale, values: impl Iterator<Item = f64>) -> Self {
-        let mut axis = Self {
-            logarithmic: scale.logarithmic,
-            limits: (0.0, 1.0),
-            ticks: vec![],
-            digits: 4,
-            names: scale.names.clone(),
-        };
-        let values = values.filter(|v| axis.position(*v).is_finite());
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for value in values {
-            let position = axis.position(value);
-            (low, high) = (low.min(position), high.max(position));
-        }
+        let logarithmic = scale.logarithmic;
+        let coordinates = values.map(|v| coordinate(v, logarithmic)).filter(|c| c.is_finite());
+        let (mut low, mut high) = coordinates
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), c| (low.min(c), high.max(c)));
         if low > high {
             (low, high) = (0.0, 1.0);
         }
         let range = high - low;
-        let room = if range > 1e-9 * high.abs() {
+        let margin = if range > 1e-9 * high.abs() {
             0.04 * range
-        } else if axis.logarithmic {
+        } else if logarithmic {
             0.5
         } else if scale.whole || high == 0.0 {
             1.0
         } else {
             0.05 * high.abs()
         };
-        axis.limits = match scale.limits {
-            Some((low, high)) => (axis.position(low), axis.position(high)),
-            None => (low - room, high + room),
+        (low, high) = match scale.limits {
+            Some((low, high)) => (coordinate(low, logarithmic), coordinate(high, logarithmic)),
+            None => (low - margin, high + margin),
         };
-        axis.ticks = axis.make_ticks();
-        if scale.whole {
-            axis.ticks.retain(|tick| (tick - tick.round()).abs() < 1e-9);
-        }
-        if !axis.names.is_empty() {
-            axis.ticks = (1..=axis.names.len()).map(|number| number as f64).collect();
-        }
-        axis.digits = axis.digits();
-        axis
+        let ticks = if !scale.names.is_empty() {
+            (1..=scale.names.len()).map(|number| number as f64).collect()
+        } else if logarithmic {
+            logarithmic_ticks(low, high)
+        } else {
+            let whole = |tick: &f64| !scale.whole || (tick - tick.round()).abs() < 1e-9;
+            linear_ticks(low, high).into_iter().filter(whole).collect()
+        };
+        let decimals = match ticks[..] {
+            [first, second, ..] if !logarithmic => {
+                let decimals = 1 - (second - first).log10().floor() as i32;
+                usize::try_from(decimals).unwrap_or(0).max(4)
+            }
+            _ => 4,
+        };
+        Self { logarithmic, low, high, ticks, decimals, names: scale.names.clone() }
     }
 
-    /// Where `value` goes; not finite where it cannot be shown.
-    pub(super) fn position(&self, value: f64) -> f64 {
-        if self.logarithmic { value.ln() } else { value }
+    /// Position of `value` as a fraction of the axis; not finite if it has none.
+    pub(super) fn fraction(&self, value: f64) -> f64 {
+        (coordinate(value, self.logarithmic) - self.low) / (self.high - self.low)
     }
 
-    /// What a tick at `position` is called.
-    pub(super) fn label(&self, position: f64) -> String {
-        let value = if self.logarithmic { position.exp() } else { position };
+    /// Whether `value` is on the axis.
+    pub(super) fn contains(&self, value: f64) -> bool {
+        (-1e-9..=1.0 + 1e-9).contains(&self.fraction(value))
+    }
+
+    fn label(&self, value: f64) -> String {
         let mut named = (1..).zip(&self.names);
         if let Some((_, name)) = named.find(|&(at, _)| (value - f64::from(at)).abs() < 1e-9) {
             return name.clone();
@@ -85,49 +92,63 @@ impl Axis {
             let (number, power) = text.split_once('e').unwrap_or((&text, "0"));
             format!("{}e{power}", trim(number))
         } else {
-            trim(&format!("{value:.*}", self.digits)).to_owned()
+            trim(&format!("{value:.*}", self.decimals)).to_owned()
         }
+    }
+}
+
+impl Ranged for Axis {
+    type ValueType = f64;
+    type FormatOption = NoDefaultFormatting;
+
+    fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
+        first + (f64::from(last - first) * self.fraction(*value)).round() as i32
     }
 
-    /// Four, or as many as the distance of the first two ticks has.
-    fn digits(&self) -> usize {
-        match self.ticks[..] {
-            [first, second, ..] if !self.logarithmic => {
-                let power = 1 - (second - first).log10().floor() as i32;
-                usize::try_from(power).unwrap_or(0).max(4)
-            }
-            _ => 4,
-        }
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        // Grid lines at ticks only.
+        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
     }
 
-    fn make_ticks(&self) -> Vec<f64> {
-        let (low, high) = self.limits;
-        if !self.logarithmic {
-            return linear_ticks(low, high);
-        }
-        let decades = (low / std::f64::consts::LN_10).floor() as i32
-            ..=(high / std::f64::consts::LN_10).ceil() as i32;
-        let within = |steps: &[f64]| -> Vec<f64> {
-            let values =
-                decades.clone().flat_map(|d| steps.iter().map(move |s| s * 10_f64.powi(d)));
-            values.map(f64::ln).filter(|p| (low..=high).contains(p)).collect()
-        };
-        let choices: [&[f64]; 3] =
-            [&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 5.0], &[1.0]];
-        let fitting = choices.iter().map(|c| within(c)).find(|t| t.len() <= MOST);
-        fitting.unwrap_or_else(|| {
-            let all = within(&[1.0]);
-            let step = all.len().div_ceil(MOST);
-            all.into_iter().step_by(step).collect()
-        })
+    fn range(&self) -> Range<f64> {
+        let value = |c: f64| if self.logarithmic { c.exp() } else { c };
+        value(self.low)..value(self.high)
     }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format_ext(&self, value: &f64) -> String {
+        self.label(*value)
+    }
+}
+
+fn coordinate(value: f64, logarithmic: bool) -> f64 {
+    if logarithmic { value.ln() } else { value }
+}
+
+/// Multiples of powers of ten with coordinates from `low` to `high`.
+fn logarithmic_ticks(low: f64, high: f64) -> Vec<f64> {
+    let decades = (low / LN_10).floor() as i32..=(high / LN_10).ceil() as i32;
+    let within = |multiples: &[f64]| -> Vec<f64> {
+        let values =
+            decades.clone().flat_map(|d| multiples.iter().map(move |m| m * 10_f64.powi(d)));
+        values.filter(|v| (low..=high).contains(&v.ln())).collect()
+    };
+    let choices: [&[f64]; 3] =
+        [&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 5.0], &[1.0]];
+    let fitting = choices.iter().map(|c| within(c)).find(|t| t.len() <= MAX_TICKS);
+    fitting.unwrap_or_else(|| {
+        let all = within(&[1.0]);
+        let step = all.len().div_ceil(MAX_TICKS);
+        all.into_iter().step_by(step).collect()
+    })
 }
 
 fn trim(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten.
+/// Multiples of 1, 2 or 5 times a power of ten, from `low` to `high`.
 fn linear_ticks(low: f64, high: f64) -> Vec<f64> {
     let rough = (high - low) / f64::from(TICKS);
     let power = 10_f64.powf(rough.log10().floor());
@@ -153,7 +174,7 @@ mod tests {
         assert_eq!(labels, ["2", "5", "10", "20", "50", "100", "200", "500", "1000", "2000"]);
         for values in [vec![], vec![3.0], vec![f64::NAN]] {
             let axis = Axis::new(&scale(false), values.into_iter());
-            assert!(axis.limits.0 < axis.limits.1);
+            assert!(axis.low < axis.high);
         }
     }
 

@@ -1,0 +1,194 @@
+//! Trains a run as it was requested by flags or by another command.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use burn::tensor::Device;
+
+use crate::cli::global::{DEFAULT_DEVICE, Global};
+use crate::cli::new_run::Target;
+use crate::commands::context::{Context, Ended};
+use crate::config::RunConfig;
+use crate::observers::observer::Observer;
+use crate::observers::progress_bar::ProgressBar;
+use crate::observers::tensorboard::TensorBoard;
+use crate::observers::trace::Trace;
+use crate::observers::tui::{Tui, Ui};
+use crate::run::dir::RunDir;
+use crate::run::environment;
+use crate::run::environment::Environment;
+use crate::training::memory::MemoryEstimate;
+use crate::training::trainer::{Finished, Trainer, TrainingRequest};
+use hvae_data::images::Images;
+use hvae_runtime::{interrupt, terminal};
+
+/// The run at `path`, and its configuration with the number of epochs and the patience given.
+pub(in crate::commands) fn resume(
+    path: &Path,
+    epochs: Option<usize>,
+    patience: Option<usize>,
+) -> Result<(Target, RunConfig)> {
+    let run = RunDir::open(path)?;
+    let mut config = run.config()?;
+    config.training.epochs = epochs.unwrap_or(config.training.epochs);
+    config.training.patience = patience.or(config.training.patience);
+    // Before images are read and a model is built.
+    run.require_own(&config)?;
+    Ok((Target::Existing(run), config))
+}
+
+/// A run to train.
+pub(in crate::commands) struct RunRequest {
+    pub(in crate::commands) config: RunConfig,
+    pub(in crate::commands) target: Target,
+    /// Each batch is split over them; the first holds the weights.
+    pub(in crate::commands) devices: Vec<Device>,
+    /// Their names in `--devices`; empty for the one of `--device`.
+    pub(in crate::commands) device_names: Vec<String>,
+    pub(in crate::commands) ui: Option<Ui>,
+    pub(in crate::commands) trace_device: bool,
+    pub(in crate::commands) tensorboard: bool,
+}
+
+/// Trains a run until it is complete or interrupted.
+pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<Ended> {
+    let RunRequest { config, target, devices, device_names, .. } = request;
+    let mut observers = vec![progress(request.ui)?];
+    let data_dir = match &target {
+        Target::Existing(run) => environment::data_dir(cx.global.data_dir.as_deref(), run)?,
+        _ => cx.global.data_dir.clone(),
+    };
+    let images = load(&config, data_dir.as_ref(), &devices[0])?;
+    MemoryEstimate::of(&config).require(&devices[0])?;
+    interrupt::ask_first()?;
+    let names =
+        if device_names.is_empty() { cx.global.device.clone() } else { device_names.join(",") };
+    let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
+    let environment = Environment::current(names, dataset, folder, images[0].set());
+    let resumed = matches!(target, Target::Existing(_));
+    let run = target.open(&config)?;
+    let shown = run.path().display().to_string();
+    if request.trace_device {
+        observers.push(Box::new(Trace::default()));
+    }
+    if request.tensorboard {
+        observers.push(Box::new(TensorBoard::new(run.path())));
+    }
+    let request = TrainingRequest { config, images, devices, environment, observers };
+    let mut trainer =
+        if resumed { Trainer::resume(run, request) } else { Trainer::create(run, request) }?;
+    if trainer.is_complete() {
+        terminal::line(&complete(&trainer, &shown));
+        terminal::result(&shown);
+        return Ok(Ended::Done);
+    }
+    terminal::line(&if resumed {
+        format!("resuming at step {} in {shown}", trainer.state().step)
+    } else {
+        format!("training in {shown}")
+    });
+    let finished = trainer.train()?;
+    terminal::result(&shown);
+    let command = resume_command(&cx.global, &device_names, &shown);
+    Ok(print_end(finished, &trainer, &shown, &command))
+}
+
+impl RunRequest {
+    /// On one device, with the default observers.
+    pub(in crate::commands) fn new(config: RunConfig, target: Target, device: &Device) -> Self {
+        Self {
+            config,
+            target,
+            devices: vec![device.clone()],
+            device_names: Vec::new(),
+            ui: None,
+            trace_device: false,
+            tensorboard: false,
+        }
+    }
+}
+
+/// The training and validation images.
+pub(super) fn load(
+    config: &RunConfig,
+    folder: Option<&PathBuf>,
+    device: &Device,
+) -> Result<[Images; 2]> {
+    let started = Instant::now();
+    let images = Images::load_for_training(&config.data, folder, device)?;
+    terminal::detail(&format!(
+        "{} training and {} {} images of {}, read in {:.1} s",
+        images[0].len(),
+        images[1].len(),
+        config.data.monitor(),
+        config.data.dataset,
+        started.elapsed().as_secs_f64()
+    ));
+    Ok(images)
+}
+
+/// The observer that shows progress.
+fn progress(ui: Option<Ui>) -> Result<Box<dyn Observer>> {
+    Ok(if ui == Some(Ui::Tui) {
+        Box::new(Tui::new()?)
+    } else {
+        terminal::set_lines(ui == Some(Ui::Lines));
+        Box::new(ProgressBar::default())
+    })
+}
+
+fn print_end(finished: Finished, trainer: &Trainer, run: &str, command: &str) -> Ended {
+    match finished {
+        Finished::Complete => {
+            if trainer.is_out_of_patience() {
+                terminal::line(&complete(trainer, run));
+            }
+            terminal::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
+            Ended::Done
+        }
+        Finished::Interrupted => {
+            let step = trainer.state().step;
+            terminal::line(&format!("saved at step {step}; resume with: {command}"));
+            Ended::Interrupted
+        }
+    }
+}
+
+/// Why a run is complete, and how to train it further.
+fn complete(trainer: &Trainer, run: &str) -> String {
+    let state = trainer.state();
+    if trainer.is_out_of_patience() {
+        format!(
+            "{run} stopped after {} epochs: the {} loss has not fallen for {} evaluations; \
+             continue with a larger --patience N",
+            state.epoch,
+            state.config.data.monitor(),
+            state.stale
+        )
+    } else {
+        format!("{run} has completed its {} epochs; continue with --epochs N", state.epoch)
+    }
+}
+
+/// The command that resumes a run: this program as it was called, with the options that matter.
+fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "hvae".to_owned());
+    let mut words = vec![program, "train".to_owned(), "--resume".to_owned(), run.to_owned()];
+    if !devices.is_empty() {
+        words.extend(["--devices".to_owned(), devices.join(",")]);
+    } else if global.device != DEFAULT_DEVICE {
+        words.extend(["--device".to_owned(), global.device.clone()]);
+    }
+    if global.allow_software {
+        words.push("--allow-software".to_owned());
+    }
+    if let Some(folder) = &global.data_dir {
+        words.extend(["--data-dir".to_owned(), folder.display().to_string()]);
+    }
+    if let Some(threads) = global.threads {
+        words.extend(["--threads".to_owned(), threads.to_string()]);
+    }
+    let quote = |word: String| if word.contains(' ') { format!("'{word}'") } else { word };
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
