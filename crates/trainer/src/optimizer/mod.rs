@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use hvae_model::ReadPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::parameters::{flat_parameters, with_parameters};
@@ -242,13 +243,4 @@ fn squared_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<Ten
         bail!("{} parameters have no gradient", sum.missing);
     }
     Ok(Tensor::cat(sum.squares, 0).sum())
-}
-
-/// Temporary: `hvae_model` will define it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadPolicy {
-    /// Whenever a number is needed.
-    EveryStep,
-    /// At convergence checks only.
-    Deferred,
 }

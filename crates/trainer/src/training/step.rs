@@ -4,10 +4,10 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Int, Tensor};
 use hvae_data::images::Images;
 use hvae_device::host::upload;
-use hvae_model::{PhaseOutcomes, Phases, StepLosses, TrainingStep, Vae};
+use hvae_model::{Losses, PhaseOutcomes, PhaseSettings, ReadPolicy, Scalar, TrainingStep, Vae};
 
 use crate::config::RunConfig;
-use crate::optimizer::{GradientNorm, Optimizer, ReadPolicy, read_norms};
+use crate::optimizer::{GradientNorm, Optimizer, read_norms};
 use crate::run::checkpoint::{Checkpoint, TrainingState};
 use crate::run::dir::RunDir;
 use crate::run::sums::Counts;
@@ -50,7 +50,7 @@ impl<'a> Batch<'a> {
 #[derive(Debug)]
 pub(crate) struct StepReport {
     /// Mean losses.
-    pub(crate) losses: StepLosses,
+    pub(crate) losses: Losses<Scalar>,
     /// How many images the step had, and how many of them it used.
     pub(crate) counts: Counts,
     /// Norm of the gradient.
@@ -64,7 +64,7 @@ pub(crate) struct StepReport {
 impl StepReport {
     /// Whether the host has the losses already.
     pub(crate) fn is_on_host(&self) -> bool {
-        matches!(self.losses, StepLosses::Known(_))
+        self.losses.are_known()
     }
 }
 
@@ -73,7 +73,7 @@ impl StepReport {
 pub(crate) struct StepRunner {
     config: RunConfig,
     steps_per_epoch: usize,
-    phases: Phases,
+    phases: PhaseSettings,
     reads: ReadPolicy,
     /// With several devices.
     workers: Option<Workers>,
@@ -120,7 +120,7 @@ impl StepRunner {
     }
 
     /// The phases of the first device.
-    pub(crate) fn phases(&self) -> &Phases {
+    pub(crate) fn phases(&self) -> &PhaseSettings {
         &self.phases
     }
 
@@ -181,8 +181,8 @@ impl StepRunner {
     /// # Errors
     ///
     /// When a loss, a norm or a weight is not finite.
-    pub(crate) fn read(&self, reports: &[StepReport]) -> Result<Vec<([f64; 3], f64)>> {
-        let losses: Vec<&StepLosses> = reports.iter().map(|report| &report.losses).collect();
+    pub(crate) fn read(&self, reports: &[StepReport]) -> Result<Vec<(Losses, f64)>> {
+        let losses: Vec<&Losses<Scalar>> = reports.iter().map(|report| &report.losses).collect();
         let losses = self.model.read_losses(&losses)?;
         let norms = read_norms(reports.iter().map(|report| &report.gradient_norm))?;
         Ok(losses.into_iter().zip(norms).collect())
