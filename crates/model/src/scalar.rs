@@ -37,7 +37,7 @@ impl Scalar {
     }
 
     /// `factor self tensor`.
-    pub(crate) fn times<const D: usize>(&self, tensor: Tensor<D>, factor: f64) -> Tensor<D> {
+    pub fn times<const D: usize>(&self, tensor: Tensor<D>, factor: f64) -> Tensor<D> {
         match self {
             Self::Host(value) => tensor.mul_scalar(factor * value),
             Self::Device(value) => tensor * value.clone().mul_scalar(factor).unsqueeze(),
