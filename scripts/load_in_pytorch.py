@@ -16,6 +16,7 @@ Needs numpy; uses torch if it is installed, unless --numpy is given. As a module
 
 import argparse
 import json
+import math
 import struct
 import sys
 import zipfile
@@ -75,7 +76,7 @@ class Network:
     def __init__(self, layout, tensors, prefix):
         self.layers = layout["layers"]
         self.couplings = [
-            (lower, upper, tensors[f"{prefix}.couplings.{index}.weight"])
+            (lower, upper, tensors[f"{prefix}.couplings.{index}.interaction.weight"])
             for index, (lower, upper) in enumerate(layout["couplings"])
         ]
         self.biases = [tensors.get(f"{prefix}.layers.{k}.bias") for k in range(len(self.layers))]
@@ -206,7 +207,7 @@ def main():
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.exit(f"{args.model} is not what `hvae export` writes: {error!r}")
     for name, network in model.networks.items():
-        layers = ", ".join(f"{l['name']} {l['size']} {l['activation']} x{l['gain']:g}" for l in network.layers)
+        layers = ", ".join(f"{l['name']} {math.prod(l['shape'].values())} {l['activation']} x{l['gain']:g}" for l in network.layers)
         print(f"{name}: {layers}")
     if not args.compare:
         return

@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(test.labels(), [7, 8]);
         write("t10k-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 1, 7]);
         let error = from_idx(root.path(), Split::Test, square(4)).unwrap_err();
-        assert!(error.to_string().contains("1 labels for 2 images"), "{error}");
+        assert!(format!("{error:#}").contains("1 labels for 2 images"), "{error:#}");
     }
 
     #[test]

@@ -4,32 +4,33 @@
 //!
 //! | symbol | here | meaning |
 //! |---|---|---|
-//! | `s_k` | `states[k]`, `[batch, n_k]` | activations of layer `k` |
-//! | `g_k`, `A_k`, `c_k` | [`Activation`], [`LayerSpec::gain`] | nonlinearity, its energy, its gain |
+//! | `s_k` | [`Equilibrium::states`], `[batch, n_k]` | activations of layer `k` |
+//! | `g_k`, `A_k`, `c_k` | [`Activation`], [`LayerSpec::gain`] | nonlinearity, energy, gain |
 //! | `b_k` | [`Layer::bias`] | bias |
-//! | `W_kl`, `R_k` | [`Coupling::weight`] | couplings between layers, within a layer |
-//! | `beta` | [`Strength`] | nudging strength |
+//! | `W_kl`, `R_k` | [`Interaction`] | couplings between layers, within a layer |
+//! | `beta` | [`NudgeSize`] | nudging strength |
 //! | `delta` | [`Force::force`] | `dC/ds` at the free equilibrium |
 //! | `mu`, `sigma` | [`Posterior`] | mean and standard deviation of `q(z given x)` |
 //! | `w` | [`VaeConfig::precision`] | weight of the reconstruction cost |
 //!
-//! # The one energy
+//! # Energy
 //!
 //! ```text
-//! E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ] - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
+//! E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ]
+//!        - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
 //! dE/ds_k = 0   <=>   s_k = g_k( c_k ( b_k + sum_l W_kl s_l + R_k s_k ) )
 //! ```
 //!
-//! Every `W` serves both directions. Layers without a coupling among or within them form a block, and
-//! updating a block given the others is the exact minimiser of `E` over it. So where no layer has
-//! couplings within, as in a layered network, where the blocks are the even and the odd layers, sweeps
-//! over the blocks never raise the energy. With an `R_k` an update is no minimiser, and the residual
-//! alone tells whether an equilibrium was reached.
+//! Every `W` is used in both directions. Layers without couplings between or within them form a
+//! block, and updating a block given the others is the exact minimiser of `E` over it. So without
+//! couplings within layers, as in a layered network, whose blocks are the even and the odd layers,
+//! sweeps over the blocks never raise the energy. With an `R_k` an update is not a minimiser, and
+//! only the residual shows whether an equilibrium was reached.
 //!
-//! # The one learning rule
+//! # Learning rule
 //!
-//! With `s_beta` the equilibrium of `E(s) + beta <delta, s>` about the free equilibrium (below of a
-//! centred nudge; [`Nudging`] has the others, [`gradient`] how `s_beta - s_0` is relaxed),
+//! With `s_beta` the equilibrium of `E(s) + beta <delta, s>` about the free equilibrium, a centred
+//! nudge gives (for the others see [`Nudging`], for how `s_beta - s_0` is relaxed [`gradient`])
 //!
 //! ```text
 //! dC/dW_kl = - [ s_k' s_l (+beta) - s_k' s_l (-beta) ] / (2 beta),     mean over the batch
@@ -38,11 +39,10 @@
 //! dC/dz    = - sum_l W_zl [ s_l (+beta) - s_l (-beta) ] / (2 beta),    per sample, z clamped
 //! ```
 //!
-//! `dC/dR` is symmetric, zero on the diagonal and for pairs of units that are not joined. Every entry counts as a parameter of its own: it is half
-//! of the derivative in the number that `R_ij` and `R_ji` share, the other half of which is in the
-//! entry across the diagonal.
+//! `dC/dR` is symmetric, zero on the diagonal and for pairs of units that are not joined. `R_ij`
+//! and `R_ji` are one number in two entries; each entry holds half of the derivative in it.
 //!
-//! A [`Readout`] `l(a_k)` has besides its direct gradient, with `e = c_k dl/da_k` at the free equilibrium:
+//! A [`Readout`] `l(a_k)` adds its direct gradient, with `e = c_k dl/da_k` at the free equilibrium:
 //!
 //! ```text
 //! dC/dW_lk += s_l' e       dC/dR_k += (s_k' e + e' s_k)/2, zero diagonal       dC/db_k += e
@@ -51,52 +51,69 @@
 //!
 //! # Map of the crate
 //!
-//! [`Activation`] and [`HopfieldNetwork`] hold the energy; [`Relaxation`] its dynamics with some
-//! layers clamped; [`gradient`] the learning rule; [`Vae`] puts two networks together.
-//! [`modern`] holds the softmax networks, apart from the rest; [`classifier`] the layered networks
-//! whose convergence `hvae converge` measures.
+//! | folder | holds | main type |
+//! |---|---|---|
+//! | `energy` | layers, interactions, networks | [`HopfieldNetwork`] |
+//! | `dynamics` | free layers relax while others are clamped | [`Relaxation`] |
+//! | `kernels` | fused updates for the CPU | |
+//! | `eqprop` | from the difference of equilibria to a gradient | [`EpGradient`] |
+//! | `vae` | encoder and decoder, prior and likelihood | [`Vae`] |
+//! | `checks` | unrolled gradients, and the feed-forward baseline | |
+//! | [`chn_ham`] | layered classifying networks of arXiv 2311.15673 | [`chn_ham::LayeredNetwork`] |
+//! | [`modern`] | modern (softmax) Hopfield networks | [`modern::ModernHopfield`] |
+//!
+//! Three seams take other choices than today's: a kind of coupling ([`Interaction`]), a prior of
+//! the latents ([`Prior`]), and a device that carries out the dynamics ([`Substrate`]).
+//!
 //! The crate opens no file, prints nothing and has no random numbers of its own.
 #![recursion_limit = "256"]
 
-mod activation;
-mod architecture;
-pub mod classifier;
-mod config;
-mod contrast;
-mod coupling;
-mod deviation;
-mod drive;
+/// The example of the README is a test like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+mod checks;
+pub mod chn_ham;
+mod dynamics;
+mod energy;
 mod eqprop;
 mod error;
-mod feedforward;
-mod inference;
-mod latent;
-mod likelihood;
+mod host;
+mod kernels;
 pub mod modern;
-mod network;
-mod phases;
-mod quiet;
-mod readout;
-mod reference;
-mod relax;
-mod step;
-mod strength;
+mod scalar;
 mod vae;
 
-pub use activation::{Activation, HiddenActivation};
-pub use config::{EpConfig, Kind, VaeConfig};
-pub use coupling::Coupling;
-pub use eqprop::{
-    EpGradient, Force, Nudge, Nudging, Readout, Unconverged, gradient, readout_gradient,
-};
+pub use dynamics::relaxation::{Equilibrium, Relaxation, Role};
+pub use dynamics::substrate::{Exact, NudgedPhase, Phase, Programmed, Site, Substrate};
+pub use energy::activation::{Activation, HiddenActivation};
+pub use energy::coupling::{Coupling, CouplingSpec};
+pub use energy::interaction::banded::Banded;
+pub use energy::interaction::dense::Dense;
+pub use energy::interaction::kind::{Interaction, InteractionKind};
+pub use energy::interaction::within::Within;
+pub use energy::layer::{Layer, LayerId, LayerSpec, Shape};
+pub use energy::network::HopfieldNetwork;
+pub use energy::per_layer::PerLayer;
+pub use eqprop::all_reduce::AllReduce;
+pub use eqprop::config::EpConfig;
+pub use eqprop::cost::{Force, Readout};
+pub use eqprop::estimate::{gradient, readout_gradient};
+pub use eqprop::gradient::EpGradient;
+pub use eqprop::nudge::{Nudge, Nudging, Unconverged};
+pub use eqprop::nudge_size::NudgeSize;
+pub use eqprop::phases::PhaseSettings;
 pub use error::ModelError;
-pub use inference::LatentGradient;
-pub use latent::{LOG_VARIANCE_RANGE, Posterior};
-pub use likelihood::{Decoding, Likelihood};
-pub use network::{HopfieldNetwork, Layer, LayerSpec};
-pub use phases::{PhaseOutcomes, Phases};
-pub use quiet::{Agreement, StepLosses};
-pub use relax::{Equilibrium, Relaxation, Role};
-pub use step::TrainingStep;
-pub use strength::{Beta, Strength};
-pub use vae::{Reconstruction, Vae};
+pub use scalar::{ReadPolicy, Scalar};
+pub use vae::completion::LatentGradient;
+pub use vae::config::VaeConfig;
+pub use vae::inference::Reconstruction;
+pub use vae::kind::Kind;
+pub use vae::likelihood::{Decoding, Likelihood};
+pub use vae::losses::Losses;
+pub use vae::model::Vae;
+pub use vae::outcomes::PhaseOutcomes;
+pub use vae::posterior::{LOG_VARIANCE_RANGE, Posterior, PosteriorGradient};
+pub use vae::prior::Prior;
+pub use vae::step::{Betas, TrainingStep};

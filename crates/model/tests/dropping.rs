@@ -10,12 +10,13 @@
 mod common;
 
 use burn::tensor::{Device, Int, Tensor};
+use common::vae::settings;
 use common::{distance, host, rng, uniform};
-use hvae_model::classifier::{Classifier, Form};
+use hvae_model::chn_ham::{Form, LayeredNetwork};
 use hvae_model::{
-    Activation, EpConfig, EpGradient, Force, Kind, Likelihood, Nudge, Nudging, Phases, Readout,
-    Relaxation, StepLosses, Strength, TrainingStep, Unconverged, Vae, VaeConfig, gradient,
-    readout_gradient,
+    Activation, EpConfig, EpGradient, Force, Kind, LayerId, Likelihood, Nudge, NudgeSize, Nudging,
+    PhaseSettings, ReadPolicy, Readout, Relaxation, Shape, TrainingStep, Unconverged, Vae,
+    VaeConfig, gradient, readout_gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -42,7 +43,7 @@ fn model(kind: Kind, likelihood: Likelihood, hidden: Activation) -> Vae {
         learned_amplitudes: kind.is_tied(),
         ..VaeConfig::default()
     };
-    Vae::new(&config, PIXELS, &mut rng(7), &Device::flex()).unwrap()
+    Vae::new(&config, Shape::flat(PIXELS), &mut rng(7), &Device::flex()).unwrap()
 }
 
 /// `tensor` with `value` all over the bad row.
@@ -69,9 +70,9 @@ fn assert_is_that_of_the_others(name: &str, whole: &[f64], others: &[f64]) {
     assert!(off < 1e-3, "{name}: {off:e}");
 }
 
-fn nudge(strength: Strength) -> Nudge {
+fn nudge() -> Nudge {
     Nudge {
-        strength,
+        size: NudgeSize::new(0.02),
         nudging: Nudging::Centred,
         unconverged: Unconverged::Drop,
         damping: 0.0,
@@ -79,7 +80,8 @@ fn nudge(strength: Strength) -> Nudge {
     }
 }
 
-/// A dropped sample leaves no trace in the gradient of a force or a readout, and hands nothing down.
+/// A dropped sample leaves no trace in the gradient of a force or a readout, and hands nothing
+/// down.
 #[test]
 fn dropped_samples_contribute_nothing() {
     let device = Device::flex();
@@ -89,42 +91,39 @@ fn dropped_samples_contribute_nothing() {
         let latents = uniform([BATCH, 3], -1.0, 1.0, 2, &device);
         let error = uniform([BATCH, PIXELS], -1.0, 1.0, 3, &device);
         let (network, image, latent) = match &model.decoder {
-            Some(decoder) => (decoder, 2, 0),
-            None => (&model.encoder, 0, 2),
+            Some(decoder) => (decoder, LayerId(2), LayerId(0)),
+            None => (&model.encoder, LayerId(0), LayerId(2)),
         };
-        let run = |latents: Tensor<2>, error: Tensor<2>, strength, readout| -> EpGradient {
+        let run = |latents: Tensor<2>, error: Tensor<2>, readout| -> EpGradient {
             let relaxation: Relaxation<'_> = model.decoder_phase(latents).unwrap();
             let rule = StoppingRule::new(1e-6, 250).unwrap();
             let free = relaxation.free_equilibrium(0.0, &rule).unwrap();
             if readout {
                 let readout = Readout { layer: image, error };
-                readout_gradient(&relaxation, &free, &readout, &nudge(strength)).unwrap()
+                readout_gradient(&relaxation, &free, &readout, &nudge()).unwrap()
             } else {
                 let force = Force { layer: image, force: error };
-                gradient(&relaxation, &free, &[force], &nudge(strength)).unwrap()
+                gradient(&relaxation, &free, &[force], &nudge()).unwrap()
             }
         };
         for value in VALUES {
-            for strength in [Strength::Beta(0.02), Strength::Size(0.02)] {
-                for readout in [false, true] {
-                    let case = format!("{kind:?} {value} {strength:?} readout {readout}");
-                    let whole =
-                        run(broken(&latents, value), broken(&error, value), strength, readout);
-                    let seven = run(others(&latents), others(&error), strength, readout);
-                    for (i, (a, b)) in whole.weights.iter().zip(&seven.weights).enumerate() {
-                        let name = format!("{case}: weight {i}");
-                        assert_is_that_of_the_others(&name, &host(a.clone()), &host(b.clone()));
-                    }
-                    for (a, b) in whole.biases.iter().zip(&seven.biases) {
-                        let (Some(a), Some(b)) = (a.clone(), b.clone()) else { continue };
-                        assert_is_that_of_the_others(&format!("{case}: bias"), &host(a), &host(b));
-                    }
-                    let down = whole.input(network, latent);
-                    let of_bad = host(down.clone().slice([BAD..BAD + 1, 0..3]));
-                    assert!(of_bad.iter().all(|g| *g == 0.0), "{case}: {of_bad:?}");
-                    let (a, b) = (host(others(&down)), host(seven.input(network, latent)));
-                    assert!(distance(&a, &b) < 1e-3, "{case}: {:e}", distance(&a, &b));
+            for readout in [false, true] {
+                let case = format!("{kind:?} {value} readout {readout}");
+                let whole = run(broken(&latents, value), broken(&error, value), readout);
+                let seven = run(others(&latents), others(&error), readout);
+                for (i, (a, b)) in whole.weights.iter().zip(&seven.weights).enumerate() {
+                    let name = format!("{case}: weight {i}");
+                    assert_is_that_of_the_others(&name, &host(a.clone()), &host(b.clone()));
                 }
+                for ((_, a), (_, b)) in whole.biases.iter().zip(seven.biases.iter()) {
+                    let (a, b) = (a.clone(), b.clone());
+                    assert_is_that_of_the_others(&format!("{case}: bias"), &host(a), &host(b));
+                }
+                let down = whole.input(network, latent);
+                let of_bad = host(down.clone().slice([BAD..BAD + 1, 0..3]));
+                assert!(of_bad.iter().all(|g| *g == 0.0), "{case}: {of_bad:?}");
+                let (a, b) = (host(others(&down)), host(seven.input(network, latent)));
+                assert!(distance(&a, &b) < 1e-3, "{case}: {:e}", distance(&a, &b));
             }
         }
     }
@@ -146,30 +145,31 @@ fn a_broken_image_leaves_no_trace_in_a_step() {
         unconverged: Unconverged::Drop,
         ..EpConfig::default()
     };
-    let phases = Phases::new(&ep).unwrap();
+    let phases = settings(&ep);
     for kind in [Kind::HVae, Kind::ThVae, Kind::DhVae] {
         for likelihood in [Likelihood::Gaussian, Likelihood::Bernoulli] {
             let model = model(kind, likelihood, Activation::Tanh);
-            let step = |images: Tensor<2>, noise: Tensor<2>, phases: &Phases| -> TrainingStep {
-                model.training_step(images, noise, 0.7, phases).unwrap()
-            };
+            let step =
+                |images: Tensor<2>, noise: Tensor<2>, phases: &PhaseSettings| -> TrainingStep {
+                    model.training_step(images, noise, 0.7, phases).unwrap()
+                };
             let seven = step(others(&images), others(&noise), &phases);
-            for phases in [phases.clone(), phases.clone().quiet()] {
+            for read in [ReadPolicy::EveryStep, ReadPolicy::Deferred] {
+                let phases = PhaseSettings::new(&ep, read).unwrap();
                 let case = format!("{kind:?} {likelihood:?} {phases:?}");
                 let whole = step(one_broken.clone(), noise.clone(), &phases);
                 assert_eq!((whole.counted, whole.dropped), (7, 1), "{case}");
                 let losses = model.read_losses(&[&whole.losses, &seven.losses]).unwrap();
-                for (a, b) in losses[0].iter().zip(losses[1]) {
+                losses[0].zip(losses[1], |a, b| {
                     assert!((a - b).abs() < 1e-5 * b.abs(), "{case}: loss {a}, of the others {b}");
-                }
+                });
                 if let Some(amplitudes) = &model.amplitudes {
                     let get = |s: &TrainingStep| host(s.gradients.get::<1>(amplitudes.id).unwrap());
                     assert_is_that_of_the_others(&case, &get(&whole), &get(&seven));
                 }
                 for (_, network) in model.networks() {
                     for c in &network.couplings {
-                        let get =
-                            |s: &TrainingStep| host(s.gradients.get::<2>(c.weight.id).unwrap());
+                        let get = |s: &TrainingStep| host(s.gradients.get::<2>(c.id()).unwrap());
                         assert_is_that_of_the_others(&case, &get(&whole), &get(&seven));
                     }
                 }
@@ -178,7 +178,7 @@ fn a_broken_image_leaves_no_trace_in_a_step() {
     }
 }
 
-/// Where nobody is left there is no gradient, and the losses are those of all.
+/// If all samples are dropped there is no gradient, and the losses are those of all.
 #[test]
 fn a_batch_of_which_all_are_dropped_has_no_gradient() {
     let device = Device::flex();
@@ -187,9 +187,9 @@ fn a_batch_of_which_all_are_dropped_has_no_gradient() {
     let step = |unconverged| {
         let ep = EpConfig { tolerance: 0.0, free_sweeps: 1, unconverged, ..EpConfig::default() };
         let model = model(Kind::HVae, Likelihood::Gaussian, Activation::Tanh);
-        let phases = Phases::new(&ep).unwrap();
+        let phases = settings(&ep);
         let step = model.training_step(images.clone(), noise.clone(), 1.0, &phases).unwrap();
-        let id = model.encoder.couplings[0].weight.id;
+        let id = model.encoder.couplings[0].id();
         (host(step.gradients.get::<2>(id).unwrap()), step)
     };
     let (gradient, dropped) = step(Unconverged::Drop);
@@ -198,22 +198,19 @@ fn a_batch_of_which_all_are_dropped_has_no_gradient() {
     let (gradient, used) = step(Unconverged::Use);
     assert!(gradient.iter().any(|g| *g != 0.0));
     assert_eq!((used.counted, used.dropped), (BATCH, 0));
-    let known = |step: &TrainingStep| match &step.losses {
-        StepLosses::Known(losses) => *losses,
-        StepLosses::OnDevice(_) => panic!("read by a plain step"),
-    };
+    let known = |step: &TrainingStep| step.losses.clone().map(|loss| loss.read());
     assert_eq!(known(&dropped), known(&used));
 }
 
 #[test]
-fn classifiers_drop_samples_too() {
+fn layered_networks_drop_samples_too() {
     let device = Device::flex();
     for form in [Form::Chn, Form::Ham] {
-        let network = Classifier::new(&[20, 15, 6], form, &mut rng(7), &device).unwrap();
+        let network = LayeredNetwork::new(&[20, 15, 6], form, &mut rng(7), &device).unwrap();
         let images = uniform([BATCH, 20], 0.0, 1.0, 8, &device);
         let targets = uniform([BATCH, 6], 0.0, 1.0, 9, &device);
         let free = StoppingRule::new(1e-6, 500).unwrap();
-        let nudge = Nudge { damping: 0.3, ..nudge(Strength::Size(0.02)) };
+        let nudge = Nudge { damping: 0.3, ..nudge() };
         let run = |images, targets| network.propagate(images, targets, &free, &nudge).unwrap();
         let whole = run(broken(&images, f32::NAN), targets.clone());
         let seven = run(others(&images), others(&targets));

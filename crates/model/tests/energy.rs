@@ -12,8 +12,8 @@
 mod common;
 
 use burn::tensor::{Device, Tensor};
-use common::{host, layer, rng, strengthen, uniform};
-use hvae_model::{Activation, HopfieldNetwork, Relaxation, Role};
+use common::{chain_of, host, layer, pairs, rng, strengthen, uniform};
+use hvae_model::{Activation, HopfieldNetwork, LayerId, Relaxation, Role};
 use hvae_solver::{BlockMap, FixedPointMap, Sweep};
 
 const ALL: [Activation; 5] = [
@@ -58,7 +58,7 @@ fn chain(device: &Device) -> HopfieldNetwork {
         layer("tanh", 7, Activation::Tanh, 2.0),
         layer("output", 9, Activation::Sigmoid, 4.0),
     ];
-    let mut network = HopfieldNetwork::layered(layers, &mut rng(3), device).unwrap();
+    let mut network = chain_of(layers, &mut rng(3), device).unwrap();
     strengthen(&mut network, 1.5);
     network
 }
@@ -105,7 +105,7 @@ fn a_sweep_never_raises_the_energy() {
         for beta in [0.0, 0.3] {
             let roles = vec![Role::Clamped(input.clone()), Role::Free, Role::Free, Role::Free];
             let relaxation =
-                Relaxation::new(&network, roles).unwrap().nudged(3, &force, beta).unwrap();
+                Relaxation::new(&network, roles).unwrap().nudged(LayerId(3), &force, beta).unwrap();
             let sweep = Sweep(relaxation.clone());
             let energy = |state: &hvae_solver::State| {
                 let mut all = vec![input.clone()];
@@ -145,7 +145,8 @@ fn blocks_are_as_few_as_the_couplings_allow_and_the_largest_comes_first() {
         each.map(|(k, &n)| layer(&format!("l{k}"), n, Activation::Tanh, 1.0)).collect()
     };
     let blocks = |sizes: &[usize], couplings: &[(usize, usize)]| {
-        let network = HopfieldNetwork::new(sized(sizes), couplings, &mut rng(1), &device).unwrap();
+        let network =
+            HopfieldNetwork::new(sized(sizes), &pairs(couplings), &mut rng(1), &device).unwrap();
         let mut roles = vec![Role::Clamped(Tensor::zeros([2, sizes[0]], &device))];
         roles.resize_with(sizes.len(), || Role::Free);
         Relaxation::new(&network, roles).unwrap().blocks().to_vec()

@@ -15,11 +15,14 @@
 mod common;
 
 use burn::tensor::{Device, Tensor};
-use common::vae::{BATCH, PIXELS, config, converged, data, gradient_of, model, parameters};
-use common::{compare, distance, host, layer, rng, strengthen, uniform};
+use common::vae::{
+    BATCH, PIXELS, config, converged, data, gradient_of, model, parameters, settings,
+};
+use common::{chain_of, compare, distance, host, layer, matrix, pairs, rng, strengthen, uniform};
 use hvae_model::{
-    Activation, EpConfig, Force, HiddenActivation, HopfieldNetwork, Nudge, Nudging, Phases,
-    Readout, Relaxation, Role, Strength, Unconverged, Vae, VaeConfig, gradient, readout_gradient,
+    Activation, EpConfig, Force, HiddenActivation, HopfieldNetwork, LayerId, Nudge, NudgeSize,
+    Nudging, ReadPolicy, Readout, Relaxation, Role, Shape, Unconverged, Vae, VaeConfig, gradient,
+    readout_gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -37,7 +40,7 @@ fn reference(
     let HiddenActivation::All(g) = config.hidden_activation else { panic!("one for all") };
     let bias =
         |n: &HopfieldNetwork, k: usize| n.layers[k].bias.as_ref().unwrap().val().unsqueeze::<2>();
-    let weight = |n: &HopfieldNetwork, k: usize| n.couplings[k].weight.val();
+    let weight = |n: &HopfieldNetwork, k: usize| matrix(&n.couplings[k]).val();
 
     let e = &model.encoder;
     let mut mean = Tensor::<2>::zeros([BATCH, config.latent], &device);
@@ -88,7 +91,7 @@ fn estimate(
     kl_weight: f64,
 ) -> Vec<(String, Vec<f64>)> {
     let model = model(config, &Device::flex());
-    let phases = Phases::new(ep).unwrap();
+    let phases = settings(ep);
     let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases).unwrap();
     assert_eq!(step.gradients.len(), parameters(&model).len());
     parameters(&model)
@@ -162,8 +165,8 @@ fn a_tiny_nudge_costs_no_digits() {
     }
 }
 
-/// Where every layer takes a part of the nudge, its slope at most a quarter, each still has its gradient at the
-/// default settings.
+/// Where every layer takes a part of the nudge, its slope at most a quarter, each still has its
+/// gradient at the default settings.
 #[test]
 fn no_layer_is_left_without_a_gradient() {
     let (images, noise) = data();
@@ -174,9 +177,9 @@ fn no_layer_is_left_without_a_gradient() {
         latent_gain: 20.0,
         ..config(Activation::Sigmoid, Activation::Sigmoid)
     };
-    let model = Vae::new(&config, PIXELS, &mut rng(7), &Device::flex()).unwrap();
+    let model = Vae::new(&config, Shape::flat(PIXELS), &mut rng(7), &Device::flex()).unwrap();
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), 0.7, 60).unwrap();
-    let phases = Phases::new(&EpConfig::default()).unwrap();
+    let phases = settings(&EpConfig::default());
     let step = model.training_step(images, noise, 0.7, &phases).unwrap();
     for (name, id, w, _) in parameters(&model) {
         let [ep, exact] =
@@ -186,8 +189,8 @@ fn no_layer_is_left_without_a_gradient() {
     }
 }
 
-/// Nine layers whose gains weaken a nudge by a factor of 20 each: by the last one it is 11 powers of ten
-/// smaller.
+/// Nine layers whose gains weaken a nudge by a factor of 20 each: by the last one it is 11 powers
+/// of ten smaller.
 #[test]
 fn a_deep_network_has_exact_gradients() {
     let (images, noise) = data();
@@ -198,11 +201,11 @@ fn a_deep_network_has_exact_gradients() {
         latent_gain: 20.0,
         ..config(Activation::Tanh, Activation::Sigmoid)
     };
-    let model = Vae::new(&config, PIXELS, &mut rng(7), &Device::flex()).unwrap();
+    let model = Vae::new(&config, Shape::flat(PIXELS), &mut rng(7), &Device::flex()).unwrap();
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), 0.7, 60).unwrap();
     // Slopes shrink it, too, and all layers count in one residual, the last one with little.
     let ep = EpConfig { tolerance: 1e-7, nudged_tolerance: 1e-5, ..EpConfig::default() };
-    let phases = Phases::new(&ep).unwrap();
+    let phases = settings(&ep);
     let step = model.training_step(images, noise, 0.7, &phases).unwrap();
     for (name, id, w, _) in parameters(&model) {
         let [ep, exact] =
@@ -212,8 +215,8 @@ fn a_deep_network_has_exact_gradients() {
     }
 }
 
-/// What a free phase leaves to go is not divided by beta: at the default tolerances a one-sided nudge
-/// is as good as its bias lets it be.
+/// What a free phase leaves to go is not divided by beta: at the default tolerances a one-sided
+/// nudge is as good as its bias lets it be.
 #[test]
 fn a_one_sided_nudge_is_no_worse_at_the_default_tolerances() {
     let (images, noise) = data();
@@ -237,7 +240,7 @@ fn beta_is_the_size_over_the_root_mean_square_of_the_gained_force() {
         layer("input", 5, Activation::Identity, 1.0),
         layer("output", 6, Activation::Sigmoid, gain),
     ];
-    let network = HopfieldNetwork::layered(layers, &mut rng(5), &device).unwrap();
+    let network = chain_of(layers, &mut rng(5), &device).unwrap();
     let roles = vec![Role::Clamped(uniform([BATCH, 5], -1.0, 1.0, 6, &device)), Role::Free];
     let relaxation = Relaxation::new(&network, roles).unwrap();
     let rule = StoppingRule::new(1e-6, 50).unwrap();
@@ -245,17 +248,17 @@ fn beta_is_the_size_over_the_root_mean_square_of_the_gained_force() {
     let force = uniform([BATCH, 6], -1.0, 1.0, 7, &device);
     let mean_square = host(force.clone()).iter().map(|f| f * f).sum::<f64>() / (6 * BATCH) as f64;
     let expected = 0.02 / (gain * mean_square.sqrt());
-    for strength in [Strength::Size(0.02), Strength::SizeOnDevice(0.02)] {
+    for size in [NudgeSize::new(0.02), NudgeSize { rms: 0.02, read: ReadPolicy::Deferred }] {
         let nudge = Nudge {
-            strength,
+            size,
             nudging: Nudging::Centred,
             unconverged: Unconverged::Use,
             damping: 0.0,
             rule,
         };
-        let forces = [Force { layer: 1, force: force.clone() }];
-        let beta = gradient(&relaxation, &free, &forces, &nudge).unwrap().beta.value();
-        assert!((beta / expected - 1.0).abs() < 1e-5, "{strength:?}: {beta} is not {expected}");
+        let forces = [Force { layer: LayerId(1), force: force.clone() }];
+        let beta = gradient(&relaxation, &free, &forces, &nudge).unwrap().beta().read();
+        assert!((beta / expected - 1.0).abs() < 1e-5, "{size:?}: {beta} is not {expected}");
     }
 }
 
@@ -272,7 +275,8 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
     };
     let couplings = [(0, 1), (1, 2), (0, 2), (1, 1), (2, 2)];
     let build = |device: &Device| {
-        let mut n = HopfieldNetwork::new(layers(), &couplings, &mut rng(5), device).unwrap();
+        let mut n =
+            HopfieldNetwork::new(layers(), &pairs(&couplings), &mut rng(5), device).unwrap();
         strengthen(&mut n, 0.9);
         n
     };
@@ -290,10 +294,10 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
             let layer = &traced.layers[k];
             let mut a = layer.bias.as_ref().unwrap().val().unsqueeze::<2>().expand(s[k].dims());
             for c in &traced.couplings {
-                if c.lower == k {
-                    a = a + s[c.upper].clone().matmul(c.weight.val().transpose());
-                } else if c.upper == k {
-                    a = a + s[c.lower].clone().matmul(c.weight.val());
+                if c.lower == LayerId(k) {
+                    a = a + s[c.upper.0].clone().matmul(matrix(c).val().transpose());
+                } else if c.upper == LayerId(k) {
+                    a = a + s[c.lower.0].clone().matmul(matrix(c).val());
                 }
             }
             layer.spec.activation.apply(a.mul_scalar(layer.spec.gain))
@@ -310,9 +314,9 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
     let relaxation = Relaxation::new(&network, roles).unwrap();
     let rule = StoppingRule::new(0.0, 300).unwrap();
     let free = relaxation.free_equilibrium(0.3, &rule).unwrap();
-    let force = Force { layer: 2, force: free.state(2) - target };
+    let force = Force { layer: LayerId(2), force: free.state(LayerId(2)) - target };
     let nudge = Nudge {
-        strength: Strength::Beta(0.02),
+        size: NudgeSize::new(0.005),
         nudging: Nudging::Centred,
         unconverged: Unconverged::Use,
         damping: 0.3,
@@ -326,12 +330,12 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
     };
     // The reference is a sum over the batch, the estimate a mean.
     let sum = BATCH as f64;
-    check("input", host(ep.input(&network, 0)), host(x.grad(&exact).unwrap()));
+    check("input", host(ep.input(&network, LayerId(0))), host(x.grad(&exact).unwrap()));
     for ((coupling, traced), estimate) in
         network.couplings.iter().zip(&traced.couplings).zip(&ep.weights)
     {
-        let mut exact = traced.weight.val().grad(&exact).unwrap();
-        if coupling.is_recurrent() {
+        let mut exact = matrix(traced).val().grad(&exact).unwrap();
+        if coupling.is_within() {
             // Of a symmetric matrix with zero diagonal only that part can change.
             let [n, _] = exact.dims();
             let diagonal = Tensor::<2>::eye(n, &exact.device());
@@ -342,7 +346,7 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
     }
     for k in [1, 2] {
         let bias = traced.layers[k].bias.as_ref().unwrap().val();
-        let estimate = ep.biases[k].clone().unwrap().mul_scalar(sum);
+        let estimate = ep.biases[LayerId(k)].clone().mul_scalar(sum);
         check(&format!("bias {k}"), host(estimate), host(bias.grad(&exact).unwrap()));
     }
 }
@@ -356,10 +360,10 @@ fn a_layer_that_is_read_out_and_does_not_relax_has_the_gradient_of_its_bias() {
         layer("b", 4, Activation::Tanh, 1.0),
         layer("c", 2, Activation::Sigmoid, 1.7),
     ];
-    let network = HopfieldNetwork::layered(layers, &mut rng(3), &device).unwrap();
+    let network = chain_of(layers, &mut rng(3), &device).unwrap();
     let rule = StoppingRule::new(1e-6, 200).unwrap();
     let nudge = Nudge {
-        strength: Strength::Size(0.02),
+        size: NudgeSize::new(0.02),
         nudging: Nudging::Centred,
         unconverged: Unconverged::Use,
         damping: 0.0,
@@ -371,14 +375,15 @@ fn a_layer_that_is_read_out_and_does_not_relax_has_the_gradient_of_its_bias() {
         let roles = vec![Role::Clamped(held.clone()), Role::Free, role];
         let phase = Relaxation::new(&network, roles).unwrap();
         let free = phase.free_equilibrium(0.0, &rule).unwrap();
-        let readout = Readout { layer: 2, error: error.clone() };
+        let readout = Readout { layer: LayerId(2), error: error.clone() };
         let found = readout_gradient(&phase, &free, &readout, &nudge).unwrap();
-        assert!(found.biases[0].is_none(), "it is clamped and not read out");
-        let bias = host(found.biases[2].clone().unwrap());
+        assert!(found.biases.get(LayerId(0)).is_none(), "it is clamped and not read out");
+        let bias = host(found.biases[LayerId(2)].clone());
         assert!(distance(&bias, &[1.7, 1.7]) < 1e-6, "{bias:?}");
-        if free.states[2].is_none() {
+        if free.states.get(LayerId(2)).is_none() {
             // Nothing of equilibrium propagation's own enters the weight either.
-            let direct = free.state(1).transpose().matmul(error.clone()).mul_scalar(1.7 / 2.0);
+            let direct =
+                free.state(LayerId(1)).transpose().matmul(error.clone()).mul_scalar(1.7 / 2.0);
             assert!(distance(&host(found.weights[1].clone()), &host(direct)) < 1e-6);
         }
     }

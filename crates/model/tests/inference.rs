@@ -5,10 +5,11 @@
 mod common;
 
 use burn::tensor::{Device, Tensor};
+use common::vae::settings;
 use common::{compare, host, rng, uniform};
-use hvae_model::{Activation, EpConfig, Kind, Likelihood, Phases, Vae, VaeConfig};
+use hvae_model::{Activation, EpConfig, Kind, Likelihood, Shape, Vae, VaeConfig};
 
-/// Central differences of `C(z)` at decodings that have converged, beside the estimate.
+/// Central differences of `C(z)` at decodings that have converged, compared with the estimate.
 #[test]
 fn the_latent_gradient_is_that_of_the_cost_on_known_pixels() {
     let device = Device::flex();
@@ -20,7 +21,7 @@ fn the_latent_gradient_is_that_of_the_cost_on_known_pixels() {
         nudged_sweeps: 300,
         ..EpConfig::default()
     };
-    let phases = Phases::new(&ep).unwrap();
+    let phases = settings(&ep);
     for (kind, likelihood) in [
         (Kind::HVae, Likelihood::Gaussian),
         (Kind::HVae, Likelihood::Bernoulli),
@@ -34,7 +35,7 @@ fn the_latent_gradient_is_that_of_the_cost_on_known_pixels() {
             hidden_activation: Activation::Tanh.into(),
             ..VaeConfig::default()
         };
-        let model = Vae::new(&config, 20, &mut rng(3), &device).unwrap();
+        let model = Vae::new(&config, Shape::flat(20), &mut rng(3), &device).unwrap();
         let images = uniform([2, 20], 0.0, 1.0, 5, &device);
         let latents = uniform([2, 3], -1.0, 1.0, 6, &device);
         // The second half is hidden.

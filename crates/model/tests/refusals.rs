@@ -6,12 +6,12 @@ mod common;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
-use common::vae::{self, PIXELS, data, model, parameters};
-use common::{layer, rng, uniform};
-use hvae_model::classifier::{Classifier, Form, Learning, Order};
+use common::vae::{self, PIXELS, data, model, parameters, settings};
+use common::{chain_of, layer, rng, uniform};
+use hvae_model::chn_ham::{Form, LayeredNetwork, Learning, Order};
 use hvae_model::{
-    Activation, Decoding, EpConfig, Force, HiddenActivation, HopfieldNetwork, Kind, Likelihood,
-    ModelError, Nudge, Nudging, Phases, Readout, Relaxation, Role, Strength, Unconverged, Vae,
+    Activation, Decoding, EpConfig, Force, HiddenActivation, Kind, LayerId, Likelihood, ModelError,
+    Nudge, NudgeSize, Nudging, ReadPolicy, Readout, Relaxation, Role, Shape, Unconverged, Vae,
     VaeConfig, gradient, readout_gradient,
 };
 use hvae_solver::{State, StoppingRule};
@@ -28,7 +28,7 @@ fn assert_shape<T: std::fmt::Debug>(result: Result<T, ModelError>, what: &str) {
 
 fn nudge() -> Nudge {
     Nudge {
-        strength: Strength::Size(0.02),
+        size: NudgeSize::new(0.02),
         nudging: Nudging::Centred,
         unconverged: Unconverged::Use,
         damping: 0.0,
@@ -40,10 +40,10 @@ fn nudge() -> Nudge {
 fn tensors_of_another_shape_are_refused_by_name() {
     let device = Device::flex();
     let config = VaeConfig { hidden: vec![6], latent: 2, ..VaeConfig::default() };
-    let phases = Phases::new(&EpConfig::default()).unwrap();
+    let phases = settings(&EpConfig::default());
     for kind in [Kind::HVae, Kind::FVae] {
         let config = VaeConfig { kind, ..config.clone() };
-        let model = Vae::new(&config, 8, &mut rng(1), &device).unwrap();
+        let model = Vae::new(&config, Shape::flat(8), &mut rng(1), &device).unwrap();
         for noise in [zeros(3, 3), zeros(4, 2), zeros(1, 2)] {
             let step = model.training_step(zeros(3, 8), noise.clone(), 1.0, &phases);
             assert_shape(step, "noise");
@@ -57,12 +57,12 @@ fn tensors_of_another_shape_are_refused_by_name() {
     }
 
     let tied = VaeConfig { kind: Kind::ThVae, learned_amplitudes: true, ..config.clone() };
-    let tied = Vae::new(&tied, 8, &mut rng(1), &device).unwrap();
+    let tied = Vae::new(&tied, Shape::flat(8), &mut rng(1), &device).unwrap();
     for width in [1, 3] {
         assert_shape(tied.decode(zeros(3, width), &phases), "layer mean");
     }
 
-    let model = Vae::new(&config, 8, &mut rng(1), &device).unwrap();
+    let model = Vae::new(&config, Shape::flat(8), &mut rng(1), &device).unwrap();
     let latent = |images: [usize; 2], weight: [usize; 2]| {
         let [images, weight] = [images, weight].map(|[rows, columns]| zeros(rows, columns));
         model.latent_gradient(&images, &weight, zeros(3, 2), &phases)
@@ -73,21 +73,23 @@ fn tensors_of_another_shape_are_refused_by_name() {
     let phase = model.encoder_phase(uniform([3, 8], 0.0, 1.0, 1, &device)).unwrap();
     let rule = StoppingRule::new(1e-5, 50).unwrap();
     let free = phase.free_equilibrium(0.0, &rule).unwrap();
-    let force = |layer, force| gradient(&phase, &free, &[Force { layer, force }], &nudge());
+    let force =
+        |layer, force| gradient(&phase, &free, &[Force { layer: LayerId(layer), force }], &nudge());
     assert_shape(force(2, zeros(1, 2)), "force on layer mean");
     assert_shape(force(2, zeros(3, 1)), "force on layer mean");
-    let nudged = |layer, force: Tensor<2>| phase.clone().nudged(layer, &force, 0.1);
+    let nudged = |layer, force: Tensor<2>| phase.clone().nudged(LayerId(layer), &force, 0.1);
     assert_shape(nudged(2, zeros(1, 2)), "force on layer mean");
     for layer in [0, 9] {
         assert!(force(layer, zeros(3, 8)).unwrap_err().to_string().contains("does not relax"));
         assert!(nudged(layer, zeros(3, 8)).unwrap_err().to_string().contains("does not relax"));
     }
-    let readout =
-        |layer, error| readout_gradient(&phase, &free, &Readout { layer, error }, &nudge());
+    let readout = |layer, error| {
+        readout_gradient(&phase, &free, &Readout { layer: LayerId(layer), error }, &nudge())
+    };
     assert_shape(readout(2, zeros(1, 2)), "error of layer mean");
     assert!(readout(9, zeros(3, 8)).unwrap_err().to_string().contains("no coupling"));
     let other = model.encoder_phase(zeros(4, 8)).unwrap();
-    let forces = [Force { layer: 2, force: zeros(4, 2) }];
+    let forces = [Force { layer: LayerId(2), force: zeros(4, 2) }];
     assert_shape(gradient(&other, &free, &forces, &nudge()), "the equilibrium of layer");
 }
 
@@ -95,7 +97,7 @@ fn tensors_of_another_shape_are_refused_by_name() {
 #[test]
 fn a_start_that_is_not_one_of_the_free_layers_is_refused() {
     let config = VaeConfig { hidden: vec![6], latent: 2, ..VaeConfig::default() };
-    let model = Vae::new(&config, 8, &mut rng(1), &Device::flex()).unwrap();
+    let model = Vae::new(&config, Shape::flat(8), &mut rng(1), &Device::flex()).unwrap();
     let phase = model.encoder_phase(zeros(3, 8)).unwrap();
     let rule = StoppingRule::new(1e-5, 50).unwrap();
     let state = |rows, sizes: &[usize]| {
@@ -126,8 +128,8 @@ fn an_f_vae_has_no_equilibria() {
         assert!(error.to_string().contains("f-vae"), "{error}");
     }
     let config = VaeConfig { kind: Kind::FVae, hidden: vec![4], latent: 2, ..VaeConfig::default() };
-    let model = Vae::new(&config, 6, &mut rng(1), &Device::flex()).unwrap();
-    let phases = Phases::new(&EpConfig::default()).unwrap();
+    let model = Vae::new(&config, Shape::flat(6), &mut rng(1), &Device::flex()).unwrap();
+    let phases = settings(&EpConfig::default());
     assert_refused(model.encoder_phase(zeros(1, 6)));
     assert_refused(model.decoder_phase(zeros(1, 2)));
     assert_refused(model.loop_gains(zeros(1, 6), &phases, 3));
@@ -137,18 +139,17 @@ fn an_f_vae_has_no_equilibria() {
 }
 
 #[test]
-fn a_strength_is_refused_by_the_name_of_what_it_is() {
+fn a_size_of_the_nudge_that_is_not_positive_is_refused() {
     let config = VaeConfig { hidden: vec![6], latent: 2, ..VaeConfig::default() };
-    let model = Vae::new(&config, 8, &mut rng(1), &Device::flex()).unwrap();
+    let model = Vae::new(&config, Shape::flat(8), &mut rng(1), &Device::flex()).unwrap();
     let phase = model.encoder_phase(zeros(3, 8)).unwrap();
     let free = phase.free_equilibrium(0.0, &StoppingRule::new(1e-5, 50).unwrap()).unwrap();
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        for (name, strength) in [
-            ("beta", Strength::Beta(bad)),
-            ("nudge", Strength::Size(bad)),
-            ("nudge", Strength::SizeOnDevice(bad)),
+        for (name, size) in [
+            ("nudge", NudgeSize::new(bad)),
+            ("nudge", NudgeSize { rms: bad, read: ReadPolicy::Deferred }),
         ] {
-            let error = gradient(&phase, &free, &[], &Nudge { strength, ..nudge() }).unwrap_err();
+            let error = gradient(&phase, &free, &[], &Nudge { size, ..nudge() }).unwrap_err();
             assert!(error.to_string().starts_with(name), "{name}: {error}");
         }
     }
@@ -166,7 +167,7 @@ fn targets_of_another_shape_are_refused() {
         unroll_steps: 4,
     };
     for form in [Form::Chn, Form::Ham] {
-        let network = Classifier::new(&[8, 6, 4], form, &mut rng(1), &device).unwrap();
+        let network = LayeredNetwork::new(&[8, 6, 4], form, &mut rng(1), &device).unwrap();
         for targets in [zeros(3, 5), zeros(1, 4), zeros(4, 4)] {
             let back = network.backpropagate(zeros(3, 8), targets.clone(), &learning);
             assert_shape(back, "targets");
@@ -187,7 +188,7 @@ fn targets_of_another_shape_are_refused() {
 fn an_energy_needs_the_states_of_all_layers() {
     let layers =
         vec![layer("a", 3, Activation::Identity, 1.0), layer("b", 2, Activation::Sigmoid, 1.0)];
-    let network = HopfieldNetwork::layered(layers, &mut rng(1), &Device::flex()).unwrap();
+    let network = chain_of(layers, &mut rng(1), &Device::flex()).unwrap();
     for states in [vec![], vec![zeros(4, 3)], vec![zeros(4, 3), zeros(4, 2), zeros(4, 2)]] {
         let error = network.energy(&states).unwrap_err().to_string();
         assert!(error.contains("2 layers"), "{error}");
@@ -196,7 +197,7 @@ fn an_energy_needs_the_states_of_all_layers() {
     assert_shape(network.energy(&[zeros(4, 3), zeros(1, 2)]), "layer b");
 
     for form in [Form::Chn, Form::Ham] {
-        let network = Classifier::new(&[8, 6, 4], form, &mut rng(1), &Device::flex()).unwrap();
+        let network = LayeredNetwork::new(&[8, 6, 4], form, &mut rng(1), &Device::flex()).unwrap();
         let energy = |images, states: &[_]| network.energy(images, states);
         for states in [vec![], vec![zeros(3, 6)], vec![zeros(3, 6), zeros(3, 4), zeros(3, 4)]] {
             let error = energy(zeros(3, 8), &states).unwrap_err().to_string();
@@ -254,14 +255,14 @@ fn configurations_that_would_overflow_are_refused_by_name() {
     ] {
         let error = config.check().unwrap_err();
         assert!(error.to_string().starts_with(name), "{name}: {error}");
-        assert!(Vae::new(&config, 9, &mut rng(1), &Device::flex()).is_err());
+        assert!(Vae::new(&config, Shape::flat(9), &mut rng(1), &Device::flex()).is_err());
     }
     for config in [deep(10, 30.0), VaeConfig { sigma: Some(0.0068), ..base() }] {
-        Vae::new(&config, 9, &mut rng(1), &Device::flex()).unwrap();
+        Vae::new(&config, Shape::flat(9), &mut rng(1), &Device::flex()).unwrap();
     }
     for kind in Kind::ALL {
         let config = VaeConfig { kind, ..base() };
-        let error = Vae::new(&config, 0, &mut rng(1), &Device::flex()).unwrap_err();
+        let error = Vae::new(&config, Shape::flat(0), &mut rng(1), &Device::flex()).unwrap_err();
         assert!(error.to_string().contains("pixels"), "{error}");
     }
 }
@@ -269,7 +270,7 @@ fn configurations_that_would_overflow_are_refused_by_name() {
 #[test]
 fn impossible_networks_are_refused() {
     let device = Device::flex();
-    let made = |layers| HopfieldNetwork::layered(layers, &mut rng(1), &device);
+    let made = |layers| chain_of(layers, &mut rng(1), &device);
     let of_gain = |gain| {
         vec![layer("a", 3, Activation::Identity, 1.0), layer("b", 2, Activation::Relu, gain)]
     };
@@ -294,7 +295,7 @@ fn infinite_and_missing_numbers_are_errors() {
     let device = Device::flex();
     let (images, noise) = data();
     let config = vae::config(Activation::Relu, Activation::Sigmoid);
-    let phases = Phases::new(&EpConfig::default()).unwrap();
+    let phases = settings(&EpConfig::default());
     for bad in [f32::NAN, f32::INFINITY] {
         let pixel = Tensor::<2>::full([1, 1], bad, &device);
         let images = images.clone().slice_assign([2..3, 4..5], pixel);
@@ -337,7 +338,7 @@ impl ModuleMapper for Break {
 fn an_image_of_another_size_is_refused() {
     let device = Device::flex();
     let model = model(&vae::config(Activation::Relu, Activation::Sigmoid), &device);
-    let phases = Phases::new(&EpConfig::default()).unwrap();
+    let phases = settings(&EpConfig::default());
     let wrong = Tensor::<2>::zeros([2, PIXELS + 1], &device);
     assert!(matches!(model.encode(wrong, &phases), Err(ModelError::Shape { .. })));
 }

@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
-use common::vae::{converged, fill_empty};
-use common::{compare, host, layer, rng, spectral_norm, strengthen, uniform};
+use common::vae::{converged, fill_empty, settings};
+use common::{compare, host, layer, matrix, matrix_mut, rng, spectral_norm, strengthen, uniform};
 use hvae_model::{
-    Activation, HiddenActivation, HopfieldNetwork, Kind, Nudging, Phases, Vae, VaeConfig,
+    Activation, CouplingSpec, HiddenActivation, HopfieldNetwork, Kind, LayerId, LayerSpec, Nudging,
+    Shape, Vae, VaeConfig,
 };
 
 fn vae(config: &VaeConfig) -> Vae {
-    Vae::new(config, 12, &mut rng(7), &Device::flex()).unwrap()
+    Vae::new(config, Shape::flat(12), &mut rng(7), &Device::flex()).unwrap()
 }
 
 fn config(kind: Kind) -> VaeConfig {
@@ -39,7 +40,7 @@ fn assert_close(found: &BTreeMap<String, f64>, expected: &BTreeMap<String, f64>)
     }
 }
 
-/// By name: the inverse of how far a parameter moves an input, times 3 beside the decoder's image.
+/// By name: the inverse of how far a parameter moves an input, times 3 next to the decoder's image.
 #[test]
 fn learning_rates_are_divided_by_gains_and_amplitudes() {
     let scales = |kind| -> BTreeMap<String, f64> {
@@ -84,44 +85,42 @@ fn learning_rates_are_divided_by_gains_and_amplitudes() {
     assert_eq!(vae(&separate).parameters(), vae(&config(Kind::HVae)).parameters());
 }
 
-/// Couplings among layers without bounds, and within layers, that relax together are cut down to the
-/// limit in dense and tied models; all others, and layered models, stay.
+/// Couplings among layers without bounds, and within layers, that relax together are cut down to
+/// the limit in dense and tied models; all others, and layered models, stay.
 #[test]
 fn the_couplings_of_dense_and_tied_models_are_limited() {
     for kind in Kind::ALL {
         let mut model = vae(&config(kind));
         for network in std::iter::once(&mut model.encoder).chain(&mut model.decoder) {
             for c in &mut network.couplings {
-                let [rows, columns] = c.weight.dims();
+                let [rows, columns] = matrix(c).dims();
                 let w = uniform([rows, columns], -1.0, 1.0, 5, &Device::flex());
-                c.weight = burn::module::Param::from_tensor(w);
+                *matrix_mut(c) = burn::module::Param::from_tensor(w);
             }
             strengthen(network, 3.0);
         }
-        let held = |network: &HopfieldNetwork, k: usize| {
-            !kind.is_tied() && network.layers[k].bias.is_none()
-        };
+        let held = |network: &HopfieldNetwork, k: LayerId| !kind.is_tied() && !network.spec(k).bias;
         let limited = model.clone().limited();
         let mut changed = 0;
         for ((_, before), (side, after)) in model.networks().zip(limited.networks()) {
             for (old, new) in before.couplings.iter().zip(&after.couplings) {
-                let (from, to) = (&after.layers[old.lower].spec, &after.layers[old.upper].spec);
+                let (from, to) = (after.spec(old.lower), after.spec(old.upper));
                 let name = format!("{kind:?} {side} {}-{}", from.name, to.name);
-                let factor = if old.is_recurrent() {
+                let factor = if old.is_within() {
                     from.gain * from.activation.max_slope()
                 } else {
                     (from.gain * to.gain).sqrt()
                 };
                 let bounded = from.activation.is_bounded() || to.activation.is_bounded();
                 let free = (kind.is_tied() || kind.is_dense())
-                    && (old.is_recurrent() || !bounded)
+                    && (old.is_within() || !bounded)
                     && !held(after, old.lower);
                 if free {
                     changed += 1;
-                    let strength = factor * spectral_norm(&new.weight.val());
+                    let strength = factor * spectral_norm(&matrix(new).val());
                     assert!((0.49..0.53).contains(&strength), "{name}: {strength}");
                 } else {
-                    assert_eq!(host(old.weight.val()), host(new.weight.val()), "{name}");
+                    assert_eq!(host(matrix(old).val()), host(matrix(new).val()), "{name}");
                 }
             }
         }
@@ -136,25 +135,23 @@ fn pixels_are_coupled_with_their_neighbours_alone() {
     let device = Device::flex();
     let images = uniform([6, 16], 0.0, 1.0, 1, &device);
     let noise = uniform([6, 3], -1.5, 1.5, 2, &device);
-    let phases = Phases::new(&converged(0.005, Nudging::Centred)).unwrap();
+    let phases = settings(&converged(0.005, Nudging::Centred));
     let image_couplings = |model: &Vae| {
         let (_, network) = model.networks().last().unwrap();
-        let image = network.layers.iter().position(|l| l.spec.name == "image").unwrap();
-        network.couplings.iter().find(|c| (c.lower, c.upper) == (image, image)).cloned()
+        let is_image = |k: LayerId| network.spec(k).name == "image";
+        network.couplings.iter().find(|c| c.is_within() && is_image(c.lower)).cloned()
     };
     for kind in [Kind::DhVae, Kind::TdhVae] {
         let with = |visible_reach| {
             let config = VaeConfig { visible_reach, ..config(kind) };
-            Vae::new(&config, 16, &mut rng(7), &device).unwrap()
+            Vae::new(&config, Shape::grey(4, 4), &mut rng(7), &device).unwrap()
         };
         let mut model = with(Some(1));
         // Those of pixels must matter.
-        let image = model.decoder.as_mut().map_or((&mut model.encoder, 0), |d| (d, 2));
-        fill_empty(image.0, 0.02, &mut 40);
-        image.0.keep_near(image.1, 1).unwrap();
+        fill_empty(model.decoder.as_mut().unwrap_or(&mut model.encoder), 0.02, &mut 40);
         let step = model.training_step(images.clone(), noise.clone(), 1.0, &phases).unwrap();
         let exact = model.unrolled_gradient(images.clone(), noise.clone(), 1.0, 150).unwrap();
-        let id = image_couplings(&model).unwrap().weight.id;
+        let id = image_couplings(&model).unwrap().id();
         let gradient = host(step.gradients.get::<2>(id).unwrap());
         let (cosine, ratio) = compare(&gradient, &host(exact.get::<2>(id).unwrap()));
         assert!(cosine >= 0.999 && (ratio - 1.0).abs() < 0.01, "{kind:?}: {cosine} {ratio}");
@@ -173,41 +170,37 @@ fn pixels_are_coupled_with_their_neighbours_alone() {
     }
 }
 
-/// What is there before is cut, too, and stays symmetric.
+/// A layer's own grid says which units are near, and random weights of near pairs stay symmetric.
 #[test]
-fn far_couplings_within_a_layer_are_taken_away() {
-    let specs =
-        vec![layer("grid", 9, Activation::Tanh, 1.0), layer("line", 5, Activation::Tanh, 1.0)];
-    let pairs = [(0, 0), (1, 1)];
-    let mut network = HopfieldNetwork::new(specs, &pairs, &mut rng(3), &Device::flex()).unwrap();
-    let before = host(network.couplings[0].weight.val());
-    assert_eq!(network.parameters(), 9 * 8 / 2 + 5 * 4 / 2 + 9 + 5);
-    let id = network.couplings[0].weight.id;
-    network.keep_near(0, 1).unwrap();
-    assert_eq!(network.couplings[0].weight.id, id);
-    let after = host(network.couplings[0].weight.val());
-    for (at, (old, new)) in before.iter().zip(&after).enumerate() {
-        let (i, j) = (at / 9, at % 9);
-        let near = (i / 3).abs_diff(j / 3) <= 1 && (i % 3).abs_diff(j % 3) <= 1;
-        assert_eq!(*new, if near { *old } else { 0.0 }, "{i} {j}");
-        assert_eq!(*new, after[j * 9 + i]);
+fn couplings_within_a_layer_can_join_near_units_only() {
+    let grid = || vec![LayerSpec::new("grid", 0, Activation::Tanh).with_shape(Shape::grey(3, 5))];
+    let device = Device::flex();
+    let with = |coupling| {
+        let network = HopfieldNetwork::new(grid(), &[coupling], &mut rng(3), &device).unwrap();
+        (host(network.couplings[0].weights()), network.parameters())
+    };
+    let (all, parameters) = with(CouplingSpec::within(0));
+    assert_eq!(parameters, 15 * 14 / 2 + 15);
+    let (near, parameters) = with(CouplingSpec::banded(0, 1));
+    for (at, (old, new)) in all.iter().zip(&near).enumerate() {
+        let (i, j) = (at / 15, at % 15);
+        let joined = (i / 5).abs_diff(j / 5) <= 1 && (i % 5).abs_diff(j % 5) <= 1;
+        assert_eq!(*new, if joined { *old } else { 0.0 }, "{i} {j}");
+        assert_eq!(*new, near[j * 15 + i]);
     }
-    assert_eq!(network.parameters(), 20 + 5 * 4 / 2 + 9 + 5);
-    let refused =
-        |k, network: &mut HopfieldNetwork| network.keep_near(k, 1).unwrap_err().to_string();
-    assert!(refused(1, &mut network).contains("5 units of layer 1 lie on no square grid"));
-    assert!(refused(2, &mut network).contains("no couplings within layer 2"));
+    // 12 pairs along rows, 10 along columns, 16 along diagonals.
+    assert_eq!(parameters, 12 + 10 + 16 + 15);
 }
 
 /// Weights that differ in the two directions by more than rounding have no energy; those between
 /// pixels that are not coupled would be used by no product in strips.
 #[test]
 fn weights_without_an_energy_are_refused() {
-    let grid = vec![layer("grid", 9, Activation::Tanh, 1.0)];
+    let grid = vec![layer("grid", 9, Activation::Tanh, 1.0).with_shape(Shape::grey(3, 3))];
     let device = Device::flex();
-    let mut network = HopfieldNetwork::new(grid, &[(0, 0)], &mut rng(3), &device).unwrap();
-    network.keep_near(0, 1).unwrap();
-    let whole = host(network.couplings[0].weight.val());
+    let couplings = [CouplingSpec::banded(0, 1)];
+    let mut network = HopfieldNetwork::new(grid, &couplings, &mut rng(3), &device).unwrap();
+    let whole = host(matrix(&network.couplings[0]).val());
     let largest = whole.iter().fold(0.0_f64, |m, w| m.max(w.abs()));
     // Units 0 and 1 are neighbours, 0 and 8 opposite corners.
     for (at, change, sound) in [
@@ -222,7 +215,7 @@ fn weights_without_an_energy_are_refused() {
         let weight = weight.iter().map(|w| *w as f32).collect();
         let weight = TensorData::new::<f32, _>(weight, [9, 9]);
         let weight = Tensor::from_data(weight, &device);
-        network.couplings[0].weight = Param::from_tensor(weight);
+        *matrix_mut(&mut network.couplings[0]) = Param::from_tensor(weight);
         let checked = network.check_couplings();
         assert_eq!(checked.is_ok(), sound, "{at} {change}");
         assert!(sound || checked.unwrap_err().to_string().contains("within layer grid"));
@@ -235,7 +228,7 @@ fn a_new_tied_model_begins_within_its_limit() {
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_tied()) {
         let with = |coupling_limit| vae(&VaeConfig { coupling_limit, ..config(kind) });
         let values = |model: &Vae| -> Vec<f64> {
-            model.encoder.couplings.iter().flat_map(|c| host(c.weight.val())).collect()
+            model.encoder.couplings.iter().flat_map(|c| host(matrix(c).val())).collect()
         };
         let (tight, loose) = (with(0.01), with(100.0));
         assert!(values(&tight) != values(&loose), "{kind:?}: the limit is without effect");
@@ -259,7 +252,7 @@ fn hidden_layers_can_have_a_nonlinearity_each() {
     let model = vae(&config);
     let hidden = |network: &HopfieldNetwork| -> Vec<(usize, Activation)> {
         let layers = network.layers.iter().filter(|l| l.spec.name.starts_with("hidden"));
-        layers.map(|l| (l.spec.size, l.spec.activation)).collect()
+        layers.map(|l| (l.spec.size(), l.spec.activation)).collect()
     };
     let mut expected = vec![(9, Activation::Tanh), (7, Activation::Sigmoid)];
     assert_eq!(hidden(&model.encoder), expected);
@@ -269,12 +262,12 @@ fn hidden_layers_can_have_a_nonlinearity_each() {
     let device = Device::flex();
     let images = uniform([6, 12], 0.0, 1.0, 1, &device);
     let noise = uniform([6, 3], -1.5, 1.5, 2, &device);
-    let phases = Phases::new(&converged(0.005, Nudging::Centred)).unwrap();
+    let phases = settings(&converged(0.005, Nudging::Centred));
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), 0.7, 150).unwrap();
     let step = model.training_step(images, noise, 0.7, &phases).unwrap();
     for (side, network) in model.networks() {
         for c in &network.couplings {
-            let flat = |g: &burn::optim::GradientsParams| host(g.get::<2>(c.weight.id).unwrap());
+            let flat = |g: &burn::optim::GradientsParams| host(g.get::<2>(c.id()).unwrap());
             let (cosine, ratio) = compare(&flat(&step.gradients), &flat(&exact));
             let name = format!("{side} {}-{}", c.lower, c.upper);
             assert!(cosine >= 0.999 && (ratio - 1.0).abs() < 0.01, "{name}: {cosine} {ratio}");

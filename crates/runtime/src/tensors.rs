@@ -16,7 +16,7 @@ const SHOWN: usize = 3;
 /// When the device cannot be read.
 pub fn to_bytes<M: Module>(module: &M) -> Result<Vec<u8>> {
     // The order of metadata is not fixed; without them equal tensors give equal bytes.
-    let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
+    let mut store = SafetensorsStore::from_bytes(None).clear_metadata().skip_enum_variants(true);
     store.collect_from(module).context("collecting tensors")?;
     store.get_bytes().context("collecting tensors")
 }
@@ -30,7 +30,10 @@ pub fn from_bytes<M: Module>(bytes: Vec<u8>, mut module: M) -> Result<M> {
     let whole = SafeTensors::deserialize(&bytes).is_ok();
     ensure!(whole, "it is not a safetensors file, or it is damaged");
     // Faults are described below.
-    let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(true).validate(false);
+    let mut store = SafetensorsStore::from_bytes(Some(bytes))
+        .allow_partial(true)
+        .validate(false)
+        .skip_enum_variants(true);
     let result = store.apply_to(&mut module).context("reading its tensors")?;
     let faults = faults(&result);
     ensure!(faults.is_empty(), "{}", in_short(&faults));

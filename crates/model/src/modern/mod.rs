@@ -24,10 +24,10 @@
 //! eta   <- Y' p
 //! ```
 //!
-//! At `beta = 0` the last term of the energy is its limit, the mean of `t`. After one update a state
-//! is a mixture `xi = X' p`, and the dynamics close on the weights: `p <- softmax(beta (K p + k))`
-//! with `K = Y Y'` and `k = Y x~`. That is one product with `[N, N]` in the place of two with
-//! `[N, d]`, and the same states; see [`Space`].
+//! At `beta = 0` the last term of the energy is its limit, the mean of `t`. After one update a
+//! state is a mixture `xi = X' p`, and the dynamics close on the weights:
+//! `p <- softmax(beta (K p + k))` with `K = Y Y'` and `k = Y x~`. That is one product with `[N, N]`
+//! in the place of two with `[N, d]`, and the same states; see [`Space`].
 //!
 //! In [`Space::Weights`] a mean at a distance `r` from the origin then rounds overlaps by `r` units
 //! in the last place of 1, in the place of `r^2`. In [`Space::States`] every step adds the mean to

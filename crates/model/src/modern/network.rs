@@ -2,9 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 
-use super::{Retrieval, Space};
-use crate::ModelError;
-use crate::error::{require, require_shape};
+use crate::error::{ModelError, require, require_shape};
 
 /// A modern Hopfield network over `N` patterns of dimension `d`.
 ///
@@ -112,16 +110,6 @@ impl ModernHopfield {
     /// `beta_eff = beta D^2 / 2`.
     pub fn distance_squared(&self) -> f64 {
         self.distance_squared
-    }
-
-    /// The dynamics of states with the inverse temperatures `betas`, one a row, on states or on
-    /// weights.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Setting`] for no row, or a `beta` that is negative or not finite in `f32`.
-    pub fn at(&self, betas: &[f64], space: Space) -> Result<Retrieval<'_>, ModelError> {
-        Ok(Retrieval::new(self, self.betas(betas)?, space))
     }
 
     /// `betas` as a column on the device, `[B, 1]`, checked.

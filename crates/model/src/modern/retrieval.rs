@@ -3,10 +3,8 @@
 use burn::tensor::{Device, Int, Tensor};
 use hvae_solver::{FixedPointMap, Method, Solution, State, StoppingRule, solve};
 
-use super::ModernHopfield;
-use super::network::soft;
-use crate::ModelError;
-use crate::error::{require, require_shape};
+use crate::error::{ModelError, require, require_shape};
+use crate::modern::network::{ModernHopfield, soft};
 
 /// What a row of the solver's state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +29,20 @@ pub struct Retrieval<'a> {
     kernel: Option<Tensor<2>>,
 }
 
+impl ModernHopfield {
+    /// The dynamics of states with the inverse temperatures `betas`, one a row, on states or on
+    /// weights.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Setting`] for no row, or a `beta` that is negative or not finite in `f32`.
+    pub fn at(&self, betas: &[f64], space: Space) -> Result<Retrieval<'_>, ModelError> {
+        Ok(Retrieval::new(self, self.betas(betas)?, space))
+    }
+}
+
 impl<'a> Retrieval<'a> {
-    pub(super) fn new(network: &'a ModernHopfield, betas: Tensor<2>, space: Space) -> Self {
+    fn new(network: &'a ModernHopfield, betas: Tensor<2>, space: Space) -> Self {
         let kernel = (space == Space::Weights).then(|| {
             network.centred.clone().matmul(network.columns.clone()) + network.bias.clone()
         });

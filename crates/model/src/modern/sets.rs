@@ -4,8 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::ModelError;
-use crate::error::require;
+use crate::error::{ModelError, require};
 
 /// `N` patterns of norm `M` with the same cosine `c` between any two.
 ///

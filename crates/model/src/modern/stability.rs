@@ -3,10 +3,8 @@
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{FixedPointMap, Outcome, Picard, State, StoppingRule, solve};
 
-use super::ModernHopfield;
-use super::network::{host, norm};
-use crate::ModelError;
-use crate::error::{require, require_shape};
+use crate::error::{ModelError, require, require_shape};
+use crate::modern::network::{ModernHopfield, host, norm};
 
 /// The largest eigenvalue of `beta Cov_p(X)` at a state, and how well it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,8 +17,8 @@ pub struct Stability {
     pub outcome: Outcome,
 }
 
-/// The largest eigenvalue of the Jacobian `beta Cov_p(X) = beta X' (diag p - p p') X` of the update,
-/// at the fixed points with `weights` `[B, N]`, by power iteration from `start`, `[B, d]`.
+/// The largest eigenvalue of the Jacobian `beta Cov_p(X) = beta X' (diag p - p p') X` of the
+/// update, at the fixed points with `weights` `[B, N]`, by power iteration from `start`, `[B, d]`.
 ///
 /// `start` should be random; where it has no part along the leading eigenvector the
 /// eigenvalue found is another. `rule` bounds the change of the vector in a step.

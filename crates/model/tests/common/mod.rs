@@ -5,7 +5,9 @@ pub(crate) mod vae;
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
-use hvae_model::{Activation, HopfieldNetwork, LayerSpec};
+use hvae_model::{
+    Activation, Coupling, CouplingSpec, HopfieldNetwork, Interaction, LayerSpec, ModelError,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -27,17 +29,52 @@ pub(crate) fn uniform(
 }
 
 pub(crate) fn layer(name: &str, size: usize, activation: Activation, gain: f64) -> LayerSpec {
-    LayerSpec { name: name.to_owned(), size, activation, gain, bias: true }
+    LayerSpec::new(name, size, activation).with_gain(gain)
+}
+
+/// Each layer coupled with the next.
+pub(crate) fn chain_of(
+    layers: Vec<LayerSpec>,
+    rng: &mut ChaCha8Rng,
+    device: &Device,
+) -> Result<HopfieldNetwork, ModelError> {
+    let couplings = CouplingSpec::chain(layers.len());
+    HopfieldNetwork::new(layers, &couplings, rng, device)
+}
+
+/// A coupling of all units for each pair of layers, within a layer for a pair of equal numbers.
+pub(crate) fn pairs(pairs: &[(usize, usize)]) -> Vec<CouplingSpec> {
+    let one = |&(k, l): &(usize, usize)| {
+        if k == l { CouplingSpec::within(k) } else { CouplingSpec::dense(k, l) }
+    };
+    pairs.iter().map(one).collect()
+}
+
+/// The matrix of a coupling.
+pub(crate) fn matrix(coupling: &Coupling) -> &Param<Tensor<2>> {
+    match &coupling.interaction {
+        Interaction::Dense(dense) => &dense.weight,
+        Interaction::Within(within) => &within.weight,
+        Interaction::Banded(banded) => &banded.weight,
+    }
+}
+
+pub(crate) fn matrix_mut(coupling: &mut Coupling) -> &mut Param<Tensor<2>> {
+    match &mut coupling.interaction {
+        Interaction::Dense(dense) => &mut dense.weight,
+        Interaction::Within(within) => &mut within.weight,
+        Interaction::Banded(banded) => &mut banded.weight,
+    }
 }
 
 /// Multiplies every weight by `factor`: the default initialisation couples weakly.
 pub(crate) fn strengthen(network: &mut HopfieldNetwork, factor: f64) {
     for coupling in &mut network.couplings {
-        let weight = coupling.weight.val();
+        let weight = matrix(coupling).val();
         let device = weight.device();
         // A parameter on an autodiff device must be a leaf of the graph, so by way of the host.
         let scaled = weight.mul_scalar(factor).into_data();
-        coupling.weight = Param::from_tensor(Tensor::from_data(scaled, &device));
+        *matrix_mut(coupling) = Param::from_tensor(Tensor::from_data(scaled, &device));
     }
 }
 

@@ -3,9 +3,12 @@
 use burn::module::{Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use hvae_model::{Activation, EpConfig, HopfieldNetwork, Kind, Nudging, Vae, VaeConfig};
+use hvae_model::{
+    Activation, EpConfig, HopfieldNetwork, Kind, Nudging, PhaseSettings, ReadPolicy, Shape, Vae,
+    VaeConfig,
+};
 
-use super::{host, rng, strengthen, uniform};
+use super::{host, matrix, rng, strengthen, uniform};
 
 pub(crate) const PIXELS: usize = 12;
 pub(crate) const BATCH: usize = 8;
@@ -28,6 +31,11 @@ pub(crate) fn config(hidden: Activation, visible: Activation) -> VaeConfig {
     }
 }
 
+/// How phases of these settings are run.
+pub(crate) fn settings(ep: &EpConfig) -> PhaseSettings {
+    PhaseSettings::new(ep, ReadPolicy::EveryStep).unwrap()
+}
+
 /// Phases long enough for f32 to be the only limit.
 pub(crate) fn converged(nudge: f64, nudging: Nudging) -> EpConfig {
     EpConfig {
@@ -42,7 +50,7 @@ pub(crate) fn converged(nudge: f64, nudging: Nudging) -> EpConfig {
 }
 
 pub(crate) fn model(config: &VaeConfig, device: &Device) -> Vae {
-    let mut model = Vae::new(config, PIXELS, &mut rng(7), device).unwrap();
+    let mut model = Vae::new(config, Shape::flat(PIXELS), &mut rng(7), device).unwrap();
     strengthen(&mut model.encoder, 1.3);
     if let Some(decoder) = &mut model.decoder {
         strengthen(decoder, 1.3);
@@ -61,7 +69,7 @@ pub(crate) fn parameters(
     let mut all = Vec::new();
     for (side, network) in model.networks() {
         for (i, c) in network.couplings.iter().enumerate() {
-            all.push((format!("{side} weight {i}"), c.weight.id, Some(c.weight.val()), None));
+            all.push((format!("{side} weight {i}"), c.id(), Some(matrix(c).val()), None));
         }
         for (i, l) in network.layers.iter().enumerate() {
             if let Some(bias) = &l.bias {
@@ -80,20 +88,20 @@ pub(crate) fn data() -> (Tensor<2>, Tensor<2>) {
     (uniform([BATCH, PIXELS], 0.0, 1.0, 1, &device), uniform([BATCH, 3], -1.5, 1.5, 2, &device))
 }
 
-/// Gives couplings that are zero small weights, symmetric within a layer.
+/// Gives couplings that are zero small weights, within a layer symmetric and for joined pairs only.
 pub(crate) fn fill_empty(network: &mut HopfieldNetwork, size: f32, seed: &mut u64) {
-    for c in &mut network.couplings {
-        let [rows, columns] = c.weight.dims();
-        if host(c.weight.val()).iter().all(|w| *w == 0.0) {
+    let mut filled = GradientsParams::new();
+    for c in &network.couplings {
+        if host(c.weights()).iter().all(|w| *w == 0.0) {
             *seed += 1;
-            let w = uniform([rows, columns], -size, size, *seed, &Device::flex());
-            let w = if c.is_recurrent() {
-                let off = Tensor::<2>::eye(rows, &Device::flex()).neg().add_scalar(1.0);
-                (w.clone() + w.transpose()) * off
-            } else {
-                w
-            };
-            c.weight = Param::from_tensor(w);
+            let w = uniform(matrix(c).dims(), -size, size, *seed, &Device::flex());
+            filled.register(c.id(), if c.is_within() { w.clone() + w.transpose() } else { w });
+        }
+    }
+    network.project(&mut filled);
+    for c in &mut network.couplings {
+        if let Some(w) = filled.remove::<2>(c.id()) {
+            c.set_weights(w.flatten(0, 1));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use burn::tensor::Tensor;
 use clap::Args;
-use hvae_model::{EpConfig, Kind, Phases, Vae};
+use hvae_model::{EpConfig, Kind, PhaseSettings, Vae};
 use hvae_solver::{Outcome, Termination};
 
 use crate::cli::values::{POSITIVE, number};
@@ -113,7 +113,7 @@ impl Batch {
         Ok(Self { images, noise, kl_weight: config.training.kl_weight })
     }
 
-    fn step(&self, model: &Vae, phases: &Phases) -> Result<hvae_model::TrainingStep> {
+    fn step(&self, model: &Vae, phases: &PhaseSettings) -> Result<hvae_model::TrainingStep> {
         let (images, noise) = (self.images.clone(), self.noise.clone());
         Ok(model.training_step(images, noise, self.kl_weight, phases)?)
     }

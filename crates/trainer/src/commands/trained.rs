@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use hvae_model::{Phases, Vae};
+use hvae_model::{PhaseSettings, Vae};
 
 use crate::commands::context::Context;
 use crate::config::RunConfig;
@@ -22,7 +22,7 @@ pub(super) struct Trained {
     pub(super) checkpoint: CheckpointChoice,
     pub(super) model: Vae,
     pub(super) config: RunConfig,
-    pub(super) phases: Phases,
+    pub(super) phases: PhaseSettings,
     pub(super) device: Device,
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Error, Result};
 use hvae_data::config::DataConfig;
-use hvae_model::{EpConfig, Kind, Phases, VaeConfig};
+use hvae_model::{EpConfig, Kind, PhaseSettings, ReadPolicy, VaeConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::training::TrainingConfig;
@@ -183,7 +183,7 @@ impl RunConfig {
         self.training.check()?;
         self.data.check()?;
         self.model.check().context("model")?;
-        Phases::new(&self.ep).context("ep")?;
+        PhaseSettings::new(&self.ep, ReadPolicy::EveryStep).context("ep")?;
         Ok(())
     }
 }

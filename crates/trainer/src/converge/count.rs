@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use hvae_model::classifier::Dynamics;
+use hvae_model::chn_ham::Dynamics;
 use hvae_solver::{FixedPointMap, Memory, Method, State};
 
 use hvae_device::host::download;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use hvae_model::classifier::{Classifier, Dynamics, Form, Order};
+use hvae_model::chn_ham::{Dynamics, Form, LayeredNetwork, Order};
 use hvae_solver::{Anderson, Picard, Safeguard};
 
 use crate::converge::count::{SampleCount, count, residual_curves};
@@ -29,7 +29,7 @@ const CURVE_LENGTH: f64 = 2.0;
 ///
 /// If the images do not fit the network.
 pub(super) fn dynamics<'n>(
-    network: &'n Classifier,
+    network: &'n LayeredNetwork,
     row: &Row,
     images: Tensor<2>,
 ) -> Result<Dynamics<'n>> {
@@ -58,7 +58,7 @@ pub(super) fn paper_anderson() -> Result<Anderson> {
 ///
 /// If the device cannot be read.
 pub(crate) fn iterations(
-    network: &Classifier,
+    network: &LayeredNetwork,
     row: &Row,
     seed: u64,
     test: &Images,
@@ -106,7 +106,7 @@ pub(crate) fn iterations(
 ///
 /// If the device cannot be read.
 pub(crate) fn curve(
-    network: &Classifier,
+    network: &LayeredNetwork,
     row: &Row,
     mean_iterations: f64,
     test: &Images,

@@ -1,6 +1,6 @@
 //! Table 2 of Goemaere, Deleu & Demeester 2024 (arXiv 2311.15673) and its protocol.
 
-use hvae_model::classifier::Form;
+use hvae_model::chn_ham::Form;
 use serde::Serialize;
 
 /// How equilibria are found.

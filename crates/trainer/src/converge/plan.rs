@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use hvae_model::classifier::Form;
+use hvae_model::chn_ham::Form;
 use serde::{Deserialize, Serialize};
 
 use crate::converge::paper;

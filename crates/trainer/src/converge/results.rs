@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
-use hvae_model::classifier::Form;
+use hvae_model::chn_ham::Form;
 use serde::Serialize;
 
 use crate::converge::paper::Row;

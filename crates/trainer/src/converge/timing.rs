@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::Result;
 use burn::module::Param;
 use burn::tensor::Tensor;
-use hvae_model::classifier::Classifier;
+use hvae_model::chn_ham::LayeredNetwork;
 use hvae_solver::{Picard, Solution, StoppingRule, solve_in_parts};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -80,7 +80,7 @@ impl Timings {
     /// If the device cannot be read.
     pub(crate) fn add(
         &mut self,
-        network: &Classifier,
+        network: &LayeredNetwork,
         row: &Row,
         test: &Images,
         rounds: u16,
@@ -138,7 +138,7 @@ impl Timings {
 
 /// The equilibrium of a batch of images, and its outputs.
 fn solve(
-    network: &Classifier,
+    network: &LayeredNetwork,
     row: &Row,
     images: &Tensor<2>,
     rule: &StoppingRule,
@@ -156,7 +156,7 @@ fn solve(
 
 /// Seconds of the matrix products of a solve in parts of `part` samples: of the pixels once, and
 /// per iteration of every coupling in both directions for the samples that have not converged.
-fn products(network: &Classifier, images: &Tensor<2>, solution: &Solution, part: usize) -> f64 {
+fn products(network: &LayeredNetwork, images: &Tensor<2>, solution: &Solution, part: usize) -> f64 {
     let up: Vec<Tensor<2>> = network.weights[1..].iter().map(Param::val).collect();
     let down = up.iter().map(|w| Tensor::from_data(w.clone().transpose().into_data(), &w.device()));
     let pairs: Vec<_> = up.iter().cloned().zip(down).collect();

@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use hvae_model::classifier::{Classifier, Form, Gradient, Learning, Order};
-use hvae_model::{Nudge, Nudging, Strength, Unconverged};
+use hvae_model::chn_ham::{Form, Gradient, LayeredNetwork, Learning, Order};
+use hvae_model::{Nudge, NudgeSize, Nudging, ReadPolicy, Unconverged};
 use hvae_solver::{Outcome, StoppingRule, Termination};
 use rand::seq::SliceRandom;
 
@@ -17,8 +17,8 @@ use crate::converge::plan::{CLASSES, Learner, Recipe};
 use crate::converge::weights::{
     EpochStats, OPTIMIZER_STATE, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
+use crate::optimizer::Optimizer;
 use crate::optimizer::madam::{MadamRule, MadamSettings};
-use crate::optimizer::{Optimizer, ReadPolicy};
 use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_runtime::rng;
@@ -42,7 +42,7 @@ const LAST_RATE: f64 = 0.1;
 #[derive(Debug)]
 pub(crate) struct Trained {
     /// Weights after the epochs that are needed, ascending.
-    pub(crate) snapshots: Vec<(u16, Classifier)>,
+    pub(crate) snapshots: Vec<(u16, LayeredNetwork)>,
     pub(crate) training: Training,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn train(
     let _lock = files::lock_folder(&folder)?;
     files::remove_stale_scratch(&folder)?;
     let mut rng = rng::generator(recipe.seed, Stream::Weights, 0);
-    let mut model = Classifier::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
+    let mut model = LayeredNetwork::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
     let rule = MadamRule::new(MadamSettings::default())?;
     let mut madam = Optimizer::new(Box::new(rule), Vec::new());
     let mut training = Training::new(recipe);
@@ -102,7 +102,7 @@ pub(crate) fn train(
         save_epoch(&folder, &model, &madam, &training, needed)?;
     }
     let snapshots = needed.iter().map(|&epoch| {
-        let blank = Classifier::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
+        let blank = LayeredNetwork::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
         Ok((epoch, load(&epoch_path(&folder, epoch), blank)?))
     });
     Ok(Some(Trained { snapshots: snapshots.collect::<Result<_>>()?, training }))
@@ -170,7 +170,7 @@ impl Sums {
 
 /// One pass over the training images; `None` if interrupted.
 fn one_epoch(
-    model: &mut Classifier,
+    model: &mut LayeredNetwork,
     madam: &mut Optimizer,
     training: &Training,
     learning: &Learning,
@@ -217,7 +217,7 @@ fn decay(epoch: usize, epochs: usize) -> f64 {
 }
 
 fn gradient(
-    model: &Classifier,
+    model: &LayeredNetwork,
     recipe: &Recipe,
     learning: &Learning,
     pixels: Tensor<2>,
@@ -234,7 +234,7 @@ fn gradient(
     }
     let free = StoppingRule::new(NUDGED_TOLERANCE, learning.free.max_iterations())?;
     let nudge = Nudge {
-        strength: Strength::Size(NUDGE),
+        size: NudgeSize::new(NUDGE),
         nudging: Nudging::Centred,
         damping: if recipe.form == Form::Chn { learning.damping } else { 0.0 },
         rule: free,
@@ -257,7 +257,7 @@ fn score(outputs: &Tensor<2>, labels: &[u8]) -> Result<(f64, usize)> {
     Ok((loss, correct))
 }
 
-fn register(model: &Classifier, gradient: Gradient) -> GradientsParams {
+fn register(model: &LayeredNetwork, gradient: Gradient) -> GradientsParams {
     let mut gradients = GradientsParams::new();
     for (weight, gradient) in model.weights.iter().zip(gradient.weights) {
         gradients.register::<2>(weight.id, gradient);

@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use hvae_model::classifier::Classifier;
+use hvae_model::chn_ham::LayeredNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::COMMIT;
@@ -108,7 +108,7 @@ pub(super) fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Result<O
 /// Writes the last epoch of `training` and removes files that are no longer needed.
 pub(super) fn save_epoch(
     folder: &Path,
-    model: &Classifier,
+    model: &LayeredNetwork,
     madam: &Optimizer,
     training: &Training,
     needed: &[u16],
@@ -148,11 +148,11 @@ pub(super) fn file_path(folder: &Path, name: &str, epoch: u16) -> PathBuf {
     folder.join(format!("{name}-{epoch:02}.safetensors"))
 }
 
-fn save(path: &Path, model: &Classifier) -> Result<()> {
+fn save(path: &Path, model: &LayeredNetwork) -> Result<()> {
     files::write(path, &tensors::to_bytes(model)?)
 }
 
-pub(super) fn load(path: &Path, model: Classifier) -> Result<Classifier> {
+pub(super) fn load(path: &Path, model: LayeredNetwork) -> Result<LayeredNetwork> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
     tensors::from_bytes(bytes, model)

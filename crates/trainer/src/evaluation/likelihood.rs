@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use hvae_data::ImageSet;
 use hvae_device::host::{download, upload};
-use hvae_model::{Likelihood, Phases, Vae, VaeConfig};
+use hvae_model::{Likelihood, PhaseSettings, Vae, VaeConfig};
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
 use serde::Serialize;
@@ -94,7 +94,7 @@ pub struct LikelihoodSettings {
 /// When the set is smaller, a number is not finite, or the device cannot be read.
 pub fn likelihoods(
     model: &Vae,
-    phases: &Phases,
+    phases: &PhaseSettings,
     set: &ImageSet,
     settings: LikelihoodSettings,
     device: &Device,
@@ -110,7 +110,7 @@ pub fn likelihoods(
         let rows = group.min(count - from);
         let images = images(set, from..from + rows, binarise.then_some(seed), device);
         let (posterior, _) = model.encode(images.clone(), phases)?;
-        let divergence = download(posterior.divergence())?;
+        let divergence = download(model.prior().divergence(&posterior, &posterior.mean))?;
         let [mean, sigma] = [download(posterior.mean.clone())?, download(posterior.sigma())?];
         for row in 0..rows {
             let of_row = |values: &[f32]| values[row * model.latent()..][..model.latent()].to_vec();
@@ -151,7 +151,7 @@ fn images(set: &ImageSet, range: Range<usize>, seed: Option<u64>, device: &Devic
 /// An image with its posterior.
 struct ImagePosterior<'a> {
     model: &'a Vae,
-    phases: &'a Phases,
+    phases: &'a PhaseSettings,
     image: Tensor<2>,
     mean: Vec<f32>,
     sigma: Vec<f32>,
@@ -173,12 +173,11 @@ impl ImagePosterior<'_> {
             let rows = latents.chunks(dims).zip(noise.chunks(dims)).zip(likelihoods);
             for ((latent, noise), likelihood) in rows {
                 // ln p(z) - ln q(z|x); the terms ln 2 pi cancel.
-                let ratio: f64 = (0..dims)
-                    .map(|d| {
-                        let [z, e, s] = [latent[d], noise[d], self.sigma[d]].map(f64::from);
-                        0.5 * (e * e - z * z) + s.ln()
-                    })
-                    .sum();
+                let posterior = noise.iter().zip(&self.sigma).map(|(&e, &s)| {
+                    let [e, s] = [e, s].map(f64::from);
+                    -0.5 * e * e - s.ln()
+                });
+                let ratio = self.model.prior().log_kernel(latent) - posterior.sum::<f64>();
                 reconstruction += f64::from(likelihood);
                 logs.push(f64::from(likelihood) + ratio);
             }
@@ -199,8 +198,7 @@ fn log_mean_exp(values: &[f64]) -> f64 {
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use burn::module::Param;
-    use burn::tensor::TensorData;
-    use hvae_model::{Activation, EpConfig, Kind, VaeConfig};
+    use hvae_model::{Activation, EpConfig, Kind, ReadPolicy, Shape, VaeConfig};
 
     use hvae_data::ImageShape;
 
@@ -253,13 +251,11 @@ mod tests {
             ..VaeConfig::default()
         };
         let mut rng = rng::generator(1, Stream::Weights, 0);
-        let mut model = Vae::new(&config, 3, &mut rng, &Device::flex()).unwrap();
-        let value = |values: &[f32], shape| {
-            Param::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
-        };
+        let mut model = Vae::new(&config, Shape::flat(3), &mut rng, &Device::flex()).unwrap();
+        let value = |values: &[f32]| Tensor::<1>::from_data(values, &Device::flex());
         // The posterior of every image has mean 0 and the initial variance.
         for coupling in &mut model.encoder.couplings {
-            coupling.weight = Param::from_tensor(coupling.weight.val().zeros_like());
+            coupling.set_weights(coupling.weights().zeros_like());
         }
         let decoder = model.decoder.as_mut().unwrap();
         // All biases but that of the log-variances, which come last, start at random.
@@ -269,8 +265,8 @@ mod tests {
                 *bias = Param::from_tensor(bias.val().zeros_like());
             }
         }
-        decoder.couplings[0].weight = value(&[1.0], [1, 1]);
-        decoder.couplings[1].weight = value(&weight, [1, 3]);
+        decoder.couplings[0].set_weights(value(&[1.0]));
+        decoder.couplings[1].set_weights(value(&weight));
         model
     }
 
@@ -280,7 +276,7 @@ mod tests {
         let model = linear_model(weight);
         let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], ImageShape::grey(1, 3))
             .unwrap();
-        let phases = Phases::new(&EpConfig::default()).unwrap();
+        let phases = PhaseSettings::new(&EpConfig::default(), ReadPolicy::EveryStep).unwrap();
         let settings = LikelihoodSettings { images: 2, samples: 20_000, binarise: false, seed: 5 };
         let found = likelihoods(&model, &phases, &set, settings, &Device::flex()).unwrap();
         // x ~ N(0, w w^T + I/4), by the Sherman-Morrison formula with |w|^2 = s.
@@ -306,7 +302,7 @@ mod tests {
     fn likelihoods_are_deterministic_and_counts_are_checked() {
         let model = linear_model([0.8, -0.3, 0.4]);
         let set = ImageSet::new(vec![9; 6], vec![0; 2], ImageShape::grey(1, 3)).unwrap();
-        let phases = Phases::new(&EpConfig::default()).unwrap();
+        let phases = PhaseSettings::new(&EpConfig::default(), ReadPolicy::EveryStep).unwrap();
         let run = |images, samples| {
             let settings = LikelihoodSettings { images, samples, binarise: true, seed: 5 };
             likelihoods(&model, &phases, &set, settings, &Device::flex())

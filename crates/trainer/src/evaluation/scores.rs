@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::{Context, Result};
 use hvae_data::images::Images;
-use hvae_model::{Phases, Vae};
+use hvae_model::{PhaseSettings, Vae};
 use hvae_runtime::terminal::{self, Progress};
 use hvae_scores::{ExtractOptions, Extractor, FeatureMetrics, FeatureStats, ImageStream};
 use hvae_scores::{extract, frechet_distance};
@@ -72,7 +72,7 @@ pub struct Scoring<'a> {
     /// The model.
     pub model: &'a Vae,
     /// How its phases are run.
-    pub phases: &'a Phases,
+    pub phases: &'a PhaseSettings,
     /// The configuration of its run.
     pub config: &'a RunConfig,
     /// The real images.

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Int, Tensor};
-use hvae_model::{Phases, Vae};
+use hvae_model::{PhaseSettings, Vae};
 use hvae_solver::{FixedPointMap, Outcome, Picard, Solution, State, StoppingRule, solve};
 
 use crate::optimizer::adam::AdamRule;
@@ -19,7 +19,7 @@ pub struct Completion<'a> {
     /// The model.
     pub model: &'a Vae,
     /// How its phases are run.
-    pub phases: &'a Phases,
+    pub phases: &'a PhaseSettings,
     /// The known pixels, `[batch, pixels]`.
     pub known: Tensor<2>,
     /// `k`, `[batch, pixels]` in `[0, 1]`.

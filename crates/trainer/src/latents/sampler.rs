@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use hvae_data::ImageShape;
 use hvae_data::images::Images;
 use hvae_device::host::{download, upload};
-use hvae_model::{Phases, Vae};
+use hvae_model::{PhaseSettings, Vae};
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::{self, Progress};
 use hvae_scores::{ImageBatch, ImageStream};
@@ -43,7 +43,7 @@ impl LatentSource {
     pub fn latents(
         self,
         model: &Vae,
-        phases: &Phases,
+        phases: &PhaseSettings,
         count: usize,
         seed: u64,
         training_images: impl FnOnce() -> Result<Images>,
@@ -62,7 +62,7 @@ impl LatentSource {
 /// When the fit fails or the device cannot be read.
 pub fn mixture_latents(
     model: &Vae,
-    phases: &Phases,
+    phases: &PhaseSettings,
     images: &Images,
     count: usize,
     seed: u64,
@@ -71,7 +71,7 @@ pub fn mixture_latents(
 }
 
 /// Fits the mixture of [`COMPONENTS`] Gaussians to one posterior sample per image.
-fn fit_mixture(model: &Vae, phases: &Phases, images: &Images, seed: u64) -> Result<Mixture> {
+fn fit_mixture(model: &Vae, phases: &PhaseSettings, images: &Images, seed: u64) -> Result<Mixture> {
     let mut latents = Vec::with_capacity(images.len() * model.latent());
     terminal::stage(&format!("encoding {} training images", images.len()));
     let mut progress = Progress::start("encoding", images.len(), 0);
@@ -96,7 +96,7 @@ pub struct Samples<'a> {
     /// The model.
     pub model: &'a Vae,
     /// How its phases are run.
-    pub phases: &'a Phases,
+    pub phases: &'a PhaseSettings,
     /// The latents, `[samples, latent]`.
     pub latents: Vec<f32>,
     /// The shape of an image.

@@ -187,7 +187,9 @@ mod tests {
     use burn::optim::GradientsParams;
 
     use super::*;
-    use crate::optimizer::{Optimizer, ReadPolicy};
+    use hvae_model::ReadPolicy;
+
+    use crate::optimizer::Optimizer;
 
     #[derive(Module, Debug)]
     struct One {

@@ -1,8 +1,7 @@
 //! Optimizers on plain tensors, with a state that can be saved.
 //!
-//! A [`Rule`] says how one parameter is updated, in its own file: Adam,
-//! SGD, Madam. An [`Optimizer`] applies one to a whole
-//! model.
+//! A [`Rule`] says how one parameter is updated, in its own file: Adam, SGD, Madam. An
+//! [`Optimizer`] applies one to a whole model.
 
 pub(crate) mod adam;
 pub(crate) mod madam;
@@ -12,10 +11,12 @@ pub(crate) mod sgd;
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use hvae_device::read;
+use hvae_model::{ReadPolicy, Scalar};
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::parameters::{flat_parameters, with_parameters};
@@ -69,7 +70,8 @@ impl Optimizer {
     }
 
     /// One step of `learning_rate`, times each parameter's factor. `max_norm` clips the gradient.
-    /// Also returns the gradient's norm, which [`ReadPolicy::Deferred`] leaves on the device.
+    /// Also returns the squared norm of the gradient, which [`ReadPolicy::Deferred`] leaves on the
+    /// device.
     ///
     /// # Errors
     ///
@@ -82,25 +84,26 @@ impl Optimizer {
         learning_rate: f64,
         max_norm: Option<f64>,
         reads: ReadPolicy,
-    ) -> Result<(M, GradientNorm)> {
+    ) -> Result<(M, Scalar)> {
         let square = squared_norm(&model, gradients)?;
-        let (norm, clip) = match reads {
+        let (square, clip) = match reads {
             ReadPolicy::Deferred => {
                 let clip = max_norm.map(|max| {
                     let norm = square.clone().sqrt().clamp_min(f32::MIN_POSITIVE);
                     norm.recip().mul_scalar(max).clamp_max(1.0)
                 });
-                (GradientNorm::OnDevice(square), clip.map_or(Clip::None, Clip::OnDevice))
+                (Scalar::Device(square), clip.map(Scalar::Device))
             }
             ReadPolicy::EveryStep => {
-                let norm = finite_norm(hvae_device::read(square)[0])?;
+                let square = f64::from(read(square)[0]);
+                let norm = norm(square)?;
                 let clip = max_norm.map_or(1.0, |max| (max / norm.max(f64::MIN_POSITIVE)).min(1.0));
-                (GradientNorm::Known(norm), if clip < 1.0 { Clip::Known(clip) } else { Clip::None })
+                (Scalar::Host(square), (clip < 1.0).then_some(Scalar::Host(clip)))
             }
         };
         self.steps += 1;
         let mut update = Update { optimizer: self, gradients, learning_rate, clip };
-        Ok((model.map(&mut update), norm))
+        Ok((model.map(&mut update), square))
     }
 
     /// The state as models: each holds, in place of a parameter, one tensor of its state; and the
@@ -141,54 +144,35 @@ impl Optimizer {
     }
 }
 
-/// The Euclidean norm of a step's gradient.
-#[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
-pub(crate) enum GradientNorm {
-    /// Known to the host, and finite.
-    Known(f64),
-    /// Its square, still on the device, `[1]`.
-    OnDevice(Tensor<1>),
-}
-
-/// The norms of several steps, in at most one read of the device.
+/// The norms of several gradients, from their squares, in at most one read of the device.
 ///
 /// # Errors
 ///
 /// When one is not finite.
 pub(crate) fn read_norms<'a>(
-    norms: impl Iterator<Item = &'a GradientNorm> + Clone,
+    squares: impl Iterator<Item = &'a Scalar> + Clone,
 ) -> Result<Vec<f64>> {
-    let on_device = norms.clone().filter_map(|norm| match norm {
-        GradientNorm::OnDevice(square) => Some(square.clone()),
-        GradientNorm::Known(_) => None,
-    });
-    let squares: Vec<Tensor<1>> = on_device.collect();
-    let read =
-        if squares.is_empty() { Vec::new() } else { hvae_device::read(Tensor::cat(squares, 0)) };
-    let mut read = read.into_iter();
-    norms
-        .map(|norm| match norm {
-            GradientNorm::Known(norm) => Ok(*norm),
-            GradientNorm::OnDevice(_) => finite_norm(read.next().context("every norm is read")?),
-        })
-        .collect()
+    let on_device = |square: &Scalar| match square {
+        Scalar::Device(square) => Some(square.clone()),
+        Scalar::Host(_) => None,
+    };
+    let pending: Vec<Tensor<1>> = squares.clone().filter_map(on_device).collect();
+    let read = if pending.is_empty() { Vec::new() } else { read(Tensor::cat(pending, 0)) };
+    let mut read = read.into_iter().map(f64::from);
+    let value = |square: &Scalar| match square {
+        Scalar::Host(value) => *value,
+        Scalar::Device(_) => read.next().expect("every square on the device was read"),
+    };
+    squares.map(value).map(norm).collect()
 }
 
 /// The norm, from its square.
-fn finite_norm(square: f32) -> Result<f64> {
-    if !square.is_finite() {
-        bail!("the gradient is not finite; lower training.learning_rate or ep.nudge");
-    }
-    Ok(f64::from(square).sqrt())
-}
-
-/// Factor on the gradient.
-#[allow(clippy::large_enum_variant, reason = "there are a handful in a step")]
-enum Clip {
-    None,
-    Known(f64),
-    OnDevice(Tensor<1>),
+fn norm(square: f64) -> Result<f64> {
+    ensure!(
+        square.is_finite(),
+        "the gradient is not finite; lower training.learning_rate or ep.nudge"
+    );
+    Ok(square.sqrt())
 }
 
 /// Applies one step to every parameter.
@@ -196,7 +180,7 @@ struct Update<'a> {
     optimizer: &'a mut Optimizer,
     gradients: &'a GradientsParams,
     learning_rate: f64,
-    clip: Clip,
+    clip: Option<Scalar>,
 }
 
 impl ModuleMapper for Update<'_> {
@@ -206,9 +190,8 @@ impl ModuleMapper for Update<'_> {
         let gradient = self.gradients.get::<D>(id).expect("squared_norm has seen every gradient");
         let gradient = gradient.reshape([-1]);
         let gradient = match &self.clip {
-            Clip::None => gradient,
-            Clip::Known(clip) => gradient.mul_scalar(*clip),
-            Clip::OnDevice(clip) => gradient * clip.clone(),
+            Some(clip) => clip.times(gradient, 1.0),
+            None => gradient,
         };
         let Optimizer { rule, scales, state, steps } = &mut *self.optimizer;
         let rate = self.learning_rate * scales.get(&id).copied().unwrap_or(1.0);
@@ -239,17 +222,6 @@ fn squared_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<Ten
     }
     let mut sum = Sum { gradients, squares: Vec::new(), missing: 0 };
     model.visit(&mut sum);
-    if sum.missing > 0 {
-        bail!("{} parameters have no gradient", sum.missing);
-    }
+    ensure!(sum.missing == 0, "{} parameters have no gradient", sum.missing);
     Ok(Tensor::cat(sum.squares, 0).sum())
-}
-
-/// Temporary: `hvae_model` will define it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadPolicy {
-    /// Whenever a number is needed.
-    EveryStep,
-    /// At convergence checks only.
-    Deferred,
 }

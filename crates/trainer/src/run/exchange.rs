@@ -115,7 +115,7 @@ impl Layout {
     fn of(network: &HopfieldNetwork) -> Self {
         Self {
             layers: network.layers.iter().map(|layer| layer.spec.clone()).collect(),
-            couplings: network.couplings.iter().map(|c| [c.lower, c.upper]).collect(),
+            couplings: network.couplings.iter().map(|c| [c.lower.0, c.upper.0]).collect(),
         }
     }
 }

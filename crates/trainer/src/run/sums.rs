@@ -1,6 +1,6 @@
 //! Sums over the steps of an epoch.
 
-use hvae_model::PhaseOutcomes;
+use hvae_model::{Losses, PhaseOutcomes};
 use hvae_solver::{Outcome, Termination};
 use serde::{Deserialize, Serialize};
 
@@ -89,18 +89,17 @@ impl EpochSums {
     pub fn add(
         &mut self,
         counts: Counts,
-        losses: [f64; 3],
+        losses: Losses,
         gradient_norm: f64,
         outcomes: &PhaseOutcomes,
     ) {
         let n = counts.counted as f64;
-        let [reconstruction_error, log_likelihood, divergence] = losses;
         self.images += counts.images as u64;
         self.uncounted += (counts.images - counts.counted) as u64;
         self.dropped += counts.dropped as u64;
-        self.reconstruction_error += reconstruction_error * n;
-        self.log_likelihood += log_likelihood * n;
-        self.divergence += divergence * n;
+        self.reconstruction_error += losses.reconstruction * n;
+        self.log_likelihood += losses.log_likelihood * n;
+        self.divergence += losses.divergence * n;
         self.gradient_norm += gradient_norm;
         self.steps += 1;
         self.encoder_free.add(&outcomes.encoder_free);

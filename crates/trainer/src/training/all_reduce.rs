@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use hvae_model::{Agreement, ModelError};
+use hvae_model::{AllReduce, ModelError};
 
 /// What the workers of one step share: sums over all of them, each of which waits for all.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Rank {
     pub(super) index: usize,
 }
 
-impl Agreement for Rank {
+impl AllReduce for Rank {
     fn sum(&self, values: [f64; 2]) -> Result<[f64; 2], ModelError> {
         let Communicator { ranks, changed, .. } = &*self.communicator;
         let mut state = self.communicator.state();

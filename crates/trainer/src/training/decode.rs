@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use hvae_device::host::{download, upload};
-use hvae_model::{Phases, Vae};
+use hvae_model::{PhaseSettings, Vae};
 use hvae_runtime::terminal::Progress;
 
 use crate::latents::prior::prior_latents;
@@ -18,7 +18,7 @@ pub(crate) fn sample(
     model: &Vae,
     count: usize,
     seed: u64,
-    phases: &Phases,
+    phases: &PhaseSettings,
     device: &Device,
 ) -> Result<Vec<f32>> {
     decode(model, &prior_latents(model, count, seed), phases, device)
@@ -32,7 +32,7 @@ pub(crate) fn sample(
 pub(crate) fn decode(
     model: &Vae,
     latents: &[f32],
-    phases: &Phases,
+    phases: &PhaseSettings,
     device: &Device,
 ) -> Result<Vec<f32>> {
     let count = latents.len() / model.latent();
@@ -53,7 +53,7 @@ pub(crate) fn decode_batches(
     model: &Vae,
     latents: &[f32],
     batch: usize,
-    phases: &Phases,
+    phases: &PhaseSettings,
     device: &Device,
 ) -> impl Iterator<Item = Result<Vec<f32>>> {
     latents.chunks(batch * model.latent()).map(|latents| {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
 use hvae_data::images::Images;
 use hvae_device::host::{download, upload};
-use hvae_model::{Kind, Phases, Vae};
+use hvae_model::{Kind, PhaseSettings, Vae};
 use hvae_runtime::rng::{self, Stream};
 
 use crate::config::RunConfig;
@@ -42,7 +42,7 @@ pub(super) fn evaluate_epoch(
     model: &Vae,
     images: &Images,
     config: &RunConfig,
-    phases: &Phases,
+    phases: &PhaseSettings,
 ) -> Result<Evaluation> {
     let losses = evaluate(model, images, config, phases)?;
     let has_equilibria = model.kind() != Kind::FVae;
@@ -65,7 +65,7 @@ pub(crate) fn evaluate(
     model: &Vae,
     images: &Images,
     config: &RunConfig,
-    phases: &Phases,
+    phases: &PhaseSettings,
 ) -> Result<MeanLosses> {
     let (mut error, mut log_likelihood, mut divergence) = (0.0, 0.0, 0.0);
     let add = |sum: &mut f64, values: Tensor<1>| -> Result<()> {
@@ -80,7 +80,10 @@ pub(crate) fn evaluate(
         }
         let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
         add(&mut error, reconstruction.error)?;
-        add(&mut divergence, reconstruction.posterior.divergence())?;
+        add(
+            &mut divergence,
+            model.prior().divergence(&reconstruction.posterior, &reconstruction.latents),
+        )?;
         let noise = rng::normal(seed, Stream::Evaluation, index, rows * model.latent());
         let noise = upload(noise, model.latent(), &batch.device());
         let latents = reconstruction.posterior.sample(noise);
@@ -101,7 +104,7 @@ pub(crate) fn evaluate(
 }
 
 /// The largest loop gains of encoder and decoder over a batch of `images`.
-fn loop_gains(model: &Vae, images: &Images, phases: &Phases) -> Result<LoopGains> {
+fn loop_gains(model: &Vae, images: &Images, phases: &PhaseSettings) -> Result<LoopGains> {
     let images = images.batches(LOOP_GAIN_IMAGES).next().context("the test set is empty")?;
     let (encoder, decoder) = model.loop_gains(images, phases, LOOP_GAIN_ITERATIONS)?;
     let max = |gain: Tensor<1>| f64::from(gain.max().into_scalar::<f32>());
@@ -113,7 +116,7 @@ fn gradient_check(
     model: &Vae,
     images: &Images,
     config: &RunConfig,
-    phases: &Phases,
+    phases: &PhaseSettings,
 ) -> Result<GradientCheck> {
     let images = images.batches(GRADIENT_CHECK_IMAGES).next();
     let mut images = images.context("the test set is empty")?;

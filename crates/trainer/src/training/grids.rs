@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use hvae_data::images::Images;
 use hvae_device::host::download;
-use hvae_model::{Phases, Vae};
+use hvae_model::{PhaseSettings, Vae};
 
 use crate::figures::picture::{self, Layout, SCALE};
 use crate::training::decode::sample;
@@ -27,7 +27,7 @@ pub(super) fn draw(
     model: &Vae,
     test: &Images,
     seed: u64,
-    phases: &Phases,
+    phases: &PhaseSettings,
 ) -> Result<()> {
     let layout = Layout { size: test.set().shape().size(), columns: COLUMNS, scale: SCALE };
     let shown = test.batches(IMAGES / 2).next().context("the test set is empty")?;

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 
 use crate::config::RunConfig;
+use crate::training::model::image_layer;
 
 /// What training holds at any batch size, in bytes. Floating point, because a configuration may ask
 /// for more than any integer counts.
@@ -21,7 +22,7 @@ impl MemoryEstimate {
     /// For a run with this configuration; nothing is allocated.
     pub(crate) fn of(config: &RunConfig) -> Self {
         let training = &config.training;
-        let weights = 4.0 * config.model.stored_numbers(config.data.shape().pixels());
+        let weights = 4.0 * config.model.stored_numbers(image_layer(config.data.shape()));
         let moments = training.optimizer.rule(training.momentum).state_len();
         let averages = if training.averages() { weights } else { 0.0 };
         Self { weights, optimizer: moments as f64 * weights, averages }

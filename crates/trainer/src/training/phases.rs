@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
-use hvae_model::{EpConfig, Phases};
-
-use crate::optimizer::ReadPolicy;
+use hvae_model::{EpConfig, PhaseSettings, ReadPolicy};
 
 /// Default of `ep.check_every` on a device with deferred reads, where every convergence check makes
 /// the host wait.
@@ -20,11 +18,7 @@ pub(crate) fn read_policy(device: &Device) -> ReadPolicy {
 ///
 /// # Errors
 ///
-/// As [`Phases::new`].
-pub(crate) fn phases(config: &EpConfig, device: &Device) -> Result<Phases> {
-    let phases = Phases::new(config)?;
-    Ok(match read_policy(device) {
-        ReadPolicy::EveryStep => phases,
-        ReadPolicy::Deferred => phases.quiet(),
-    })
+/// As [`PhaseSettings::new`].
+pub(crate) fn phases(config: &EpConfig, device: &Device) -> Result<PhaseSettings> {
+    Ok(PhaseSettings::new(config, read_policy(device))?)
 }

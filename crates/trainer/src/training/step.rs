@@ -4,17 +4,17 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Int, Tensor};
 use hvae_data::images::Images;
 use hvae_device::host::upload;
-use hvae_model::{PhaseOutcomes, Phases, StepLosses, TrainingStep, Vae};
+use hvae_model::{Losses, PhaseOutcomes, PhaseSettings, Scalar, TrainingStep, Vae};
 
 use crate::config::RunConfig;
-use crate::optimizer::{GradientNorm, Optimizer, ReadPolicy, read_norms};
+use crate::optimizer::{Optimizer, read_norms};
 use crate::run::checkpoint::{Checkpoint, TrainingState};
 use crate::run::dir::RunDir;
 use crate::run::sums::Counts;
 use crate::training::binarize::binarize;
 use crate::training::draws::StepDraws;
 use crate::training::model::new_model;
-use crate::training::phases::{phases, read_policy};
+use crate::training::phases::phases;
 use crate::training::workers::Workers;
 use crate::training::{ema, schedule};
 
@@ -50,11 +50,11 @@ impl<'a> Batch<'a> {
 #[derive(Debug)]
 pub(crate) struct StepReport {
     /// Mean losses.
-    pub(crate) losses: StepLosses,
+    pub(crate) losses: Losses<Scalar>,
     /// How many images the step had, and how many of them it used.
     pub(crate) counts: Counts,
-    /// Norm of the gradient.
-    pub(crate) gradient_norm: GradientNorm,
+    /// Squared norm of the gradient.
+    pub(crate) squared_norm: Scalar,
     /// The learning rate.
     pub(crate) learning_rate: f64,
     /// How the phases ended.
@@ -64,7 +64,7 @@ pub(crate) struct StepReport {
 impl StepReport {
     /// Whether the host has the losses already.
     pub(crate) fn is_on_host(&self) -> bool {
-        matches!(self.losses, StepLosses::Known(_))
+        self.losses.are_known()
     }
 }
 
@@ -73,8 +73,7 @@ impl StepReport {
 pub(crate) struct StepRunner {
     config: RunConfig,
     steps_per_epoch: usize,
-    phases: Phases,
-    reads: ReadPolicy,
+    phases: PhaseSettings,
     /// With several devices.
     workers: Option<Workers>,
     model: Vae,
@@ -98,7 +97,6 @@ impl StepRunner {
         Ok(Self {
             steps_per_epoch: train.len().div_ceil(training.batch_size),
             phases: phases(&config.ep, device)?,
-            reads: read_policy(device),
             average: training.averages().then(|| model.clone()),
             model,
             optimizer: Optimizer::new(training.optimizer.rule(training.momentum), scales),
@@ -120,7 +118,7 @@ impl StepRunner {
     }
 
     /// The phases of the first device.
-    pub(crate) fn phases(&self) -> &Phases {
+    pub(crate) fn phases(&self) -> &PhaseSettings {
         &self.phases
     }
 
@@ -145,12 +143,12 @@ impl StepRunner {
             self.gradient(step, train, batch)?;
         let learning_rate = self.learning_rate(step);
         let training = &self.config.training;
-        let (model, gradient_norm) = self.optimizer.step(
+        let (model, squared_norm) = self.optimizer.step(
             self.model.clone(),
             &gradients,
             learning_rate,
             training.clip_norm,
-            self.reads,
+            self.phases.read_policy(),
         )?;
         self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
         if let Some(average) = self.average.take() {
@@ -158,7 +156,7 @@ impl StepRunner {
             self.average = Some(ema::advance(average, &self.model, decay));
         }
         let counts = Counts { images, counted, dropped };
-        Ok(StepReport { losses, counts, gradient_norm, learning_rate, outcomes })
+        Ok(StepReport { losses, counts, squared_norm, learning_rate, outcomes })
     }
 
     fn gradient(&self, step: usize, train: &Images, batch: &Batch<'_>) -> Result<TrainingStep> {
@@ -181,10 +179,10 @@ impl StepRunner {
     /// # Errors
     ///
     /// When a loss, a norm or a weight is not finite.
-    pub(crate) fn read(&self, reports: &[StepReport]) -> Result<Vec<([f64; 3], f64)>> {
-        let losses: Vec<&StepLosses> = reports.iter().map(|report| &report.losses).collect();
+    pub(crate) fn read(&self, reports: &[StepReport]) -> Result<Vec<(Losses, f64)>> {
+        let losses: Vec<&Losses<Scalar>> = reports.iter().map(|report| &report.losses).collect();
         let losses = self.model.read_losses(&losses)?;
-        let norms = read_norms(reports.iter().map(|report| &report.gradient_norm))?;
+        let norms = read_norms(reports.iter().map(|report| &report.squared_norm))?;
         Ok(losses.into_iter().zip(norms).collect())
     }
 

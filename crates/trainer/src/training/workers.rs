@@ -16,7 +16,9 @@ use burn::train::train::MultiDevicesTrainStep;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use hvae_data::images::Images;
 use hvae_device::host::upload;
-use hvae_model::{EpConfig, ModelError, PhaseOutcomes, Phases, StepLosses, TrainingStep, Vae};
+use hvae_model::{
+    EpConfig, Losses, ModelError, PhaseOutcomes, PhaseSettings, Scalar, TrainingStep, Vae,
+};
 
 use crate::training::all_reduce::{AbortGuard, Communicator, Rank};
 use crate::training::binarize::binarize;
@@ -29,7 +31,7 @@ pub struct Workers {
     /// All training images, on each device.
     images: Vec<Tensor<2>>,
     /// With the read policy of each device.
-    phases: Vec<Phases>,
+    phases: Vec<PhaseSettings>,
     engine: MultiDevicesTrainStep<Replica>,
 }
 
@@ -110,7 +112,7 @@ impl Workers {
                 noise: upload(slice(&draws.noise, latent), latent, device),
                 kl_weight,
                 share: part.len() as f64 / rows.len() as f64,
-                phases: self.phases[index].clone().agreed(Arc::new(rank.clone())),
+                phases: self.phases[index].clone().with_workers(Arc::new(rank.clone())),
                 rank,
             }))
         };
@@ -121,7 +123,7 @@ impl Workers {
     /// The step of the whole batch, from those of its parts.
     fn reduce(&self, model: &Vae, parts: Vec<TrainingStep>) -> Result<TrainingStep> {
         let mut gradients = GradientsAccumulator::new();
-        let mut losses = [0.0; 3];
+        let mut sums = Losses { reconstruction: 0.0, log_likelihood: 0.0, divergence: 0.0 };
         let (mut counted, mut dropped) = (0, 0);
         let mut outcomes = PhaseOutcomes::default();
         for part in parts {
@@ -129,10 +131,8 @@ impl Workers {
             // A part in which no sample converged gives the losses of all of them, see
             // `TrainingStep::counted`. In an undivided batch they would count only if no sample of
             // the other parts had converged.
-            let known = model.read_losses(&[&part.losses])?;
-            for (sum, loss) in losses.iter_mut().zip(known[0]) {
-                *sum += part.counted as f64 * loss;
-            }
+            let known = model.read_losses(&[&part.losses])?[0];
+            sums = sums.zip(known, |sum, loss| sum + part.counted as f64 * loss);
             counted += part.counted;
             dropped += part.dropped;
             outcomes.encoder_free.extend(part.outcomes.encoder_free);
@@ -140,7 +140,7 @@ impl Workers {
             outcomes.decoder_nudged.extend(part.outcomes.decoder_nudged);
             outcomes.encoder_nudged.extend(part.outcomes.encoder_nudged);
         }
-        let losses = StepLosses::Known(losses.map(|sum| sum / counted.max(1) as f64));
+        let losses = sums.map(|sum| Scalar::Host(sum / counted.max(1) as f64));
         let gradients = gradients.grads();
         Ok(TrainingStep { gradients, losses, counted, dropped, betas: None, outcomes })
     }
@@ -160,7 +160,7 @@ struct Part {
     kl_weight: f64,
     /// Of the batch.
     share: f64,
-    phases: Phases,
+    phases: PhaseSettings,
     rank: Rank,
 }
 

@@ -73,11 +73,11 @@ impl File {
         let layout = &self.description["networks"][network];
         let layer = &layout["layers"][k];
         let bias = self.tensors.get(&format!("{network}.layers.{k}.bias"));
-        let mut sum = bias
-            .map_or_else(|| Array1::zeros(index(&layer["size"])), |bias| bias.row(0).to_owned());
+        let mut sum =
+            bias.map_or_else(|| Array1::zeros(units(layer)), |bias| bias.row(0).to_owned());
         for (i, pair) in layout["couplings"].as_array().unwrap().iter().enumerate() {
             let (lower, upper) = (index(&pair[0]), index(&pair[1]));
-            let weight = &self.tensors[&format!("{network}.couplings.{i}.weight")];
+            let weight = &self.tensors[&format!("{network}.couplings.{i}.interaction.weight")];
             if upper == k
                 && let Some(state) = &states[lower]
             {
@@ -142,6 +142,11 @@ impl File {
         }
         panic!("no equilibrium");
     }
+}
+
+/// Units of a layer.
+fn units(layer: &Value) -> usize {
+    ["channels", "height", "width"].map(|side| index(&layer["shape"][side])).iter().product()
 }
 
 fn index(value: &Value) -> usize {

@@ -77,7 +77,7 @@ impl ModuleVisitor for Parameters<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape = param.val().dims();
         let within = self.0.networks().flat_map(|(_, network)| &network.couplings);
-        let within = within.filter(|c| c.is_recurrent()).find(|c| c.weight.id == param.id);
+        let within = within.filter(|c| c.is_within()).find(|c| c.id() == param.id);
         let count = within.map_or_else(|| shape.iter().product(), hvae_model::Coupling::parameters);
         terminal::result(&format!("{} = {count} {shape:?}", self.0.parameter_name(param.id)));
     }

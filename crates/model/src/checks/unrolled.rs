@@ -1,0 +1,65 @@
+//! The unrolled gradient: automatic differentiation through the relaxation itself.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use hvae_solver::{FixedPointMap, Sweep};
+
+use crate::dynamics::relaxation::{Equilibrium, Relaxation};
+use crate::error::ModelError;
+use crate::vae::model::Vae;
+
+impl Vae {
+    /// The gradient that [`Self::training_step`] estimates, by automatic differentiation through
+    /// `sweeps` undamped sweeps of each free phase (backpropagation through time), under the same
+    /// parameter ids.
+    ///
+    /// A check, not a way to train: its memory grows with `sweeps`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encoder_phase`]; [`ModelError::Shape`] also when `noise` has another shape.
+    /// Numbers that are not finite are no error.
+    pub fn unrolled_gradient(
+        &self,
+        images: Tensor<2>,
+        noise: Tensor<2>,
+        kl_weight: f64,
+        sweeps: usize,
+    ) -> Result<GradientsParams, ModelError> {
+        self.require_equilibria()?;
+        self.require_noise(&images, &noise)?;
+        let traced = self.clone().map(&mut Trace);
+        let (images, noise) = (images.autodiff(), noise.autodiff());
+
+        let encoder = traced.encoder_phase(images.clone())?;
+        let posterior = traced.posterior(&unroll(&encoder, sweeps).states);
+        let latents = posterior.sample(noise);
+        let decoder = traced.decoder_phase(latents.clone())?;
+        let decoded = traced.decoded(&unroll(&decoder, sweeps).states);
+        let cost = self.prior().divergence(&posterior, &latents).mul_scalar(kl_weight)
+            - traced.config.log_likelihood(&decoded, &images)?;
+        let gradients = cost.mean().backward();
+        let mut gradients = GradientsParams::from_grads(gradients, &traced);
+        for (_, network) in self.networks() {
+            network.project(&mut gradients);
+        }
+        Ok(gradients)
+    }
+}
+
+/// The states after `sweeps` sweeps from the usual guess.
+fn unroll(relaxation: &Relaxation<'_>, sweeps: usize) -> Equilibrium {
+    let sweep = Sweep(relaxation.clone());
+    let state = (0..sweeps).fold(relaxation.guess(), |state, i| sweep.apply(&state, i));
+    relaxation.equilibrium(state, Vec::new())
+}
+
+/// Makes every parameter a leaf of an autodiff graph, under its id. Values stay on their device.
+pub(crate) struct Trace;
+
+impl ModuleMapper for Trace {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        Param::initialized(param.id, param.val().autodiff().require_grad())
+    }
+}

@@ -1,0 +1,138 @@
+//! A nudged phase as the deviation from the free equilibrium.
+
+use burn::tensor::{Int, Tensor};
+use hvae_solver::{BlockMap, Damped, Solution, State, StoppingRule, Sweep, solve};
+
+use crate::dynamics::drive::Drive;
+use crate::dynamics::relaxation::{Relaxation, repeat};
+use crate::energy::layer::{LayerId, LayerSpec};
+use crate::energy::per_layer::PerLayer;
+use crate::error::ModelError;
+
+/// The dynamics of the deviations `d_k = s_k - s_k*` of the free layers of a phase from their
+/// equilibrium `s*`, where they have the input `a_k*`:
+///
+/// ```text
+/// d_k = g_k( c_k ( a_k* + e_k ) ) - g_k( c_k a_k* ),      e_k = sum_l W_kl d_l + R_k d_k - push_k
+/// ```
+///
+/// In exact arithmetic `s* + d` is the equilibrium under the nudge. In floating point it is better
+/// than the difference of two equilibria: a nudge that reaches a layer through others is weakened
+/// by all gains on its way, and may be smaller than the last bit of a state. Deviations keep their
+/// relative accuracy however small they are, because [`increment`](crate::Activation::increment)
+/// takes no difference of nearby numbers, and the residual of the free phase does not enter them.
+///
+/// Residuals measure `d_k / c_k`, which evens out the gains, but not the slopes, that weaken the
+/// nudge on its way to layers far from it.
+#[derive(Debug, Clone)]
+struct Deviation<'p, 'n> {
+    phase: &'p Relaxation<'n>,
+    /// `a_k*` of each free layer.
+    input: PerLayer<Drive>,
+    push: PerLayer<Tensor<2>>,
+    /// Those of the phase, the pushed ones last: their response is where a phase starts, and that
+    /// of the others to it comes next.
+    blocks: Vec<Vec<usize>>,
+}
+
+/// How far `push` takes the free layers of `phase` from their equilibrium `free`:
+/// `[copies batch, n_k]` for each pushed layer, of `copies` nudges as one batch, as are the
+/// deviations.
+pub(crate) fn relax(
+    phase: &Relaxation<'_>,
+    free: &State,
+    push: PerLayer<Tensor<2>>,
+    copies: usize,
+    damping: f64,
+    rule: &StoppingRule,
+) -> Result<Solution, ModelError> {
+    let input = phase.inputs(free);
+    let input = input.map(|_, a| Drive::Tensor(repeat(a.clone(), copies)).prepare());
+    let mut blocks = phase.blocks().to_vec();
+    let is_pushed = |&c: &usize| push.get(phase.free_layers().layer(c)).is_some();
+    blocks.sort_by_key(|block| block.iter().any(is_pushed));
+    let deviation = Deviation { phase, input, push, blocks };
+    let fronts = deviation.fronts();
+    // A sweep passes a response on through two layers.
+    let rule = rule.with_min_iterations(fronts.len().div_ceil(2).max(1))?;
+    let start = deviation.start(&fronts);
+    Ok(solve(Sweep(deviation), start, &Damped::new(damping)?, &rule)?)
+}
+
+impl Deviation<'_, '_> {
+    /// The layers that are not pushed, grouped by their distance from a pushed one in couplings.
+    fn fronts(&self) -> Vec<Vec<LayerId>> {
+        let free = || self.phase.free_layers().iter();
+        let (mut last, mut rest): (Vec<LayerId>, Vec<LayerId>) =
+            free().partition(|&k| self.push.get(k).is_some());
+        let network = self.phase.network();
+        let mut fronts = Vec::new();
+        while !last.is_empty() && !rest.is_empty() {
+            let near = |&k: &LayerId| last.iter().any(|&other| network.are_coupled(k, other));
+            (last, rest) = rest.into_iter().partition(near);
+            fronts.push(last.clone());
+        }
+        fronts
+    }
+
+    /// The response of every pushed layer to its push, and of every other layer to those nearer to
+    /// one. From zeros a sample could converge before the nudge has reached the layers far from it,
+    /// whose part in the residual is small, and these would have no gradient.
+    fn start(&self, fronts: &[Vec<LayerId>]) -> State {
+        let free = self.phase.free_layers();
+        let mut state = free.gather(|k| self.response(k, None));
+        // A first sweep begins with the layers next to the pushed ones anyway.
+        if fronts.len() > 1 {
+            for &k in fronts.iter().flatten() {
+                let response = self.response(k, self.phase.field(k, &state));
+                state.replace(free.component(k), response).expect("an update keeps the shape");
+            }
+        }
+        state
+    }
+
+    /// `d_k` of a layer that receives `field` from the deviations of others.
+    fn response(&self, k: LayerId, field: Option<Tensor<2>>) -> Tensor<2> {
+        let change = match (field, self.push.get(k).cloned()) {
+            (Some(field), Some(push)) => field - push,
+            (Some(field), None) => field,
+            (None, Some(push)) => push.neg(),
+            (None, None) => return self.input[k].tensor().zeros_like(),
+        };
+        self.input[k].increment(change, self.spec(k))
+    }
+
+    fn spec(&self, k: LayerId) -> &LayerSpec {
+        self.phase.network().spec(k)
+    }
+}
+
+impl BlockMap for Deviation<'_, '_> {
+    fn blocks(&self) -> &[Vec<usize>] {
+        &self.blocks
+    }
+
+    fn update(&self, component: usize, state: &State, _iteration: usize) -> Tensor<2> {
+        let k = self.phase.free_layers().layer(component);
+        self.response(k, self.phase.field(k, state))
+    }
+
+    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        Self {
+            phase: self.phase,
+            input: self.input.map(|_, d| d.select(rows)),
+            push: self.push.map(|_, push| push.clone().select(0, rows.clone())),
+            blocks: self.blocks.clone(),
+        }
+    }
+
+    fn is_self_coupled(&self, component: usize) -> bool {
+        self.phase.is_self_coupled(component)
+    }
+
+    fn weight(&self, component: usize) -> f64 {
+        let free = self.phase.free_layers();
+        let gains = free.iter().map(|k| self.spec(k).gain);
+        gains.fold(0.0, f64::max) / self.spec(free.layer(component)).gain
+    }
+}

@@ -1,0 +1,235 @@
+//! The constant part of a layer's input, and the elementwise end of an update.
+//!
+//! An update is `g(c (field + drive))`, that of a deviation `g(c (drive + change)) - g(c drive)`: a
+//! matrix product and some elementwise operations. On one thread of a CPU these, each a pass over
+//! memory, cost as much as the product; there they are [one pass](crate::kernels) on all threads.
+//! Elsewhere they stay tensor operations, which the device fuses.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::energy::layer::LayerSpec;
+use crate::host::is_plain_cpu;
+use crate::kernels::fused;
+
+/// The drive of a layer, `[batch, n]`, or one row for all samples, `[1, n]`.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a phase has a handful of drives")]
+pub(crate) enum Drive {
+    /// On any device.
+    Tensor(Tensor<2>),
+    /// On the host, row after row, for the fused update.
+    Host { values: Arc<Vec<f32>>, units: usize },
+}
+
+impl Drive {
+    /// The same drive in the form that sweeps read fastest.
+    pub(crate) fn prepare(&self) -> Self {
+        match self {
+            Self::Tensor(tensor) if is_plain_cpu(tensor) => {
+                let units = tensor.dims()[1];
+                let data = tensor.clone().into_data();
+                match data.try_into_vec() {
+                    Ok(values) => Self::Host { values: Arc::new(values), units },
+                    Err(_) => self.clone(),
+                }
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.dims()[0],
+            Self::Host { values, units } => values.len() / units,
+        }
+    }
+
+    /// The drive as a tensor.
+    pub(crate) fn tensor(&self) -> Tensor<2> {
+        match self {
+            Self::Tensor(tensor) => tensor.clone(),
+            Self::Host { values, units } => {
+                let data = TensorData::new(values.to_vec(), [self.rows(), *units]);
+                Tensor::from_data(data, &Device::flex())
+            }
+        }
+    }
+
+    /// The drive of the samples `rows`, if it has a row for each.
+    pub(crate) fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        match self {
+            Self::Tensor(tensor) => Self::Tensor(tensor.clone().select(0, rows.clone())),
+            Self::Host { values, units } => {
+                let mut picked = Vec::with_capacity(rows.dims()[0] * units);
+                for row in rows.clone().into_data().iter::<i64>() {
+                    let from = usize::try_from(row).expect("rows are not negative") * units;
+                    picked.extend_from_slice(&values[from..from + units]);
+                }
+                Self::Host { values: Arc::new(picked), units: *units }
+            }
+        }
+    }
+
+    /// `g(c (field + drive))`, `[batch, n]`; without a field `g(c drive)`.
+    pub(crate) fn activate(&self, field: Option<Tensor<2>>, layer: &LayerSpec) -> Tensor<2> {
+        match (self, field) {
+            (Self::Host { values, .. }, Some(field)) => fused::activate(field, values, layer),
+            (Self::Host { values, units }, None) => {
+                let zeros = Tensor::zeros([self.rows(), *units], &Device::flex());
+                fused::activate(zeros, values, layer)
+            }
+            (Self::Tensor(drive), field) => {
+                let input = field.map_or(drive.clone(), |f| f + drive.clone());
+                let is_one = (layer.gain - 1.0).abs() < f64::EPSILON;
+                let input = if is_one { input } else { input.mul_scalar(layer.gain) };
+                layer.activation.apply(input)
+            }
+        }
+    }
+
+    /// `g(c (drive + change)) - g(c drive)`, `[batch, n]`, see
+    /// [`increment`](crate::Activation::increment).
+    pub(crate) fn increment(&self, change: Tensor<2>, layer: &LayerSpec) -> Tensor<2> {
+        match self {
+            Self::Host { values, .. } => fused::increment(change, values, layer),
+            Self::Tensor(drive) => {
+                let [a, change] = [drive.clone(), change].map(|t| t.mul_scalar(layer.gain));
+                layer.activation.increment(a, change)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::energy::activation::{Activation, SATURATION};
+    use crate::host::values as host;
+    use crate::kernels::fused::CHUNK;
+
+    /// Both forms of an increment keep its relative accuracy, down to changes far below the last
+    /// bit of `g`, and saturate where `g` does.
+    #[test]
+    fn increments_keep_their_relative_accuracy() {
+        let device = Device::flex();
+        let exact = |activation: Activation, a: f64, change: f64| {
+            let straight = |low: f64, high: f64| {
+                let inside = a > low && a < high && a + change > low && a + change < high;
+                if inside { change } else { (a + change).clamp(low, high) - a.clamp(low, high) }
+            };
+            match activation {
+                Activation::Identity => change,
+                Activation::Relu => straight(0.0, f64::INFINITY),
+                Activation::HardSigmoid => straight(0.0, 1.0),
+                // sigmoid x - sigmoid y = sinh((x - y)/2) / (2 cosh(x/2) cosh(y/2)), and tanh
+                // likewise.
+                Activation::Sigmoid => {
+                    let (x, y) = (0.5 * (a + change), 0.5 * a);
+                    (0.5 * change).sinh() / (2.0 * x.cosh() * y.cosh())
+                }
+                Activation::Tanh => change.sinh() / ((a + change).cosh() * a.cosh()),
+            }
+        };
+        let sizes = [1e-20, 1e-12, 1e-6, 1e-3, 0.1, 0.34, 0.36, 0.499, 0.501, 0.7, 2.0, 9.0, 30.0];
+        let changes = sizes.iter().flat_map(|&c: &f32| [c, -c]).chain([0.0]);
+        // In saturation.
+        let ends =
+            [(200.0, -100.0, 0.0), (200.0, -300.0, -1.0), (-90.0, 50.0, 0.0), (-90.0, 200.0, 1.0)];
+        for (a, change, expected) in ends {
+            let (drive, change) =
+                (Tensor::full([1, 1], a, &device), Tensor::full([1, 1], change, &device));
+            let layer = LayerSpec::new("", 1, Activation::Sigmoid);
+            let drive = Drive::Tensor(drive);
+            for drive in [&drive, &drive.prepare()] {
+                let found = host(drive.increment(change.clone(), &layer))[0];
+                assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
+            }
+        }
+        let points = [-30.0, -9.0, -1.5, -0.3, 0.0, 0.2, 0.8, 1.0, 1.6, 7.0, 25.0];
+        let pairs: Vec<(f32, f32)> =
+            changes.flat_map(|c| points.iter().map(move |&a: &f32| (a, c))).collect();
+        let column = |values: Vec<f32>| {
+            let rows = values.len();
+            Tensor::<2>::from_data(TensorData::new(values, [rows, 1]), &device)
+        };
+        let drive = Drive::Tensor(column(pairs.iter().map(|p| p.0).collect()));
+        let change = column(pairs.iter().map(|p| p.1).collect());
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::HardSigmoid,
+            Activation::Sigmoid,
+            Activation::Tanh,
+        ] {
+            let layer = LayerSpec::new("", 1, activation).with_gain(2.0);
+            for drive in [&drive, &drive.prepare()] {
+                let found = host(drive.increment(change.clone(), &layer));
+                for (&(a, change), found) in pairs.iter().zip(found) {
+                    let (a, change) = (2.0 * a, 2.0 * change);
+                    let exact = exact(activation, a.into(), change.into());
+                    // At a kink `a` itself is subtracted.
+                    let bends = !matches!(activation, Activation::Sigmoid | Activation::Tanh)
+                        && (exact - f64::from(change)).abs() > 0.0;
+                    let slack =
+                        if bends { 1e-7 * f64::from(a.abs().max(change.abs())) } else { 1e-37 };
+                    let steep = if activation == Activation::Tanh { 2.0 } else { 1.0 };
+                    let far = steep * a.abs().max((a + change).abs()) > SATURATION;
+                    let slack = if far { 1e-17 } else { slack };
+                    let error = (f64::from(found) - exact).abs();
+                    assert!(
+                        error <= 2e-6 * exact.abs() + slack,
+                        "{activation:?} {a} {change}: {found:e}, not {exact:e}"
+                    );
+                }
+            }
+            for drive in [&drive, &drive.prepare()] {
+                let nothing = change.zeros_like().div_scalar(0.0);
+                let found = host(drive.increment(nothing, &layer));
+                assert!(found.iter().all(|x| x.is_nan()), "{activation:?}");
+            }
+        }
+    }
+
+    /// The fused update and the tensor operations are the same function.
+    #[test]
+    fn the_fused_update_equals_the_composed_one() {
+        let device = Device::flex();
+        let (rows, units) = (200, 1_001);
+        assert!(rows * units > CHUNK, "several chunks");
+        let make = |phase: f32| {
+            let values = (0..rows * units).map(|i| 3.0 * (i as f32 * 0.37 + phase).sin()).collect();
+            Tensor::<2>::from_data(TensorData::new::<f32, _>(values, [rows, units]), &device)
+        };
+        let (field, drive) = (make(0.0), make(1.0));
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::HardSigmoid,
+            Activation::Sigmoid,
+            Activation::Tanh,
+        ] {
+            let layer = LayerSpec::new("", units, activation).with_gain(1.7);
+            let composed = Drive::Tensor(drive.clone());
+            let prepared = composed.prepare();
+            assert!(matches!(prepared, Drive::Host { .. }));
+            let rows = Tensor::<1, Int>::from_data([5, 0, 199], &device);
+            for (fast, slow, field) in [
+                (&prepared, &composed, Some(field.clone())),
+                (&prepared, &composed, None),
+                (
+                    &prepared.select(&rows),
+                    &composed.select(&rows),
+                    Some(field.clone().select(0, rows.clone())),
+                ),
+            ] {
+                let difference =
+                    fast.activate(field.clone(), &layer) - slow.activate(field, &layer);
+                let largest: f32 = difference.abs().max().into_scalar();
+                assert!(largest < 1e-6, "{activation:?}: {largest}");
+            }
+        }
+    }
+}

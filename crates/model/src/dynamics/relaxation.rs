@@ -1,0 +1,383 @@
+//! A phase: free layers relax to equilibrium while others are clamped.
+
+use burn::tensor::{Int, Tensor};
+use hvae_solver::{
+    BlockMap, Damped, FixedPointMap, Outcome, Solution, State, StoppingRule, Sweep, solve,
+};
+
+use crate::dynamics::drive::Drive;
+use crate::dynamics::free_layers::FreeLayers;
+use crate::dynamics::substrate::{Exact, NudgedPhase, Phase, Site, Substrate};
+use crate::dynamics::wiring::Wiring;
+use crate::energy::layer::{LayerId, LayerSpec};
+use crate::energy::network::HopfieldNetwork;
+use crate::energy::per_layer::PerLayer;
+use crate::error::{ModelError, require_shape};
+
+/// What a layer does during a phase.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a phase has a handful of roles")]
+pub enum Role {
+    /// Held at these states, `[batch, n]`.
+    Clamped(Tensor<2>),
+    /// Relaxes to equilibrium.
+    Free,
+    /// Takes no part, as if the network did not have it.
+    Absent,
+}
+
+/// The dynamics of the free layers of a network, given the clamped ones.
+///
+/// The clamped layers enter once, as the constant drive `b_k + sum_l W_kl s_l`; a sweep then costs
+/// only the couplings among free layers. Free layers without a coupling among them form a block and
+/// are updated together; in a chain these are its even and its odd layers.
+///
+/// As a map of the solver its state has one component for each free layer, in the order of the
+/// layers.
+#[derive(Debug, Clone)]
+pub struct Relaxation<'n> {
+    wiring: Wiring<'n>,
+    substrate: &'n dyn Substrate,
+    phase: Phase,
+    clamped: PerLayer<Tensor<2>>,
+    free: FreeLayers,
+    drive: PerLayer<Drive>,
+    /// The components of each block.
+    blocks: Vec<Vec<usize>>,
+    /// The local slopes `c_k g_k'` about which the dynamics are linearised, see
+    /// [`Self::loop_gain`].
+    slopes: Option<PerLayer<Tensor<2>>>,
+}
+
+/// An equilibrium, or the best state that the solver found.
+#[derive(Debug, Clone)]
+pub struct Equilibrium {
+    /// The state of every layer that takes part, `[batch, n_k]`.
+    pub states: PerLayer<Tensor<2>>,
+    /// How each sample ended.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Equilibrium {
+    /// The state of layer `k`, `[batch, n_k]`.
+    ///
+    /// # Panics
+    ///
+    /// When the layer was absent from the phase.
+    pub fn state(&self, k: LayerId) -> Tensor<2> {
+        self.states[k].clone()
+    }
+}
+
+impl<'n> Relaxation<'n> {
+    /// The dynamics of `network` when its layers play these roles, in exact arithmetic.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] when no layer is free or none is clamped, [`ModelError::Shape`]
+    /// when a clamped state does not fit its layer or batches differ.
+    pub fn new(network: &'n HopfieldNetwork, roles: Vec<Role>) -> Result<Self, ModelError> {
+        Self::on(network, roles, &Exact)
+    }
+
+    /// The same dynamics as `substrate` carries them out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn on(
+        network: &'n HopfieldNetwork,
+        roles: Vec<Role>,
+        substrate: &'n dyn Substrate,
+    ) -> Result<Self, ModelError> {
+        let layers = network.layers.len();
+        if roles.len() != layers {
+            let text = format!("{} roles for {layers} layers", roles.len());
+            return Err(ModelError::Network(text));
+        }
+        let (mut clamped, mut free) = (PerLayer::empty(layers), Vec::new());
+        for (k, role) in network.ids().zip(roles) {
+            match role {
+                Role::Clamped(state) => _ = clamped.set(k, state),
+                Role::Free => free.push(k),
+                Role::Absent => {}
+            }
+        }
+        let batch = check_clamped(network, &clamped)?;
+        if free.is_empty() {
+            return Err(ModelError::Network("a phase needs a free layer".to_owned()));
+        }
+        let wiring = Wiring::new(network, substrate);
+        let mut drive = PerLayer::empty(layers);
+        for &k in &free {
+            drive.set(k, Drive::Tensor(wiring.drive(k, |l| clamped.get(l), batch)));
+        }
+        let blocks = colour(network, &free);
+        let (free, phase) = (FreeLayers::new(free, layers), Phase::Free);
+        Ok(Self { wiring, substrate, phase, clamped, free, drive, blocks, slopes: None })
+    }
+
+    /// The same dynamics with a constant force `-scale * force` (`[batch, n_k]`) on layer `k`:
+    /// those of `E(s) + scale <force, s_k>`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] when layer `k` does not relax, [`ModelError::Shape`] when `force`
+    /// does not fit it.
+    pub fn nudged(self, k: LayerId, force: &Tensor<2>, scale: f64) -> Result<Self, ModelError> {
+        self.require_force(k, force)?;
+        let mut push = PerLayer::empty(self.network().layers.len());
+        push.set(k, force.clone().mul_scalar(scale));
+        Ok(self.pushed(&push, 1))
+    }
+
+    /// `copies` of these dynamics side by side, as one batch, each under its part of `push`,
+    /// `[copies batch, n_k]` per pushed layer.
+    pub(crate) fn pushed(mut self, push: &PerLayer<Tensor<2>>, copies: usize) -> Self {
+        self.drive = self.drive.map(|k, drive| {
+            let drive = repeat(drive.tensor(), copies);
+            Drive::Tensor(match push.get(k) {
+                Some(push) => drive - push.clone(),
+                None => drive,
+            })
+        });
+        self.phase = Phase::Nudged;
+        self
+    }
+
+    /// Where a phase starts when nothing better is known: every free layer as if no other free
+    /// layer were active, `g(c * drive)`.
+    pub fn guess(&self) -> State {
+        self.free.gather(|k| self.drive[k].activate(None, self.spec(k)))
+    }
+
+    /// Relaxes from `start`, a component `[batch, n_k]` for each free layer, by block sweeps,
+    /// damped by `damping` (0 is undamped; needed only for couplings within a layer).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Network`] when `start` has another number of components than there are free
+    /// layers, [`ModelError::Shape`] when one does not fit its layer or the batch,
+    /// [`ModelError::Solver`] when `damping` is out of range.
+    pub fn relax(
+        &self,
+        start: State,
+        damping: f64,
+        rule: &StoppingRule,
+    ) -> Result<Solution, ModelError> {
+        self.require_state(&start)?;
+        let rule = self.substrate.stopping(*rule);
+        let sweep = Sweep(self.prepared());
+        let mut solution = solve(sweep, start, &Damped::new(damping)?, &rule)?;
+        let mut last = solution.iterations;
+        if let NudgedPhase::States { average_last } = self.substrate.nudged_phase() {
+            let more = average_last.saturating_sub(1);
+            solution.state = self.average(solution.state, damping, last, more);
+            last += more;
+        }
+        let state = &solution.state;
+        solution.state = self.free.gather(|k| {
+            let site = Site { layer: k, sweep: last, phase: self.phase };
+            self.substrate.read_out(state.component(self.free.component(k)).clone(), site)
+        });
+        Ok(solution)
+    }
+
+    /// These dynamics with drives in the form that sweeps read fastest.
+    fn prepared(&self) -> Self {
+        let drive = self.drive.map(|_, drive| drive.prepare());
+        Self { drive, ..self.clone() }
+    }
+
+    /// The mean of `state`, which `done` sweeps have led to, and of `more` states that follow it.
+    fn average(&self, state: State, damping: f64, done: usize, more: usize) -> State {
+        if more == 0 {
+            return state;
+        }
+        let sweep = Sweep(self.prepared());
+        let (mut current, mut sum) = (state.clone(), state);
+        for iteration in done..done + more {
+            let image = sweep.apply(&current, iteration);
+            current = current
+                .zip(image, |old, new| old.mul_scalar(damping) + new.mul_scalar(1.0 - damping));
+            sum = sum.zip(current.clone(), |a, b| a + b);
+        }
+        sum.map(|s| s.div_scalar((more + 1) as f64))
+    }
+
+    /// The free equilibrium from [`Self::guess`], damped by `damping`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Solver`] when `damping` is out of range.
+    pub fn free_equilibrium(
+        &self,
+        damping: f64,
+        rule: &StoppingRule,
+    ) -> Result<Equilibrium, ModelError> {
+        let solution = self.relax(self.guess(), damping, rule)?;
+        Ok(self.equilibrium(solution.state, solution.outcomes))
+    }
+
+    /// The states of all layers, from those of the free ones.
+    pub(crate) fn equilibrium(&self, free: State, outcomes: Vec<Outcome>) -> Equilibrium {
+        let mut states = self.clamped.clone();
+        for (k, state) in self.free.iter().zip(free.into_components()) {
+            states.set(k, state);
+        }
+        Equilibrium { states, outcomes }
+    }
+
+    /// The dynamics linearised about `state`, as a map of changes to changes.
+    pub(crate) fn linearised(&self, state: &State) -> Result<Self, ModelError> {
+        self.require_state(state)?;
+        let mut slopes = PerLayer::empty(self.network().layers.len());
+        for (k, s) in self.free.iter().zip(state.components()) {
+            let spec = self.spec(k);
+            slopes.set(k, spec.activation.slope(s.clone()).mul_scalar(spec.gain));
+        }
+        Ok(Self { slopes: Some(slopes), ..self.clone() })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &'n HopfieldNetwork {
+        self.wiring.network()
+    }
+
+    /// What carries out the dynamics.
+    pub(crate) fn substrate(&self) -> &'n dyn Substrate {
+        self.substrate
+    }
+
+    /// The layers that relax.
+    pub(crate) fn free_layers(&self) -> &FreeLayers {
+        &self.free
+    }
+
+    /// The states of the free layers at an equilibrium of these dynamics.
+    pub(crate) fn free_state(&self, equilibrium: &Equilibrium) -> State {
+        self.free.gather(|k| equilibrium.state(k))
+    }
+
+    /// Number of samples.
+    pub(crate) fn batch(&self) -> usize {
+        self.drive[self.free.layer(0)].rows()
+    }
+
+    /// Refuses a state that is not one of the free layers, `[batch, n_k]` each.
+    fn require_state(&self, state: &State) -> Result<(), ModelError> {
+        let (found, expected) = (state.components().len(), self.free.count());
+        if found != expected {
+            let text = format!("a state of {found} components for {expected} free layers");
+            return Err(ModelError::Network(text));
+        }
+        for (k, component) in self.free.iter().zip(state.components()) {
+            let spec = self.spec(k);
+            let what = format!("the state of layer {}", spec.name);
+            require_shape(what, component, [self.batch(), spec.size()])?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a force that does not fit layer `k`, or any if that does not relax.
+    pub(crate) fn require_force(&self, k: LayerId, force: &Tensor<2>) -> Result<(), ModelError> {
+        let name = self.network().name(k);
+        if !self.free.contains(k) {
+            let text = format!("a force on layer {k} ({name}), which does not relax");
+            return Err(ModelError::Network(text));
+        }
+        let expected = [self.batch(), self.spec(k).size()];
+        require_shape(format!("the force on layer {name}"), force, expected)
+    }
+
+    /// `a_k = b_k + sum_l W_kl s_l + R_k s_k` of each free layer, all layers included, where the
+    /// free ones have the states `free`.
+    pub(crate) fn inputs(&self, free: &State) -> PerLayer<Tensor<2>> {
+        self.drive.map(|k, drive| match self.field(k, free) {
+            Some(field) => field + drive.tensor(),
+            None => drive.tensor(),
+        })
+    }
+
+    /// What layer `k` receives from the free layers, `sum_l W_kl s_l + R_k s_k`; `None` if it is
+    /// coupled with none of them.
+    pub(crate) fn field(&self, k: LayerId, free: &State) -> Option<Tensor<2>> {
+        self.wiring.field(k, |l| self.free.of(free, l))
+    }
+
+    fn spec(&self, k: LayerId) -> &'n LayerSpec {
+        self.network().spec(k)
+    }
+}
+
+impl BlockMap for Relaxation<'_> {
+    fn blocks(&self) -> &[Vec<usize>] {
+        &self.blocks
+    }
+
+    fn update(&self, component: usize, state: &State, iteration: usize) -> Tensor<2> {
+        let k = self.free.layer(component);
+        let field = self.field(k, state);
+        if let Some(slopes) = &self.slopes {
+            let slope = slopes[k].clone();
+            return field.map_or_else(|| slope.zeros_like(), |f| f * slope.clone());
+        }
+        let next = self.drive[k].activate(field, self.spec(k));
+        let site = Site { layer: k, sweep: iteration + 1, phase: self.phase };
+        self.substrate.update(next, site)
+    }
+
+    fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        let pick = |t: &Tensor<2>| t.clone().select(0, rows.clone());
+        Self {
+            drive: self.drive.map(|_, d| d.select(rows)),
+            slopes: self.slopes.as_ref().map(|s| s.map(|_, s| pick(s))),
+            ..self.clone()
+        }
+    }
+
+    fn is_self_coupled(&self, component: usize) -> bool {
+        let k = self.free.layer(component);
+        self.network().are_coupled(k, k)
+    }
+}
+
+/// `tensor` so often, one below the other.
+pub(crate) fn repeat(tensor: Tensor<2>, copies: usize) -> Tensor<2> {
+    if copies == 1 { tensor } else { Tensor::cat(vec![tensor; copies], 0) }
+}
+
+/// The common batch size of the clamped states.
+fn check_clamped(
+    network: &HopfieldNetwork,
+    clamped: &PerLayer<Tensor<2>>,
+) -> Result<usize, ModelError> {
+    let mut batch = None;
+    for (k, state) in clamped.iter() {
+        let rows = *batch.get_or_insert(state.dims()[0]);
+        let spec = network.spec(k);
+        let what = format!("the clamped state of layer {}", spec.name);
+        require_shape(what, state, [rows, spec.size()])?;
+    }
+    batch.ok_or_else(|| ModelError::Network("a phase needs a clamped layer".to_owned()))
+}
+
+/// Groups the free layers, given by their components, so that no two of a group are coupled: each
+/// joins the first group without a neighbour of it. The group with the most units comes first,
+/// because a sweep never reads, and a check never measures, its old states.
+fn colour(network: &HopfieldNetwork, free: &[LayerId]) -> Vec<Vec<usize>> {
+    let mut blocks: Vec<Vec<usize>> = Vec::new();
+    for (component, &k) in free.iter().enumerate() {
+        let apart = |block: &&mut Vec<usize>| {
+            block.iter().all(|&other| !network.are_coupled(free[other], k))
+        };
+        match blocks.iter_mut().find(apart) {
+            Some(block) => block.push(component),
+            None => blocks.push(vec![component]),
+        }
+    }
+    let units =
+        |block: &Vec<usize>| block.iter().map(|&c| network.spec(free[c]).size()).sum::<usize>();
+    blocks.sort_by_key(|block| std::cmp::Reverse(units(block)));
+    blocks
+}

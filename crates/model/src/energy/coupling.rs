@@ -1,0 +1,137 @@
+//! Couplings: an interaction and the layers that it joins.
+
+use burn::module::{Module, ParamId};
+use burn::tensor::Tensor;
+
+use crate::energy::interaction::bilinear::Direction;
+use crate::energy::interaction::kind::{Interaction, InteractionKind};
+use crate::energy::layer::LayerId;
+
+/// Which layers are to be coupled, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CouplingSpec {
+    /// One of the layers.
+    pub lower: LayerId,
+    /// The other one, or the same.
+    pub upper: LayerId,
+    /// Kind of interaction.
+    pub kind: InteractionKind,
+}
+
+impl CouplingSpec {
+    /// All pairs of units of layers `lower` and `upper`.
+    pub fn dense(lower: usize, upper: usize) -> Self {
+        let (lower, upper) = (LayerId(lower.min(upper)), LayerId(lower.max(upper)));
+        Self { lower, upper, kind: InteractionKind::Dense }
+    }
+
+    /// All pairs of units within layer `k`.
+    pub fn within(k: usize) -> Self {
+        Self { lower: LayerId(k), upper: LayerId(k), kind: InteractionKind::Within }
+    }
+
+    /// Pairs of units within layer `k` that are at most `reach` rows and `reach` columns apart.
+    pub fn banded(k: usize, reach: usize) -> Self {
+        Self { kind: InteractionKind::Banded { reach }, ..Self::within(k) }
+    }
+
+    /// Each of `layers` layers coupled densely with the next.
+    pub fn chain(layers: usize) -> Vec<Self> {
+        (1..layers).map(|k| Self::dense(k - 1, k)).collect()
+    }
+
+    /// Whether both couple the same layers.
+    pub(crate) fn joins_same(&self, other: &Self) -> bool {
+        (self.lower, self.upper) == (other.lower, other.upper)
+    }
+}
+
+/// A symmetric coupling between two layers, or within one.
+#[derive(Module, Debug)]
+pub struct Coupling {
+    /// The linear map, used in both directions.
+    pub interaction: Interaction,
+    /// The layer with the lower number.
+    #[module(skip)]
+    pub lower: LayerId,
+    /// The layer with the higher number; equal to `lower` within a layer.
+    #[module(skip)]
+    pub upper: LayerId,
+}
+
+impl Coupling {
+    /// Whether it couples a layer with itself.
+    pub fn is_within(&self) -> bool {
+        self.lower == self.upper
+    }
+
+    /// Whether it couples `a` and `b`, in either order.
+    pub(crate) fn joins(&self, a: LayerId, b: LayerId) -> bool {
+        (self.lower, self.upper) == (a.min(b), a.max(b))
+    }
+
+    /// Whether it couples layer `k` with any layer.
+    pub(crate) fn touches(&self, k: LayerId) -> bool {
+        self.lower == k || self.upper == k
+    }
+
+    /// The id of the weights.
+    pub fn id(&self) -> ParamId {
+        self.interaction.linear().weights().id()
+    }
+
+    /// The weights, flat, in the order in which they lie in their tensor.
+    pub fn weights(&self) -> Tensor<1> {
+        self.interaction.linear().weights().flat()
+    }
+
+    /// Replaces the weights, given flat; their id stays.
+    ///
+    /// # Panics
+    ///
+    /// When there are more or fewer weights.
+    pub fn set_weights(&mut self, weights: Tensor<1>) {
+        self.interaction.linear_mut().weights_mut().set(weights);
+    }
+
+    /// Number of independent weights: within a layer one for each joined pair of units.
+    pub fn parameters(&self) -> usize {
+        self.interaction.linear().parameters()
+    }
+
+    /// `E = -<t, W s>` between layers and `-1/2 <s, R s>` within one, of every sample,
+    /// `[batch, 1]`.
+    pub(crate) fn energy(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<2> {
+        let share = if self.is_within() { -0.5 } else { -1.0 };
+        self.interaction.linear().product(lower, upper).mul_scalar(share)
+    }
+}
+
+/// `sum_l W_kl s_l` over the couplings of layer `k` with layers `l` for which `state` has a tensor,
+/// `[batch, n_k]`; `None` if there is none. Signals pass upwards through `up`, downwards through
+/// `down`, which are the same couplings unless a device holds them apart.
+pub(crate) fn field<'s>(
+    up: &[Coupling],
+    down: &[Coupling],
+    k: LayerId,
+    state: impl Fn(LayerId) -> Option<&'s Tensor<2>>,
+) -> Option<Tensor<2>> {
+    let mut field: Option<Tensor<2>> = None;
+    for (up, down) in up.iter().zip(down) {
+        let (source, direction) = match (up.upper == k, up.lower == k) {
+            (true, _) => (up.lower, Direction::Up),
+            (_, true) => (up.upper, Direction::Down),
+            _ => continue,
+        };
+        let Some(s) = state(source) else { continue };
+        let term = match direction {
+            Direction::Up => up.interaction.linear().to_upper(s.clone()),
+            Direction::Down => down.interaction.linear().to_lower(s.clone()),
+        };
+        field = Some(match field {
+            Some(sum) => term + sum,
+            None => term,
+        });
+    }
+    field
+}

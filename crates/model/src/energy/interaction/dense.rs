@@ -1,0 +1,56 @@
+//! All pairs of units of two layers.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use crate::energy::interaction::bilinear::{Bilinear, Direction};
+use crate::energy::interaction::matrix;
+use crate::energy::interaction::weights::{Weights, flat};
+
+/// A matrix between two layers.
+#[derive(Module, Debug)]
+pub struct Dense {
+    /// `W`, `[n_lower, n_upper]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Dense {
+    pub(crate) fn new(values: Vec<f32>, dims: [usize; 2], device: &Device) -> Self {
+        Self { weight: matrix::parameter(values, dims, device) }
+    }
+}
+
+impl Bilinear for Dense {
+    fn to_upper(&self, lower: Tensor<2>) -> Tensor<2> {
+        lower.matmul(self.weight.val())
+    }
+
+    fn to_lower(&self, upper: Tensor<2>) -> Tensor<2> {
+        upper.matmul(self.weight.val().transpose())
+    }
+
+    fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
+        flat(matrix::outer(lower, upper))
+    }
+
+    fn fan_in(&self, direction: Direction) -> usize {
+        let [lower, upper] = self.weight.dims();
+        if direction == Direction::Up { lower } else { upper }
+    }
+
+    fn norm(&self) -> Tensor<1> {
+        matrix::spectral_norm(self.weight.val())
+    }
+
+    fn parameters(&self) -> usize {
+        self.weight.dims().iter().product()
+    }
+
+    fn weights(&self) -> &dyn Weights {
+        &self.weight
+    }
+
+    fn weights_mut(&mut self) -> &mut dyn Weights {
+        &mut self.weight
+    }
+}

@@ -1,0 +1,24 @@
+//! The energy: layers, the interactions that couple them, and the network they make.
+//!
+//! ```text
+//! E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ]
+//!        - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`activation`] | nonlinearities `g`, their slopes and conjugates `A` |
+//! | [`layer`] | what a layer is: shape, nonlinearity, gain, bias |
+//! | [`per_layer`] | one value for some of the layers, such as their states |
+//! | [`interaction`] | the linear maps `W` and `R`, one file per kind |
+//! | [`coupling`] | an interaction between two layers, or within one |
+//! | [`network`] | layers and couplings: construction and energy |
+//! | [`limits`] | weights kept small enough for an equilibrium to exist; learning-rate factors |
+
+pub(crate) mod activation;
+pub(crate) mod coupling;
+pub(crate) mod interaction;
+pub(crate) mod layer;
+pub(crate) mod limits;
+pub(crate) mod network;
+pub(crate) mod per_layer;

@@ -1,0 +1,128 @@
+//! The gradient from the difference of two states.
+
+use burn::tensor::Tensor;
+
+use crate::energy::layer::LayerId;
+use crate::energy::per_layer::PerLayer;
+use crate::eqprop::sample_mask::SampleMask;
+use crate::scalar::Scalar;
+
+/// Two states `a` and `b` of one network under the strengths `beta_a` and `beta_b` of a nudge,
+/// whose difference gives
+///
+/// ```text
+/// [dE/dtheta(a) - dE/dtheta(b)] / (beta_a - beta_b),        averaged over the batch
+/// ```
+///
+/// Energies are bilinear in the states, so their gradients are contrasted through sums and
+/// differences, `s_a t_a - s_b t_b = [(s_a - s_b)(t_a + t_b) + (s_a + s_b)(t_a - t_b)] / 2`: a
+/// difference of nearby states may be known to all its digits, a difference of their products is
+/// not.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    /// The state of each layer that is the same in both, `[batch, n_k]`.
+    held: PerLayer<Tensor<2>>,
+    /// `s_a + s_b` of each of the other layers.
+    sum: PerLayer<Tensor<2>>,
+    /// `s_a - s_b` likewise.
+    difference: PerLayer<Tensor<2>>,
+    beta: Scalar,
+    /// `(beta_a - beta_b) / beta`.
+    spread: f64,
+    rows: usize,
+}
+
+/// One layer in two states.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) layer: LayerId,
+    /// `s_a + s_b`, `[batch, n_k]`.
+    pub(crate) sum: Tensor<2>,
+    /// `s_a - s_b`, `[batch, n_k]`.
+    pub(crate) difference: Tensor<2>,
+}
+
+impl Difference {
+    /// Of the layers that have `moved` between the states, and of the others, which are `held` in
+    /// both. Samples that do not count are left out, but the mean is over all.
+    pub(crate) fn new(
+        held: &PerLayer<Tensor<2>>,
+        moved: impl Iterator<Item = Moved>,
+        mask: &SampleMask,
+        beta: Scalar,
+        spread: f64,
+    ) -> Self {
+        let layers = held.layers();
+        let (mut sums, mut differences) = (PerLayer::empty(layers), PerLayer::empty(layers));
+        let mut rows = 0;
+        for Moved { layer, sum, difference } in moved {
+            rows = sum.dims()[0];
+            sums.set(layer, mask.apply(sum));
+            differences.set(layer, mask.apply(difference));
+        }
+        let mut unmoved = PerLayer::empty(layers);
+        for (k, state) in held.iter().filter(|(k, _)| differences.get(*k).is_none()) {
+            unmoved.set(k, mask.apply(state.clone()));
+        }
+        Self { held: unmoved, sum: sums, difference: differences, beta, spread, rows }
+    }
+
+    /// `dC/dW` of a coupling of layers `k` and `l`, from the `gradient` of its bilinear form in the
+    /// states of these; `None` where neither has moved.
+    pub(crate) fn weights<const D: usize>(
+        &self,
+        k: LayerId,
+        l: LayerId,
+        gradient: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<D>,
+    ) -> Option<Tensor<D>> {
+        let (d, sum) = (&self.difference, &self.sum);
+        let gradient =
+            |s: Option<&Tensor<2>>, t: Option<&Tensor<2>>| Some(gradient(s?.clone(), t?.clone()));
+        let total = match (d.get(k), d.get(l)) {
+            // Both halves are the same.
+            (Some(_), Some(_)) if k == l => gradient(d.get(k), sum.get(k))?.mul_scalar(0.5),
+            (Some(_), Some(_)) => {
+                let one = gradient(d.get(k), sum.get(l))?;
+                let other = gradient(sum.get(k), d.get(l))?;
+                (one + other).mul_scalar(0.5)
+            }
+            (None, Some(_)) => gradient(self.held.get(k), d.get(l))?,
+            (Some(_), None) => gradient(d.get(k), self.held.get(l))?,
+            (None, None) => return None,
+        };
+        Some(self.share(total))
+    }
+
+    /// `dC/db_k`, `[n_k]`; `None` where the layer has not moved.
+    pub(crate) fn bias(&self, k: LayerId) -> Option<Tensor<1>> {
+        let sum = self.difference.get(k)?.clone().sum_dim(0);
+        Some(self.share(sum.squeeze_dim::<1>(0)))
+    }
+
+    /// What the gradients in clamped states need.
+    pub(crate) fn into_scaled(self) -> Scaled {
+        Scaled { difference: self.difference, beta: self.beta, spread: self.spread }
+    }
+
+    /// Energies have products of states with a minus sign.
+    fn share<const D: usize>(&self, sum: Tensor<D>) -> Tensor<D> {
+        self.beta.divide(sum, -self.spread * self.rows as f64)
+    }
+}
+
+/// A difference of states, and the difference of strengths that it is to be divided by.
+#[derive(Debug, Clone)]
+pub(crate) struct Scaled {
+    /// `s_a - s_b` of each layer that has moved.
+    pub(crate) difference: PerLayer<Tensor<2>>,
+    pub(crate) beta: Scalar,
+    /// `(beta_a - beta_b) / beta`.
+    spread: f64,
+}
+
+impl Scaled {
+    /// `-field / (beta_a - beta_b)`.
+    pub(crate) fn share(&self, field: Tensor<2>) -> Tensor<2> {
+        self.beta.divide(field, -self.spread)
+    }
+}

@@ -1,0 +1,36 @@
+//! The variational autoencoder: two networks, or one that is weight-tied, as encoder and decoder.
+//!
+//! ```text
+//! -ELBO = -ln p(x|z) + KL(q(z|x) || p(z)),      z = mu + sigma eps
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`kind`], [`config`] | the members of the family, and their settings |
+//! | [`architecture`] | the layers and couplings that settings describe |
+//! | [`model`] | the model: networks, sizes, limits, names of parameters |
+//! | [`build`] | a new model |
+//! | [`coding`] | a network as encoder or decoder: what is clamped, what is read |
+//! | [`posterior`] | `q(z given x)` |
+//! | [`prior`] | `p(z)` |
+//! | [`likelihood`] | `p(x given z)` |
+//! | [`inference`] | encoding, decoding, reconstruction |
+//! | [`step`] | the gradient of one training step |
+//! | [`losses`] | its losses, which may stay on the device |
+//! | [`outcomes`] | how its phases ended |
+//! | [`completion`] | gradients in the latents, to complete images |
+
+pub(crate) mod architecture;
+mod build;
+pub(crate) mod coding;
+pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod inference;
+pub(crate) mod kind;
+pub(crate) mod likelihood;
+pub(crate) mod losses;
+pub(crate) mod model;
+pub(crate) mod outcomes;
+pub(crate) mod posterior;
+pub(crate) mod prior;
+pub(crate) mod step;
