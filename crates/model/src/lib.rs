@@ -73,6 +73,11 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+/// So is that of the project's front page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod front_page {}
+
 mod checks;
 pub mod chn_ham;
 mod dynamics;

@@ -249,6 +249,12 @@ impl<'n> Relaxation<'n> {
         self.substrate
     }
 
+    /// The state of layer `k` within `state`, the state of all free layers; `None` if the layer does
+    /// not relax.
+    pub fn layer_state<'s>(&self, state: &'s State, k: LayerId) -> Option<&'s Tensor<2>> {
+        self.free.of(state, k)
+    }
+
     /// The layers that relax.
     pub(crate) fn free_layers(&self) -> &FreeLayers {
         &self.free

@@ -60,6 +60,11 @@ impl Vae {
         self.image_shape().size()
     }
 
+    /// The layer of the image in the network that decodes.
+    pub fn image_layer(&self) -> LayerId {
+        self.decoding().output
+    }
+
     /// Latent dimensions.
     pub fn latent(&self) -> usize {
         self.config.latent

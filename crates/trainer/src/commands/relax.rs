@@ -90,11 +90,11 @@ impl Relax {
         let latents = prior_latents(model, self.grid.cells(), self.seed);
         let relaxation = model.decoder_phase(upload(latents, model.latent(), device))?;
         let mut state = noise(&relaxation.guess(), self.seed, device)?;
-        let image = (0..state.components().len())
-            .rev()
-            .find(|&k| state.component(k).dims()[1] == model.pixels())
-            .context("the decoder has no layer of the size of an image")?;
-        let shown = |state: &State| download(state.component(image).clone().clamp(0.0, 1.0));
+        let shown = |state: &State| {
+            let image = relaxation.layer_state(state, model.image_layer());
+            let image = image.context("the image relaxes when a model decodes")?;
+            download(image.clone().clamp(0.0, 1.0))
+        };
         let one_sweep = StoppingRule::new(0.0, 1)?;
         let mut frames = vec![shown(&state)?];
         let damping = self.damping;

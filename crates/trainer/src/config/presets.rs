@@ -25,6 +25,26 @@ const OPTIONAL: [(&str, &str); 8] = [
     ("model", "visible_reach"),
 ];
 
+/// `text`, a complete configuration of this `kind`, with `none` for each setting that it leaves out
+/// but the preset of the kind has: read again, the preset's value would take its place.
+pub(super) fn with_explicit_none(mut text: String, kind: &str) -> Result<String> {
+    let table: toml::Table = text.parse().context("reading the configuration back")?;
+    let preset: toml::Table = preset(kind).parse().context("in a built-in preset")?;
+    let has = |table: &toml::Table, section: &str, key: &str| {
+        table.get(section).and_then(|values| values.get(key)).is_some()
+    };
+    for (section, key) in OPTIONAL {
+        if has(&preset, section, key) && !has(&table, section, key) {
+            text = text.replacen(
+                &format!("[{section}]\n"),
+                &format!("[{section}]\n{key} = \"none\"\n"),
+                1,
+            );
+        }
+    }
+    Ok(text)
+}
+
 /// The preset of the kind of model in `table`, overridden by `table`, without settings that are
 /// `none`.
 pub(super) fn over_preset(table: toml::Table) -> Result<toml::Table> {

@@ -130,7 +130,8 @@ impl RunConfig {
     ///
     /// When a value has no TOML form.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).context("writing the configuration as TOML")
+        let text = toml::to_string(self).context("writing the configuration as TOML")?;
+        presets::with_explicit_none(text, self.model.kind.name())
     }
 
     /// The first setting that differs from `other`, as `key = now (was then)`, except those that

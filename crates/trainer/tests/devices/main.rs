@@ -112,7 +112,8 @@ fn a_missing_device_is_an_error_that_names_the_remedy() {
         ("remote:localhost:1", cfg!(feature = "remote")),
     ] {
         if !built {
-            let text = folder.fails(1, &["sample", "run", "--device", name]);
+            let dry_run = ["train", "--dry-run", "--dataset", "synthetic", "--device", name];
+            let text = folder.fails(1, &dry_run);
             let feature = name.split(':').next().unwrap();
             let command = format!("cargo build --release --features {feature}");
             assert!(text.contains(&command), "{text}");
