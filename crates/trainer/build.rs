@@ -20,12 +20,11 @@ fn main() {
     println!("cargo::rustc-env=HVAE_VERSION={version}");
 }
 
-/// The commit of the repository that holds this file, if there is one: not of another one around it.
+/// The commit of the repository that tracks this file, if there is one.
 fn commit() -> Option<String> {
     git(&["ls-files", "--error-unmatch", "build.rs"])?;
-    // `HEAD` names the branch; `logs/HEAD` gains a line with every commit. Where no log is kept, the
-    // folders in which branches stand are watched. What is not there is not: Cargo would build anew
-    // every time.
+    // `HEAD` names the branch; `logs/HEAD` grows with every commit. Without a log, the folders of the
+    // branches change. A path that does not exist must not be listed: Cargo would rebuild every time.
     let there = |name: &&str| {
         git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists())
     };
@@ -38,7 +37,7 @@ fn commit() -> Option<String> {
     git(&["rev-parse", "--short=12", "HEAD"])
 }
 
-/// What git says, if it says anything.
+/// The output of git; `None` if it fails or prints nothing.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -25,7 +25,7 @@ pub fn in_use(device: &str) {
 ///
 /// # Errors
 ///
-/// Those of `work`, and a panic of it or of a backend.
+/// An error of `work`, or a panic in it or in a backend.
 pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     install();
     first().take();

@@ -60,7 +60,7 @@ fn others(tensor: &Tensor<2>) -> Tensor<2> {
     tensor.clone().select(0, rows)
 }
 
-/// That of the others, who are seven of eight, at a rounding that a contrast divides by its nudge.
+/// The gradient of the other samples, seven of eight, up to a rounding that is divided by the nudge.
 fn assert_is_that_of_the_others(name: &str, whole: &[f64], others: &[f64]) {
     let expected: Vec<f64> = others.iter().map(|g| g * (BATCH - 1) as f64 / BATCH as f64).collect();
     if expected.iter().all(|g| *g == 0.0) {

@@ -31,7 +31,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// That of statistics computed now, by the program built from `commit`.
+    /// The origin of statistics computed now, by the program built from `commit`.
     pub fn here(extractor: &Extractor, source: &str, images: usize, commit: &str) -> Self {
         Self {
             format: FORMAT,

@@ -30,7 +30,7 @@ use crate::stopping::StoppingRule;
 ///
 /// # Errors
 ///
-/// Those of [`solve`](crate::solve()).
+/// As [`solve`](crate::solve()).
 pub fn solve_in_parts<F, M>(
     map: F,
     guess: State,

@@ -16,7 +16,7 @@ pub(super) struct Couplings {
 }
 
 impl Couplings {
-    /// Those of `network`.
+    /// The couplings of `network`.
     pub(super) fn new(network: &LayeredNetwork) -> Self {
         let weights = || network.weights[1..].iter().map(Param::val);
         let up = weights().map(spread).collect();

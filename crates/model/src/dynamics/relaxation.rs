@@ -145,8 +145,8 @@ impl<'n> Relaxation<'n> {
         self
     }
 
-    /// Where a phase starts when nothing better is known: every free layer as if no other free
-    /// layer were active, `g(c * drive)`.
+    /// The default start of a phase: every free layer as if no other free layer were active,
+    /// `g(c * drive)`.
     pub fn guess(&self) -> State {
         self.free.gather(|k| self.drive[k].activate(None, self.spec(k)))
     }
@@ -348,7 +348,7 @@ impl BlockMap for Relaxation<'_> {
     }
 }
 
-/// `tensor` so often, one below the other.
+/// `tensor`, repeated along the batch.
 pub(crate) fn repeat(tensor: Tensor<2>, copies: usize) -> Tensor<2> {
     if copies == 1 { tensor } else { Tensor::cat(vec![tensor; copies], 0) }
 }

@@ -56,14 +56,14 @@ pub struct Programmed {
 /// What carries out the dynamics, and how it departs from exact arithmetic. Every method defaults
 /// to no departure.
 pub trait Substrate: Debug + Send + Sync {
-    /// The network whose weights the device holds in place of those of `network`: quantised, with
-    /// mismatch or programming noise. Asked once a phase; `None` if it holds the same ones.
+    /// The weights that the device holds instead of those of `network`: quantized, with mismatch or
+    /// programming noise. Called once a phase; `None` if they are the same.
     fn program(&self, network: &HopfieldNetwork) -> Option<Programmed> {
         let _ = network;
         None
     }
 
-    /// The state that a layer comes to, `[batch, n]`, when an update would give `state`.
+    /// The new state of a layer, `[batch, n]`, where exact arithmetic gives `state`.
     fn update(&self, state: Tensor<2>, site: Site) -> Tensor<2> {
         let _ = site;
         state

@@ -1,4 +1,4 @@
-//! What a layer is.
+//! Layers: shape, nonlinearity, gain and bias.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl Shape {
     }
 }
 
-/// What a layer is: its shape, nonlinearity and gain.
+/// Shape, nonlinearity and gain of a layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerSpec {
     /// Name used in messages and logs, such as `hidden1`.

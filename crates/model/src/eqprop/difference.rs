@@ -43,7 +43,7 @@ pub(crate) struct Moved {
 }
 
 impl Difference {
-    /// Of the layers that have `moved` between the states, and of the others, which are `held` in
+    /// The difference for layers that `moved` between the states and others that are `held` in
     /// both. Samples that do not count are left out, but the mean is over all.
     pub(crate) fn new(
         held: &PerLayer<Tensor<2>>,

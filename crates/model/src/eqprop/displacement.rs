@@ -50,7 +50,7 @@ impl Displacement {
         }
     }
 
-    /// Of the deviations from `free`.
+    /// The displacement by deviations from `free`.
     fn of_deviations(
         free: &State,
         deviations: State,

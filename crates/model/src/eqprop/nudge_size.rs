@@ -34,7 +34,7 @@ impl NudgeSize {
         require(valid, "nudge", self.rms, "must be positive")
     }
 
-    /// `beta` for forces of this norm; without a force any will do.
+    /// `beta` for forces of this norm; without a force its value does not matter.
     pub(crate) fn beta(self, norm: Option<NudgeNorm>) -> Result<Scalar, ModelError> {
         self.check()?;
         let Some(NudgeNorm { square, units }) = norm else {

@@ -19,7 +19,7 @@ pub(crate) struct ReadoutGradient<'n> {
 }
 
 impl<'n> ReadoutGradient<'n> {
-    /// That of the samples that count.
+    /// The error of valid samples, 0 for others.
     pub(crate) fn new(network: &'n HopfieldNetwork, readout: &Readout, mask: &SampleMask) -> Self {
         let layer = readout.layer;
         let value = readout.error.clone().mul_scalar(network.spec(layer).gain);

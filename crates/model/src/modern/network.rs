@@ -91,7 +91,7 @@ impl ModernHopfield {
         self.centred.dims()[1]
     }
 
-    /// Where the patterns are.
+    /// The device that holds the patterns.
     pub fn device(&self) -> Device {
         self.centred.device()
     }
@@ -191,7 +191,7 @@ const SERIES: f32 = 0.03;
 /// Exponents below this give weights that f32 cannot tell from 0.
 const LEAST: f32 = -100.0;
 
-/// What the partition sum of overlaps `t` says of each row, `[B, 1]` both.
+/// Two statistics of the softmax over the overlaps `t` of each row, both `[B, 1]`.
 struct Partition {
     /// `L(beta, t) = ln(mean_i exp(beta t_i)) / beta`, and the mean of `t` at `beta = 0`.
     mean_exponential: Tensor<2>,

@@ -89,7 +89,7 @@ impl<'a> Retrieval<'a> {
     }
 
     /// Iterates `method` from `guess`, states or weights, until each row has ended. Off the CPU the
-    /// batch stays whole, whatever `rule` says of it.
+    /// batch stays whole, whether or not `rule` asks for it.
     ///
     /// # Errors
     ///

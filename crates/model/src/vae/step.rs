@@ -42,9 +42,9 @@ pub struct TrainingStep {
 /// The nudging strengths of a step.
 #[derive(Debug, Clone)]
 pub struct Betas {
-    /// Of the encoder.
+    /// For the encoder.
     pub encoder: Scalar,
-    /// Of the decoder.
+    /// For the decoder.
     pub decoder: Scalar,
 }
 

@@ -43,7 +43,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// Whatever goes wrong, as a message for the user.
+    /// Any failure, as a message for the user.
     pub fn run(self) -> Result<Ended> {
         self.global.apply()?;
         self.command.run(&Context::new(self.global, Self::command))

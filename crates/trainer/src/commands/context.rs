@@ -19,7 +19,7 @@ pub trait Run {
     ///
     /// # Errors
     ///
-    /// Whatever goes wrong, as a message for the user.
+    /// Any failure, as a message for the user.
     fn run(self, cx: &Context) -> Result<Ended>;
 }
 

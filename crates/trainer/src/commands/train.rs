@@ -123,7 +123,7 @@ impl Run for Train {
 }
 
 impl Train {
-    /// Those of `--devices`, or else that of `--device`.
+    /// The devices of `--devices`, or the one of `--device`.
     fn devices(&self, cx: &Context) -> Result<Vec<Device>> {
         if self.devices.is_empty() {
             return Ok(vec![cx.device()?.clone()]);

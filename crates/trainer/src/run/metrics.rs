@@ -51,10 +51,10 @@ pub struct PhaseMeans {
 /// Largest loop gain of encoder and decoder over a batch of images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LoopGains {
-    /// Of the encoder.
+    /// The encoder's.
     #[serde(deserialize_with = "null_as_nan")]
     pub encoder: f64,
-    /// Of the decoder.
+    /// The decoder's.
     #[serde(deserialize_with = "null_as_nan")]
     pub decoder: f64,
 }

@@ -46,7 +46,7 @@ pub struct Trainer {
     runner: StepRunner,
     pending: PendingSteps,
     state: TrainingState,
-    /// Of the newest checkpoint.
+    /// Position of the newest checkpoint.
     saved: Option<Position>,
     observers: Vec<Box<dyn Observer>>,
 }

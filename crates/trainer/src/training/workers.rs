@@ -158,7 +158,7 @@ struct Part {
     images: Tensor<2>,
     noise: Tensor<2>,
     kl_weight: f64,
-    /// Of the batch.
+    /// Share of the batch.
     share: f64,
     phases: PhaseSettings,
     rank: Rank,

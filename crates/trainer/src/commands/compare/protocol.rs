@@ -26,7 +26,7 @@ pub(super) struct Basis {
 }
 
 impl Basis {
-    /// That of `run`, with its test images.
+    /// The protocol of `run`, with its test images.
     pub(super) fn of(run: &RunDir, config: &RunConfig, cx: &Context) -> Result<(Self, Images)> {
         let test = cx.images_of(run, &config.data, Split::Test)?;
         let images = match (config.data.train_images, config.data.validation_images) {
