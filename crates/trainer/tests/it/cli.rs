@@ -200,7 +200,7 @@ fn damaged_checkpoints_are_named_and_never_used() {
     let state = checkpoint.join("state.json");
     let text = String::from_utf8(read(&state)).unwrap();
     for damaged in
-        [text.replace("\"format\": 2", "\"format\": 99"), text[..text.len() / 2].to_owned()]
+        [text.replace("\"format\": 1", "\"format\": 99"), text[..text.len() / 2].to_owned()]
     {
         std::fs::write(&state, damaged).unwrap();
         let text = folder.fails(1, &sample);

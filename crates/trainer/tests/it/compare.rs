@@ -51,7 +51,7 @@ fn runs_are_compared_with_their_protocols() {
     let table = String::from_utf8(read(&folder.path("other/compare.md"))).unwrap();
     for part in [
         "ELBO and NLL of different likelihoods cannot be compared",
-        "precision 7; binarisation: none (pixels in [0, 1]) (checkpoints/c)",
+        "precision 7; binarization: none (pixels in [0, 1]) (checkpoints/c)",
         "the first 96 training images of synthetic",
     ] {
         assert!(warnings.contains(part) && table.contains(part), "{part}:\n{warnings}\n{table}");
