@@ -31,7 +31,7 @@ fn main() -> Result<(), ModelError> {
                 let gradient = gradients.get::<2>(coupling.id()).expect("every weight has one");
                 gradient.flatten::<1>(0, 1)
             };
-            let cosine = cosine(flat(&step.gradients), flat(&unrolled));
+            let cosine = cosine(&flat(&step.gradients), &flat(&unrolled));
             println!(
                 "{side} {}: cosine with the unrolled gradient {cosine:.6}",
                 name(network, coupling)
@@ -46,7 +46,7 @@ fn name(network: &HopfieldNetwork, coupling: &hvae_model::Coupling) -> String {
     format!("{lower}-{upper}")
 }
 
-fn cosine(a: Tensor<1>, b: Tensor<1>) -> f32 {
+fn cosine(a: &Tensor<1>, b: &Tensor<1>) -> f32 {
     let dot = |a: &Tensor<1>, b: &Tensor<1>| (a.clone() * b.clone()).sum().into_scalar::<f32>();
-    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

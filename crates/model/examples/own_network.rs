@@ -62,7 +62,7 @@ fn main() -> Result<(), ModelError> {
             let gradient = gradients.get::<2>(coupling.id()).expect("every weight has one");
             gradient.flatten::<1>(0, 1)
         };
-        let cosine = cosine(flat(&estimate), flat(&unrolled));
+        let cosine = cosine(&flat(&estimate), &flat(&unrolled));
         println!(
             "{}-{}: cosine with the unrolled gradient {cosine:.6}",
             coupling.lower, coupling.upper
@@ -100,7 +100,7 @@ fn unrolled(
     Ok(gradients)
 }
 
-fn cosine(a: Tensor<1>, b: Tensor<1>) -> f32 {
+fn cosine(a: &Tensor<1>, b: &Tensor<1>) -> f32 {
     let dot = |a: &Tensor<1>, b: &Tensor<1>| (a.clone() * b.clone()).sum().into_scalar::<f32>();
-    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

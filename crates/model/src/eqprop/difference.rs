@@ -25,7 +25,7 @@ pub(crate) struct Difference {
     /// `s_a + s_b` of each of the other layers.
     sum: PerLayer<Tensor<2>>,
     /// `s_a - s_b` likewise.
-    difference: PerLayer<Tensor<2>>,
+    change: PerLayer<Tensor<2>>,
     beta: Scalar,
     /// `(beta_a - beta_b) / beta`.
     spread: f64,
@@ -64,7 +64,7 @@ impl Difference {
         for (k, state) in held.iter().filter(|(k, _)| differences.get(*k).is_none()) {
             unmoved.set(k, mask.apply(state.clone()));
         }
-        Self { held: unmoved, sum: sums, difference: differences, beta, spread, rows }
+        Self { held: unmoved, sum: sums, change: differences, beta, spread, rows }
     }
 
     /// `dC/dW` of a coupling of layers `k` and `l`, from the `gradient` of its bilinear form in the
@@ -75,7 +75,7 @@ impl Difference {
         l: LayerId,
         gradient: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<D>,
     ) -> Option<Tensor<D>> {
-        let (d, sum) = (&self.difference, &self.sum);
+        let (d, sum) = (&self.change, &self.sum);
         let gradient =
             |s: Option<&Tensor<2>>, t: Option<&Tensor<2>>| Some(gradient(s?.clone(), t?.clone()));
         let total = match (d.get(k), d.get(l)) {
@@ -95,13 +95,13 @@ impl Difference {
 
     /// `dC/db_k`, `[n_k]`; `None` where the layer has not moved.
     pub(crate) fn bias(&self, k: LayerId) -> Option<Tensor<1>> {
-        let sum = self.difference.get(k)?.clone().sum_dim(0);
+        let sum = self.change.get(k)?.clone().sum_dim(0);
         Some(self.share(sum.squeeze_dim::<1>(0)))
     }
 
     /// What the gradients in clamped states need.
     pub(crate) fn into_scaled(self) -> Scaled {
-        Scaled { difference: self.difference, beta: self.beta, spread: self.spread }
+        Scaled { difference: self.change, beta: self.beta, spread: self.spread }
     }
 
     /// Energies have products of states with a minus sign.

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::Tensor;
 
+use crate::energy::coupling::Coupling;
 use crate::energy::layer::{Layer, LayerId, Shape};
 use crate::energy::network::HopfieldNetwork;
 use crate::error::{ModelError, require_shape};
@@ -154,7 +155,7 @@ impl Vae {
         let decoding = self.decoding();
         let (image, network) = (decoding.output, decoding.network);
         let couplings = network.couplings.iter().filter(|c| c.touches(image));
-        let mut visible: Vec<ParamId> = couplings.map(|c| c.id()).collect();
+        let mut visible: Vec<ParamId> = couplings.map(Coupling::id).collect();
         visible.extend(network.layers[image.0].bias.as_ref().map(|b| b.id));
         let mut scales: Vec<_> =
             self.networks().flat_map(|(_, n)| n.learning_rate_scales(amplitude)).collect();

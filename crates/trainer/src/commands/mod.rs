@@ -1,5 +1,5 @@
 //! One file per command: its arguments with their help, and what it does. To add a command, write
-//! its file and name it in [`commands!`].
+//! its file and name it in `commands!`.
 
 pub mod context;
 mod output;

@@ -290,10 +290,10 @@ pub(crate) fn stability(set: &PatternSet, checks: &[StabilityCheck]) -> Figure {
 
 /// Thresholds against the number of patterns, by formula and measured.
 pub(crate) fn table(rows: &[ThresholdCheck]) -> Figure {
+    type Pick = fn(&Thresholds) -> f64;
     let largest = rows.iter().map(|r| r.count).max().unwrap_or(0).max(20);
     let counts: Vec<usize> = (3..=largest).filter(|c| *c <= 30 || c % 10 == 0).collect();
     let mut all = Vec::new();
-    type Pick = fn(&Thresholds) -> f64;
     let thresholds: [(&str, Pick, RGBColor); 3] =
         [("b1", |t| t.b1, BLUE), ("b2", |t| t.b2, GREEN), ("b3", |t| t.b3, VERMILION)];
     for (name, pick, colour) in thresholds {
