@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use anyhow::Result;
 use clap::Parser;
 use hvae::cli::Cli;
-use hvae::commands;
 use hvae::observers::observer::{Observer, StepEvent};
 use hvae::run::RunDir;
 use hvae::run::environment::Environment;
@@ -33,7 +32,7 @@ fn adapter(folder: &Folder) -> bool {
 fn inside(folder: &Folder, arguments: &[&str]) {
     std::env::set_current_dir(folder.path(".")).unwrap();
     let cli = Cli::try_parse_from(["hvae"].iter().chain(arguments)).unwrap();
-    fault::guard(|| commands::run(cli)).unwrap();
+    fault::guard(|| cli.run()).unwrap();
 }
 
 #[test]
