@@ -67,7 +67,8 @@ fn a_run_on_two_remote_devices_agrees_with_one_device() {
 fn a_server_that_refuses_is_an_error_that_says_why() {
     let folder = Folder::new();
     let server = Server::start(&folder, "cpu", Some("a password"));
-    let text = folder.fails(1, &["sample", "run", "--device", &server.device(0)]);
+    let text = folder
+        .fails(1, &["train", "--dry-run", "--dataset", "synthetic", "--device", &server.device(0)]);
     assert!(text.contains("HVAE_TOKEN"), "{text}");
 }
 

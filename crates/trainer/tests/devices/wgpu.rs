@@ -107,16 +107,19 @@ fn a_step_reads_the_device_rarely() {
 #[test]
 fn a_missing_adapter_is_an_error_that_names_it() {
     let folder = Folder::new();
-    let text = folder.fails(1, &["sample", "run", "--device", "wgpu:99"]);
+    let text =
+        folder.fails(1, &["train", "--dry-run", "--dataset", "synthetic", "--device", "wgpu:99"]);
     assert!(text.contains("wgpu:99") || text.contains("no adapter"), "{text}");
     let list = folder.ok(&["devices"]);
     if list.contains("software") && !list.contains("hardware") {
-        let text = folder.fails(1, &["sample", "run", "--device", "wgpu"]);
+        let text =
+            folder.fails(1, &["train", "--dry-run", "--dataset", "synthetic", "--device", "wgpu"]);
         assert!(text.contains("--allow-software"), "{text}");
         assert!(list.contains("`--device auto` takes cpu"), "{list}");
     }
     // Without any driver.
-    let mut command = folder.command(&["sample", "run", "--device", "wgpu"]);
+    let mut command =
+        folder.command(&["train", "--dry-run", "--dataset", "synthetic", "--device", "wgpu"]);
     for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
         command.env(variable, "/nonexistent");
     }
