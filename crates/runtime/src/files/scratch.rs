@@ -85,13 +85,16 @@ impl Drop for Live {
 pub fn remove_live_scratch() {
     let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
     for path in live.iter() {
-        // Another thread may add a file to a folder while it is emptied.
-        let gone = || {
-            let removed =
-                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-            removed.is_ok() || !path.exists()
-        };
-        let _ = (0..100).any(|_| gone());
+        if !path.is_dir() {
+            let _ = fs::remove_file(path);
+            continue;
+        }
+        // Other threads still create files under the old name, which would keep the folder from
+        // ever being empty.
+        let renamed = path.with_extension("removed");
+        let folder = if fs::rename(path, &renamed).is_ok() { &renamed } else { path };
+        // A file that was being created during the rename can make the first attempt fail.
+        let _ = (0..100).any(|_| fs::remove_dir_all(folder).is_ok() || !folder.exists());
     }
     // The lock stays taken, so that nothing is registered any more.
     std::mem::forget(live);
