@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use hvae_device::is_plain_cpu;
 
 use crate::energy::layer::LayerSpec;
-use crate::host::is_plain_cpu;
 use crate::kernels::fused;
 
 /// The drive of a layer, `[batch, n]`, or one row for all samples, `[1, n]`.
@@ -107,8 +107,8 @@ impl Drive {
 mod tests {
     use super::*;
     use crate::energy::activation::{Activation, SATURATION};
-    use crate::host::values as host;
     use crate::kernels::fused::CHUNK;
+    use crate::kernels::values as host;
 
     /// Both forms of an increment keep its relative accuracy, down to changes far below the last
     /// bit of `g`, and saturate where `g` does.
