@@ -1,12 +1,15 @@
+//! `hvae runs`.
+
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hvae_runtime::terminal;
 
 use crate::commands::context::{Context, Ended, Run};
 use crate::run::metrics::EpochMetrics;
-use crate::run::summary::{self, Summary};
+use crate::run::summary;
+use crate::run::summary::Summary;
+use hvae_runtime::terminal;
 
 /// List the runs with their last metrics
 #[derive(Debug, Args)]
@@ -25,6 +28,7 @@ pub struct Runs {
     json: bool,
 }
 
+/// Headings of the table.
 const HEADINGS: [&str; 8] = ["run", "dataset", "epochs", "train", "test", "KL", "ELBO", "seconds"];
 /// Columns of text, aligned to the left.
 const TEXTS: usize = 2;

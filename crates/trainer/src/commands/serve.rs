@@ -1,3 +1,5 @@
+//! `hvae serve`.
+
 use anyhow::Result;
 use clap::Args;
 

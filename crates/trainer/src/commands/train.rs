@@ -1,18 +1,20 @@
+//! `hvae train`.
+
 use std::path::PathBuf;
 
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
-use hvae_data::dataset::Dataset;
 use hvae_model::Kind;
-use hvae_runtime::terminal;
 
 use crate::cli::new_run::NewRunArgs;
-use crate::cli::values::{self, POSITIVE, count, number};
+use crate::cli::values::{self, POSITIVE, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::{Changes, RunConfig};
 use crate::observers::tui::Ui;
 use crate::training::phases::DEFERRED_CHECK_EVERY;
+use hvae_data::dataset::Dataset;
+use hvae_runtime::terminal;
 
 use start::{RunRequest, load, resume, start};
 
@@ -57,14 +59,14 @@ pub struct Train {
     #[command(flatten)]
     new: NewRunArgs,
     /// Passes over the training images, in total [default: 10]
-    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
-    epochs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    epochs: Option<u32>,
     /// Stop after N evaluations without a lower validation loss [default: never]
-    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
-    patience: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    patience: Option<u32>,
     /// Images per step [default: 128]
-    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
-    batch_size: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    batch_size: Option<u32>,
     /// Peak learning rate [default: 0.008]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number(POSITIVE))]
     learning_rate: Option<f64>,
@@ -76,11 +78,11 @@ pub struct Train {
     #[arg(long, value_name = "SET")]
     dataset: Option<Dataset>,
     /// Use only the first N training images
-    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
-    train_images: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    train_images: Option<u32>,
     /// Use only the first N test images
-    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
-    test_images: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    test_images: Option<u32>,
     /// Time a few steps, print configuration, parameters, memory and time per epoch, and write
     /// nothing
     #[arg(long, conflicts_with = "resume")]
@@ -97,7 +99,7 @@ impl Run for Train {
     fn run(self, cx: &Context) -> Result<Ended> {
         let devices = self.devices(cx)?;
         let (target, config) = if let Some(path) = &self.resume {
-            resume(path, self.epochs, self.patience)?
+            resume(path, self.epochs.map(count), self.patience.map(count))?
         } else {
             let config = self.config(&devices[0])?;
             warn_without_effect(&config);
@@ -134,13 +136,13 @@ impl Train {
         let file = self.new.config.as_deref();
         let flags = |config: &mut RunConfig| {
             let RunConfig { training, data, .. } = config;
-            training.epochs = self.epochs.unwrap_or(training.epochs);
-            training.patience = self.patience.or(training.patience);
-            training.batch_size = self.batch_size.unwrap_or(training.batch_size);
+            training.epochs = self.epochs.map_or(training.epochs, count);
+            training.patience = self.patience.map(count).or(training.patience);
+            training.batch_size = self.batch_size.map_or(training.batch_size, count);
             training.learning_rate = self.learning_rate.unwrap_or(training.learning_rate);
             training.seed = self.seed.unwrap_or(training.seed);
-            data.train_images = self.train_images.or(data.train_images);
-            data.test_images = self.test_images.or(data.test_images);
+            data.train_images = self.train_images.map(count).or(data.train_images);
+            data.test_images = self.test_images.map(count).or(data.test_images);
             if let Some(dataset) = &self.dataset {
                 data.dataset = dataset.clone().absolute();
             }
@@ -153,6 +155,10 @@ impl Train {
         };
         RunConfig::resolve_with(file, &changes)
     }
+}
+
+fn count(count: u32) -> usize {
+    count as usize
 }
 
 /// Default of `ep.check_every` on `device`, if it is not that of the configuration.
