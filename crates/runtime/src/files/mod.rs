@@ -81,6 +81,16 @@ pub fn file_sha256(path: &Path) -> anyhow::Result<String> {
     Ok(hex_sha256(&bytes))
 }
 
+/// Opens a file for reading. A pipe or a device, which may block or never end, is refused.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Before it is opened: opening a pipe waits for its other end.
+    if fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
+
 /// Flushes a scratch folder to the disk and renames it to `destination`.
 ///
 /// The scratch folder must come from [`scratch_dir_in`] with the parent of `destination`.

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use hvae_data::{ImageSet, Split};
 use hvae_runtime::{files, terminal};
 use hvae_scores::{
     ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics, extract,
@@ -17,7 +18,7 @@ use crate::commands::trained::Trained;
 use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
-use crate::run::dir::CheckpointChoice;
+use crate::run::dir::{CheckpointChoice, RunDir};
 
 /// Fréchet distance (FID) between two sets of images
 #[derive(Debug, Args)]
@@ -67,11 +68,12 @@ const SAMPLES: usize = 10_000;
 
 impl Run for Fid {
     fn run(self, cx: &Context) -> Result<Ended> {
-        let sources = [Source::find(&self.a)?, Source::find(&self.b)?];
+        let sources = Source::pair(&self.a, &self.b)?;
         self.check(&sources)?;
         let extractor = self.features.extractor(cx.device()?)?;
-        let [a, b] = &sources;
-        let [a, b] = [self.side(a, &extractor, cx)?, self.side(b, &extractor, cx)?];
+        let [a, b] = self.open(&sources, &extractor, cx)?;
+        let a = self.side(&sources[0], a, &extractor, cx)?;
+        let b = self.side(&sources[1], b, &extractor, cx)?;
         if let Some(path) = &self.save_stats {
             a.found.statistics.save(path, a.origin.as_ref())?;
         }
@@ -99,6 +101,13 @@ impl Run for Fid {
         }
         Ok(Ended::Done)
     }
+}
+
+/// A side that can be scored.
+enum Opened {
+    Run(Box<Trained>),
+    Images(ImageSet),
+    Stored(Side),
 }
 
 /// One side of the comparison: its features, and its name in messages.
@@ -153,14 +162,63 @@ impl Fid {
         Ok(())
     }
 
-    fn side(&self, source: &Source, extractor: &Extractor, cx: &Context) -> Result<Side> {
+    /// Reads both sides, so that nothing is computed before both are known to be usable.
+    fn open(
+        &self,
+        sources: &[Source; 2],
+        extractor: &Extractor,
+        cx: &Context,
+    ) -> Result<[Opened; 2]> {
+        let runs = sources.each_ref().map(|source| match source {
+            Source::Run(path) => Trained::load(path, self.checkpoint, cx).map(Some),
+            _ => Ok(None),
+        });
+        let [a, b] = runs;
+        let runs = [a?, b?];
+        for trained in runs.iter().flatten() {
+            extractor.require_shape(trained.config.data.shape())?;
+        }
+        let of_run = runs.iter().flatten().next().map(|trained| trained.config.data.shape());
+        let shape = extractor.shape().or(of_run);
+        let mut opened = Vec::new();
+        for (source, run) in sources.iter().zip(runs) {
+            opened.push(match (source, run) {
+                (_, Some(trained)) => Opened::Run(Box::new(trained)),
+                (Source::Statistics(path), _) => {
+                    Opened::Stored(Side::stored(source, path, extractor)?)
+                }
+                (Source::OfRun(path, split), _) => {
+                    let run = RunDir::open(path)?;
+                    let images = cx.images_of(&run, &run.config()?.data, *split)?;
+                    Opened::Images(images.set().clone())
+                }
+                _ => {
+                    let folder = cx.global.data_dir.as_deref();
+                    Opened::Images(source.images(Split::Test, shape, folder)?)
+                }
+            });
+            if let Some(Opened::Images(set)) = opened.last() {
+                let (count, found) = (self.count.unwrap_or(set.len()), set.len());
+                ensure!(count <= found, "{count} images were asked for, but {source} has {found}");
+                ensure!(count >= 2, "{source} has {count} image: at least 2 are needed");
+            }
+        }
+        opened.try_into().map_err(|_| anyhow::anyhow!("two sides"))
+    }
+
+    fn side(
+        &self,
+        source: &Source,
+        opened: Opened,
+        extractor: &Extractor,
+        cx: &Context,
+    ) -> Result<Side> {
         let batch = self.features.batch;
         let options = ExtractOptions { count: None, batch, keep: self.more };
         let name = source.to_string();
-        match source {
-            Source::Statistics(path) => Side::stored(source, path, extractor),
-            Source::Run(path) => {
-                let trained = Trained::load(path, self.checkpoint, cx)?;
+        match opened {
+            Opened::Stored(side) => Ok(side),
+            Opened::Run(trained) => {
                 let count = self.count.unwrap_or(SAMPLES);
                 let latents = trained.latents(self.from, count, self.seed, cx)?;
                 let samples = trained.samples(latents);
@@ -169,8 +227,7 @@ impl Fid {
                 let shown = format!("{name} ({count} samples from the {from}, seed {seed})");
                 Ok(Side::new(extractor, found, shown))
             }
-            _ => {
-                let set = source.images(cx.global.data_dir.as_deref())?;
+            Opened::Images(set) => {
                 let options = ExtractOptions { count: self.count, ..options };
                 let found = extract(extractor, &name, &set, options)?;
                 let shown = format!("{name} ({} images)", self.count.unwrap_or(set.len()));

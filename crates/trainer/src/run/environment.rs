@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use hvae_data::ImageSet;
 use hvae_data::dataset::Dataset;
+use hvae_data::images::Images;
 use hvae_runtime::files;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,9 @@ pub struct Environment {
     pub data_dir: Option<PathBuf>,
     /// SHA-256 of the training images and their labels.
     pub images_sha256: String,
+    /// What was converted and left out when they were read; nothing if it is empty.
+    #[serde(default)]
+    pub images_report: String,
 }
 
 impl Environment {
@@ -42,7 +45,7 @@ impl Environment {
         device: String,
         dataset: &Dataset,
         data_dir: Option<&Path>,
-        images: &ImageSet,
+        images: &Images,
     ) -> Self {
         let folder = match dataset {
             Dataset::Mnist | Dataset::FashionMnist => {
@@ -50,7 +53,8 @@ impl Environment {
             }
             Dataset::Synthetic | Dataset::Path(_) => None,
         };
-        let bytes = [images.bytes(), images.labels()].concat();
+        let (set, report) = (images.set(), images.report().to_string());
+        let bytes = [set.bytes(), set.labels()].concat();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: crate::COMMIT.to_owned(),
@@ -60,6 +64,7 @@ impl Environment {
             device,
             data_dir: folder,
             images_sha256: files::hex_sha256(&bytes),
+            images_report: report,
         }
     }
 

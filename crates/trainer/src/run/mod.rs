@@ -6,7 +6,7 @@ pub mod environment;
 pub(crate) mod exchange;
 pub(crate) mod history;
 pub mod metrics;
-pub(crate) mod summary;
+pub mod summary;
 pub mod sums;
 
 pub use dir::{CheckpointChoice, RunDir};

@@ -12,7 +12,7 @@ use crate::run::metrics::EpochMetrics;
 
 /// Configuration, metrics and checkpoints of a run.
 #[derive(Debug, Clone)]
-pub(crate) struct Summary {
+pub struct Summary {
     /// Its folder.
     pub(crate) path: String,
     /// Its configuration.
@@ -31,7 +31,7 @@ impl Summary {
     /// # Errors
     ///
     /// When configuration or metrics cannot be read.
-    pub(crate) fn of(run: &RunDir) -> Result<Self> {
+    pub fn of(run: &RunDir) -> Result<Self> {
         let pointer = |choice: CheckpointChoice| {
             let text = std::fs::read_to_string(run.path().join(choice.name())).ok()?;
             Some(text.trim().to_owned())

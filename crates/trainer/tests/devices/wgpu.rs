@@ -86,7 +86,7 @@ fn a_step_reads_the_device_rarely() {
         let run = RunDir::create(&folder.path(kind), &config).unwrap();
         let counter = Counter::default();
         let dataset = &config.data.dataset;
-        let environment = Environment::current("wgpu".to_owned(), dataset, None, images[0].set());
+        let environment = Environment::current("wgpu".to_owned(), dataset, None, &images[0]);
         let request = TrainingRequest {
             config,
             images,

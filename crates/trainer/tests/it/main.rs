@@ -14,6 +14,7 @@ mod common;
 mod cli;
 mod compare;
 mod converge;
+mod damaged;
 mod docs;
 mod evaluation;
 mod exchange;

@@ -63,7 +63,7 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<En
     let names =
         if device_names.is_empty() { cx.global.device.clone() } else { device_names.join(",") };
     let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
-    let environment = Environment::current(names, dataset, folder, images[0].set());
+    let environment = Environment::current(names, dataset, folder, &images[0]);
     let resumed = matches!(target, Target::Existing(_));
     let run = target.open(&config)?;
     let shown = run.path().display().to_string();
