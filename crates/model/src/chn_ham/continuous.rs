@@ -7,12 +7,11 @@ use crate::chn_ham::dynamics::{Dynamics, Order};
 use crate::chn_ham::gradient::Gradient;
 use crate::chn_ham::network::LayeredNetwork;
 use crate::chn_ham::pointwise::fire;
-use crate::dynamics::two_states::halves;
 use crate::energy::layer::LayerId;
 use crate::energy::per_layer::PerLayer;
 use crate::eqprop::difference::{Difference, Moved};
-use crate::eqprop::nudge::Nudge;
-use crate::eqprop::nudge_size::NudgeNorm;
+use crate::eqprop::displacement::halves;
+use crate::eqprop::nudge::{Nudge, Squares};
 use crate::eqprop::sample_mask::{SampleMask, valid_samples};
 use crate::error::ModelError;
 
@@ -34,8 +33,8 @@ pub(super) fn propagate(
     let settled = mask(&[&free.outcomes]);
     let delta = settled.apply(outputs.clone() - targets);
     // The loss pushes the state itself, not an input multiplied by a gain.
-    let norm = NudgeNorm::with_gains([(1.0, &delta)], settled.count());
-    let beta = nudge.size.beta(norm)?;
+    let norm = Squares::of([(1.0, &delta)], settled.count());
+    let beta = nudge.size.beta(norm, None)?;
     let signs = nudge.nudging.signs();
     let pushes = signs.map(|sign| beta.times(delta.clone(), sign)).to_vec();
     let both = dynamics.nudged(Tensor::cat(pushes, 0));
@@ -44,20 +43,16 @@ pub(super) fn propagate(
     let nudged = solve_in_parts(both, start, &Picard, &nudge.rule, part)?;
     let second = nudged.outcomes;
     let converged = mask(&[&free.outcomes, &second]);
-    let [a, b] = halves(&nudged.state);
     // What couples are the activities `rho(s)`, of the pixels first.
+    let [a, b] = halves(&nudged.state).map(|s| s.map(fire));
     let mut held = PerLayer::empty(network.depth() + 1);
     held.set(LayerId(0), fire(images));
-    let pairs = a.into_components().into_iter().zip(b.into_components());
-    let moved = pairs.enumerate().map(|(k, (a, b))| {
-        let (a, b) = (fire(a), fire(b));
-        Moved { layer: LayerId(k + 1), sum: a.clone() + b.clone(), difference: a - b }
-    });
-    let difference = Difference::new(&held, moved, &converged, beta, nudge.nudging.spread());
+    let layers = || (1..=network.depth()).map(LayerId);
+    let (moved, spread) = (Moved::between(a, b), nudge.nudging.spread());
+    let difference = Difference::new(&held, layers(), moved, &converged, beta, spread);
     let product = |s: Tensor<2>, t: Tensor<2>| s.transpose().matmul(t);
-    let layers = 1..=network.depth();
-    let weight = |k: usize| difference.weights(LayerId(k - 1), LayerId(k), product);
-    let weights = layers.clone().filter_map(weight).collect();
-    let biases = layers.filter_map(|k| difference.bias(LayerId(k))).collect();
+    let weight = |k: LayerId| difference.weights(LayerId(k.0 - 1), k, product);
+    let weights = layers().filter_map(weight).collect();
+    let biases = layers().filter_map(|k| difference.bias(k)).collect();
     Ok(Gradient { weights, biases, outputs, free: free.outcomes, second })
 }

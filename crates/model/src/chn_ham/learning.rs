@@ -12,8 +12,8 @@ use crate::chn_ham::pointwise::fire;
 use crate::chn_ham::unrolled::go_back;
 use crate::dynamics::relaxation::{Relaxation, Role};
 use crate::energy::layer::LayerId;
-use crate::eqprop::cost::Readout;
-use crate::eqprop::estimate::readout_gradient;
+use crate::eqprop::cost::{Cost, Readout};
+use crate::eqprop::estimate::gradient;
 use crate::eqprop::nudge::Nudge;
 use crate::error::{ModelError, require, require_shape};
 
@@ -153,10 +153,10 @@ impl LayeredNetwork {
         // Of the gained input 4 (s_L - 1/2).
         let error = (outputs.clone() - targets).div_scalar(STEEPNESS);
         let readout = Readout { layer: LayerId(last), error };
-        let found = readout_gradient(&relaxation, &equilibrium, &readout, nudge)?;
+        let found = gradient(&relaxation, &equilibrium, Cost::Readout(&readout), nudge)?;
         let weights = found.weights.into_iter().zip(&self.weights);
         Ok(Gradient {
-            weights: weights.map(|(gradient, w)| gradient.reshape(w.dims())).collect(),
+            weights: weights.map(|(of_weight, w)| of_weight.reshape(w.dims())).collect(),
             biases: found.biases.iter().map(|(_, bias)| bias.clone()).collect(),
             outputs,
             free: equilibrium.outcomes,
