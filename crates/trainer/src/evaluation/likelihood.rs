@@ -58,7 +58,7 @@ impl fmt::Display for Estimate {
 /// Bounds on the likelihood of a set of images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Likelihoods {
-    /// Evidence lower bound in nats per image, with the KL divergence in closed form.
+    /// Evidence lower bound in nats per image; the KL divergence in closed form if there is one.
     pub elbo: Estimate,
     /// Negative log-likelihood in nats per image: the importance-weighted bound.
     pub nll: Estimate,
@@ -110,7 +110,7 @@ pub fn likelihoods(
         let rows = group.min(count - from);
         let images = images(set, from..from + rows, binarise.then_some(seed), device);
         let (posterior, _) = model.encode(images.clone(), phases)?;
-        let divergence = download(model.prior().divergence(&posterior, &posterior.mean))?;
+        let divergence = model.prior().closed_divergence(&posterior).map(download).transpose()?;
         let [mean, sigma] = [download(posterior.mean.clone())?, download(posterior.sigma())?];
         for row in 0..rows {
             let of_row = |values: &[f32]| values[row * model.latent()..][..model.latent()].to_vec();
@@ -121,7 +121,8 @@ pub fn likelihoods(
                 mean: of_row(&mean),
                 sigma: of_row(&sigma),
             };
-            let (elbo, nll) = image.bounds(samples, seed, (from + row) as u64, divergence[row])?;
+            let divergence = divergence.as_ref().map(|of_each| of_each[row]);
+            let (elbo, nll) = image.bounds(samples, seed, (from + row) as u64, divergence)?;
             ensure!(
                 elbo.is_finite() && nll.is_finite(),
                 "the likelihood of image {} is {nll}",
@@ -158,10 +159,17 @@ struct ImagePosterior<'a> {
 }
 
 impl ImagePosterior<'_> {
-    fn bounds(&self, samples: usize, seed: u64, index: u64, divergence: f32) -> Result<(f64, f64)> {
+    /// ELBO and NLL; without the `divergence` the former, too, is a mean over all samples.
+    fn bounds(
+        &self,
+        samples: usize,
+        seed: u64,
+        index: u64,
+        divergence: Option<f32>,
+    ) -> Result<(f64, f64)> {
         let dims = self.mean.len();
         let noise = rng::normal(seed, Stream::Importance, index, samples * dims);
-        let (mut reconstruction, mut logs) = (0.0, Vec::with_capacity(samples));
+        let (mut reconstruction, mut ratios, mut logs) = (0.0, 0.0, Vec::with_capacity(samples));
         for noise in noise.chunks(BATCH * dims) {
             let rows = noise.len() / dims;
             let latent = |(at, e): (usize, &f32)| self.mean[at % dims] + self.sigma[at % dims] * e;
@@ -172,17 +180,20 @@ impl ImagePosterior<'_> {
             let likelihoods = download(self.model.config.log_likelihood(&decoded, &images)?)?;
             let rows = latents.chunks(dims).zip(noise.chunks(dims)).zip(likelihoods);
             for ((latent, noise), likelihood) in rows {
-                // ln p(z) - ln q(z|x); the terms ln 2 pi cancel.
+                // ln p(z) - ln q(z|x), both per (2 pi)^(d/2).
                 let posterior = noise.iter().zip(&self.sigma).map(|(&e, &s)| {
                     let [e, s] = [e, s].map(f64::from);
                     -0.5 * e * e - s.ln()
                 });
-                let ratio = self.model.prior().log_kernel(latent) - posterior.sum::<f64>();
+                let prior = self.model.prior().log_density_per_gaussian(latent);
+                let ratio = prior - posterior.sum::<f64>();
+                ratios += ratio;
                 reconstruction += f64::from(likelihood);
                 logs.push(f64::from(likelihood) + ratio);
             }
         }
-        let elbo = reconstruction / samples as f64 - f64::from(divergence);
+        let divergence = divergence.map_or(-ratios / samples as f64, f64::from);
+        let elbo = reconstruction / samples as f64 - divergence;
         Ok((elbo, -log_mean_exp(&logs)))
     }
 }

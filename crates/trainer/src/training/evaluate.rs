@@ -75,18 +75,16 @@ pub(crate) fn evaluate(
     let seed = config.training.seed;
     for (index, mut batch) in images.batches(EVALUATION_BATCH).enumerate() {
         let (index, [rows, _]) = (index as u64, batch.dims());
+        let phases = &phases.clone().numbered(index);
         if config.data.binarise {
             batch = binarize_from(batch, seed, Stream::EvaluationBinarization, index);
         }
         let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
         add(&mut error, reconstruction.error)?;
-        add(
-            &mut divergence,
-            model.prior().divergence(&reconstruction.posterior, &reconstruction.latents),
-        )?;
         let noise = rng::normal(seed, Stream::Evaluation, index, rows * model.latent());
         let noise = upload(noise, model.latent(), &batch.device());
         let latents = reconstruction.posterior.sample(noise);
+        add(&mut divergence, model.prior().divergence(&reconstruction.posterior, &latents))?;
         let (decoding, _) = model.decode(latents, phases)?;
         add(&mut log_likelihood, model.config.log_likelihood(&decoding, &batch)?)?;
     }
@@ -106,9 +104,9 @@ pub(crate) fn evaluate(
 /// The largest loop gains of encoder and decoder over a batch of `images`.
 fn loop_gains(model: &Vae, images: &Images, phases: &PhaseSettings) -> Result<LoopGains> {
     let images = images.batches(LOOP_GAIN_IMAGES).next().context("the test set is empty")?;
-    let (encoder, decoder) = model.loop_gains(images, phases, LOOP_GAIN_ITERATIONS)?;
+    let gains = model.loop_gains(images, phases, LOOP_GAIN_ITERATIONS)?;
     let max = |gain: Tensor<1>| f64::from(gain.max().into_scalar::<f32>());
-    Ok(LoopGains { encoder: max(encoder), decoder: max(decoder) })
+    Ok(LoopGains { encoder: max(gains.encoder), decoder: max(gains.decoder) })
 }
 
 /// The EP gradient of a batch of `images` compared with the unrolled gradient.
