@@ -86,9 +86,9 @@ impl Run for Relax {
 impl Relax {
     /// The images at the start and after every sweep.
     fn frames(&self, trained: &Trained) -> Result<Vec<Vec<f32>>> {
-        let Trained { model, device, .. } = trained;
+        let Trained { model, device, phases, .. } = trained;
         let latents = prior_latents(model, self.grid.cells(), self.seed);
-        let relaxation = model.decoder_phase(upload(latents, model.latent(), device))?;
+        let relaxation = model.decoder_phase(upload(latents, model.latent(), device), phases)?;
         let mut state = noise(&relaxation.guess(), self.seed, device)?;
         let shown = |state: &State| {
             let image = relaxation.layer_state(state, model.image_layer());

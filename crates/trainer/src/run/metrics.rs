@@ -1,5 +1,6 @@
 //! What a run reports of an epoch.
 
+use hvae_model::PerPhase;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -36,17 +37,7 @@ pub struct MeanLosses {
 }
 
 /// Means over the samples of each phase of a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PhaseMeans {
-    /// Encoder, image clamped.
-    pub encoder_free: Option<PhaseStats>,
-    /// Decoder, latent clamped.
-    pub decoder_free: Option<PhaseStats>,
-    /// Decoder, nudged by the reconstruction cost.
-    pub decoder_nudged: Option<PhaseStats>,
-    /// Encoder, nudged by the gradient of the cost with respect to the latent.
-    pub encoder_nudged: Option<PhaseStats>,
-}
+pub type PhaseMeans = PerPhase<Option<PhaseStats>>;
 
 /// Largest loop gain of encoder and decoder over a batch of images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -127,13 +118,8 @@ impl EpochMetrics {
     }
 
     fn equilibria(&self) -> Option<String> {
-        let phases = [
-            ("encoder, free", &self.phases.encoder_free),
-            ("decoder, free", &self.phases.decoder_free),
-            ("decoder, nudged", &self.phases.decoder_nudged),
-            ("encoder, nudged", &self.phases.encoder_nudged),
-        ];
-        let worst = phases.iter().filter_map(|(name, p)| Some((name, p.as_ref()?)));
+        let phases = self.phases.named().into_iter();
+        let worst = phases.filter_map(|(name, p)| Some((name, p.as_ref()?)));
         let (name, phase) = worst.min_by(|a, b| a.1.converged.total_cmp(&b.1.converged))?;
         if phase.not_finite > 0 {
             return Some(format!(

@@ -1,6 +1,8 @@
 //! Sums over the steps of an epoch.
 
-use hvae_model::{Losses, PhaseOutcomes};
+use std::mem;
+
+use hvae_model::{Losses, PerPhase, PhaseOutcomes};
 use hvae_solver::{Outcome, Termination};
 use serde::{Deserialize, Serialize};
 
@@ -78,10 +80,8 @@ pub struct EpochSums {
     divergence: f64,
     gradient_norm: f64,
     steps: u64,
-    encoder_free: PhaseSums,
-    decoder_free: PhaseSums,
-    decoder_nudged: PhaseSums,
-    encoder_nudged: PhaseSums,
+    #[serde(flatten)]
+    phases: PerPhase<PhaseSums>,
 }
 
 impl EpochSums {
@@ -102,10 +102,10 @@ impl EpochSums {
         self.divergence += losses.divergence * n;
         self.gradient_norm += gradient_norm;
         self.steps += 1;
-        self.encoder_free.add(&outcomes.encoder_free);
-        self.decoder_free.add(&outcomes.decoder_free);
-        self.decoder_nudged.add(&outcomes.decoder_nudged);
-        self.encoder_nudged.add(&outcomes.encoder_nudged);
+        self.phases = mem::take(&mut self.phases).zip(outcomes.each_ref(), |mut sums, outcomes| {
+            sums.add(outcomes);
+            sums
+        });
     }
 
     /// Mean losses so far.
@@ -125,11 +125,6 @@ impl EpochSums {
 
     /// Means of the four phases so far.
     pub fn phases(&self) -> PhaseMeans {
-        PhaseMeans {
-            encoder_free: self.encoder_free.means(),
-            decoder_free: self.decoder_free.means(),
-            decoder_nudged: self.decoder_nudged.means(),
-            encoder_nudged: self.encoder_nudged.means(),
-        }
+        self.phases.each_ref().map(PhaseSums::means)
     }
 }

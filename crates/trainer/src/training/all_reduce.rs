@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use hvae_model::{AllReduce, ModelError};
+use hvae_model::{AllReduce, ModelError, Squares};
 
 /// What the workers of one step share: sums over all of them, each of which waits for all.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ struct State {
     /// Sums finished.
     round: usize,
     /// By rank, so that the sum does not depend on which worker comes first.
-    given: Vec<Option<[f64; 2]>>,
-    sum: [f64; 2],
+    given: Vec<Option<Squares>>,
+    sum: Squares,
     aborted: bool,
 }
 
@@ -41,12 +41,14 @@ pub(super) struct Rank {
 }
 
 impl AllReduce for Rank {
-    fn sum(&self, values: [f64; 2]) -> Result<[f64; 2], ModelError> {
+    fn sum(&self, part: Squares) -> Result<Squares, ModelError> {
         let Communicator { ranks, changed, .. } = &*self.communicator;
         let mut state = self.communicator.state();
-        state.given[self.index] = Some(values);
+        state.given[self.index] = Some(part);
         if state.given.iter().flatten().count() == *ranks {
-            state.sum = [0, 1].map(|k| state.given.iter().flatten().map(|v| v[k]).sum());
+            let add =
+                |a: Squares, b: &Squares| Squares { sum: a.sum + b.sum, count: a.count + b.count };
+            state.sum = state.given.iter().flatten().fold(Squares::default(), add);
             state.given.fill(None);
             state.round += 1;
             changed.notify_all();

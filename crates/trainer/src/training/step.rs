@@ -171,7 +171,8 @@ impl StepRunner {
             Some(uniforms) => binarize(images, uniforms),
             None => images,
         };
-        Ok(self.model.training_step(images, noise, kl_weight, &self.phases)?)
+        let phases = self.phases.clone().numbered(draws.step);
+        Ok(self.model.training_step(images, noise, kl_weight, &phases)?)
     }
 
     /// Losses and gradient norm of each of `reports`, in two reads of the device at most.

@@ -112,7 +112,10 @@ impl Workers {
                 noise: upload(slice(&draws.noise, latent), latent, device),
                 kl_weight,
                 share: part.len() as f64 / rows.len() as f64,
-                phases: self.phases[index].clone().with_workers(Arc::new(rank.clone())),
+                phases: self.phases[index]
+                    .clone()
+                    .numbered(draws.step)
+                    .with_workers(Arc::new(rank.clone()), index),
                 rank,
             }))
         };
@@ -135,10 +138,7 @@ impl Workers {
             sums = sums.zip(known, |sum, loss| sum + part.counted as f64 * loss);
             counted += part.counted;
             dropped += part.dropped;
-            outcomes.encoder_free.extend(part.outcomes.encoder_free);
-            outcomes.decoder_free.extend(part.outcomes.decoder_free);
-            outcomes.decoder_nudged.extend(part.outcomes.decoder_nudged);
-            outcomes.encoder_nudged.extend(part.outcomes.encoder_nudged);
+            outcomes = outcomes.zip(part.outcomes, |sum, part| [sum, part].concat());
         }
         let losses = sums.map(|sum| Scalar::Host(sum / counted.max(1) as f64));
         let gradients = gradients.grads();

@@ -51,6 +51,7 @@ fn compare_split(kind: &str, more: &[&str]) {
     let rows: Vec<usize> = (0..31).map(|i| (i * 7) % 64).collect();
     let binarise = config.data.binarise;
     let draws = StepDraws {
+        step: 0,
         noise: rng::normal(1, Stream::Noise, 0, rows.len() * model.latent()),
         uniforms: binarise
             .then(|| rng::uniform(1, Stream::Binarization, 0, rows.len() * model.pixels())),
