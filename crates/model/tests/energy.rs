@@ -13,7 +13,7 @@ mod common;
 
 use burn::tensor::{Device, Tensor};
 use common::{chain_of, host, layer, pairs, rng, strengthen, uniform};
-use hvae_model::{Activation, HopfieldNetwork, LayerId, Relaxation, Role};
+use hvae_model::{Activation, HopfieldNetwork, Relaxation, Role};
 use hvae_solver::{BlockMap, FixedPointMap, Sweep};
 
 const ALL: [Activation; 5] = [

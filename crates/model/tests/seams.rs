@@ -146,8 +146,8 @@ fn noise_adds_to_the_gained_input() {
     let phases = settings(&converged(0.05, Nudging::Centred));
     let decode =
         |model: &Vae, phases| host(model.decode(latents.clone(), phases).unwrap().0.images);
-    let (exact, found) =
-        (decode(&model, &phases), decode(&model, &phases.clone().on(Arc::new(Shift))));
+    let shifted = phases.clone().on(Arc::new(Shift));
+    let (exact, found) = (decode(&model, &phases), decode(&model, &shifted));
     let hidden = &mut model.decoder.as_mut().unwrap().layers[1];
     let bias = hidden.bias.as_ref().unwrap().val() + 0.3 / hidden.spec.gain;
     hidden.bias = Some(Param::from_tensor(bias));

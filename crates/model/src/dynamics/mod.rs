@@ -14,7 +14,6 @@ pub(crate) mod relaxation;
 pub(crate) mod substrate;
 pub(crate) mod wiring;
 
-pub(crate) use drive::Drive;
 pub use relaxation::{Equilibrium, Relaxation, Role};
 pub use substrate::{Exact, NudgedPhase, Phase, PhaseId, Programmed, Side, Site, Substrate};
 pub(crate) use wiring::Wiring;

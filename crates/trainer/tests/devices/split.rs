@@ -100,7 +100,7 @@ fn a_failed_worker_is_an_error_and_not_a_deadlock() {
     let last = noise.len() - 1;
     noise[last] = f32::NAN;
     let workers = Workers::new(vec![device.clone(), device], &images, &config.ep).unwrap();
-    let draws = StepDraws { noise, uniforms: None };
+    let draws = StepDraws { step: 0, noise, uniforms: None };
     let error = workers.step(&model, &rows, &draws, 1.0).unwrap_err();
     assert!(format!("{error:#}").contains("not a finite number"), "{error:#}");
 }
