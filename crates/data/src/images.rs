@@ -73,7 +73,7 @@ impl Images {
     /// Copies a set to `device`.
     pub fn new(set: ImageSet, device: &Device) -> Self {
         let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
-        let tensor = hvae_device::upload(values, [set.len(), set.pixels()], device);
+        let tensor = hvae_device::upload(values, set.pixels(), device);
         Self { set, tensor }
     }
 

@@ -125,27 +125,28 @@ pub(super) fn pick(
 /// The adapter that `auto` selects: the first GPU of CUDA, else Vulkan, else wgpu; never an
 /// emulation.
 pub(super) fn best() -> Option<Adapter> {
-    let mut found: Vec<Adapter> = Vec::new();
-    #[cfg(feature = "cuda")]
-    found.extend(cuda().unwrap_or_default());
-    #[cfg(feature = "vulkan")]
-    found.extend(vulkan());
-    #[cfg(feature = "wgpu")]
-    found.extend(wgpu());
-    found.into_iter().find(|a| !a.software)
+    let mut found = ["cuda", "vulkan", "wgpu"].into_iter().filter_map(|f| of(f)?.ok()).flatten();
+    found.find(|a| !a.software)
 }
 
-/// The adapters of Vulkan, Metal and DirectX 12, hardware first; those of OpenGL if there are none.
+/// The adapters of a family, hardware first; `None` if it is not built in.
+pub(super) fn of(family: &str) -> Option<Result<Vec<Adapter>>> {
+    match family {
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Some(Ok(wgpu())),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Some(Ok(enumerate("vulkan", graphics::Backends::VULKAN))),
+        #[cfg(feature = "cuda")]
+        "cuda" => Some(cuda()),
+        _ => None,
+    }
+}
+
+/// The adapters of Vulkan, Metal and DirectX 12; those of OpenGL if there are none.
 #[cfg(feature = "wgpu")]
-pub(super) fn wgpu() -> Vec<Adapter> {
+fn wgpu() -> Vec<Adapter> {
     let found = enumerate("wgpu", graphics::Backends::PRIMARY);
     if found.is_empty() { enumerate("wgpu", graphics::Backends::GL) } else { found }
-}
-
-/// The adapters of Vulkan, hardware first.
-#[cfg(feature = "vulkan")]
-pub(super) fn vulkan() -> Vec<Adapter> {
-    enumerate("vulkan", graphics::Backends::VULKAN)
 }
 
 #[cfg(feature = "wgpu")]
@@ -219,13 +220,9 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// The NVIDIA GPUs of CUDA.
-///
-/// # Errors
-///
-/// If there is no driver.
+/// The NVIDIA GPUs of CUDA; an error without a driver.
 #[cfg(feature = "cuda")]
-pub(super) fn cuda() -> Result<Vec<Adapter>> {
+fn cuda() -> Result<Vec<Adapter>> {
     use burn::tensor::DeviceType;
 
     let found = fault::guard(|| Ok(Device::enumerate(DeviceType::Cuda).into_iter().count()));

@@ -1,7 +1,6 @@
 //! Device names, as given to `--device`.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use anyhow::{Result, bail};
 
@@ -33,10 +32,11 @@ pub enum Choice {
 const FORMS: &str = "auto, cpu, ndarray, wgpu[:i], vulkan[:i], cuda[:i], remote:<host>:<port>[/i]";
 
 impl Choice {
-    /// The cargo feature that builds it in; empty if it is always built in.
-    pub fn feature(&self) -> &'static str {
+    /// Its name without an index, which is also the cargo feature that builds it in.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Auto | Self::Cpu => "",
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
             Self::NdArray => "ndarray",
             Self::Wgpu(_) => "wgpu",
             Self::Vulkan(_) => "vulkan",
@@ -53,16 +53,9 @@ impl FromStr for Choice {
         if let Some(rest) = text.strip_prefix("remote:") {
             return remote(text, rest);
         }
-        let (name, index) = match text.split_once(':') {
-            Some((name, index)) => (name, Some(index)),
-            None => (text, None),
-        };
-        let number = match index.map(str::parse) {
-            None => 0,
-            Some(Ok(number)) => number,
-            Some(Err(_)) => {
-                bail!("device '{text}': expected an index of `hvae devices` after the colon")
-            }
+        let (name, index) = text.split_once(':').unwrap_or((text, "0"));
+        let Ok(number) = index.parse() else {
+            bail!("device '{text}': expected an index of `hvae devices` after the colon")
         };
         let choice = match name {
             "auto" => Self::Auto,
@@ -73,7 +66,7 @@ impl FromStr for Choice {
             "cuda" => Self::Cuda(number),
             _ => bail!("unknown device '{text}'; devices are {FORMS}. `hvae devices` lists yours"),
         };
-        if index.is_some() && matches!(choice, Self::Auto | Self::Cpu | Self::NdArray) {
+        if text != name && matches!(choice, Self::Auto | Self::Cpu | Self::NdArray) {
             bail!("device '{text}': there is only one '{name}', which takes no index");
         }
         Ok(choice)
@@ -93,17 +86,13 @@ fn remote(text: &str, rest: &str) -> Result<Choice> {
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, index) = match self {
-            Self::Auto => return write!(f, "auto"),
-            Self::Cpu => return write!(f, "cpu"),
-            Self::NdArray => return write!(f, "ndarray"),
-            Self::Remote { address, index: 0 } => return write!(f, "remote:{address}"),
-            Self::Remote { address, index } => return write!(f, "remote:{address}/{index}"),
-            Self::Wgpu(index) => ("wgpu", index),
-            Self::Vulkan(index) => ("vulkan", index),
-            Self::Cuda(index) => ("cuda", index),
-        };
-        if *index == 0 { write!(f, "{name}") } else { write!(f, "{name}:{index}") }
+        f.write_str(self.name())?;
+        match self {
+            Self::Remote { address, index: 0 } => write!(f, ":{address}"),
+            Self::Remote { address, index } => write!(f, ":{address}/{index}"),
+            Self::Wgpu(i) | Self::Vulkan(i) | Self::Cuda(i) if *i > 0 => write!(f, ":{i}"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -22,10 +22,6 @@ pub fn in_use(device: &str) {
 /// Runs `work` and turns a panic, on this thread or on one that it waits for, into an error.
 ///
 /// With the environment variable `HVAE_BACKTRACE`, panics are printed as well.
-///
-/// # Errors
-///
-/// An error of `work`, or a panic in it or in a backend.
 pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     install();
     first().take();

@@ -5,10 +5,21 @@ use std::fmt::Write as _;
 /// A table of all devices, one per line.
 pub fn list() -> String {
     let mut lines = vec![row("cpu", "Burn Flex", &processor(), "in every build")];
-    lines.extend(ndarray());
-    lines.extend(graphics());
-    lines.extend(remote());
-    let best = best();
+    lines.push(if cfg!(feature = "ndarray") {
+        row("ndarray", "Burn NdArray", "", "for comparisons; slower than cpu")
+    } else {
+        missing("ndarray")
+    });
+    lines.extend(["wgpu", "vulkan", "cuda"].into_iter().flat_map(graphics));
+    lines.push(if cfg!(feature = "remote") {
+        row("remote:", "remote:<host>:<port>, where `hvae serve` runs", "", "")
+    } else {
+        missing("remote")
+    });
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    let best = crate::adapters::best().map_or_else(|| "cpu".to_owned(), |a| a.device());
+    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+    let best = "cpu";
     let mut text = row("DEVICE", "NAME", "DRIVER", "KIND");
     for line in lines {
         let _ = write!(text, "\n{line}");
@@ -38,71 +49,21 @@ fn processor() -> String {
     format!("{threads} threads{widest}")
 }
 
-fn ndarray() -> Vec<String> {
-    if cfg!(feature = "ndarray") {
-        vec![row("ndarray", "Burn NdArray", "", "for comparisons; slower than cpu")]
-    } else {
-        vec![missing("ndarray")]
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn graphics(family: &str) -> Vec<String> {
+    match crate::adapters::of(family) {
+        None => vec![missing(family)],
+        Some(Err(error)) => vec![row(family, &error.to_string(), "", "")],
+        Some(Ok(found)) if found.is_empty() => {
+            vec![row(family, "no adapter on this machine", "", "")]
+        }
+        Some(Ok(found)) => {
+            found.iter().map(|a| row(&a.device(), &a.name, &a.driver, a.kind())).collect()
+        }
     }
 }
 
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn graphics() -> Vec<String> {
-    use crate::adapters;
-
-    let mut lines = Vec::new();
-    let mut add = |name: &str,
-                   built: bool,
-                   found: &dyn Fn() -> Result<Vec<adapters::Adapter>, String>| {
-        if !built {
-            lines.push(missing(name));
-            return;
-        }
-        match found() {
-            Ok(found) if found.is_empty() => {
-                lines.push(row(name, "no adapter on this machine", "", ""));
-            }
-            Ok(found) => {
-                let show = |a: &adapters::Adapter| row(&a.device(), &a.name, &a.driver, a.kind());
-                lines.extend(found.iter().map(show));
-            }
-            Err(error) => lines.push(row(name, &error, "", "")),
-        }
-    };
-    #[cfg(feature = "wgpu")]
-    add("wgpu", true, &|| Ok(adapters::wgpu()));
-    #[cfg(not(feature = "wgpu"))]
-    add("wgpu", false, &|| Ok(Vec::new()));
-    #[cfg(feature = "vulkan")]
-    add("vulkan", true, &|| Ok(adapters::vulkan()));
-    #[cfg(not(feature = "vulkan"))]
-    add("vulkan", false, &|| Ok(Vec::new()));
-    #[cfg(feature = "cuda")]
-    add("cuda", true, &|| adapters::cuda().map_err(|e| e.to_string()));
-    #[cfg(not(feature = "cuda"))]
-    add("cuda", false, &|| Ok(Vec::new()));
-    lines
-}
-
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
-fn graphics() -> Vec<String> {
-    ["wgpu", "vulkan", "cuda"].map(missing).to_vec()
-}
-
-fn remote() -> Vec<String> {
-    if cfg!(feature = "remote") {
-        vec![row("remote:", "remote:<host>:<port>, where `hvae serve` runs", "", "")]
-    } else {
-        vec![missing("remote")]
-    }
-}
-
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn best() -> String {
-    crate::adapters::best().map_or_else(|| "cpu".to_owned(), |a| a.device())
-}
-
-#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
-fn best() -> String {
-    "cpu".to_owned()
+fn graphics(family: &str) -> Vec<String> {
+    vec![missing(family)]
 }

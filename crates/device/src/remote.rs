@@ -11,10 +11,6 @@ use crate::fault;
 pub const TOKEN: &str = "HVAE_TOKEN";
 
 /// Device `index` of the server at `address`, host and port.
-///
-/// # Errors
-///
-/// If it is unreachable, refuses the connection, or has no such device.
 pub(super) fn connect(address: &str, index: usize) -> Result<Device> {
     let name = format!("remote:{address}/{index}");
     fault::in_use(&name);
@@ -31,11 +27,8 @@ pub(super) fn connect(address: &str, index: usize) -> Result<Device> {
     )
 }
 
-/// Serves `devices` on `port` until Ctrl-C.
-///
-/// # Errors
-///
-/// If the port is in use, the devices have different backends, or the password is empty.
+/// Serves `devices` on `port` until Ctrl-C. An error where the port is in use, the devices have
+/// different backends, or the password is empty.
 pub fn serve(devices: Vec<Device>, port: u16) -> Result<()> {
     let mut server = RemoteServer::new(devices);
     if let Ok(token) = std::env::var(TOKEN) {

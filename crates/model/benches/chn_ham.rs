@@ -11,8 +11,7 @@ use std::fmt;
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
-use divan::Bencher;
-use divan::counter::ItemsCount;
+use divan::{Bencher, counter::ItemsCount};
 use hvae_model::chn_ham::{Dynamics, Form, LayeredNetwork, Order};
 use hvae_solver::{Anderson, Picard, Solution, StoppingRule, solve_in_parts};
 use rand::{RngExt, SeedableRng};
@@ -49,15 +48,11 @@ impl fmt::Display for Case {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for batch in BATCHES {
-        for sizes in NETWORKS {
-            for form in [Form::Ham, Form::Chn] {
-                for (even_odd, anderson) in
-                    [(false, false), (false, true), (true, false), (true, true)]
-                {
-                    if form == Form::Ham || sizes.len() == 3 {
-                        cases.push(Case { sizes, form, even_odd, anderson, batch });
-                    }
-                }
+        let [shallow, deep] = NETWORKS;
+        for (sizes, form) in [(shallow, Form::Ham), (shallow, Form::Chn), (deep, Form::Ham)] {
+            for method in 0..4 {
+                let (even_odd, anderson) = (method / 2 == 1, method % 2 == 1);
+                cases.push(Case { sizes, form, even_odd, anderson, batch });
             }
         }
     }
@@ -91,16 +86,11 @@ impl Problem {
     fn solve(&self, case: Case) -> (Solution, Tensor<2>) {
         let map = self.map(case);
         let rule = StoppingRule::new(1e-4, 240).unwrap();
+        let (start, part) = (map.start(), map.part_size());
         let solution = if case.anderson {
-            solve_in_parts(
-                map.clone(),
-                map.start(),
-                &Anderson::new(4).unwrap(),
-                &rule,
-                map.part_size(),
-            )
+            solve_in_parts(map.clone(), start, &Anderson::new(4).unwrap(), &rule, part)
         } else {
-            solve_in_parts(map.clone(), map.start(), &Picard, &rule, map.part_size())
+            solve_in_parts(map.clone(), start, &Picard, &rule, part)
         };
         let solution = solution.unwrap();
         let outputs = map.layers(&solution.state).pop().unwrap();
@@ -130,8 +120,8 @@ fn products_alone(bencher: Bencher<'_, '_>, case: &Case) {
         let drive = problem.images.clone().matmul(weights[0].clone());
         solution.outcomes.par_chunks(size).for_each(|outcomes| {
             let last = outcomes.iter().map(|o| o.iterations).max().unwrap();
-            for step in 1..=last {
-                let active = outcomes.iter().filter(|o| o.iterations >= step).count();
+            for iteration in 1..=last {
+                let active = outcomes.iter().filter(|o| o.iterations >= iteration).count();
                 for (k, pair) in layers.windows(2).enumerate() {
                     let rows = |k: usize| pair[k].clone().narrow(0, 0, active);
                     divan::black_box(rows(0).matmul(weights[k + 1].clone()));

@@ -3,10 +3,10 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it finds")]
 #![recursion_limit = "256"]
 
+mod common;
+
 use burn::tensor::{Device, Distribution, Tensor};
-use hvae_model::{
-    EpConfig, HopfieldNetwork, ModelError, PhaseSettings, ReadPolicy, Shape, Vae, VaeConfig,
-};
+use hvae_model::{EpConfig, ModelError, PhaseSettings, ReadPolicy, Shape, Vae, VaeConfig};
 use rand::SeedableRng;
 
 fn main() -> Result<(), ModelError> {
@@ -27,26 +27,10 @@ fn main() -> Result<(), ModelError> {
     let unrolled = model.unrolled_gradient(images, noise, 1.0, 30)?;
     for (side, network) in model.networks() {
         for coupling in &network.couplings {
-            let flat = |gradients: &burn::optim::GradientsParams| {
-                let gradient = gradients.get::<2>(coupling.id()).expect("every weight has one");
-                gradient.flatten::<1>(0, 1)
-            };
-            let cosine = cosine(&flat(&step.gradients), &flat(&unrolled));
-            println!(
-                "{side} {}: cosine with the unrolled gradient {cosine:.6}",
-                name(network, coupling)
-            );
+            let [lower, upper] = [coupling.lower, coupling.upper].map(|k| &network.spec(k).name);
+            let cosine = common::cosine(coupling, &step.gradients, &unrolled);
+            println!("{side} {lower}-{upper}: cosine with the unrolled gradient {cosine:.6}");
         }
     }
     Ok(())
-}
-
-fn name(network: &HopfieldNetwork, coupling: &hvae_model::Coupling) -> String {
-    let [lower, upper] = [coupling.lower, coupling.upper].map(|k| &network.spec(k).name);
-    format!("{lower}-{upper}")
-}
-
-fn cosine(a: &Tensor<1>, b: &Tensor<1>) -> f32 {
-    let dot = |a: &Tensor<1>, b: &Tensor<1>| (a.clone() * b.clone()).sum().into_scalar::<f32>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

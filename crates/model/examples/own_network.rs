@@ -1,7 +1,9 @@
-//! A topology of your own: free phase, gradient by equilibrium propagation, comparison with
+//! A custom topology: free phase, gradient by equilibrium propagation, comparison with
 //! backpropagation through the relaxation.
 #![allow(clippy::print_stdout, reason = "an example shows what it finds")]
 #![recursion_limit = "256"]
+
+mod common;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
@@ -59,15 +61,9 @@ fn main() -> Result<(), ModelError> {
     found.register(&network, &mut estimate);
     let unrolled = unrolled(&network, input, &target)?;
     for coupling in &network.couplings {
-        let flat = |gradients: &GradientsParams| {
-            let gradient = gradients.get::<2>(coupling.id()).expect("every weight has one");
-            gradient.flatten::<1>(0, 1)
-        };
-        let cosine = cosine(&flat(&estimate), &flat(&unrolled));
-        println!(
-            "{}-{}: cosine with the unrolled gradient {cosine:.6}",
-            coupling.lower, coupling.upper
-        );
+        let (lower, upper) = (coupling.lower, coupling.upper);
+        let cosine = common::cosine(coupling, &estimate, &unrolled);
+        println!("{lower}-{upper}: cosine with the unrolled gradient {cosine:.6}");
     }
     Ok(())
 }
@@ -99,9 +95,4 @@ fn unrolled(
     let mut gradients = GradientsParams::from_grads(cost.backward(), &traced);
     network.project(&mut gradients);
     Ok(gradients)
-}
-
-fn cosine(a: &Tensor<1>, b: &Tensor<1>) -> f32 {
-    let dot = |a: &Tensor<1>, b: &Tensor<1>| (a.clone() * b.clone()).sum().into_scalar::<f32>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

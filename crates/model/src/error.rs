@@ -6,42 +6,21 @@ use hvae_solver::SolverError;
 /// A misuse of the model crate, or numbers that are not finite.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages say what variants and fields are")]
 pub enum ModelError {
-    /// A setting lies outside its range.
+    /// A setting outside its range. `name` is as in the configuration; `reason` says what works.
     #[error("{name} = {value}: {reason}")]
-    Setting {
-        /// Name of the setting, as in the configuration.
-        name: String,
-        /// The value given.
-        value: String,
-        /// Why it cannot work, and what can.
-        reason: String,
-    },
-    /// The network description contradicts itself.
+    Setting { name: String, value: String, reason: String },
+    /// A network description that contradicts itself.
     #[error("network: {0}")]
     Network(String),
-    /// A tensor has another shape than the network needs.
     #[error("{what} has shape {found:?}, but this model needs {expected:?}")]
-    Shape {
-        /// Which tensor.
-        what: String,
-        /// Shape needed.
-        expected: Vec<usize>,
-        /// Shape given.
-        found: Vec<usize>,
-    },
-    /// A value that must be finite is not.
+    Shape { what: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("{what}: not a finite number; {remedy}")]
-    NotFinite {
-        /// Where the value was met.
-        what: String,
-        /// What to do.
-        remedy: String,
-    },
+    NotFinite { what: String, remedy: String },
     /// Another worker of the same step has failed.
     #[error("{0}")]
     Worker(String),
-    /// A solver setting is wrong.
     #[error(transparent)]
     Solver(#[from] SolverError),
 }
@@ -56,11 +35,13 @@ pub(crate) fn require(
     if ok {
         return Ok(());
     }
-    Err(ModelError::Setting {
-        name: name.to_owned(),
-        value: value.to_string(),
-        reason: reason.to_owned(),
-    })
+    let (name, value, reason) = (name.to_owned(), value.to_string(), reason.to_owned());
+    Err(ModelError::Setting { name, value, reason })
+}
+
+/// [`ModelError::Network`] unless `ok`.
+pub(crate) fn require_network(ok: bool, text: impl FnOnce() -> String) -> Result<(), ModelError> {
+    if ok { Ok(()) } else { Err(ModelError::Network(text())) }
 }
 
 /// [`ModelError::Shape`] unless `tensor` has this shape.

@@ -62,21 +62,14 @@
 //! | [`chn_ham`] | layered classifying networks of arXiv 2311.15673 | [`chn_ham::LayeredNetwork`] |
 //! | [`modern`] | modern (softmax) Hopfield networks | [`modern::ModernHopfield`] |
 //!
-//! Three seams take other choices than today's: a kind of coupling ([`Interaction`]), a prior of
-//! the latents ([`Prior`]), and a device that carries out the dynamics ([`Substrate`]).
-//!
-//! The crate opens no file, prints nothing and has no random numbers of its own.
+//! The crate opens no file, prints nothing and draws no random numbers but from generators that it is given.
 #![recursion_limit = "256"]
 
-/// The example of the README is a test like any other.
+/// The examples of this README and of the project's are tests like any other.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-mod readme {}
-
-/// So is that of the project's front page.
-#[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
-mod front_page {}
+mod readme {}
 
 mod checks;
 pub mod chn_ham;
@@ -84,7 +77,6 @@ mod dynamics;
 mod energy;
 mod eqprop;
 mod error;
-mod host;
 mod kernels;
 pub mod modern;
 mod scalar;
@@ -95,8 +87,8 @@ pub use dynamics::{
     Substrate,
 };
 pub use energy::{
-    Activation, Banded, Coupling, CouplingSpec, Dense, HiddenActivation, HopfieldNetwork,
-    Interaction, InteractionKind, Layer, LayerId, LayerSpec, PerLayer, Shape, Within,
+    Activation, Coupling, CouplingSpec, Dense, HiddenActivation, HopfieldNetwork, Interaction,
+    InteractionKind, Layer, LayerId, LayerSpec, PerLayer, Shape, Symmetric,
 };
 pub use eqprop::{
     AllReduce, Cost, EpConfig, EpGradient, Force, Nudge, NudgeSize, Nudging, PhaseSettings,

@@ -197,7 +197,7 @@ fn learning(order: Order) -> Learning {
         damping: 0.5,
         free: StoppingRule::new(1e-6, 2000).unwrap(),
         adjoint: StoppingRule::new(1e-6, 2000).unwrap(),
-        unroll_steps: 300,
+        unroll_iterations: 300,
     }
 }
 
@@ -290,7 +290,7 @@ fn a_gradient_goes_back_through_the_iterations_of_a_chn() {
         let device = Device::flex();
         let learning = Learning {
             free: StoppingRule::new(0.0, FREE).unwrap(),
-            unroll_steps: BACK,
+            unroll_iterations: BACK,
             ..learning(order)
         };
         let network = self::network(sizes, Form::Chn, 1.5, &device);

@@ -170,7 +170,7 @@ fn targets_of_another_shape_are_refused() {
         damping: 0.5,
         free: rule,
         adjoint: rule,
-        unroll_steps: 4,
+        unroll_iterations: 4,
     };
     for form in [Form::Chn, Form::Ham] {
         let network = LayeredNetwork::new(&[8, 6, 4], form, &mut rng(1), &device).unwrap();
@@ -179,7 +179,7 @@ fn targets_of_another_shape_are_refused() {
             assert_shape(back, "targets");
             assert_shape(network.propagate(zeros(3, 8), targets, &rule, &nudge()), "targets");
         }
-        let nowhere = Learning { unroll_steps: 0, ..learning };
+        let nowhere = Learning { unroll_iterations: 0, ..learning };
         let found = network.backpropagate(zeros(3, 8), zeros(3, 4), &nowhere);
         assert_eq!(found.is_err(), form == Form::Chn);
         let (images, targets) = (zeros(3, 7), zeros(3, 4));

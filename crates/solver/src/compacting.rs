@@ -54,49 +54,42 @@ impl Compacting {
             _ => limit,
         };
         let ends: Vec<Option<Termination>> = norms.iter().map(end).collect();
-        let converged: Vec<bool> =
-            ends.iter().map(|&e| e == Some(Termination::Converged)).collect();
-        let best = self.keep_best(image, &residuals, &converged);
-        let mut remaining = Vec::new();
-        for (row, end) in ends.into_iter().enumerate() {
-            let Some(termination) = end else {
-                remaining.push(row);
-                continue;
-            };
-            let outcome = &mut self.record.outcomes[self.samples[row]];
-            outcome.termination = termination;
-            if termination == Termination::MaxIterations {
-                outcome.residual = best[row];
+        let best = self.keep_best(image, &residuals, &ends);
+        for ((&sample, end), &best) in self.samples.iter().zip(&ends).zip(&best) {
+            let outcome = &mut self.record.outcomes[sample];
+            outcome.termination = end.unwrap_or(Termination::MaxIterations);
+            if *end == Some(Termination::MaxIterations) {
+                outcome.residual = best;
             }
         }
-        remaining
+        (0..ends.len()).filter(|&row| ends[row].is_none()).collect()
     }
 
     /// Keeps, row by row, the image with the smaller residual, and the new one if the sample has
     /// converged: with an absolute tolerance an earlier image may have a smaller relative residual
     /// without having met the tolerance. NaN never wins. Returns the residuals kept.
-    fn keep_best(&mut self, image: &State, residuals: &[f64], converged: &[bool]) -> Vec<f64> {
+    fn keep_best(
+        &mut self,
+        image: &State,
+        residuals: &[f64],
+        ends: &[Option<Termination>],
+    ) -> Vec<f64> {
         let Some((best, smallest)) = &mut self.best else {
             self.best = Some((image.clone(), residuals.to_vec()));
             return residuals.to_vec();
         };
-        let improved: Vec<bool> = residuals
-            .iter()
-            .zip(smallest.iter())
-            .zip(converged)
-            .map(|((new, old), &converged)| converged || new <= old)
-            .collect();
+        let pairs = residuals.iter().zip(smallest.iter()).zip(ends);
+        let improved =
+            pairs.map(|((new, old), &end)| end == Some(Termination::Converged) || new <= old);
+        let improved: Vec<bool> = improved.collect();
         self.best_is_last = improved.iter().all(|&i| i);
         if self.best_is_last {
             *best = image.clone();
         } else {
             let mask: Vec<f32> = improved.iter().map(|&i| f32::from(u8::from(i))).collect();
             let device = image.component(0).device();
-            let mask = upload(mask, [improved.len(), 1], &device).greater_elem(0.5);
-            *best = best.clone().zip(image.clone(), |old, new| {
-                let mask = mask.clone().expand(old.dims());
-                old.mask_where(mask, new)
-            });
+            let mask = upload(mask, 1, &device).greater_elem(0.5);
+            *best = best.clone().mask_where(&mask, image.clone());
         }
         for ((old, &new), improved) in smallest.iter_mut().zip(residuals).zip(improved) {
             if improved {
@@ -110,11 +103,8 @@ impl Compacting {
     /// `image` is their image.
     fn compact(&mut self, remaining: &[usize], rows: &Tensor<1, Int>, image: &State) {
         let (best, smallest) = self.best.take().expect("a check keeps the best first");
-        let mut stays = vec![false; self.samples.len()];
-        for &row in remaining {
-            stays[row] = true;
-        }
-        let ended: Vec<usize> = (0..stays.len()).filter(|&row| !stays[row]).collect();
+        let stays = |row: &usize| remaining.binary_search(row).is_ok();
+        let ended: Vec<usize> = (0..self.samples.len()).filter(|row| !stays(row)).collect();
         let samples = ended.iter().map(|&row| self.samples[row]).collect();
         self.finished.push((samples, best.select(&indices(&ended, &best))));
         let best = if self.best_is_last { image.clone() } else { best.select(rows) };
@@ -148,20 +138,16 @@ impl Convergence for Compacting {
     fn into_solution(mut self) -> Solution {
         let (best, _) = self.best.take().expect("the last iteration is a check");
         self.finished.push((self.samples, best));
-        let state = if self.finished.len() == 1 {
-            self.finished.swap_remove(0).1
-        } else {
-            let order: Vec<usize> =
-                self.finished.iter().flat_map(|(samples, _)| samples.clone()).collect();
-            let mut position = vec![0; order.len()];
-            for (place, &sample) in order.iter().enumerate() {
-                position[sample] = place;
-            }
-            let state =
-                State::concatenate(self.finished.into_iter().map(|(_, state)| state).collect());
-            let rows = indices(&position, &state);
-            state.select(&rows)
-        };
+        if self.finished.len() == 1 {
+            return self.record.into_solution(self.finished.swap_remove(0).1);
+        }
+        let (samples, states): (Vec<_>, Vec<_>) = self.finished.into_iter().unzip();
+        let mut position = vec![0; self.record.outcomes.len()];
+        for (place, sample) in samples.into_iter().flatten().enumerate() {
+            position[sample] = place;
+        }
+        let state = State::concatenate(&states);
+        let state = state.select(&indices(&position, &state));
         self.record.into_solution(state)
     }
 }

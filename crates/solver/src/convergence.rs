@@ -49,7 +49,7 @@ impl Record {
     /// Notes that `outcomes` are those of a check after `iterations` iterations.
     pub(crate) fn checked(&mut self, iterations: usize, rule: &StoppingRule) {
         self.iterations = iterations;
-        if rule.traces() {
+        if rule.trace {
             self.trace.push((iterations, self.outcomes.iter().map(|o| o.residual).collect()));
         }
     }

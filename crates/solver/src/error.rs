@@ -4,92 +4,33 @@ use std::collections::BTreeSet;
 
 use burn::tensor::DType;
 
-/// A misuse of the solver.
+/// A misuse of the solver. Expected is what component 0 has, or the state of an image.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages name every field")]
 pub enum SolverError {
-    /// A state has no component.
     #[error("a state needs at least one component")]
     NoComponents,
-    /// The components of a state differ in batch size.
     #[error("component {component} has {found} samples, component 0 has {expected}")]
-    BatchMismatch {
-        /// Index of the component that differs.
-        component: usize,
-        /// Batch size of component 0.
-        expected: usize,
-        /// Batch size of this component.
-        found: usize,
-    },
-    /// The components of a state differ in data type.
+    BatchMismatch { component: usize, expected: usize, found: usize },
     #[error("component {component} is {found:?}, component 0 is {expected:?}")]
-    TypeMismatch {
-        /// Index of the component that differs.
-        component: usize,
-        /// Data type of component 0.
-        expected: DType,
-        /// Data type of this component.
-        found: DType,
-    },
-    /// A component index is out of bounds.
+    TypeMismatch { component: usize, expected: DType, found: DType },
+    /// `place` is where the index was given: `blocks`, `measured` or `replace`.
     #[error("{place}: component {component} is out of bounds for a state of {components}")]
-    NoSuchComponent {
-        /// Where the index was given: `blocks`, `measured` or `replace`.
-        place: &'static str,
-        /// The index.
-        component: usize,
-        /// Number of components of the state.
-        components: usize,
-    },
-    /// A component is listed twice.
+    NoSuchComponent { place: &'static str, component: usize, components: usize },
+    /// `place` is `blocks` or `measured`.
     #[error("{place}: component {component} is listed twice")]
-    RepeatedComponent {
-        /// Where it is listed: `blocks` or `measured`.
-        place: &'static str,
-        /// The index listed twice.
-        component: usize,
-    },
-    /// [`FixedPointMap::measured`](crate::FixedPointMap::measured) is empty.
+    RepeatedComponent { place: &'static str, component: usize },
     #[error("the map measures no component, so its residual is undefined")]
     NothingMeasured,
-    /// The image differs from the state in shape.
     #[error("the map changed the shape of component {component} from {expected:?} to {found:?}")]
-    ShapeChanged {
-        /// Index of the component.
-        component: usize,
-        /// Shape `[batch, n]` in the state.
-        expected: [usize; 2],
-        /// Shape `[batch, n]` in the image.
-        found: [usize; 2],
-    },
-    /// The image differs from the state in its number of components.
+    ShapeChanged { component: usize, expected: [usize; 2], found: [usize; 2] },
     #[error("the map returned {found} components for a state of {expected}")]
-    ComponentsChanged {
-        /// Number of components of the state.
-        expected: usize,
-        /// Number of components of the image.
-        found: usize,
-    },
-    /// The image differs from the state in data type.
+    ComponentsChanged { expected: usize, found: usize },
     #[error("the map changed the type of component {component} from {expected:?} to {found:?}")]
-    TypeChanged {
-        /// Index of the component.
-        component: usize,
-        /// Data type of the state.
-        expected: DType,
-        /// Data type of the image.
-        found: DType,
-    },
-    /// A setting is out of range.
+    TypeChanged { component: usize, expected: DType, found: DType },
     #[error("{name} = {value} is out of range: must be {range}")]
-    OutOfRange {
-        /// Name of the setting.
-        name: &'static str,
-        /// The value given.
-        value: f64,
-        /// The allowed values.
-        range: &'static str,
-    },
+    OutOfRange { name: &'static str, value: f64, range: &'static str },
 }
 
 /// `value` if it is finite and `ok`, else [`SolverError::OutOfRange`].
@@ -99,11 +40,8 @@ pub(crate) fn in_range(
     range: &'static str,
     ok: bool,
 ) -> Result<f64, SolverError> {
-    if value.is_finite() && ok {
-        Ok(value)
-    } else {
-        Err(SolverError::OutOfRange { name, value, range })
-    }
+    let error = SolverError::OutOfRange { name, value, range };
+    if value.is_finite() && ok { Ok(value) } else { Err(error) }
 }
 
 /// Checks that `listed` are distinct indices below `components`; `place` is where they are listed.

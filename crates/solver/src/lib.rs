@@ -1,26 +1,4 @@
-//! Batched fixed points `s = f(s)` on Burn tensors, with one outcome per sample.
-//!
-//! A [`State`] is a batch of independent samples, a [`FixedPointMap`] computes the image `f(s)`, a
-//! [`Method`] computes the next state from state and image, and [`solve`] iterates. It measures the
-//! residual of the *undamped* map and ends every sample on its own: a converged sample is removed
-//! from the batch and costs nothing more; a sample that is not finite is removed as well, and
-//! affects no other sample.
-//!
-//! This crate knows tensors and norms. It knows nothing of networks, files, clocks or random
-//! numbers.
-//!
-//! # Methods
-//!
-//! | method | use it if |
-//! |---|---|
-//! | [`Picard`] on [`Sweep`] | the map has blocks, like a layered network (even-odd): the default |
-//! | [`Picard`] on [`Synchronous`] | the map contracts and all blocks must be updated at once |
-//! | [`Damped`] | the undamped iteration oscillates; forward Euler with `dt = 1 - damping` |
-//! | [`Anderson`] on either | contraction is slow and the map is expensive |
-//!
-//! [`solve`] takes the batch as a whole; [`solve_in_parts`] solves parts of it in parallel, which
-//! is faster on a CPU unless large matrix products dominate. A method of your own implements
-//! [`Method`].
+#![doc = include_str!("../README.md")]
 //!
 //! # Residual and tolerance
 //!
@@ -48,41 +26,9 @@
 //! from the start.
 //!
 //! If every bit must be independent of the other samples, keep the batch size constant with
-//! [`StoppingRule::with_masking`]. Each row then goes through the same kernels whatever the other
-//! rows contain, at the cost of still computing ended samples.
-//!
-//! # Example
-//!
-//! ```
-//! use burn::tensor::{Device, Int, Tensor};
-//! use hvae_solver::{FixedPointMap, Picard, State, StoppingRule, solve};
-//!
-//! /// s = cos(s), one unknown per sample.
-//! struct Cosine;
-//!
-//! impl FixedPointMap for Cosine {
-//!     fn apply(&self, state: &State, _iteration: usize) -> State {
-//!         state.map(|s| s.cos())
-//!     }
-//!     fn select(&self, _rows: &Tensor<1, Int>) -> Self {
-//!         Cosine
-//!     }
-//! }
-//!
-//! let guess = State::new(vec![Tensor::<2>::zeros([3, 1], &Device::flex())])?;
-//! let rule = StoppingRule::new(1e-5, 100)?;
-//! let solution = solve(Cosine, guess, &Picard, &rule)?;
-//! assert!(solution.all_converged());
-//! let value: f32 = solution.state.component(0).clone().slice([0..1, 0..1]).into_scalar();
-//! assert!((value - 0.739_085).abs() < 1e-5);
-//! # Ok::<(), hvae_solver::SolverError>(())
-//! ```
+//! [`StoppingRule::with_masking`]. The content of other rows then has no influence on the kernels
+//! that a row goes through, at the cost of still computing ended samples.
 #![recursion_limit = "256"]
-
-/// The example of the README is a test like any other.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
 
 mod block;
 mod compacting;

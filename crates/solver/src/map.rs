@@ -2,8 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use crate::error::{SolverError, distinct, in_range};
-use crate::state::State;
+use crate::{error::SolverError, state::State};
 
 /// A map `f` on a batch of independent samples: row `i` of the image depends on row `i` of the
 /// state only.
@@ -18,11 +17,11 @@ pub trait FixedPointMap: Sized {
     /// `(seed, sample, iteration)`. [`solve`](crate::solve()) advances all samples in lockstep, so
     /// the index is the same for every row, also in batches that have been compacted and in every
     /// part of [`solve_in_parts`](crate::solve_in_parts). Row numbers do change there: a map with
-    /// noise of its own in every sample stores the sample ids and selects them in [`Self::select`].
+    /// separate noise for every sample stores the sample ids and selects them in [`Self::select`].
     /// A solve that continues another one starts at 0 again, so two solves need different seeds.
     fn apply(&self, state: &State, iteration: usize) -> State;
 
-    /// This map restricted to the samples `rows`: selects whatever it stores per sample.
+    /// This map restricted to the samples `rows`: selects what it stores per sample.
     #[must_use]
     fn select(&self, rows: &Tensor<1, Int>) -> Self;
 
@@ -48,31 +47,10 @@ pub trait FixedPointMap: Sized {
     }
 
     /// Checks that the map fits states of `components` components. Called once by
-    /// [`solve`](crate::solve()), before the first iteration. Default: it does.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong, such as a block with a component that does not exist.
+    /// [`solve`](crate::solve()), before the first iteration. Default: it does. An error says what
+    /// is wrong, such as a block with a component that does not exist.
     fn check(&self, components: usize) -> Result<(), SolverError> {
         let _ = components;
         Ok(())
     }
-}
-
-/// Checks a map against the number of components of its state, and its measured components and
-/// weights.
-pub(crate) fn check_components<F: FixedPointMap>(
-    map: &F,
-    components: usize,
-) -> Result<(), SolverError> {
-    map.check(components)?;
-    let measured = map.measured(components);
-    if measured.is_empty() {
-        return Err(SolverError::NothingMeasured);
-    }
-    for component in 0..components {
-        let weight = map.weight(component);
-        in_range("weight", weight, "finite and > 0", weight.is_finite() && weight > 0.0)?;
-    }
-    distinct("measured", measured, components)
 }

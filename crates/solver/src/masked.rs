@@ -39,18 +39,15 @@ impl Best {
         let ending = met.clone().max_pair(finite.clone().neg().add_scalar(1.0));
         let mut columns = squares.to_vec();
         let Some(before) = before else {
-            let first = Self { state: image.clone(), residual, ended: ending };
             columns.extend([met.clone(), met.ones_like()]);
+            let first = Self { state: image.clone(), residual, ended: ending };
             return (first, Tensor::cat(columns, 1));
         };
         // The residual of an image that is not finite is NaN or meaningless.
         let closer = residual.clone().lower_equal(before.residual.clone()).float() * finite;
         let better = met.clone().max_pair(closer) * before.ended.clone().neg().add_scalar(1.0);
         let mask = better.clone().greater_elem(0.5);
-        let state = before.state.zip(image.clone(), |old, new| {
-            let mask = mask.clone().expand(old.dims());
-            old.mask_where(mask, new)
-        });
+        let state = before.state.mask_where(&mask, image.clone());
         let residual = before.residual.mask_where(mask, residual);
         columns.extend([met, better]);
         let ended = before.ended.max_pair(ending);
@@ -125,10 +122,8 @@ impl Convergence for Masked {
     ) -> Continue {
         let (best, verdicts) = Best::update(self.best.take(), image, &squares, rule);
         self.best = Some(best);
-        if self.record(&verdicts, squares.len(), rule, iterations) {
-            return Continue::None;
-        }
-        Continue::All
+        let ended = self.record(&verdicts, squares.len(), rule, iterations);
+        if ended { Continue::None } else { Continue::All }
     }
 
     fn into_solution(self) -> Solution {

@@ -3,13 +3,10 @@
 use hvae_device::upload_rows;
 use rayon::prelude::*;
 
-use crate::error::SolverError;
-use crate::map::FixedPointMap;
-use crate::method::Method;
-use crate::solution::Solution;
-use crate::solve::solve;
-use crate::state::State;
-use crate::stopping::StoppingRule;
+use crate::{
+    error::SolverError, map::FixedPointMap, method::Method, solution::Solution, solve::solve,
+    state::State, stopping::StoppingRule,
+};
 
 /// [`solve`](crate::solve()) with the batch cut into parts that are solved in parallel on the
 /// current Rayon pool: the fewest parts of at most `size` samples, equal in size up to one sample,
@@ -27,10 +24,6 @@ use crate::stopping::StoppingRule;
 /// [`Solution::iterations`] is the largest over the parts. A batch of at most `size` samples is
 /// solved as one, and so is every batch if `size` is 0. `map` and `guess` must have the same
 /// samples: further rows of the map are ignored.
-///
-/// # Errors
-///
-/// As [`solve`](crate::solve()).
 pub fn solve_in_parts<F, M>(
     map: F,
     guess: State,
@@ -67,11 +60,7 @@ fn join(parts: Vec<Solution>) -> Solution {
         parts.iter().flat_map(move |p| p.trace[check.min(p.trace.len() - 1)].1.clone())
     };
     let trace = checks.iter().enumerate().map(|(i, &count)| (count, at(i).collect())).collect();
-    let mut outcomes = Vec::new();
-    let mut states = Vec::with_capacity(parts.len());
-    for part in parts {
-        outcomes.extend(part.outcomes);
-        states.push(part.state);
-    }
-    Solution { state: State::concatenate(states), outcomes, iterations, trace }
+    let outcomes = parts.iter().flat_map(|p| p.outcomes.clone()).collect();
+    let states: Vec<State> = parts.into_iter().map(|p| p.state).collect();
+    Solution { state: State::concatenate(&states), outcomes, iterations, trace }
 }

@@ -3,6 +3,7 @@
 
 use burn::tensor::{FloatDType, Tensor};
 
+use crate::error::{SolverError, distinct, in_range};
 use crate::map::FixedPointMap;
 use crate::state::State;
 
@@ -15,9 +16,20 @@ pub(crate) struct Measure {
 }
 
 impl Measure {
-    pub(crate) fn of(map: &impl FixedPointMap, components: usize) -> Self {
-        let weights = (0..components).map(|k| map.weight(k)).collect();
-        Self { components: map.measured(components), weights }
+    /// Checks that `map` fits states of this number of components.
+    pub(crate) fn of(map: &impl FixedPointMap, components: usize) -> Result<Self, SolverError> {
+        map.check(components)?;
+        let measured = map.measured(components);
+        if measured.is_empty() {
+            return Err(SolverError::NothingMeasured);
+        }
+        let weight = |k: usize| {
+            let weight = map.weight(k);
+            in_range("weight", weight, "finite and > 0", weight > 0.0)
+        };
+        let weights = (0..components).map(weight).collect::<Result<_, _>>()?;
+        distinct("measured", measured.iter().copied(), components)?;
+        Ok(Self { components: measured, weights })
     }
 
     /// Squared norms of every sample, each `[batch, 1]`: of the difference and of the image over

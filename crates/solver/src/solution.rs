@@ -69,32 +69,3 @@ impl Solution {
         total as f64 / self.outcomes.len().max(1) as f64
     }
 }
-
-#[cfg(test)]
-#[allow(clippy::float_cmp, reason = "sums of small whole numbers are exact")]
-mod tests {
-    use burn::tensor::{Device, Tensor};
-
-    use super::*;
-
-    #[test]
-    fn outcomes_are_summarized_over_the_batch() -> Result<(), crate::error::SolverError> {
-        let outcome =
-            |termination, iterations, residual| Outcome { termination, iterations, residual };
-        let solution = Solution {
-            state: State::new(vec![Tensor::zeros([3, 1], &Device::flex())])?,
-            outcomes: vec![
-                outcome(Termination::Converged, 4, 0.1),
-                outcome(Termination::MaxIterations, 9, 0.5),
-                outcome(Termination::Converged, 5, 0.2),
-            ],
-            iterations: 9,
-            trace: Vec::new(),
-        };
-        assert_eq!(solution.max_residual(), 0.5);
-        assert_eq!(solution.mean_iterations(), 6.0);
-        assert_eq!(solution.count(Termination::Converged), 2);
-        assert!(!solution.all_converged());
-        Ok(())
-    }
-}

@@ -3,7 +3,7 @@
 use crate::compacting::Compacting;
 use crate::convergence::{Continue, Convergence};
 use crate::error::SolverError;
-use crate::map::{FixedPointMap, check_components};
+use crate::map::FixedPointMap;
 use crate::masked::Masked;
 use crate::method::{Memory, Method};
 use crate::residual::Measure;
@@ -17,59 +17,25 @@ use crate::stopping::StoppingRule;
 /// and removed from the batch, and map, state and memory continue with the rest. With
 /// [`StoppingRule::with_masking`] they stay in the batch, masked. An empty batch is returned as it
 /// is, without calling the map.
+/// No sample affects another, but see [Independence of samples](crate#independence-of-samples) for
+/// maps whose kernels depend on the number of rows.
 ///
-/// The solver works row by row, so no sample affects another. A map whose kernels depend on the
-/// number of rows may round the remaining samples differently after a removal, see [Independence of
-/// samples](crate#independence-of-samples).
-///
-/// # Errors
-///
-/// - The errors of [`FixedPointMap::check`], such as [`SolverError::NoSuchComponent`] or
-///   [`SolverError::RepeatedComponent`] for the blocks of a sweep, and the same for
-///   [`FixedPointMap::measured`]; [`SolverError::NothingMeasured`] if that is empty.
-/// - [`SolverError::ComponentsChanged`], [`SolverError::ShapeChanged`] or
-///   [`SolverError::TypeChanged`] if the image of the map does not fit its state.
-///
-/// Not converging is not an error but an [`Outcome`](crate::Outcome).
-///
-/// ```
-/// use burn::tensor::{Device, Int, Tensor};
-/// use hvae_solver::{FixedPointMap, Picard, State, StoppingRule, Termination, solve};
-///
-/// /// `s = s / 2 + 1`, with the fixed point 2.
-/// struct Half;
-///
-/// impl FixedPointMap for Half {
-///     fn apply(&self, state: &State, _iteration: usize) -> State {
-///         state.map(|s| s / 2.0 + 1.0)
-///     }
-///     fn select(&self, _rows: &Tensor<1, Int>) -> Self {
-///         Half
-///     }
-/// }
-///
-/// let guess = State::new(vec![Tensor::from_floats([[2.0], [0.0]], &Device::flex())])?;
-/// let solution = solve(Half, guess, &Picard, &StoppingRule::new(1e-3, 100)?)?;
-/// assert!(solution.all_converged());
-/// let iterations: Vec<usize> = solution.outcomes.iter().map(|o| o.iterations).collect();
-/// assert_eq!(iterations, [1, 10]);
-/// # Ok::<(), hvae_solver::SolverError>(())
-/// ```
+/// Errors are those of [`FixedPointMap::check`], the same
+/// for [`FixedPointMap::measured`], and images that do not fit their state. Not converging is not
+/// an error but an [`Outcome`](crate::Outcome).
 pub fn solve<F: FixedPointMap, M: Method>(
     map: F,
     guess: State,
     method: &M,
     rule: &StoppingRule,
 ) -> Result<Solution, SolverError> {
-    let components = guess.components().len();
-    check_components(&map, components)?;
+    let measure = Measure::of(&map, guess.components().len())?;
     let samples = guess.batch();
     if samples == 0 {
         let (outcomes, trace) = (Vec::new(), Vec::new());
         return Ok(Solution { state: guess, outcomes, iterations: 0, trace });
     }
-    let measure = Measure::of(&map, components);
-    if rule.masks() {
+    if rule.masking {
         iterate(map, guess, method, rule, &measure, Masked::new(samples))
     } else {
         iterate(map, guess, method, rule, &measure, Compacting::new(samples))

@@ -1,8 +1,8 @@
 //! A batch of independent states.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
-use crate::error::SolverError;
+use crate::error::{SolverError, distinct};
 
 /// A batch of independent samples, each made of one or more components (the layers of a network).
 ///
@@ -14,12 +14,8 @@ pub struct State {
 }
 
 impl State {
-    /// A state from its components, each `[batch, n_k]`.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::NoComponents`]; [`SolverError::BatchMismatch`] or
-    /// [`SolverError::TypeMismatch`] if the components differ in batch size or data type.
+    /// A state from its components, each `[batch, n_k]`. An error if they differ in batch size or
+    /// data type, or there is none.
     pub fn new(components: Vec<Tensor<2>>) -> Result<Self, SolverError> {
         let first = components.first().ok_or(SolverError::NoComponents)?;
         for (component, tensor) in components.iter().enumerate() {
@@ -44,27 +40,14 @@ impl State {
     }
 
     /// Component `k`, `[batch, n_k]`.
-    ///
-    /// # Panics
-    ///
-    /// If there is no component `k`.
     pub fn component(&self, k: usize) -> &Tensor<2> {
         &self.components[k]
     }
 
-    /// Replaces component `k` by `tensor`, `[batch, n]`.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::NoSuchComponent`]; [`SolverError::BatchMismatch`] or
-    /// [`SolverError::TypeMismatch`] if `tensor` differs from the state in batch size or data type.
-    /// The state is then unchanged.
+    /// Replaces component `k` by `tensor`, `[batch, n]`. On an error, as of [`Self::new`], the
+    /// state is unchanged.
     pub fn replace(&mut self, k: usize, tensor: Tensor<2>) -> Result<(), SolverError> {
-        let components = self.components.len();
-        if k >= components {
-            let place = "replace";
-            return Err(SolverError::NoSuchComponent { place, component: k, components });
-        }
+        distinct("replace", [k], self.components.len())?;
         check_alike(k, &self.components[0], &tensor)?;
         self.put(k, tensor);
         Ok(())
@@ -85,11 +68,8 @@ impl State {
 
     /// Applies `op` to every pair of components of `self` and `other`, in order.
     ///
-    /// `op` must keep the batch size, as in [`Self::map`].
-    ///
-    /// # Panics
-    ///
-    /// If the two have different numbers of components.
+    /// `op` must keep the batch size, as in [`Self::map`]. Panics if the two have different numbers
+    /// of components.
     #[must_use]
     pub fn zip(self, other: Self, mut op: impl FnMut(Tensor<2>, Tensor<2>) -> Tensor<2>) -> Self {
         let (found, expected) = (other.components.len(), self.components.len());
@@ -98,26 +78,25 @@ impl State {
         Self { components: pairs.map(|(a, b)| op(a, b)).collect() }
     }
 
+    /// `other` for the samples in `mask`, `[batch, 1]`, and `self` for the rest.
+    pub(crate) fn mask_where(self, mask: &Tensor<2, Bool>, other: Self) -> Self {
+        self.zip(other, |old, new| {
+            let mask = mask.clone().expand(old.dims());
+            old.mask_where(mask, new)
+        })
+    }
+
     /// The samples `rows`, in that order.
-    ///
-    /// # Panics
-    ///
-    /// If a row is out of bounds.
     #[must_use]
     pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
         self.map(|c| c.select(0, rows.clone()))
     }
 
     /// Concatenates the samples of all `parts`, of which there is at least one.
-    pub(crate) fn concatenate(parts: Vec<Self>) -> Self {
-        let count = parts[0].components.len();
-        let mut columns: Vec<Vec<Tensor<2>>> = (0..count).map(|_| Vec::new()).collect();
-        for part in parts {
-            for (column, component) in columns.iter_mut().zip(part.components) {
-                column.push(component);
-            }
-        }
-        Self { components: columns.into_iter().map(|c| Tensor::cat(c, 0)).collect() }
+    pub(crate) fn concatenate(parts: &[Self]) -> Self {
+        let column = |k: usize| parts.iter().map(|part| part.components[k].clone()).collect();
+        let components = 0..parts[0].components.len();
+        Self { components: components.map(|k| Tensor::cat(column(k), 0)).collect() }
     }
 }
 

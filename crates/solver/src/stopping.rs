@@ -25,8 +25,6 @@ use crate::error::{SolverError, in_range};
 ///
 /// let rule = StoppingRule::new(1e-4, 100)?.with_atol(1e-6)?.with_check_every(5)?;
 /// assert_eq!((rule.rtol(), rule.max_iterations()), (1e-4, 100));
-/// let twenty_sweeps = StoppingRule::new(0.0, 20)?.with_check_every(20)?;
-/// # let _ = twenty_sweeps;
 /// # Ok::<(), hvae_solver::SolverError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,16 +34,12 @@ pub struct StoppingRule {
     max_iterations: usize,
     min_iterations: usize,
     check_every: usize,
-    masking: bool,
-    trace: bool,
+    pub(crate) masking: bool,
+    pub(crate) trace: bool,
 }
 
 impl StoppingRule {
     /// Stops at relative tolerance `rtol`, or after `max_iterations`.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`] if `rtol` is negative or not finite, or `max_iterations` is 0.
     pub fn new(rtol: f64, max_iterations: usize) -> Result<Self, SolverError> {
         in_range("rtol", rtol, ">= 0", rtol >= 0.0)?;
         in_range("max_iterations", max_iterations as f64, ">= 1", max_iterations >= 1)?;
@@ -61,37 +55,23 @@ impl StoppingRule {
     }
 
     /// Sets the absolute tolerance.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`] if `atol` is negative or not finite.
-    pub fn with_atol(mut self, atol: f64) -> Result<Self, SolverError> {
-        self.atol = in_range("atol", atol, ">= 0", atol >= 0.0)?;
-        Ok(self)
+    pub fn with_atol(self, atol: f64) -> Result<Self, SolverError> {
+        in_range("atol", atol, ">= 0", atol >= 0.0)?;
+        Ok(Self { atol, ..self })
     }
 
     /// Checks every `check_every` iterations, and always at the last one.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`] if it is 0.
-    pub fn with_check_every(mut self, check_every: usize) -> Result<Self, SolverError> {
+    pub fn with_check_every(self, check_every: usize) -> Result<Self, SolverError> {
         in_range("check_every", check_every as f64, ">= 1", check_every >= 1)?;
-        self.check_every = check_every;
-        Ok(self)
+        Ok(Self { check_every, ..self })
     }
 
     /// Makes no check before `min_iterations` iterations, except at the last one: for maps that
     /// take several iterations to propagate a signal from one end of the state to the other, before
     /// which a small residual is meaningless.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`] if it is 0.
-    pub fn with_min_iterations(mut self, min_iterations: usize) -> Result<Self, SolverError> {
+    pub fn with_min_iterations(self, min_iterations: usize) -> Result<Self, SolverError> {
         in_range("min_iterations", min_iterations as f64, ">= 1", min_iterations >= 1)?;
-        self.min_iterations = min_iterations;
-        Ok(self)
+        Ok(Self { min_iterations, ..self })
     }
 
     /// Masks ended samples on the device instead of removing them from the batch.
@@ -101,16 +81,14 @@ impl StoppingRule {
     /// agree with those of the default up to rounding, and no bit of a sample depends on when or
     /// how others end.
     #[must_use]
-    pub fn with_masking(mut self) -> Self {
-        self.masking = true;
-        self
+    pub fn with_masking(self) -> Self {
+        Self { masking: true, ..self }
     }
 
     /// Records the residuals of every check in [`Solution::trace`](crate::Solution::trace).
     #[must_use]
-    pub fn with_trace(mut self) -> Self {
-        self.trace = true;
-        self
+    pub fn with_trace(self) -> Self {
+        Self { trace: true, ..self }
     }
 
     /// Maximum number of iterations.
@@ -121,14 +99,6 @@ impl StoppingRule {
     /// Relative tolerance.
     pub fn rtol(&self) -> f64 {
         self.rtol
-    }
-
-    pub(crate) fn masks(&self) -> bool {
-        self.masking
-    }
-
-    pub(crate) fn traces(&self) -> bool {
-        self.trace
     }
 
     /// Whether convergence is checked after `iterations` iterations.

@@ -181,12 +181,14 @@ fn the_absolute_tolerance_ends_decay_to_zero() {
     guess.replace(0, column(&[1.0, 8.0])).unwrap();
     let relative = Any::Picard.run(map.clone(), guess.clone(), &rule(0.1, 30));
     assert_eq!(relative.count(Termination::MaxIterations), 2);
+    assert!(!relative.all_converged());
     let rule = rule(0.0, 30).with_atol(1.0 / 1024.0).unwrap();
     for rule in [rule, rule.with_masking()] {
         let absolute = Any::Picard.run(map.clone(), guess.clone(), &rule);
         // |f - s| is 2^-i and 8 2^-i after i iterations.
         assert_eq!(iterations(&absolute), [10, 13]);
         assert!(absolute.all_converged());
+        assert_eq!((absolute.mean_iterations(), absolute.max_residual()), (11.5, 1.0));
         assert!(absolute.outcomes.iter().all(|o| o.residual == 1.0));
     }
 }

@@ -1,17 +1,15 @@
-//! The adjoint of a HAM's equilibrium, as a fixed point of its own.
+//! The adjoint of a HAM's equilibrium, as a second fixed point.
 
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{FixedPointMap, State};
 
-use crate::chn_ham::couplings::Couplings;
-use crate::chn_ham::dynamics::Dynamics;
-use crate::chn_ham::network::slope;
+use crate::chn_ham::{couplings::Couplings, dynamics::Dynamics, network::slope};
 
 /// The linear map `lambda -> e + J' lambda` at a state, where `J` is the Jacobian of the
 /// synchronous `f` and `e` the gradient of the loss in the last layer.
 ///
-/// With slopes `d = rho'(s)` and the symmetric couplings `W`, `J' lambda` is `d W lambda`. A step
-/// is a sweep over the odd and then the even layers, and the state is that of the even layers.
+/// With slopes `d = rho'(s)` and the symmetric couplings `W`, `J' lambda` is `d W lambda`. An
+/// iteration is a sweep over the odd and then the even layers; the state is that of the even layers.
 #[derive(Debug, Clone)]
 pub(super) struct Adjoint {
     couplings: Couplings,
@@ -22,10 +20,10 @@ pub(super) struct Adjoint {
 }
 
 impl Adjoint {
-    /// Where the layers' activities are `rho(s)`.
+    /// `activities` are `rho(s)` of the layers.
     pub(super) fn new(dynamics: &Dynamics<'_>, activities: &[Tensor<2>], error: Tensor<2>) -> Self {
         let slopes = activities.iter().map(slope).collect();
-        Self { couplings: dynamics.couplings().clone(), slopes, error }
+        Self { couplings: dynamics.couplings.clone(), slopes, error }
     }
 
     /// Where to start: `e` and zeros.
@@ -49,26 +47,18 @@ impl Adjoint {
 
     /// The even layers at their places.
     fn spread(&self, state: &State) -> Vec<Option<Tensor<2>>> {
-        let mut layers = vec![None; self.depth()];
-        for (l, even) in layers.iter_mut().skip(1).step_by(2).zip(state.components()) {
-            *l = Some(even.clone());
-        }
-        layers
+        let mut even = state.components().iter().cloned();
+        (0..self.depth()).map(|k| if k % 2 == 1 { even.next() } else { None }).collect()
     }
 
     /// `e + d W lambda` on every second layer, from `first`.
     fn half(&self, lambda: &[Option<Tensor<2>>], first: usize) -> Vec<Option<Tensor<2>>> {
-        let depth = self.depth();
-        let mut layers = vec![None; depth];
-        for k in (first..depth).step_by(2) {
+        let layer = |k: usize| {
             let field = self.couplings.field(k, lambda).expect("every layer has a neighbour");
-            let mut own = field * self.slopes[k].clone();
-            if k + 1 == depth {
-                own = own + self.error.clone();
-            }
-            layers[k] = Some(own);
-        }
-        layers
+            let own = field * self.slopes[k].clone();
+            if k + 1 == self.depth() { own + self.error.clone() } else { own }
+        };
+        (0..self.depth()).map(|k| (k % 2 == first).then(|| layer(k))).collect()
     }
 }
 

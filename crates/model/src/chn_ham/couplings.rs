@@ -2,9 +2,9 @@
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
+use hvae_device::is_plain_cpu;
 
-use crate::chn_ham::network::LayeredNetwork;
-use crate::host::{is_plain_cpu, values as host};
+use crate::{chn_ham::network::LayeredNetwork, kernels::values as host};
 
 /// The weights above the first, each in both directions.
 #[derive(Debug, Clone)]
@@ -38,8 +38,7 @@ impl Couplings {
     }
 }
 
-/// `w` as products of a few dozen rows read it fastest; on the CPU that is a copy in memory of its
-/// own.
+/// `w` as products of a few dozen rows read it fastest; on the CPU that is a copy.
 ///
 /// A transposed view would be read column by column, which makes such products up to four times as
 /// slow. And rows whose distance in memory is a power of two share few places of the cache: they
@@ -60,15 +59,14 @@ fn spread(w: Tensor<2>) -> Tensor<2> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::wave;
 
     /// Laid apart or not, a view or not: the same matrix, and the same products.
     #[test]
     fn spread_weights_are_the_same_weights() {
         let device = Device::flex();
         for (rows, columns) in [(3, 40), (40, 256), (256, 512)] {
-            let values = (0..rows * columns).map(|i| (i as f32 * 0.37).sin()).collect();
-            let w = TensorData::new::<f32, _>(values, [rows, columns]);
-            let w = Tensor::<2>::from_data(w, &device);
+            let w = wave(rows, columns, 0.0);
             for w in [w.clone(), w.transpose()] {
                 let apart = spread(w.clone());
                 let [inputs, _] = w.dims();

@@ -5,7 +5,7 @@ use hvae_solver::{FixedPointMap, State};
 
 use crate::chn_ham::couplings::Couplings;
 use crate::chn_ham::network::{Form, LayeredNetwork};
-use crate::chn_ham::pointwise::{Continuous, Fire, Sum, finish, fire};
+use crate::chn_ham::pointwise::{Continuous, End, finish, fire};
 use crate::dynamics::drive::Drive;
 use crate::error::{ModelError, require, require_shape};
 
@@ -34,7 +34,7 @@ pub enum Order {
 #[derive(Debug, Clone)]
 pub struct Dynamics<'n> {
     network: &'n LayeredNetwork,
-    couplings: Couplings,
+    pub(super) couplings: Couplings,
     order: Order,
     damping: f64,
     drive: Vec<Drive>,
@@ -55,11 +55,6 @@ pub(super) struct Update {
 
 impl<'n> Dynamics<'n> {
     /// The dynamics of `network` below `images`, `[batch, n_0]`, undamped.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Shape`] when the images have another number of pixels,
-    /// [`ModelError::Setting`] for an even-odd order without inner updates.
     pub fn new(
         network: &'n LayeredNetwork,
         images: Tensor<2>,
@@ -86,10 +81,6 @@ impl<'n> Dynamics<'n> {
     }
 
     /// The same with a damping in `[0, 1)`; without effect on a HAM.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Setting`] outside that range.
     pub fn damped(mut self, damping: f64) -> Result<Self, ModelError> {
         let ok = (0.0..1.0).contains(&damping);
         require(ok, "damping", damping, "must lie in [0, 1)")?;
@@ -107,11 +98,6 @@ impl<'n> Dynamics<'n> {
         self.batch *= 2;
         self.push = Some(push);
         self
-    }
-
-    /// What its sweeps multiply with.
-    pub(super) fn couplings(&self) -> &Couplings {
-        &self.couplings
     }
 
     /// Samples of a part at most, for [`solve_in_parts`](hvae_solver::solve_in_parts): on the CPU a
@@ -137,17 +123,13 @@ impl<'n> Dynamics<'n> {
         if !self.is_reduced() {
             return state.components().to_vec();
         }
-        let depth = self.network.depth();
-        let mut r = vec![None; depth];
-        let mut layers = vec![None; depth];
-        for (k, s) in self.component_layers().into_iter().zip(state.components()) {
-            r[k] = Some(fire(s.clone()));
-            layers[k] = Some(s.clone());
-        }
-        for k in (0..depth).step_by(2) {
-            layers[k] = Some(finish(self.field(k, &r), &self.drive[k], None, Sum));
-        }
-        layers.into_iter().flatten().collect()
+        let r = self.activities(state);
+        let mut even = state.components().iter();
+        let layers = (0..self.network.depth()).map(|k| match k % 2 {
+            0 => self.input(k, &r),
+            _ => even.next().expect("the state has every even layer").clone(),
+        });
+        layers.collect()
     }
 
     /// Whether the state is that of the even layers only.
@@ -167,26 +149,28 @@ impl<'n> Dynamics<'n> {
 
     /// The input `a_k` of layer `k`, `[batch, n_k]`, from `rho` of its neighbours.
     fn input(&self, k: usize, r: &[Option<Tensor<2>>]) -> Tensor<2> {
-        finish(self.field(k, r), &self.drive[k], None, Sum)
+        finish(self.field(k, r), &self.drive[k], None, End::Sum)
     }
 
-    fn synchronous_ham(&self, state: &State) -> State {
-        let r: Vec<_> = state.components().iter().map(|s| Some(fire(s.clone()))).collect();
-        let images = (0..self.network.depth()).map(|k| self.input(k, &r));
+    /// `rho` of the components of a state, at their layers.
+    fn activities(&self, state: &State) -> Vec<Option<Tensor<2>>> {
+        let mut r = vec![None; self.network.depth()];
+        for (k, s) in self.component_layers().into_iter().zip(state.components()) {
+            r[k] = Some(fire(s.clone()));
+        }
+        r
+    }
+
+    /// One iteration of a HAM: all layers at once, or the odd and then the even ones.
+    fn iterate_ham(&self, state: &State) -> State {
+        let mut r = self.activities(state);
+        if self.is_reduced() {
+            for k in (0..r.len()).step_by(2) {
+                r[k] = Some(finish(self.field(k, &r), &self.drive[k], None, End::Fire));
+            }
+        }
+        let images = self.component_layers().into_iter().map(|k| self.input(k, &r));
         State::new(images.collect()).expect("updates keep the batch")
-    }
-
-    fn even_odd_ham(&self, state: &State) -> State {
-        let depth = self.network.depth();
-        let mut r = vec![None; depth];
-        for (component, k) in (1..depth).step_by(2).enumerate() {
-            r[k] = Some(fire(state.component(component).clone()));
-        }
-        for k in (0..depth).step_by(2) {
-            r[k] = Some(finish(self.field(k, &r), &self.drive[k], None, Fire));
-        }
-        let even = (1..depth).step_by(2).map(|k| self.input(k, &r));
-        State::new(even.collect()).expect("updates keep the batch")
     }
 
     /// One iteration of a CHN: all layers at once, or the odd and then the even ones. `record` gets
@@ -195,6 +179,7 @@ impl<'n> Dynamics<'n> {
         let mut layers = state.components().to_vec();
         let depth = layers.len();
         let synchronous = self.order == Order::Synchronous;
+        let update = End::Update(self.continuous());
         let (blocks, step): (&[usize], _) = if synchronous { (&[0], 1) } else { (&[0, 1], 2) };
         for &first in blocks {
             let drives = |k: usize| synchronous || k % 2 != first;
@@ -204,10 +189,10 @@ impl<'n> Dynamics<'n> {
             for k in (first..depth).step_by(step) {
                 let field = self.field(k, &r);
                 if record.is_some() {
-                    let input = finish(field.clone(), &self.drive[k], None, Sum);
+                    let input = finish(field.clone(), &self.drive[k], None, End::Sum);
                     updated.push((k, layers[k].clone(), input));
                 }
-                layers[k] = finish(field, &self.drive[k], Some(&layers[k]), self.continuous());
+                layers[k] = finish(field, &self.drive[k], Some(&layers[k]), update);
             }
             if let Some(record) = &mut record {
                 record.push(Update { layers: updated, activities: r });
@@ -236,10 +221,9 @@ impl<'n> Dynamics<'n> {
 
 impl FixedPointMap for Dynamics<'_> {
     fn apply(&self, state: &State, _iteration: usize) -> State {
-        match (self.network.form(), self.order) {
-            (Form::Ham, Order::Synchronous) => self.synchronous_ham(state),
-            (Form::Ham, Order::EvenOdd { .. }) => self.even_odd_ham(state),
-            (Form::Chn, _) => self.iterate_chn(state, None),
+        match self.network.form() {
+            Form::Ham => self.iterate_ham(state),
+            Form::Chn => self.iterate_chn(state, None),
         }
     }
 

@@ -1,20 +1,22 @@
 //! Gradients of the loss `|s_L - y|^2 / 2`: recurrent backpropagation and equilibrium propagation.
 
 use burn::tensor::Tensor;
-use hvae_solver::{Picard, StoppingRule, solve_in_parts};
+use hvae_solver::{Outcome, Picard, StoppingRule, solve_in_parts};
 
 use crate::chn_ham::adjoint::Adjoint;
-use crate::chn_ham::continuous;
 use crate::chn_ham::dynamics::{Dynamics, Order};
-use crate::chn_ham::gradient::Gradient;
 use crate::chn_ham::network::{Form, LayeredNetwork, STEEPNESS, rho};
 use crate::chn_ham::pointwise::fire;
 use crate::chn_ham::unrolled::go_back;
 use crate::dynamics::relaxation::{Relaxation, Role};
 use crate::energy::layer::LayerId;
+use crate::energy::per_layer::PerLayer;
 use crate::eqprop::cost::{Cost, Readout};
+use crate::eqprop::difference::{Difference, Moved};
+use crate::eqprop::displacement::halves;
 use crate::eqprop::estimate::gradient;
-use crate::eqprop::nudge::Nudge;
+use crate::eqprop::nudge::{Nudge, Squares};
+use crate::eqprop::sample_mask::{SampleMask, valid_samples};
 use crate::error::{ModelError, require, require_shape};
 
 /// How an equilibrium and its adjoint are found.
@@ -26,11 +28,27 @@ pub struct Learning {
     pub damping: f64,
     /// When the free phase ends.
     pub free: StoppingRule,
-    /// When the adjoint phase of a HAM ends.
+    /// When the iteration of the adjoint of a HAM ends.
     pub adjoint: StoppingRule,
     /// Iterations of a CHN, at least 1, that follow its free phase and through which the gradient
     /// goes back; without effect on a HAM.
-    pub unroll_steps: usize,
+    pub unroll_iterations: usize,
+}
+
+/// The gradient of a batch's mean loss, and how its phases ended.
+#[derive(Debug, Clone)]
+pub struct Gradient {
+    /// `dC/dW` per weight, of its shape.
+    pub weights: Vec<Tensor<2>>,
+    /// `dC/db` per bias, of its shape.
+    pub biases: Vec<Tensor<1>>,
+    /// The outputs `s_L`, `[batch, classes]`.
+    pub outputs: Tensor<2>,
+    /// How the free phase ended, for each sample.
+    pub free: Vec<Outcome>,
+    /// How the iteration of the adjoint, or each nudged phase, ended; empty where the gradient goes
+    /// back through iterations.
+    pub second: Vec<Outcome>,
 }
 
 impl LayeredNetwork {
@@ -44,18 +62,14 @@ impl LayeredNetwork {
     /// dC/db_k = q_k summed over the batch                    (both divided by its size)
     /// ```
     ///
-    /// **CHN.** After the free phase come [`Learning::unroll_steps`] iterations, and the gradient
+    /// **CHN.** After the free phase come [`Learning::unroll_iterations`] iterations, and the gradient
     /// is that through them. `q` is then the gradient in the input `a` of each update, and the sums
     /// go over the updates too. At an equilibrium that is the same iteration of `lambda`; away from
     /// one, where a damped CHN often is, it is still the gradient of what the network computes.
     /// Memory grows with the number of these iterations.
     ///
-    /// `images` are `[batch, n_0]`, `targets` `[batch, n_L]`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Dynamics::new`] and [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of
-    /// another shape, [`ModelError::Setting`] for a CHN without an iteration to go back through.
+    /// `images` are `[batch, n_0]`, `targets` `[batch, n_L]`. A CHN needs at least one iteration to
+    /// go back through.
     pub fn backpropagate(
         &self,
         images: Tensor<2>,
@@ -63,8 +77,9 @@ impl LayeredNetwork {
         learning: &Learning,
     ) -> Result<Gradient, ModelError> {
         self.require_targets(&images, &targets)?;
-        let goes_back = learning.unroll_steps > 0 || self.form() == Form::Ham;
-        require(goes_back, "unroll_steps", learning.unroll_steps, "needs at least one iteration")?;
+        let count = learning.unroll_iterations;
+        let goes_back = count > 0 || self.form() == Form::Ham;
+        require(goes_back, "unroll_iterations", count, "needs at least one iteration")?;
         let dynamics =
             Dynamics::new(self, images.clone(), learning.order)?.damped(learning.damping)?;
         let part = dynamics.part_size();
@@ -89,7 +104,7 @@ impl LayeredNetwork {
                 (outputs, above.collect(), q, solution.outcomes)
             }
             Form::Chn => {
-                let (end, updates) = dynamics.record(free.state, learning.unroll_steps);
+                let (end, updates) = dynamics.record(free.state, count);
                 let outputs = end.component(last).clone();
                 let error = (outputs.clone() - targets).mul_scalar(share);
                 let back = go_back(&dynamics, updates, &end, error);
@@ -116,11 +131,6 @@ impl LayeredNetwork {
     /// ```text
     /// dC/dW_k = -(r_(k-1),a' r_k,a - r_(k-1),b' r_k,b) / (beta_a - beta_b),   dC/db_k likewise
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`Relaxation::new`] and [`crate::gradient`], or as [`Dynamics::new`] and
-    /// [`Dynamics::damped`]; [`ModelError::Shape`] also for targets of another shape.
     pub fn propagate(
         &self,
         images: Tensor<2>,
@@ -131,7 +141,7 @@ impl LayeredNetwork {
         self.require_targets(&images, &targets)?;
         match self.form() {
             Form::Ham => self.propagate_ham(images, targets, free, nudge),
-            Form::Chn => continuous::propagate(self, images, targets, free, nudge),
+            Form::Chn => self.propagate_chn(images, targets, free, nudge),
         }
     }
 
@@ -162,6 +172,48 @@ impl LayeredNetwork {
             free: equilibrium.outcomes,
             second: found.outcomes,
         })
+    }
+
+    fn propagate_chn(
+        &self,
+        images: Tensor<2>,
+        targets: Tensor<2>,
+        rule: &StoppingRule,
+        nudge: &Nudge,
+    ) -> Result<Gradient, ModelError> {
+        let dynamics =
+            Dynamics::new(self, images.clone(), Order::Synchronous)?.damped(nudge.damping)?;
+        let part = dynamics.part_size();
+        let free = solve_in_parts(dynamics.clone(), dynamics.start(), &Picard, rule, part)?;
+        let outputs = free.state.component(self.depth() - 1).clone();
+        let device = outputs.device();
+        let mask =
+            |phases: &[_]| SampleMask::new(&valid_samples(nudge.unconverged, phases), &device);
+        let settled = mask(&[&free.outcomes]);
+        let delta = settled.apply(outputs.clone() - targets);
+        // The loss pushes the state itself, not an input multiplied by a gain.
+        let norm = Squares::of([(1.0, &delta)], settled.count());
+        let beta = nudge.size.beta(norm, None)?;
+        let signs = nudge.nudging.signs();
+        let pushes = signs.map(|sign| beta.times(delta.clone(), sign)).to_vec();
+        let both = dynamics.nudged(Tensor::cat(pushes, 0));
+        let start = free.state.map(|s| Tensor::cat(vec![s.clone(), s], 0));
+        let part = both.part_size();
+        let nudged = solve_in_parts(both, start, &Picard, &nudge.rule, part)?;
+        let second = nudged.outcomes;
+        let converged = mask(&[&free.outcomes, &second]);
+        // What couples are the activities `rho(s)`, of the pixels first.
+        let [a, b] = halves(&nudged.state).map(|s| s.map(fire));
+        let mut held = PerLayer::empty(self.depth() + 1);
+        held.set(LayerId(0), fire(images));
+        let layers = || (1..=self.depth()).map(LayerId);
+        let (moved, spread) = (Moved::between(a, b), nudge.nudging.spread());
+        let difference = Difference::new(&held, layers(), moved, &converged, beta, spread);
+        let product = |s: Tensor<2>, t: Tensor<2>| s.transpose().matmul(t);
+        let weight = |k: LayerId| difference.weights(LayerId(k.0 - 1), k, product);
+        let weights = layers().filter_map(weight).collect();
+        let biases = layers().filter_map(|k| difference.bias(k)).collect();
+        Ok(Gradient { weights, biases, outputs, free: free.outcomes, second })
     }
 
     fn require_targets(&self, images: &Tensor<2>, targets: &Tensor<2>) -> Result<(), ModelError> {

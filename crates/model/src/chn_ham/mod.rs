@@ -39,16 +39,13 @@
 //! equilibrium propagation.
 
 mod adjoint;
-mod continuous;
 mod couplings;
 mod dynamics;
-mod gradient;
 mod learning;
 mod network;
 mod pointwise;
 mod unrolled;
 
 pub use dynamics::{Dynamics, Order};
-pub use gradient::Gradient;
-pub use learning::Learning;
+pub use learning::{Gradient, Learning};
 pub use network::{Form, LayeredNetwork, rho};

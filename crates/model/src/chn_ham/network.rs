@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::energy::activation::Activation;
 use crate::energy::coupling::Coupling;
+use crate::energy::interaction::Interaction;
 use crate::energy::interaction::dense::Dense;
-use crate::energy::interaction::kind::Interaction;
 use crate::energy::layer::{Layer, LayerId, LayerSpec};
 use crate::energy::network::HopfieldNetwork;
-use crate::error::{ModelError, require_shape};
+use crate::error::{ModelError, require_network, require_shape};
 
 /// Steepness of `rho`.
 pub(super) const STEEPNESS: f64 = 4.0;
@@ -56,39 +56,29 @@ impl LayeredNetwork {
     /// A network of `sizes` units: the pixels, hidden layers, the classes.
     ///
     /// Weights start uniform in `+-sqrt(6 / (rows + columns))` (Glorot & Bengio 2010), biases
-    /// normal with standard deviation 0.01.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`] for fewer than three sizes, or a size of 0.
+    /// normal with standard deviation 0.01. There is at least one hidden layer.
     pub fn new(
         sizes: &[usize],
         form: Form,
         rng: &mut impl Rng,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        if sizes.len() < 3 || sizes.contains(&0) {
-            let text = format!("sizes {sizes:?}: needs pixels, a hidden layer and classes");
-            return Err(ModelError::Network(text));
-        }
-        let mut weights = Vec::new();
-        for pair in sizes.windows(2) {
+        require_network(sizes.len() >= 3 && !sizes.contains(&0), || {
+            format!("sizes {sizes:?}: needs pixels, a hidden layer and classes")
+        })?;
+        let weights = sizes.windows(2).map(|pair| {
             let bound = (6.0 / (pair[0] + pair[1]) as f32).sqrt();
-            let count = pair[0] * pair[1];
-            let values: Vec<f32> = (0..count).map(|_| rng.random_range(-bound..=bound)).collect();
-            let data = TensorData::new(values, [pair[0], pair[1]]);
-            weights.push(Param::from_tensor(Tensor::from_data(data, device)));
-        }
-        let mut biases = Vec::new();
-        for &size in &sizes[1..] {
-            let mut draw = || {
-                let normal: f32 = StandardNormal.sample(rng);
-                BIAS_DEVIATION * normal
-            };
-            let values: Vec<f32> = (0..size).map(|_| draw()).collect();
-            let data = TensorData::new(values, [size]);
-            biases.push(Param::from_tensor(Tensor::from_data(data, device)));
-        }
+            let draws = (0..pair[0] * pair[1]).map(|_| rng.random_range(-bound..=bound));
+            let data = TensorData::new(draws.collect::<Vec<f32>>(), [pair[0], pair[1]]);
+            Param::from_tensor(Tensor::from_data(data, device))
+        });
+        let weights = weights.collect();
+        let biases = sizes[1..].iter().map(|&size| {
+            let draws = StandardNormal.sample_iter(&mut *rng).take(size);
+            let values = draws.map(|normal: f32| BIAS_DEVIATION * normal).collect::<Vec<_>>();
+            Param::from_tensor(Tensor::from_data(TensorData::new(values, [size]), device))
+        });
+        let biases = biases.collect();
         Ok(Self { weights, biases, form })
     }
 
@@ -110,27 +100,17 @@ impl LayeredNetwork {
 
     /// `E(s)` of every sample, `[batch]`, given pixels `[batch, n_0]` and the states of all layers,
     /// each `[batch, n_k]`.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`] for another number of states than of layers, [`ModelError::Shape`]
-    /// for pixels or a state that do not fit.
     pub fn energy(&self, images: Tensor<2>, states: &[Tensor<2>]) -> Result<Tensor<1>, ModelError> {
-        if states.len() != self.depth() {
-            let text = format!("{} states for {} layers", states.len(), self.depth());
-            return Err(ModelError::Network(text));
-        }
-        let [batch, _] = images.dims();
-        for (k, (size, state)) in
-            self.sizes().into_iter().zip(std::iter::once(&images).chain(states)).enumerate()
-        {
-            let what =
-                if k == 0 { "the images".to_owned() } else { format!("the state of layer {k}") };
-            require_shape(what, state, [batch, size])?;
+        let (found, needed) = (states.len(), self.depth());
+        require_network(found == needed, || format!("{found} states for {needed} layers"))?;
+        let ([batch, _], sizes) = (images.dims(), self.sizes());
+        require_shape("the images", &images, [batch, sizes[0]])?;
+        for (k, (&size, state)) in sizes[1..].iter().zip(states).enumerate() {
+            require_shape(format!("the state of layer {}", k + 1), state, [batch, size])?;
         }
         let r: Vec<Tensor<2>> =
             std::iter::once(images).chain(states.iter().cloned()).map(rho).collect();
-        let mut energy = Tensor::zeros([r[0].dims()[0], 1], &r[0].device());
+        let mut energy = Tensor::zeros([batch, 1], &r[0].device());
         for (k, s) in states.iter().enumerate() {
             let own = match self.form {
                 Form::Chn => s.clone().square().mul_scalar(0.5),
@@ -150,16 +130,11 @@ impl LayeredNetwork {
 
     /// A HAM as a [`HopfieldNetwork`], with the same parameters under the same ids: the layer
     /// `pixels`, to be clamped at `rho(x)`, and the layers above it, whose states there are
-    /// `rho(s_k)`.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`] for a CHN, whose energy is another.
+    /// `rho(s_k)`. An error for a CHN, whose energy is another.
     pub fn network(&self) -> Result<HopfieldNetwork, ModelError> {
-        if self.form == Form::Chn {
-            let text = "a CHN does not have the energy of a Hopfield network in HAM form";
-            return Err(ModelError::Network(text.to_owned()));
-        }
+        require_network(self.form == Form::Ham, || {
+            "a CHN does not have the energy of a Hopfield network in HAM form".to_owned()
+        })?;
         let layers = self.sizes().into_iter().enumerate().map(|(k, size)| {
             let bias = (k > 0).then(|| {
                 let shared = &self.biases[k - 1];

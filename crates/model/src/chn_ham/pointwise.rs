@@ -3,12 +3,13 @@
 #![expect(clippy::inline_always, reason = "a call left in the loop would keep it scalar")]
 
 use burn::tensor::{Device, Tensor, TensorData};
+use hvae_device::is_plain_cpu;
 use rayon::prelude::*;
 
 use crate::chn_ham::network::{STEEPNESS, THRESHOLD, rho, slope};
 use crate::dynamics::drive::Drive;
-use crate::host::{is_plain_cpu, values as host};
 use crate::kernels::exponential::sigmoid;
+use crate::kernels::{Kernel, pass, values as host};
 
 /// Values that one thread works on at a time.
 const CHUNK: usize = 1 << 16;
@@ -16,48 +17,14 @@ const CHUNK: usize = 1 << 16;
 const RUN: usize = 32;
 
 /// A function of a layer's field, its drive and its old state.
-pub(super) trait Pointwise: Copy + Sync {
-    /// For a run of units: `values` hold their fields, and then the result; `state` is empty where
-    /// it is not read.
-    fn run(self, values: &mut [f32], drive: &[f32], state: &[f32]);
-    /// For all of them.
-    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, state: Tensor<2>) -> Tensor<2>;
-    /// Whether the old state is read.
-    const READS_STATE: bool;
-}
-
-/// `field + drive`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sum;
-
-impl Pointwise for Sum {
-    #[inline(always)]
-    fn run(self, values: &mut [f32], drive: &[f32], _state: &[f32]) {
-        for (v, d) in values.iter_mut().zip(drive) {
-            *v += *d;
-        }
-    }
-    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, _state: Tensor<2>) -> Tensor<2> {
-        field + drive
-    }
-    const READS_STATE: bool = false;
-}
-
-/// `rho(field + drive)`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fire;
-
-impl Pointwise for Fire {
-    #[inline(always)]
-    fn run(self, values: &mut [f32], drive: &[f32], _state: &[f32]) {
-        for (v, d) in values.iter_mut().zip(drive) {
-            *v = scalar_rho(*v + *d);
-        }
-    }
-    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, _state: Tensor<2>) -> Tensor<2> {
-        rho(field + drive)
-    }
-    const READS_STATE: bool = false;
+pub(super) enum End {
+    /// `field + drive`.
+    Sum,
+    /// `rho(field + drive)`.
+    Fire,
+    /// See [`Continuous`].
+    Update(Continuous),
 }
 
 /// `inner` times `s <- damping s + (1 - damping) rho'(s) (field + drive)`.
@@ -67,9 +34,46 @@ pub(super) struct Continuous {
     pub(super) inner: usize,
 }
 
-impl Pointwise for Continuous {
+impl Kernel for End {
     #[inline(always)]
     fn run(self, values: &mut [f32], drive: &[f32], state: &[f32]) {
+        match self {
+            Self::Sum => {
+                for (v, d) in values.iter_mut().zip(drive) {
+                    *v += *d;
+                }
+            }
+            Self::Fire => {
+                for (v, d) in values.iter_mut().zip(drive) {
+                    *v = scalar_rho(*v + *d);
+                }
+            }
+            Self::Update(continuous) => continuous.update(values, drive, state),
+        }
+    }
+}
+
+impl End {
+    /// The same in tensor operations.
+    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Sum => field + drive,
+            Self::Fire => rho(field + drive),
+            Self::Update(Continuous { damping, inner }) => {
+                let damping = f64::from(damping);
+                let input = (field + drive).mul_scalar((1.0 - damping) * STEEPNESS);
+                (0..inner).fold(state, |s, _| {
+                    let r = rho(s.clone());
+                    s.mul_scalar(damping) + r.clone() * (-r).add_scalar(1.0) * input.clone()
+                })
+            }
+        }
+    }
+}
+
+impl Continuous {
+    #[inline(always)]
+    fn update(self, values: &mut [f32], drive: &[f32], state: &[f32]) {
         // Short runs stay in registers over the inner updates, and are vector code; a loop over the
         // updates of one unit would be a chain.
         let runs = values.chunks_mut(RUN).zip(drive.chunks(RUN)).zip(state.chunks(RUN));
@@ -88,19 +92,8 @@ impl Pointwise for Continuous {
             values.copy_from_slice(&s[..values.len()]);
         }
     }
-    fn tensors(self, field: Tensor<2>, drive: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
-        let damping = f64::from(self.damping);
-        let input = (field + drive).mul_scalar((1.0 - damping) * STEEPNESS);
-        (0..self.inner).fold(state, |s, _| {
-            let r = rho(s.clone());
-            s.mul_scalar(damping) + r.clone() * (-r).add_scalar(1.0) * input.clone()
-        })
-    }
-    const READS_STATE: bool = true;
-}
 
-impl Continuous {
-    /// See [`backward`].
+    /// [`backward`] in tensor operations.
     fn backward_tensors(
         self,
         input: Tensor<2>,
@@ -109,16 +102,16 @@ impl Continuous {
     ) -> (Tensor<2>, Tensor<2>) {
         let damping = f64::from(self.damping);
         let input = input.mul_scalar(1.0 - damping);
-        let mut way = Vec::with_capacity(self.inner);
+        let mut passed = Vec::with_capacity(self.inner);
         let mut s = state;
         for _ in 0..self.inner {
             let r = rho(s.clone());
             let d = slope(&r);
             s = s.mul_scalar(damping) + d.clone() * input.clone();
-            way.push((r, d));
+            passed.push((r, d));
         }
         let (mut g, mut q) = (gradient, input.zeros_like());
-        for (r, d) in way.into_iter().rev() {
+        for (r, d) in passed.into_iter().rev() {
             q = q + d.clone() * g.clone();
             let bend = r.mul_scalar(-2.0).add_scalar(1.0).mul_scalar(STEEPNESS) * d;
             g = g * (bend * input.clone()).add_scalar(damping);
@@ -134,76 +127,25 @@ fn scalar_rho(s: f32) -> f32 {
 
 /// `rho(s)`.
 pub(super) fn fire(s: Tensor<2>) -> Tensor<2> {
-    struct Kernel<'a>(&'a mut [f32]);
-    impl pulp::NullaryFnOnce for Kernel<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn call(self) {
-            for s in self.0 {
-                *s = scalar_rho(*s);
-            }
-        }
-    }
     if !is_plain_cpu(&s) {
         return rho(s);
     }
-    let dims = s.dims();
-    let mut values = host(s);
-    let arch = pulp::Arch::new();
-    values.par_chunks_mut(CHUNK).for_each(|values| arch.dispatch(Kernel(values)));
-    Tensor::from_data(TensorData::new(values, dims), &Device::flex())
+    let zeros = vec![0.0; s.dims()[1]];
+    pass(s, &zeros, None, CHUNK, End::Fire)
 }
 
 /// `end(field, drive, state)`; the state may be left out where `end` does not read it.
-pub(super) fn finish<P: Pointwise>(
+pub(super) fn finish(
     field: Tensor<2>,
     drive: &Drive,
     state: Option<&Tensor<2>>,
-    end: P,
+    end: End,
 ) -> Tensor<2> {
-    let dims = field.dims();
-    let Drive::Host { values: drive, units } = drive else {
-        let state = state.cloned().unwrap_or_else(|| field.clone());
-        return end.tensors(field, drive.tensor(), state);
-    };
-    let mut values = host(field);
-    // Only read where there is one.
-    let state = match state {
-        Some(state) if P::READS_STATE => host(state.clone()),
-        _ => Vec::new(),
-    };
-    let (arch, units) = (pulp::Arch::new(), *units);
-    let shared = drive.len() == units;
-    let size = (CHUNK / units).max(1) * units;
-    values.par_chunks_mut(size).enumerate().for_each(|(chunk, values)| {
-        let from = chunk * size;
-        let state = state.get(from..from + values.len()).unwrap_or(&[]);
-        let drive = if shared { drive } else { &drive[from..from + values.len()] };
-        arch.dispatch(Kernel { values, drive, state, units, shared, end });
-    });
-    Tensor::from_data(TensorData::new(values, dims), &Device::flex())
-}
-
-/// One chunk of whole rows.
-struct Kernel<'a, P> {
-    values: &'a mut [f32],
-    drive: &'a [f32],
-    state: &'a [f32],
-    units: usize,
-    shared: bool,
-    end: P,
-}
-
-impl<P: Pointwise> pulp::NullaryFnOnce for Kernel<'_, P> {
-    type Output = ();
-    #[inline(always)]
-    fn call(self) {
-        let Self { values, drive, state, units, shared, end } = self;
-        for (row, values) in values.chunks_exact_mut(units).enumerate() {
-            let from = row * units;
-            let drive = if shared { drive } else { &drive[from..from + units] };
-            let state = if P::READS_STATE { &state[from..from + units] } else { state };
-            end.run(values, drive, state);
+    match drive {
+        Drive::Host { values, .. } => pass(field, values, state, CHUNK, end),
+        Drive::Tensor(drive) => {
+            let state = state.cloned().unwrap_or_else(|| field.clone());
+            end.tensors(field, drive.clone(), state)
         }
     }
 }
@@ -244,8 +186,8 @@ impl pulp::NullaryFnOnce for Backward<'_> {
     fn call(self) {
         let Self { input, state, gradient, end: Continuous { damping, inner } } = self;
         let steepness = STEEPNESS as f32;
-        // `rho` along the way.
-        let mut way = vec![[0.0_f32; RUN]; inner];
+        // `rho` before each update.
+        let mut rhos = vec![[0.0_f32; RUN]; inner];
         let runs = input.chunks_mut(RUN).zip(state.chunks(RUN)).zip(gradient.chunks_mut(RUN));
         for ((input, state), gradient) in runs {
             let (mut a, mut s, mut g) = ([0.0; RUN], [0.0; RUN], [0.0; RUN]);
@@ -254,15 +196,15 @@ impl pulp::NullaryFnOnce for Backward<'_> {
             }
             s[..state.len()].copy_from_slice(state);
             g[..state.len()].copy_from_slice(gradient);
-            for way in &mut way {
-                for ((s, a), r) in s.iter_mut().zip(&a).zip(way) {
+            for rho in &mut rhos {
+                for ((s, a), r) in s.iter_mut().zip(&a).zip(rho) {
                     *r = scalar_rho(*s);
                     *s = damping * *s + *r * (1.0 - *r) * *a;
                 }
             }
             let mut q = [0.0; RUN];
-            for way in way.iter().rev() {
-                for (((g, q), a), r) in g.iter_mut().zip(&mut q).zip(&a).zip(way) {
+            for rho in rhos.iter().rev() {
+                for (((g, q), a), r) in g.iter_mut().zip(&mut q).zip(&a).zip(rho) {
                     let bell = *r * (1.0 - *r);
                     *q += bell * *g;
                     *g *= damping + steepness * bell * (1.0 - 2.0 * *r) * *a;
@@ -279,14 +221,10 @@ impl pulp::NullaryFnOnce for Backward<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::wave;
 
     const ROWS: usize = 70;
     const UNITS: usize = 2_001;
-
-    fn wave(rows: usize, phase: f32) -> Tensor<2> {
-        let values = (0..rows * UNITS).map(|i| (i as f32 * 0.37 + phase).sin()).collect();
-        Tensor::from_data(TensorData::new::<f32, _>(values, [rows, UNITS]), &Device::flex())
-    }
 
     fn assert_same(name: &str, fast: Tensor<2>, slow: Tensor<2>) {
         let largest: f32 = (fast - slow).abs().max().into_scalar();
@@ -294,11 +232,11 @@ mod tests {
         assert!(largest < 5e-6, "{name}: {largest}");
     }
 
-    fn compare<P: Pointwise>(name: &str, end: P) {
+    fn compare(name: &str, end: End) {
         const { assert!(ROWS * UNITS > 2 * CHUNK, "several chunks") };
-        let (field, state) = (wave(ROWS, 0.0), wave(ROWS, 2.0));
+        let (field, state) = (wave(ROWS, UNITS, 0.0), wave(ROWS, UNITS, 2.0));
         for rows in [1, ROWS] {
-            let drive = wave(rows, 1.0);
+            let drive = wave(rows, UNITS, 1.0);
             let host = Drive::Tensor(drive.clone()).prepare();
             assert!(matches!(host, Drive::Host { .. }));
             let fast = finish(field.clone(), &host, Some(&state), end);
@@ -311,16 +249,16 @@ mod tests {
     /// the drive is one row for all samples or one for each.
     #[test]
     fn the_fused_ends_equal_the_composed_ones() {
-        compare("sum", Sum);
-        compare("fire", Fire);
-        compare("continuous", Continuous { damping: 0.5, inner: 1 });
-        compare("continuous, inner updates", Continuous { damping: 0.3, inner: 4 });
+        compare("sum", End::Sum);
+        compare("fire", End::Fire);
+        compare("continuous", End::Update(Continuous { damping: 0.5, inner: 1 }));
+        compare("inner updates", End::Update(Continuous { damping: 0.3, inner: 4 }));
         let end = Continuous { damping: 0.3, inner: 4 };
-        let [input, state, gradient] = [0.0, 1.0, 2.0].map(|phase| wave(ROWS, phase));
+        let [input, state, gradient] = [0.0, 1.0, 2.0].map(|shift| wave(ROWS, UNITS, shift));
         let fast = backward(input.clone(), state.clone(), gradient.clone(), end);
         let slow = end.backward_tensors(input, state, gradient);
         assert_same("back, state", fast.0, slow.0);
         assert_same("back, input", fast.1, slow.1);
-        assert_same("rho", fire(wave(ROWS, 0.0)), rho(wave(ROWS, 0.0)));
+        assert_same("rho", fire(wave(ROWS, UNITS, 0.0)), rho(wave(ROWS, UNITS, 0.0)));
     }
 }

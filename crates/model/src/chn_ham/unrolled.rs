@@ -37,7 +37,7 @@ pub(super) fn go_back(
     let mut sums: Vec<Tensor<2>> = zeros().collect();
     let last = gradient.len() - 1;
     gradient[last] = Some(error);
-    let couplings = dynamics.couplings();
+    let couplings = &dynamics.couplings;
     let mut weights: Vec<Option<Tensor<2>>> = vec![None; last];
     for Update { layers, activities: r } in updates.into_iter().rev() {
         let mut q = vec![None; last + 1];

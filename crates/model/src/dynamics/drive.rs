@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use hvae_device::is_plain_cpu;
 
 use crate::energy::LayerSpec;
-use crate::host::is_plain_cpu;
 use crate::kernels::fused;
 
 /// The drive of a layer, `[batch, n]`, or one row for all samples, `[1, n]`.
@@ -106,8 +106,8 @@ mod tests {
     use super::*;
     use crate::energy::Activation::{self, HardSigmoid, Identity, Relu, Sigmoid, Tanh};
     use crate::energy::activation::SATURATION;
-    use crate::host::values as host;
     use crate::kernels::fused::CHUNK;
+    use crate::kernels::values as host;
 
     const ALL: [Activation; 5] = [Identity, Relu, HardSigmoid, Sigmoid, Tanh];
 

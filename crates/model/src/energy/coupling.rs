@@ -3,8 +3,7 @@
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 
-use crate::energy::interaction::bilinear::Direction;
-use crate::energy::interaction::kind::{Interaction, InteractionKind};
+use crate::energy::interaction::{Interaction, InteractionKind};
 use crate::energy::layer::LayerId;
 
 /// Which layers are to be coupled, and how.
@@ -37,11 +36,6 @@ impl CouplingSpec {
     /// Each of `layers` layers coupled densely with the next.
     pub fn chain(layers: usize) -> Vec<Self> {
         (1..layers).map(|k| Self::dense(LayerId(k - 1), LayerId(k))).collect()
-    }
-
-    /// Whether both couple the same layers.
-    pub(crate) fn joins_same(&self, other: &Self) -> bool {
-        (self.lower, self.upper) == (other.lower, other.upper)
     }
 }
 
@@ -85,10 +79,6 @@ impl Coupling {
     }
 
     /// Replaces the weights, given flat; their id stays.
-    ///
-    /// # Panics
-    ///
-    /// When there are more or fewer weights.
     pub fn set_weights(&mut self, weights: Tensor<1>) {
         self.interaction.linear_mut().weights_mut().set(weights);
     }
@@ -115,22 +105,14 @@ pub(crate) fn field<'s>(
     k: LayerId,
     state: impl Fn(LayerId) -> Option<&'s Tensor<2>>,
 ) -> Option<Tensor<2>> {
-    let mut field: Option<Tensor<2>> = None;
-    for (up, down) in up.iter().zip(down) {
-        let (source, direction) = match (up.upper == k, up.lower == k) {
-            (true, _) => (up.lower, Direction::Up),
-            (_, true) => (up.upper, Direction::Down),
-            _ => continue,
-        };
-        let Some(s) = state(source) else { continue };
-        let term = match direction {
-            Direction::Up => up.interaction.linear().to_upper(s.clone()),
-            Direction::Down => down.interaction.linear().to_lower(s.clone()),
-        };
-        field = Some(match field {
-            Some(sum) => term + sum,
-            None => term,
-        });
-    }
-    field
+    let terms = up.iter().zip(down).filter_map(|(up, down)| {
+        if up.upper == k {
+            Some(up.interaction.linear().to_upper(state(up.lower)?.clone()))
+        } else if up.lower == k {
+            Some(down.interaction.linear().to_lower(state(up.upper)?.clone()))
+        } else {
+            None
+        }
+    });
+    terms.reduce(|sum, term| term + sum)
 }

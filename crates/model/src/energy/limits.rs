@@ -1,11 +1,11 @@
 //! Weights kept small enough for equilibria to exist, and factors on their learning rates.
 
 use burn::module::ParamId;
+use hvae_device::is_plain_cpu;
 
 use crate::energy::coupling::Coupling;
 use crate::energy::layer::LayerId;
 use crate::energy::network::HopfieldNetwork;
-use crate::host::is_plain_cpu;
 use crate::scalar::Scalar;
 
 /// Strengths below count as this one, whose inverse is finite in f32.
@@ -19,7 +19,7 @@ impl HopfieldNetwork {
     /// strength of W_kl: sqrt(c_k c_l) |W_kl|       strength of R_k: c_k max g_k' |R_k|
     /// ```
     ///
-    /// with spectral norms, by power iteration from a fixed start. A few steps of it give a lower
+    /// with spectral norms, by power iteration from a fixed start. A few iterations give a lower
     /// bound, some percent too low where the largest singular values lie close together; the limit
     /// may be exceeded by as much. With `n` layers, all coupled with each other, `limit < 1/n`
     /// makes the energy convex among them; with a larger one only the residual shows whether an

@@ -1,10 +1,5 @@
 //! The energy: layers, the interactions that couple them, and the network they make.
 //!
-//! ```text
-//! E(s) = sum_k [ A_k(s_k)/c_k - <b_k, s_k> ]
-//!        - sum_{k<l} <s_k, W_kl s_l> - 1/2 sum_k <s_k, R_k s_k>
-//! ```
-//!
 //! | file | holds |
 //! |---|---|
 //! | [`activation`] | nonlinearities `g`, their slopes and conjugates `A` |
@@ -25,10 +20,9 @@ pub(crate) mod per_layer;
 
 pub use activation::{Activation, HiddenActivation};
 pub use coupling::{Coupling, CouplingSpec};
-pub use interaction::banded::Banded;
 pub use interaction::dense::Dense;
-pub use interaction::kind::{Interaction, InteractionKind};
-pub use interaction::within::Within;
+pub use interaction::symmetric::Symmetric;
+pub use interaction::{Interaction, InteractionKind};
 pub use layer::{Layer, LayerId, LayerSpec, Shape};
 pub use network::HopfieldNetwork;
 pub use per_layer::PerLayer;

@@ -9,10 +9,10 @@ use rand::{Rng, RngExt};
 
 use crate::energy::activation::Activation;
 use crate::energy::coupling::{Coupling, CouplingSpec};
+use crate::energy::interaction::InteractionKind;
 use crate::energy::interaction::bilinear::Direction;
-use crate::energy::interaction::kind::InteractionKind;
 use crate::energy::layer::{Layer, LayerId, LayerSpec};
-use crate::error::{ModelError, require_shape};
+use crate::error::{ModelError, require_network, require_shape};
 
 /// A network of layers with symmetric couplings and the energy
 ///
@@ -60,13 +60,9 @@ impl HopfieldNetwork {
     /// fan-in `n`, `r = sqrt(6/n)` below a rectified layer (He et al. 2015, arXiv 1502.01852) and
     /// `1/sqrt(n)` otherwise; biases in `+-1/(c sqrt(n))`. So the signal that passes from layer to
     /// layer does not depend on the gains. `rng` draws the weights of each coupling, then the
-    /// biases of each layer.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`] without layers, for an empty layer, a gain outside 1e-15 to 1e15, a
-    /// coupling of a layer that does not exist, one that is given twice, a dense one within a
-    /// layer, or one for pairs within a layer between two.
+    /// biases of each layer. An error ([`ModelError::Network`]) without layers, for an empty layer,
+    /// a gain outside 1e-15 to 1e15, a coupling of a layer that does not exist, one that is given
+    /// twice, a dense one within a layer, or one for pairs within a layer between two.
     pub fn new(
         layers: Vec<LayerSpec>,
         couplings: &[CouplingSpec],
@@ -95,11 +91,7 @@ impl HopfieldNetwork {
         Ok(Self { layers: layers.collect(), couplings })
     }
 
-    /// Adds couplings whose weights are zero.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`] as [`Self::new`].
+    /// Adds couplings whose weights are zero. Errors are those of [`Self::new`].
     pub fn add_couplings(
         &mut self,
         couplings: &[CouplingSpec],
@@ -108,9 +100,7 @@ impl HopfieldNetwork {
         let specs: Vec<_> = self.layers.iter().map(|l| l.spec.clone()).collect();
         check(&specs, couplings)?;
         for spec in couplings {
-            if self.couplings.iter().any(|c| c.joins(spec.lower, spec.upper)) {
-                return Err(twice(spec));
-            }
+            require_once(spec, self.are_coupled(spec.lower, spec.upper))?;
             let zeros = |count| vec![0.0; count];
             self.couplings.push(build(spec, &specs, zeros, device));
         }
@@ -138,16 +128,9 @@ impl HopfieldNetwork {
     }
 
     /// `E(s)` of every sample, `[batch]`, for the states of all layers, each `[batch, n_k]`.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`] for another number of states than of layers, [`ModelError::Shape`]
-    /// for a state that does not fit its layer.
     pub fn energy(&self, states: &[Tensor<2>]) -> Result<Tensor<1>, ModelError> {
-        if states.len() != self.layers.len() {
-            let text = format!("{} states for {} layers", states.len(), self.layers.len());
-            return Err(ModelError::Network(text));
-        }
+        let (found, needed) = (states.len(), self.layers.len());
+        require_network(found == needed, || format!("{found} states for {needed} layers"))?;
         for (layer, state) in self.layers.iter().zip(states) {
             let expected = [states[0].dims()[0], layer.spec.size()];
             require_shape(format!("the state of layer {}", layer.spec.name), state, expected)?;
@@ -178,19 +161,16 @@ impl HopfieldNetwork {
     /// Checks weights from elsewhere: within a layer they must be symmetric, and zero on the
     /// diagonal and for units that are not coupled, or there is no energy. A relative difference of
     /// 1e-5 of the largest weight is taken for rounding.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`], naming the layer.
     pub fn check_couplings(&self) -> Result<(), ModelError> {
-        match self.couplings.iter().find(|c| !c.interaction.linear().is_sound()) {
-            None => Ok(()),
-            Some(c) => Err(ModelError::Network(format!(
-                "the weights within layer {} are not symmetric, or couple units that must not be \
-                 coupled (pixels farther apart than visible_reach)",
-                self.name(c.lower)
-            ))),
-        }
+        self.couplings.iter().try_for_each(|c| {
+            require_network(c.interaction.linear().is_sound(), || {
+                format!(
+                    "the weights within layer {} are not symmetric, or couple units that must not \
+                     be coupled (pixels farther apart than visible_reach)",
+                    self.name(c.lower)
+                )
+            })
+        })
     }
 
     /// Projects gradients by automatic differentiation on the directions in which weights can
@@ -235,41 +215,31 @@ fn bound(fan_in: usize, to: &LayerSpec) -> f64 {
 }
 
 fn check(layers: &[LayerSpec], couplings: &[CouplingSpec]) -> Result<(), ModelError> {
-    if layers.is_empty() {
-        return Err(ModelError::Network("it has no layers".to_owned()));
-    }
+    require_network(!layers.is_empty(), || "it has no layers".to_owned())?;
     for layer in layers {
         let LayerSpec { name, gain, .. } = layer;
-        if layer.size() == 0 {
-            return Err(ModelError::Network(format!("layer {name} has no units")));
-        }
-        if !FACTORS.contains(gain) {
-            let text = format!("layer {name}: gain {gain:e} must lie between 1e-15 and 1e15");
-            return Err(ModelError::Network(text));
-        }
+        require_network(layer.size() > 0, || format!("layer {name} has no units"))?;
+        require_network(FACTORS.contains(gain), || {
+            format!("layer {name}: gain {gain:e} must lie between 1e-15 and 1e15")
+        })?;
     }
     for (i, spec) in couplings.iter().enumerate() {
         let CouplingSpec { lower, upper, kind } = spec;
-        if lower.max(upper).0 >= layers.len() {
-            let text = format!(
-                "coupling ({lower}, {upper}) names a layer that does not exist; there are {}",
-                layers.len()
-            );
-            return Err(ModelError::Network(text));
-        }
-        if (*kind == InteractionKind::Dense) == (lower == upper) {
-            let text = format!("coupling ({lower}, {upper}) cannot be {kind:?}");
-            return Err(ModelError::Network(text));
-        }
-        if couplings[..i].iter().any(|other| other.joins_same(spec)) {
-            return Err(twice(spec));
-        }
+        let count = layers.len();
+        require_network(lower.max(upper).0 < count, || {
+            let what = "names a layer that does not exist; there are";
+            format!("coupling ({lower}, {upper}) {what} {count}")
+        })?;
+        require_network((*kind == InteractionKind::Dense) != (lower == upper), || {
+            format!("coupling ({lower}, {upper}) cannot be {kind:?}")
+        })?;
+        require_once(spec, couplings[..i].iter().any(|c| (c.lower, c.upper) == (*lower, *upper)))?;
     }
     Ok(())
 }
 
-fn twice(spec: &CouplingSpec) -> ModelError {
-    ModelError::Network(format!("coupling ({}, {}) is given twice", spec.lower, spec.upper))
+fn require_once(spec: &CouplingSpec, given: bool) -> Result<(), ModelError> {
+    require_network(!given, || format!("coupling ({}, {}) is given twice", spec.lower, spec.upper))
 }
 
 fn uniform(count: usize, bound: f64, rng: &mut impl Rng) -> Vec<f32> {

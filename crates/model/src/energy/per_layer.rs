@@ -28,10 +28,6 @@ impl<T> PerLayer<T> {
     }
 
     /// Gives layer `k` a value; returns the one before.
-    ///
-    /// # Panics
-    ///
-    /// When the network has no layer `k`.
     pub fn set(&mut self, k: LayerId, value: T) -> Option<T> {
         self.0[k.0].replace(value)
     }

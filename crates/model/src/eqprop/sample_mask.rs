@@ -30,7 +30,7 @@ impl SampleMask {
         let count = valid.iter().filter(|&&v| v).count();
         let dropped = (count < valid.len()).then(|| {
             let kept = valid.iter().map(|&v| f32::from(u8::from(v))).collect();
-            upload(kept, [valid.len(), 1], device).equal_elem(0.0)
+            upload(kept, 1, device).equal_elem(0.0)
         });
         Self { dropped, count }
     }

@@ -1,7 +1,5 @@
 //! `exp` and the logistic function in f32, written so that loops over them become vector code.
 
-#![expect(clippy::inline_always, reason = "a call left in the loop would keep it scalar")]
-
 use crate::energy::activation::SATURATION;
 
 /// `1/(1 + exp(-x))`, to within 2e-7, without a branch.

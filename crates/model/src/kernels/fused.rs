@@ -1,99 +1,118 @@
 //! The elementwise end of a layer's update in one pass over memory.
 
-#![expect(clippy::inline_always, reason = "a call left in the loop would keep it scalar")]
-
-use burn::tensor::{Device, Tensor, TensorData};
-use rayon::prelude::*;
+use burn::tensor::Tensor;
 
 use crate::energy::activation::Activation;
 use crate::energy::layer::LayerSpec;
-use crate::host::values;
 use crate::kernels::exponential::{sigmoid, sigmoid_increment};
+use crate::kernels::{Kernel, pass};
 
 /// Values that one thread works on at a time. Fewer are done before a second thread has woken.
 pub(crate) const CHUNK: usize = 1 << 17;
 
-/// `g(c (field + drive))` in one pass. The field's own memory becomes the result's.
+/// `g(c (field + drive))`. The field's own memory becomes the result's.
 pub(crate) fn activate(field: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
-    let dims = field.dims();
-    let (mut field, gain) = (values(field), layer.gain as f32);
-    let slice = &mut field;
-    match layer.activation {
-        Activation::Identity => sweep(slice, drive, gain, Identity),
-        Activation::Relu => sweep(slice, drive, gain, Relu),
-        Activation::HardSigmoid => sweep(slice, drive, gain, HardSigmoid),
-        Activation::Sigmoid => sweep(slice, drive, gain, Sigmoid),
-        Activation::Tanh => sweep(slice, drive, gain, Tanh),
-    }
-    Tensor::from_data(TensorData::new(field, dims), &Device::flex())
+    pass(field, drive, None, CHUNK, Activate(layer.activation, layer.gain as f32))
 }
 
 /// `g(c (drive + change)) - g(c drive)` likewise.
 pub(crate) fn increment(change: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
-    let dims = change.dims();
-    let (mut change, gain) = (values(change), layer.gain as f32);
-    let slice = &mut change;
-    match layer.activation {
-        Activation::Identity => sweep(slice, drive, gain, Increment(Identity)),
-        Activation::Relu => sweep(slice, drive, gain, Increment(Relu)),
-        Activation::HardSigmoid => sweep(slice, drive, gain, Increment(HardSigmoid)),
-        Activation::Sigmoid => sweep(slice, drive, gain, Increment(Sigmoid)),
-        Activation::Tanh => sweep(slice, drive, gain, Increment(Tanh)),
+    pass(change, drive, None, CHUNK, Increment(layer.activation, layer.gain as f32))
+}
+
+/// A nonlinearity, and the gain.
+#[derive(Clone, Copy)]
+struct Activate(Activation, f32);
+
+impl Kernel for Activate {
+    #[inline(always)]
+    fn run(self, values: &mut [f32], drive: &[f32], _state: &[f32]) {
+        let Self(activation, gain) = self;
+        let pairs = values.iter_mut().zip(drive);
+        match activation {
+            Activation::Identity => {
+                for (v, d) in pairs {
+                    *v = gain * (*v + *d);
+                }
+            }
+            Activation::Relu => {
+                for (v, d) in pairs {
+                    *v = relu(gain * (*v + *d));
+                }
+            }
+            Activation::HardSigmoid => {
+                for (v, d) in pairs {
+                    *v = (gain * (*v + *d)).clamp(0.0, 1.0);
+                }
+            }
+            Activation::Sigmoid => {
+                for (v, d) in pairs {
+                    *v = sigmoid(gain * (*v + *d));
+                }
+            }
+            Activation::Tanh => {
+                for (v, d) in pairs {
+                    *v = (gain * (*v + *d)).tanh();
+                }
+            }
+        }
     }
-    Tensor::from_data(TensorData::new(change, dims), &Device::flex())
 }
 
-/// An update of one unit. A trait rather than a closure, because the loop around it becomes vector
-/// code only if the call is always inlined.
-trait Pair: Copy + Sync {
-    /// The new value, from the old one, the drive and the gain.
-    fn of(self, value: f32, drive: f32, gain: f32) -> f32;
-}
+/// The same for the change of a nonlinearity.
+#[derive(Clone, Copy)]
+struct Increment(Activation, f32);
 
-/// A nonlinearity of one number.
-trait Pointwise: Copy + Sync {
-    /// `g(a)`.
-    fn of(self, a: f32) -> f32;
-
-    /// `g(a + change) - g(a)`.
-    fn increment(self, a: f32, change: f32) -> f32;
-}
-
-macro_rules! pointwise {
-    ($name:ident, $a:ident => $value:expr, $change:ident => $increment:expr) => {
-        #[derive(Clone, Copy)]
-        struct $name;
-        impl Pointwise for $name {
-            #[inline(always)]
-            fn of(self, $a: f32) -> f32 {
-                $value
+impl Kernel for Increment {
+    #[inline(always)]
+    fn run(self, values: &mut [f32], drive: &[f32], _state: &[f32]) {
+        let Self(activation, gain) = self;
+        let pairs = values.iter_mut().zip(drive);
+        match activation {
+            Activation::Identity => {
+                for (v, _) in pairs {
+                    *v *= gain;
+                }
             }
-            #[inline(always)]
-            #[allow(
-                unused_variables,
-                reason = "where g is linear the increment does not depend on a"
-            )]
-            fn increment(self, $a: f32, $change: f32) -> f32 {
-                $increment
+            Activation::Relu => {
+                for (v, d) in pairs {
+                    *v = relu_increment(gain * *d, gain * *v);
+                }
             }
-        }
-        impl Pair for $name {
-            #[inline(always)]
-            fn of(self, value: f32, drive: f32, gain: f32) -> f32 {
-                Pointwise::of(self, gain * (value + drive))
+            Activation::HardSigmoid => {
+                for (v, d) in pairs {
+                    *v = hard_sigmoid_increment(gain * *d, gain * *v);
+                }
+            }
+            Activation::Sigmoid => {
+                for (v, d) in pairs {
+                    *v = sigmoid_increment(gain * *d, gain * *v);
+                }
+            }
+            Activation::Tanh => {
+                for (v, d) in pairs {
+                    *v = 2.0 * sigmoid_increment(2.0 * (gain * *d), 2.0 * (gain * *v));
+                }
             }
         }
-    };
+    }
 }
 
-// Written so that NaN stays NaN.
-pointwise!(Identity, a => a, change => change);
-pointwise!(Relu, a => if a < 0.0 { 0.0 } else { a }, change => {
-    let p = if a < 0.0 { 0.0 } else { a };
+/// Keeps NaN, and so do the increments.
+#[inline(always)]
+fn relu(a: f32) -> f32 {
+    if a < 0.0 { 0.0 } else { a }
+}
+
+#[inline(always)]
+fn relu_increment(a: f32, change: f32) -> f32 {
+    let p = relu(a);
     let moved = change + (a - p);
     if moved < -p { -p } else { moved }
-});
-pointwise!(HardSigmoid, a => a.clamp(0.0, 1.0), change => {
+}
+
+#[inline(always)]
+fn hard_sigmoid_increment(a: f32, change: f32) -> f32 {
     let p = a.clamp(0.0, 1.0);
     let moved = change + (a - p);
     if moved < -p {
@@ -103,37 +122,4 @@ pointwise!(HardSigmoid, a => a.clamp(0.0, 1.0), change => {
     } else {
         moved
     }
-});
-pointwise!(Sigmoid, a => sigmoid(a), change => sigmoid_increment(a, change));
-pointwise!(Tanh, a => a.tanh(), change => 2.0 * sigmoid_increment(2.0 * a, 2.0 * change));
-
-/// The change of a nonlinearity at the drive.
-#[derive(Clone, Copy)]
-struct Increment<G>(G);
-
-impl<G: Pointwise> Pair for Increment<G> {
-    #[inline(always)]
-    fn of(self, value: f32, drive: f32, gain: f32) -> f32 {
-        self.0.increment(gain * drive, gain * value)
-    }
-}
-
-/// `v <- g(v, d, gain)` over two slices of one length, on all threads and with the widest vectors
-/// that the processor has.
-fn sweep<G: Pair>(values: &mut [f32], drive: &[f32], gain: f32, g: G) {
-    struct Kernel<'a, G>(&'a mut [f32], &'a [f32], f32, G);
-    impl<G: Pair> pulp::NullaryFnOnce for Kernel<'_, G> {
-        type Output = ();
-        #[inline(always)]
-        fn call(self) {
-            let Self(values, drive, gain, g) = self;
-            for (v, d) in values.iter_mut().zip(drive) {
-                *v = g.of(*v, *d, gain);
-            }
-        }
-    }
-    assert_eq!(values.len(), drive.len(), "a drive for every row");
-    let arch = pulp::Arch::new();
-    let chunks = values.par_chunks_mut(CHUNK).zip(drive.par_chunks(CHUNK));
-    chunks.for_each(|(values, drive)| arch.dispatch(Kernel(values, drive, gain, g)));
 }

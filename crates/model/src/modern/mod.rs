@@ -1,4 +1,5 @@
-//! Modern (dense associative, softmax) Hopfield networks and the thresholds of their phases.
+//! Modern (dense associative, softmax) Hopfield networks, and the thresholds between their
+//! regimes.
 //!
 //! # The energy
 //!
@@ -11,7 +12,7 @@
 //! xi <- X' softmax(beta X xi)
 //! ```
 //!
-//! An update never raises the energy (it is a concave-convex step).
+//! An update never raises the energy (it is one of a concave-convex procedure).
 //!
 //! # How it is computed
 //!
@@ -27,11 +28,11 @@
 //! At `beta = 0` the last term of the energy is its limit, the mean of `t`. After one update a
 //! state is a mixture `xi = X' p`, and the dynamics close on the weights:
 //! `p <- softmax(beta (K p + k))` with `K = Y Y'` and `k = Y x~`. That is one product with `[N, N]`
-//! in the place of two with `[N, d]`, and the same states; see [`Space`].
+//! instead of two with `[N, d]`, and the same states; see [`Space`].
 //!
 //! In [`Space::Weights`] a mean at a distance `r` from the origin then rounds overlaps by `r` units
-//! in the last place of 1, in the place of `r^2`. In [`Space::States`] every step adds the mean to
-//! the state, which is rounded with it.
+//! in the last place of 1, instead of `r^2`. In [`Space::States`] every update adds the mean to the
+//! state, which is rounded with it.
 //!
 //! # Which file
 //!

@@ -1,6 +1,7 @@
 //! The network: its patterns, its energy, and what can be read from a state.
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
+use burn::tensor::{Device, Int, Tensor, activation::softmax};
+use hvae_device::{read, upload};
 
 use crate::error::{ModelError, require, require_shape};
 
@@ -44,12 +45,8 @@ pub struct Readings {
 }
 
 impl ModernHopfield {
-    /// A network that stores the rows of `patterns`, `[N, d]`, on their device.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Setting`] without a pattern or a dimension, [`ModelError::NotFinite`] for a
-    /// value, or a square of a norm, that is not finite.
+    /// A network that stores the rows of `patterns`, `[N, d]`, on their device. An error without a
+    /// pattern or a dimension, or for a value, or a square of a norm, that is not finite.
     pub fn new(patterns: Tensor<2>) -> Result<Self, ModelError> {
         let [count, dimension] = patterns.dims();
         require(count >= 1, "patterns", count, "at least one pattern is needed")?;
@@ -63,7 +60,7 @@ impl ModernHopfield {
         }
         let mean = patterns.clone().mean_dim(0);
         let centred = patterns - mean.clone();
-        // By way of the host, which lays it out in rows: products with a view are slower.
+        // The host lays it out in rows: products with a view are slower.
         let columns = Tensor::from_data(centred.clone().transpose().into_data(), &centred.device());
         let bias = (centred.clone() * mean.clone()).sum_dim(1).reshape([1, count]);
         let squares = centred.clone().square().sum_dim(1).reshape([1, count]);
@@ -119,26 +116,17 @@ impl ModernHopfield {
             let ok = (beta as f32).is_finite() && beta >= 0.0;
             require(ok, "beta", beta, "an inverse temperature is finite and not negative")?;
         }
-        let values: Vec<f32> = betas.iter().map(|&b| b as f32).collect();
-        Ok(Tensor::from_data(TensorData::new(values, [betas.len(), 1]), &self.device()))
+        Ok(upload(betas.iter().map(|&b| b as f32).collect(), 1, &self.device()))
     }
 
     /// The overlaps `t = Y (xi - x~) + Y x~` of `states` `[B, d]`, `[B, N]`. Up to a shift of each
     /// row they are `X xi`, and they do not depend on `beta`.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Shape`] for states of another dimension.
     pub fn overlaps(&self, states: Tensor<2>) -> Result<Tensor<2>, ModelError> {
         require_shape("states", &states, [states.dims()[0], self.dimension()])?;
         Ok((states - self.mean.clone()).matmul(self.columns.clone()) + self.bias.clone())
     }
 
     /// The energies of `states` `[B, d]`, `[B, 1]`.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Shape`] and [`ModelError::Setting`] for states or `betas` that do not fit.
     pub fn energy(&self, states: Tensor<2>, betas: &[f64]) -> Result<Tensor<2>, ModelError> {
         let rows = states.dims()[0];
         let column = self.betas(betas)?;
@@ -149,10 +137,6 @@ impl ModernHopfield {
     }
 
     /// All that can be read from the states `X' p` with weights `p`, `[B, N]`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`energy`](Self::energy).
     pub fn read(&self, weights: Tensor<2>, betas: &[f64]) -> Result<Readings, ModelError> {
         let [rows, _] = weights.dims();
         require_shape("weights", &weights, [rows, self.count()])?;
@@ -233,9 +217,7 @@ pub(super) fn norm(rows: Tensor<2>) -> Tensor<2> {
     rows.square().sum_dim(1).sqrt()
 }
 
-/// The values of a tensor of this crate, which is f32.
+/// The values of a tensor.
 pub(super) fn host(tensor: Tensor<2>) -> Vec<f64> {
-    let values: Vec<f32> =
-        tensor.into_data().try_to_vec().expect("a float tensor of this crate is f32");
-    values.into_iter().map(f64::from).collect()
+    read(tensor).into_iter().map(f64::from).collect()
 }

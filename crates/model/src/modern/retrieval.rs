@@ -1,6 +1,7 @@
 //! The update as a fixed-point map, on states or on weights.
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
+use hvae_device::is_plain_cpu;
 use hvae_solver::{FixedPointMap, Method, Solution, State, StoppingRule, solve};
 
 use crate::error::{ModelError, require, require_shape};
@@ -9,9 +10,9 @@ use crate::modern::network::{ModernHopfield, soft};
 /// What a row of the solver's state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Space {
-    /// The state `xi`, `[B, d]`: a step costs two products with `[N, d]`.
+    /// The state `xi`, `[B, d]`: an update costs two products with `[N, d]`.
     States,
-    /// Its weights `p` with `xi = X' p`, `[B, N]`: a step costs one product with `[N, N]`, less
+    /// Its weights `p` with `xi = X' p`, `[B, N]`: an update costs one product with `[N, N]`, less
     /// work when `N < 2 d`.
     Weights,
 }
@@ -31,53 +32,29 @@ pub struct Retrieval<'a> {
 
 impl ModernHopfield {
     /// The dynamics of states with the inverse temperatures `betas`, one a row, on states or on
-    /// weights.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Setting`] for no row, or a `beta` that is negative or not finite in `f32`.
+    /// weights. An error for no row, or a `beta` that is negative or not finite in `f32`.
     pub fn at(&self, betas: &[f64], space: Space) -> Result<Retrieval<'_>, ModelError> {
-        Ok(Retrieval::new(self, self.betas(betas)?, space))
+        let betas = self.betas(betas)?;
+        let kernel = (space == Space::Weights)
+            .then(|| self.centred.clone().matmul(self.columns.clone()) + self.bias.clone());
+        Ok(Retrieval { network: self, betas, kernel })
     }
 }
 
-impl<'a> Retrieval<'a> {
-    fn new(network: &'a ModernHopfield, betas: Tensor<2>, space: Space) -> Self {
-        let kernel = (space == Space::Weights).then(|| {
-            network.centred.clone().matmul(network.columns.clone()) + network.bias.clone()
-        });
-        Self { network, betas, kernel }
-    }
-
+impl Retrieval<'_> {
     /// The same dynamics, without another product of all patterns, at other `betas`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`ModernHopfield::at`].
     pub fn with_betas(&self, betas: &[f64]) -> Result<Self, ModelError> {
         let betas = self.network.betas(betas)?;
-        Ok(Self { network: self.network, betas, kernel: self.kernel.clone() })
-    }
-
-    /// What the rows of the solver's state are.
-    pub fn space(&self) -> Space {
-        if self.kernel.is_some() { Space::Weights } else { Space::States }
+        Ok(Self { betas, ..self.clone() })
     }
 
     /// The weights `softmax(beta t)` of overlaps `t`, `[B, N]`; see [`ModernHopfield::overlaps`].
-    ///
-    /// # Panics
-    ///
-    /// When `B` is not the number of `betas`.
+    /// `B` is the number of `betas`.
     pub fn weights(&self, overlaps: Tensor<2>) -> Tensor<2> {
         soft(overlaps, &self.betas)
     }
 
-    /// One update of `rows`: states `[B, d]` or weights `[B, N]`, as [`space`](Self::space) says.
-    ///
-    /// # Panics
-    ///
-    /// When the shape is another.
+    /// One update of `rows`: states `[B, d]` or weights `[B, N]`, as its [`Space`] says.
     pub fn update(&self, rows: Tensor<2>) -> Tensor<2> {
         let network = self.network;
         if let Some(kernel) = &self.kernel {
@@ -89,27 +66,21 @@ impl<'a> Retrieval<'a> {
     }
 
     /// Iterates `method` from `guess`, states or weights, until each row has ended. Off the CPU the
-    /// batch stays whole, whether or not `rule` asks for it.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Shape`] for a guess of another shape than the map needs. A row that does not
-    /// converge is an outcome.
+    /// batch stays whole, whether or not `rule` asks for it. A row that does not converge is an
+    /// outcome, not an error.
     pub fn solve<M: Method>(
         self,
         guess: Tensor<2>,
         method: &M,
         rule: &StoppingRule,
     ) -> Result<Solution, ModelError> {
-        let width = match self.space() {
-            Space::States => self.network.dimension(),
-            Space::Weights => self.network.count(),
-        };
+        let (count, dimension) = (self.network.count(), self.network.dimension());
+        let width = if self.kernel.is_some() { count } else { dimension };
         let [rows, _] = self.betas.dims();
         require_shape("guess", &guess, [rows, width])?;
         require(rows > 0, "guess", 0, "at least one row is needed")?;
         // A GPU pays for every new shape.
-        let rule = if guess.device() == Device::flex() { *rule } else { rule.with_masking() };
+        let rule = if is_plain_cpu(&guess) { *rule } else { rule.with_masking() };
         Ok(solve(self, State::new(vec![guess])?, method, &rule)?)
     }
 }
@@ -121,6 +92,6 @@ impl FixedPointMap for Retrieval<'_> {
 
     fn select(&self, rows: &Tensor<1, Int>) -> Self {
         let betas = self.betas.clone().select(0, rows.clone());
-        Self { network: self.network, betas, kernel: self.kernel.clone() }
+        Self { betas, ..self.clone() }
     }
 }

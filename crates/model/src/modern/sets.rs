@@ -1,6 +1,7 @@
 //! Pattern sets: equidistant and random.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use hvae_device::upload;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -66,11 +67,7 @@ const REFLECTIONS: usize = 3;
 /// The patterns that `set` describes, `[N, d]`, turned by `rng` into general position.
 ///
 /// They are `a u_i + b e`, with `u_i` the corners of a simplex of `N - 1` dimensions, `e` a
-/// direction at right angles to it, `a^2 = M^2 (1 - c)` and `b^2 = M^2 c + a^2 / N`.
-///
-/// # Errors
-///
-/// [`ModelError::Setting`] for a setting outside its range.
+/// direction orthogonal to it, `a^2 = M^2 (1 - c)` and `b^2 = M^2 c + a^2 / N`.
 pub fn equidistant(
     set: &Equidistant,
     rng: &mut impl Rng,
@@ -92,14 +89,10 @@ pub fn equidistant(
     for _ in 0..REFLECTIONS {
         reflect(&mut rows, &direction(dimension, 1.0, rng));
     }
-    Ok(upload(&rows, dimension, device))
+    Ok(on_device(&rows, dimension, device))
 }
 
 /// `count` patterns of norm `norm` in directions drawn uniformly from the sphere, `[N, d]`.
-///
-/// # Errors
-///
-/// [`ModelError::Setting`] without patterns or dimensions, or for a norm that is not above 0.
 pub fn random(
     count: usize,
     dimension: usize,
@@ -111,7 +104,7 @@ pub fn random(
     require(dimension >= 1, "dimension", dimension, "patterns need at least one value")?;
     require(norm.is_finite() && norm > 0.0, "norm", norm, "must be finite and above 0")?;
     let rows: Vec<_> = (0..count).map(|_| direction(dimension, norm, rng)).collect();
-    Ok(upload(&rows, dimension, device))
+    Ok(on_device(&rows, dimension, device))
 }
 
 /// Value `i` of the `k`-th Helmert vector, `k >= 1`: the vectors are orthonormal and sum to 0.
@@ -124,7 +117,7 @@ fn helmert(k: usize, i: usize) -> f64 {
     }
 }
 
-/// Reflects each row in the plane at right angles to the unit vector `axis`.
+/// Reflects each row in the plane orthogonal to the unit vector `axis`.
 fn reflect(rows: &mut [Vec<f64>], axis: &[f64]) {
     for row in rows {
         let along: f64 = row.iter().zip(axis).map(|(r, a)| r * a).sum();
@@ -141,7 +134,6 @@ fn direction(dimension: usize, norm: f64, rng: &mut impl Rng) -> Vec<f64> {
     draws.into_iter().map(|x| x * norm / length).collect()
 }
 
-fn upload(rows: &[Vec<f64>], dimension: usize, device: &Device) -> Tensor<2> {
-    let values: Vec<f32> = rows.iter().flatten().map(|&v| v as f32).collect();
-    Tensor::from_data(TensorData::new(values, [rows.len(), dimension]), device)
+fn on_device(rows: &[Vec<f64>], dimension: usize, device: &Device) -> Tensor<2> {
+    upload(rows.iter().flatten().map(|&v| v as f32).collect(), dimension, device)
 }

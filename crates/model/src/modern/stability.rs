@@ -10,7 +10,7 @@ use crate::modern::network::{ModernHopfield, host, norm};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stability {
     /// `lambda >= 0`. Below 1 the fixed point is stable, and a small deviation shrinks by this
-    /// factor with each update in the end; above 1 it is unstable.
+    /// factor per update, asymptotically; above 1 it is unstable.
     pub eigenvalue: f64,
     /// How the power iteration ended. Its eigenvalue is a lower bound in any case, and much
     /// better known than its vector.
@@ -21,11 +21,7 @@ pub struct Stability {
 /// update, at the fixed points with `weights` `[B, N]`, by power iteration from `start`, `[B, d]`.
 ///
 /// `start` should be random; where it has no part along the leading eigenvector the
-/// eigenvalue found is another. `rule` bounds the change of the vector in a step.
-///
-/// # Errors
-///
-/// [`ModelError::Shape`] and [`ModelError::Setting`] for arguments that do not fit each other.
+/// eigenvalue found is another. `rule` bounds the change of the vector in an iteration.
 pub fn stability(
     network: &ModernHopfield,
     weights: Tensor<2>,

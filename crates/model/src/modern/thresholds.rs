@@ -6,7 +6,7 @@ pub fn beta_eff(beta: f64, distance_squared: f64) -> f64 {
     beta * distance_squared / 2.0
 }
 
-/// Where the phases of `N` equidistant patterns meet, as values of [`beta_eff`].
+/// Where the regimes of `N` equidistant patterns meet, as values of [`beta_eff`].
 ///
 /// On the line from the mean pattern (`m = 0`) to a pattern (`m = 1`), a fixed point satisfies
 ///

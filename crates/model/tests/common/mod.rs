@@ -56,16 +56,14 @@ pub(crate) fn pairs(pairs: &[(usize, usize)]) -> Vec<CouplingSpec> {
 pub(crate) fn matrix(coupling: &Coupling) -> &Param<Tensor<2>> {
     match &coupling.interaction {
         Interaction::Dense(dense) => &dense.weight,
-        Interaction::Within(within) => &within.weight,
-        Interaction::Banded(banded) => &banded.weight,
+        Interaction::Within(within) | Interaction::Banded(within) => &within.weight,
     }
 }
 
 pub(crate) fn matrix_mut(coupling: &mut Coupling) -> &mut Param<Tensor<2>> {
     match &mut coupling.interaction {
         Interaction::Dense(dense) => &mut dense.weight,
-        Interaction::Within(within) => &mut within.weight,
-        Interaction::Banded(banded) => &mut banded.weight,
+        Interaction::Within(within) | Interaction::Banded(within) => &mut within.weight,
     }
 }
 

@@ -47,8 +47,8 @@ pub enum Safeguard {
     /// If the residual has grown since the previous iteration. The sample then also discards its
     /// differences.
     ///
-    /// The residual has to grow on the way out of a plateau or past a saddle, and older differences
-    /// would lead back there. The result may still be a fixed point that repels the plain
+    /// The residual has to grow to leave a plateau or to pass a saddle, and older differences would
+    /// lead back there. The result may still be a fixed point that repels the plain
     /// iteration.
     #[default]
     Growth,
@@ -70,10 +70,6 @@ const INDEPENDENT: f32 = 1e-6;
 
 impl Anderson {
     /// Anderson acceleration over the last `memory` iterations; 1 is [`Picard`](crate::Picard).
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`] if `memory` is 0.
     pub fn new(memory: usize) -> Result<Self, SolverError> {
         in_range("memory", memory as f64, ">= 1", memory >= 1)?;
         Ok(Self { memory, ridge: RIDGE, mixing: 1.0, safeguard: Safeguard::Growth })
@@ -85,21 +81,13 @@ impl Anderson {
     /// f32 it is rounded to a multiple of `2^-23`, about 1.2e-7; half of that or less, such as the
     /// 1e-10 of arXiv 2311.15673, is 0. Linearly dependent differences need no ridge: they are left
     /// out.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`] if it is negative or not finite.
-    pub fn with_ridge(mut self, ridge: f64) -> Result<Self, SolverError> {
-        self.ridge = in_range("ridge", ridge, ">= 0", ridge >= 0.0)?;
-        Ok(self)
+    pub fn with_ridge(self, ridge: f64) -> Result<Self, SolverError> {
+        in_range("ridge", ridge, ">= 0", ridge >= 0.0)?;
+        Ok(Self { ridge, ..self })
     }
 
     /// Sets the mixing, in `(0, 1]`: accelerates [`Damped`](crate::Damped) with damping
     /// `1 - mixing`.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`].
     pub fn with_mixing(mut self, mixing: f64) -> Result<Self, SolverError> {
         self.mixing = in_range("mixing", mixing, "in (0, 1]", mixing > 0.0 && mixing <= 1.0)?;
         Ok(self)
@@ -107,9 +95,8 @@ impl Anderson {
 
     /// Sets the safeguard.
     #[must_use]
-    pub fn with_safeguard(mut self, safeguard: Safeguard) -> Self {
-        self.safeguard = safeguard;
-        self
+    pub fn with_safeguard(self, safeguard: Safeguard) -> Self {
+        Self { safeguard, ..self }
     }
 }
 
@@ -243,10 +230,8 @@ impl Method for Anderson {
     fn advance(&self, state: State, image: State, memory: &mut AndersonMemory) -> State {
         let newest = self.plain_update(&state, &image, &memory.measured);
         let mut next = newest.plain.clone();
-        let guarded = (self.safeguard == Safeguard::Distance).then(|| {
-            let of = |s: &State| pick(s, &memory.measured);
-            (of(&state), of(&image))
-        });
+        let guarded = self.safeguard == Safeguard::Distance;
+        let guarded = guarded.then(|| [&state, &image].map(|s| pick(s, &memory.measured)));
         if let Some(last) = memory.last.take()
             && self.memory > 1
         {
@@ -258,19 +243,15 @@ impl Method for Anderson {
             let weights = self.weights(memory, &newest.residual);
             let size = weights.iter().map(|w| w.clone().abs()).reduce(|a, b| a + b);
             let finite = size.expect("a difference was pushed").lower_equal_elem(f32::MAX);
-            let accelerated: Vec<Tensor<2>> = next
-                .iter()
-                .enumerate()
-                .map(|(position, plain)| {
-                    memory.differences.iter().zip(&weights).fold(plain.clone(), |sum, (d, w)| {
-                        sum - d.plain[position].clone() * w.clone()
-                    })
-                })
-                .collect();
+            let mut accelerated = next.clone();
+            for (difference, weight) in memory.differences.iter().zip(&weights) {
+                for (sum, dt) in accelerated.iter_mut().zip(&difference.plain) {
+                    *sum = sum.clone() - dt.clone() * weight.clone();
+                }
+            }
             let taken = match &guarded {
-                Some((state, image)) => {
-                    let nearer = is_nearer(&accelerated, state, image, &newest.square);
-                    finite.bool_and(nearer)
+                Some([state, image]) => {
+                    finite.bool_and(is_nearer(&accelerated, state, image, &newest.square))
                 }
                 None => finite,
             };

@@ -29,15 +29,6 @@ impl Method for Picard {
 /// This is forward Euler on `ds/dt = f(s) - s` with time step `dt = 1 - damping`. Components that
 /// are not [measured](crate::FixedPointMap::measured) take their image: the map never reads their
 /// old value.
-///
-/// ```
-/// use hvae_solver::Damped;
-///
-/// let damped = Damped::new(0.3)?;
-/// let same = Damped::forward_euler(0.7)?;
-/// # let _ = (damped, same);
-/// # Ok::<(), hvae_solver::SolverError>(())
-/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Damped {
     damping: f64,
@@ -45,20 +36,12 @@ pub struct Damped {
 
 impl Damped {
     /// Damping in `[0, 1)`; 0 is [`Picard`].
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`].
     pub fn new(damping: f64) -> Result<Self, SolverError> {
         let damping = in_range("damping", damping, "in [0, 1)", (0.0..1.0).contains(&damping))?;
         Ok(Self { damping })
     }
 
     /// Forward Euler with time step `dt` in `(0, 1]`.
-    ///
-    /// # Errors
-    ///
-    /// [`SolverError::OutOfRange`].
     pub fn forward_euler(dt: f64) -> Result<Self, SolverError> {
         in_range("dt", dt, "in (0, 1]", dt > 0.0 && dt <= 1.0)?;
         Self::new(1.0 - dt)

@@ -120,7 +120,7 @@ fn learning(recipe: &Recipe) -> Result<Learning> {
         damping: paper::DAMPING,
         free: StoppingRule::new(TOLERANCE, paper::limit(layers, form, solver))?,
         adjoint: StoppingRule::new(TOLERANCE, adjoint_limit)?,
-        unroll_steps: adjoint_limit,
+        unroll_iterations: adjoint_limit,
     })
 }
 
@@ -190,7 +190,7 @@ fn one_epoch(
             || format!("{title}, step {step}: training diverged; lower the learning rate");
         let labels: Vec<u8> = rows.iter().map(|&r| images.set().labels()[r]).collect();
         let gradient = gradient(model, recipe, learning, images.select(rows), &labels)?;
-        let loss = sums.add(&gradient, &labels, learning.unroll_steps)?;
+        let loss = sums.add(&gradient, &labels, learning.unroll_iterations)?;
         ensure!(loss.is_finite(), "{}: the loss is not finite", diverged());
         let gradients = register(model, gradient);
         let updated = madam.step(model.clone(), &gradients, rate, None, ReadPolicy::EveryStep);

@@ -3,9 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use crate::energy::interaction::bilinear::{Bilinear, Direction};
-use crate::energy::interaction::matrix;
-use crate::energy::interaction::weights::{Weights, flat};
+use crate::energy::interaction::bilinear::{
+    Bilinear, Direction, Weights, flat, parameter, spectral_norm,
+};
 
 /// A matrix between two layers.
 #[derive(Module, Debug)]
@@ -16,7 +16,7 @@ pub struct Dense {
 
 impl Dense {
     pub(crate) fn new(values: Vec<f32>, dims: [usize; 2], device: &Device) -> Self {
-        Self { weight: matrix::parameter(values, dims, device) }
+        Self { weight: parameter(values, dims, device) }
     }
 }
 
@@ -30,7 +30,7 @@ impl Bilinear for Dense {
     }
 
     fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
-        flat(matrix::outer(lower, upper))
+        flat(lower.transpose().matmul(upper))
     }
 
     fn fan_in(&self, direction: Direction) -> usize {
@@ -39,7 +39,7 @@ impl Bilinear for Dense {
     }
 
     fn norm(&self) -> Tensor<1> {
-        matrix::spectral_norm(self.weight.val())
+        spectral_norm(self.weight.val())
     }
 
     fn parameters(&self) -> usize {
