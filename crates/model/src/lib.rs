@@ -62,7 +62,8 @@
 //! | [`chn_ham`] | layered classifying networks of arXiv 2311.15673 | [`chn_ham::LayeredNetwork`] |
 //! | [`modern`] | modern (softmax) Hopfield networks | [`modern::ModernHopfield`] |
 //!
-//! The crate opens no file, prints nothing and draws no random numbers but from generators that it is given.
+//! The crate opens no file, prints nothing and draws random numbers only from generators that it is
+//! given.
 #![recursion_limit = "256"]
 
 /// The examples of this README and of the project's are tests like any other.
