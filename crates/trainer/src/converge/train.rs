@@ -18,7 +18,7 @@ use crate::converge::weights::{
     EpochStats, OPTIMIZER_STATE, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
 use crate::optimizer::Optimizer;
-use crate::optimizer::madam::{MadamRule, MadamSettings};
+use crate::optimizer::madam::MadamRule;
 use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_runtime::rng;
@@ -67,7 +67,7 @@ pub(crate) fn train(
     files::remove_stale_scratch(&folder)?;
     let mut rng = rng::generator(recipe.seed, Stream::Weights, 0);
     let mut model = LayeredNetwork::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
-    let rule = MadamRule::new(MadamSettings::default())?;
+    let rule = MadamRule::default();
     let mut madam = Optimizer::new(Box::new(rule), Vec::new());
     let mut training = Training::new(recipe);
     let last = needed.last().copied().unwrap_or(0);
