@@ -13,7 +13,7 @@ use crate::cli::values::{DAMPING, Grid, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::Trained;
-use crate::latents::prior::prior_latents;
+use crate::latents::decode::prior_latents;
 use crate::run::dir::CheckpointChoice;
 use hvae_device::host::{download, upload};
 use hvae_runtime::rng;

@@ -9,8 +9,8 @@ use burn::tensor::{Device, Tensor};
 use hvae_model::Vae;
 
 use crate::config::RunConfig;
+use crate::latents::decode::EVALUATION_BATCH;
 use crate::training;
-use crate::training::evaluate::EVALUATION_BATCH;
 use crate::training::memory;
 use crate::training::memory::{MemoryEstimate, shown};
 use crate::training::step::{Batch, StepRunner};
