@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import statistics
-import struct
 import subprocess
 import sys
 import time
@@ -29,25 +28,9 @@ import time
 import numpy as np
 import torch
 
+from load_in_pytorch import read_safetensors
+
 TOLERANCE = 1e-4
-ROWS = {"HAM": ("ham", False, False), "HAM-DEQ": ("ham", False, True),
-        "HAM-EO": ("ham", True, False), "HAM-EO-DEQ": ("ham", True, True),
-        "CHN": ("chn", False, False), "CHN-DEQ": ("chn", False, True), "CHN-EO": ("chn", True, False)}
-
-
-def safetensors(path):
-    """The tensors of a safetensors file by name."""
-    with open(path, "rb") as file:
-        size = struct.unpack("<Q", file.read(8))[0]
-        header = json.loads(file.read(size))
-        body = file.read()
-    tensors = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            values = np.frombuffer(body[begin:end], dtype="<f4").reshape(entry["shape"])
-            tensors[name] = torch.from_numpy(values.copy())
-    return tensors
 
 
 def rho(s):
@@ -57,11 +40,12 @@ def rho(s):
 class Network:
     """A layered CHN or HAM; layers are numbered from 0, without the pixels."""
 
-    def __init__(self, tensors, form):
+    def __init__(self, tensors, row):
         self.depth = sum(name.startswith("weights.") for name in tensors)
-        self.w = [tensors[f"weights.{k}"] for k in range(self.depth)]
-        self.b = [tensors[f"biases.{k}"] for k in range(self.depth)]
-        self.form = form
+        dtype = torch.get_default_dtype()
+        self.w = [tensors[f"weights.{k}"].to(dtype) for k in range(self.depth)]
+        self.b = [tensors[f"biases.{k}"].to(dtype) for k in range(self.depth)]
+        self.form = row[:3].lower()
 
     def hold(self, pixels):
         self.drive = [rho(pixels) @ self.w[0] + self.b[0], *self.b[1:]]
@@ -101,12 +85,8 @@ class Network:
         return s
 
     def start(self, even_odd):
-        reduced = even_odd and self.form == "ham"
-        like = self.drive[0]
-        return [like.new_zeros(like.shape[0], b.shape[0]) for b in self.b[1 if reduced else 0::2 if reduced else 1]]
-
-    def outputs(self, s):
-        return s[-1]
+        layers = self.b[1::2] if even_odd and self.form == "ham" else self.b
+        return [self.drive[0].new_zeros(len(self.drive[0]), len(b)) for b in layers]
 
 
 def residual(old, new):
@@ -150,21 +130,22 @@ def anderson(f, s, limit, tolerance, check_every, memory=4, ridge=1e-10):
 
 
 def solve(network, pixels, row, limit, tolerance=TOLERANCE, check_every=1):
-    _, even_odd, accelerated = ROWS[row]
+    """For a row such as HAM-EO-DEQ: a HAM, even-odd, accelerated."""
+    even_odd = "-EO" in row
     network.hold(pixels)
     f = network.even_odd if even_odd else network.synchronous
-    method = anderson if accelerated else picard
+    method = anderson if "-DEQ" in row else picard
     s, steps = method(f, network.start(even_odd), limit, tolerance, check_every)
-    return network.outputs(s), steps
+    return s[-1], steps
 
 
 def hvae(arguments, network):
-    command = [arguments.binary, "converge", "--quiet", "--time", "1", "--networks", str(network),
+    command = [arguments.binary, "converge", "--quiet", "--time", "1", "--networks", network,
                "--out", arguments.out, "--threads", str(arguments.threads), *arguments.rest]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    folder = os.path.join(arguments.out, "timing")
-    with open(os.path.join(folder, f"{network}.json")) as file:
-        return json.load(file), np.load(os.path.join(folder, f"{network}.npz"))
+    stem = os.path.join(arguments.out, "timing", network)
+    with open(f"{stem}.json") as file:
+        return json.load(file), np.load(f"{stem}.npz")
 
 
 def benchmark(arguments, layers):
@@ -174,54 +155,61 @@ def benchmark(arguments, layers):
         pixels = torch.from_numpy(arrays["images"])
         for entry in timing:
             row, batch = entry["row"], entry["batch"]
-            if row not in ROWS:
-                continue
-            if entry["weights"] not in networks:
-                networks[entry["weights"]] = Network(safetensors(entry["weights"]), ROWS[row][0])
-            network = networks[entry["weights"]]
+            path = entry["weights"]
+            if path not in networks:
+                networks[path] = Network(read_safetensors(path)[0], row)
             key = (row, batch)
             with torch.inference_mode():
                 began = time.perf_counter()
-                outputs, taken = solve(network, pixels[:batch], row, entry["limit"], check_every=entry["check_every"])
+                outputs, taken = solve(networks[path], pixels[:batch], row, entry["limit"],
+                                       check_every=entry["check_every"])
                 theirs.setdefault(key, []).append(time.perf_counter() - began)
             ours.setdefault(key, []).append(entry["seconds"])
             steps[key] = (entry["iterations"], entry["mean_iterations"], taken, entry["products"])
             found = torch.from_numpy(arrays[f"{row}.{batch}"])
             off[key] = (found - outputs).abs().max().item()
-    print(f"\n{layers} layers        batch    hvae      PyTorch   ratio   per sample  steps (mean)  PyTorch  products  outputs differ")
-    for key in ours:
-        a, b = statistics.median(ours[key]), statistics.median(theirs[key])
-        most, mean, taken, products = steps[key]
-        print(f"{key[0]:<14} {key[1]:>7} {1e3 * a:>8.2f} ms {1e3 * b:>8.2f} ms {b / a:>6.2f}x {1e6 * a / key[1]:>9.1f} us"
-              f" {most:>5} ({mean:.1f}) {taken:>8} {100 * products:>8.0f}% {off[key]:>12.1e}")
-    return [b for b in (statistics.median(theirs[k]) / statistics.median(ours[k]) for k in ours)]
+    print(f"\n{layers} layers        batch    hvae      PyTorch   ratio   per sample  steps (mean)"
+          "  PyTorch  products  outputs differ")
+    ratios = []
+    for row, batch in ours:
+        a, b = (statistics.median(side[row, batch]) for side in (ours, theirs))
+        most, mean, taken, products = steps[row, batch]
+        ratios.append(b / a)
+        print(f"{row:<14} {batch:>7} {1e3 * a:>8.2f} ms {1e3 * b:>8.2f} ms {b / a:>6.2f}x"
+              f" {1e6 * a / batch:>9.1f} us {most:>5} ({mean:.1f}) {taken:>8}"
+              f" {100 * products:>8.0f}% {off[row, batch]:>12.1e}")
+    return ratios
 
 
 def fixture(path):
-    """Weights and pixels by formula; equilibria in double precision, and the formula's check sum."""
+    """Weights and pixels by formula; equilibria in double precision."""
     torch.set_default_dtype(torch.float64)
-    result = {"comment": "scripts/bench_converge.py --fixture; weights[k][i][j] = scale sin(1 + 0.7 (i n + j) + k),"
-                         " biases[k][j] = 0.1 cos(j + 2 k), pixels[i][j] = (1 + sin(i + 0.37 j)) / 2", "cases": []}
+    result = {"comment": "scripts/bench_converge.py --fixture; "
+                         "weights[k][i][j] = scale sin(1 + 0.7 (i n + j) + k), "
+                         "biases[k][j] = 0.1 cos(j + 2 k), "
+                         "pixels[i][j] = (1 + sin(i + 0.37 j)) / 2", "cases": []}
     for sizes, scale in ([[12, 20, 5], 0.3], [[12, 16, 12, 8, 5], 0.3]):
         tensors = {}
         for k, (n, m) in enumerate(zip(sizes, sizes[1:])):
-            at = torch.arange(n * m, dtype=torch.float64).reshape(n, m)
+            at = torch.arange(n * m).double().reshape(n, m)
             tensors[f"weights.{k}"] = scale * torch.sin(1 + 0.7 * at + k)
-            tensors[f"biases.{k}"] = 0.1 * torch.cos(torch.arange(m, dtype=torch.float64) + 2 * k)
-        rows = torch.arange(6, dtype=torch.float64).unsqueeze(1)
-        pixels = (1 + torch.sin(rows + 0.37 * torch.arange(sizes[0], dtype=torch.float64))) / 2
+            tensors[f"biases.{k}"] = 0.1 * torch.cos(torch.arange(m).double() + 2 * k)
+        rows = torch.arange(6).double().unsqueeze(1)
+        pixels = (1 + torch.sin(rows + 0.37 * torch.arange(sizes[0]))) / 2
         for row in ("HAM", "HAM-EO", "CHN", "CHN-EO"):
-            network = Network(tensors, ROWS[row][0])
+            network = Network(tensors, row)
             outputs, steps = solve(network, pixels, row, 20_000, 1e-13)
             assert steps < 20_000, (row, sizes)
-            result["cases"].append({"row": row, "sizes": sizes, "scale": scale,
-                                    "outputs": [[round(v, 9) for v in line] for line in outputs.tolist()]})
+            outputs = [[round(v, 9) for v in line] for line in outputs.tolist()]
+            result["cases"].append(
+                {"row": row, "sizes": sizes, "scale": scale, "outputs": outputs})
     with open(path, "w") as file:
         file.write(json.dumps(result).replace('{"row"', '\n{"row"') + "\n")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/hvae")
     parser.add_argument("--out", default="converge", help="folder of `hvae converge`")
     parser.add_argument("--networks", default="3,5,7")
@@ -235,11 +223,11 @@ def main():
     if not os.path.exists(arguments.binary):
         sys.exit(f"{arguments.binary} is missing; run cargo build --release")
     torch.set_num_threads(arguments.threads)
-    print(f"PyTorch {torch.__version__}, {arguments.threads} threads, median of {arguments.rounds} rounds, to {TOLERANCE:g}")
-    ratios = [r for n in arguments.networks.split(",") for r in benchmark(arguments, int(n))]
+    print(f"PyTorch {torch.__version__}, {arguments.threads} threads, "
+          f"median of {arguments.rounds} rounds, to {TOLERANCE:g}")
+    ratios = [r for n in arguments.networks.split(",") for r in benchmark(arguments, n)]
     print(f"\nPyTorch takes {min(ratios):.2f} to {max(ratios):.2f} times as long as hvae")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

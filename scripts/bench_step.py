@@ -7,17 +7,18 @@
 
 `hvae` trains a new H-VAE on synthetic images for one epoch and reports images per second and the
 mean sweeps of its four phases. PyTorch then runs the same step, at the same sizes, with this number
-of sweeps (rounded up), the phases at +beta and -beta as one batch, Adam and averaged weights. The two
-alternate, so that changes of the machine's speed affect both. Printed last: the ratio, and a step of a
-feed-forward VAE of the same sizes by backpropagation.
+of sweeps (rounded up), the phases at +beta and -beta as one batch, Adam and averaged weights. The
+two alternate, so that changes of the machine's speed affect both. Printed last: the ratio, and a
+step of a feed-forward VAE of the same sizes by backpropagation.
 
-On a GPU (scripts/bench_gpu.sh builds the features and calls this):
+On a GPU, NVIDIA's or with `wgpu` alone any other:
 
-    python3 scripts/bench_step.py --devices wgpu,cuda --torch-device cuda --batches 128,1024,8192 --compiled
+    cargo build --release --features wgpu,cuda
+    python3 scripts/bench_step.py --devices wgpu,cuda --torch-device cuda --compiled
 
-prints, for each batch size and device, images per second of `hvae` and of PyTorch, eager and compiled,
-on the same GPU; the fraction of the GPU's matrix-product rate (measured by PyTorch) that the products
-of the step reach; and the difference of the losses from the same run on the CPU.
+prints, for each batch size and device, images per second of `hvae` and of PyTorch, eager and
+compiled, on the same GPU; the fraction of the GPU's matrix-product rate (measured by PyTorch) that
+the products of the step reach; and the difference of the losses from the same run on the CPU.
 """
 
 import argparse
@@ -54,21 +55,22 @@ def hvae_epoch(binary, images, threads, device="cpu", batch=BATCH, epochs=1, kin
             return json.loads(file.readlines()[-1])
 
 
-def averages_of(parameters):
-    """Copies for `average`."""
-    return [p.detach().clone() for p in parameters]
+class Adam(torch.optim.Adam):
+    """With averaged weights: `a <- d a + (1 - d) w` of all parameters at once."""
 
+    def __init__(self, parameters):
+        self.weights = list(parameters)
+        super().__init__(self.weights, lr=1e-3)
+        self.averages = [p.detach().clone() for p in self.weights]
 
-@torch.no_grad()
-def average(averages, parameters):
-    """`a <- d a + (1 - d) w` of all parameters at once."""
-    torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - EMA_DECAY)
+    def step(self):
+        super().step()
+        torch._foreach_lerp_(self.averages, [p.detach() for p in self.weights], 1 - EMA_DECAY)
 
 
 def sweeps_of(metrics):
     """Mean sweeps per phase; empty for a model without phases."""
-    phases = metrics["phases"]
-    return {k: v["sweeps"] for k, v in phases.items() if v}
+    return {k: v["sweeps"] for k, v in metrics["phases"].items() if v}
 
 
 class HopfieldVae:
@@ -82,13 +84,13 @@ class HopfieldVae:
         parameters = {
             "e_w": uniform(PIXELS, HIDDEN, 6, 1), "e_b": torch.zeros(HIDDEN),
             "e_mean": uniform(HIDDEN, LATENT, 1, GAIN_Z), "e_mean_b": torch.zeros(LATENT),
-            "e_var": uniform(HIDDEN, LATENT, 1, GAIN_Z), "e_var_b": torch.full((LATENT,), -2 / GAIN_Z),
+            "e_var": uniform(HIDDEN, LATENT, 1, GAIN_Z),
+            "e_var_b": torch.full((LATENT,), -2 / GAIN_Z),
             "d_z": uniform(LATENT, HIDDEN, 6, 1), "d_b": torch.zeros(HIDDEN),
             "d_x": uniform(HIDDEN, PIXELS, 1, GAIN_X), "d_x_b": torch.zeros(PIXELS),
         }
         self.parameters = {k: p.to(device) for k, p in parameters.items()}
-        self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=1e-3)
-        self.averages = averages_of(self.parameters.values())
+        self.optimizer = Adam(self.parameters.values())
         self.sweeps = {k: max(1, math.ceil(v)) for k, v in sweeps.items()}
         self.gradients = torch.compile(self.gradients) if compiled else self.gradients
 
@@ -115,13 +117,14 @@ class HopfieldVae:
         sigma = (var / 2).exp()
         z = mean + sigma * noise
         z_drive = z @ p["d_z"] + p["d_b"]
-        g, x = self.decoder(p, z_drive, torch.relu(z_drive), p["d_x_b"], self.sweeps["decoder_free"])
+        g, x = self.decoder(
+            p, z_drive, torch.relu(z_drive), p["d_x_b"], self.sweeps["decoder_free"])
 
         force = PRECISION * (x - images)
         beta = NUDGE / (GAIN_X * force.pow(2).mean().sqrt())
         both = torch.cat([p["d_x_b"] - beta * force, p["d_x_b"] + beta * force])
-        g2, x2 = self.decoder(
-            p, torch.cat([z_drive, z_drive]), torch.cat([g, g]), both, self.sweeps["decoder_nudged"])
+        g2, x2 = self.decoder(p, torch.cat([z_drive, z_drive]), torch.cat([g, g]), both,
+                              self.sweeps["decoder_nudged"])
         scale = -1 / (2 * beta * rows)
         dg, sg = g2[:rows] - g2[rows:], g2[:rows] + g2[rows:]
         dx, sx = x2[:rows] - x2[rows:], x2[:rows] + x2[rows:]
@@ -155,7 +158,6 @@ class HopfieldVae:
         for name, p in self.parameters.items():
             p.grad = grads[name]
         self.optimizer.step()
-        average(self.averages, list(self.parameters.values()))
 
     def products(self):
         """Floating-point operations of the matrix products of a step, per image."""
@@ -169,16 +171,16 @@ class HopfieldVae:
 class FeedForwardVae(torch.nn.Module):
     """The same sizes, feed-forward, by backpropagation."""
 
-    def __init__(self, device="cpu"):
+    def __init__(self, device="cpu", compiled=False):
         super().__init__()
+        self.step = torch.compile(self.step) if compiled else self.step
         self.encode = torch.nn.Linear(PIXELS, HIDDEN)
         self.outputs = torch.nn.Linear(HIDDEN, 2 * LATENT)
         self.decode = torch.nn.Sequential(
             torch.nn.Linear(LATENT, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, PIXELS),
             torch.nn.Sigmoid())
         self.to(device)
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=1e-3)
-        self.averages = averages_of(self.parameters())
+        self.optimizer = Adam(self.parameters())
 
     def step(self, images):
         mean, var = self.outputs(torch.relu(self.encode(images))).chunk(2, dim=1)
@@ -188,44 +190,36 @@ class FeedForwardVae(torch.nn.Module):
         self.optimizer.zero_grad()
         (cost / images.shape[0]).backward()
         self.optimizer.step()
-        average(self.averages, list(self.parameters()))
+
+
+def per_second(work, seconds, device, warm_up=3, at_once=10):
+    """Calls of `work` per second; a GPU is synchronized before the clock is read."""
+    def call(count):
+        for _ in range(count):
+            work()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return count
+
+    call(warm_up)
+    started, done = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        done += call(at_once)
+    return done / (time.perf_counter() - started)
 
 
 def images_per_second(model, seconds, batch=BATCH, device="cpu"):
-    """Times consecutive steps; a GPU is synchronized before the clock is read."""
-    def wait():
-        if device != "cpu":
-            torch.cuda.synchronize()
-
     images = torch.rand(batch, PIXELS, device=device)
-    for _ in range(3):
-        model.step(images)
-    wait()
-    started, steps = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        for _ in range(10):
-            model.step(images)
-        steps += 10
-        wait()
-    return steps * batch / (time.perf_counter() - started)
+    return batch * per_second(lambda: model.step(images), seconds, device)
 
 
 def matrix_rate(device, seconds=1.0):
-    """Operations per second of the fastest of three square products, without TF32."""
-    best = 0.0
-    for n in (512, 1024) if device == "cpu" else (2048, 4096, 8192):
+    """Operations per second of the fastest of some square products, without TF32."""
+    def rate(n):
         a, b = torch.rand(n, n, device=device), torch.rand(n, n, device=device)
-        a @ b
-        if device != "cpu":
-            torch.cuda.synchronize()
-        started, count = time.perf_counter(), 0
-        while time.perf_counter() - started < seconds:
-            a @ b
-            count += 1
-            if device != "cpu":
-                torch.cuda.synchronize()
-        best = max(best, 2 * n**3 * count / (time.perf_counter() - started))
-    return best
+        return 2 * n**3 * per_second(lambda: a @ b, seconds, device, warm_up=1, at_once=1)
+
+    return max(map(rate, (512, 1024) if device == "cpu" else (2048, 4096, 8192)))
 
 
 def losses_apart(a, b):
@@ -237,45 +231,41 @@ def losses_apart(a, b):
 
 def compare_devices(arguments):
     """One line per model, batch and device; see the top."""
-    torch_device = arguments.torch_device
-    rate = matrix_rate(torch_device)
-    name = torch.cuda.get_device_name() if torch_device != "cpu" else f"cpu, {arguments.threads} threads"
+    on, threads = arguments.torch_device, arguments.threads
+    rate = matrix_rate(on)
+    name = torch.cuda.get_device_name() if on != "cpu" else f"cpu, {threads} threads"
     print(f"torch {torch.__version__} on {name}: matrix products {rate / 1e12:.3f} Tflop/s (f32)")
     software = ["--allow-software"] if arguments.allow_software else []
     print(f"{'model':>7} {'batch':>6} {'device':>8} {'hvae':>9} {'eager':>9} {'compiled':>9} "
           f"{'of eager':>8} {'of compiled':>11} {'of products':>11} {'losses apart':>12}")
     for kind in arguments.models.split(","):
         for batch in map(int, arguments.batches.split(",")):
-            images = batch * arguments.steps
-            check = ["--set", "ep.check_every=5"]
             run = lambda device, more=(): hvae_epoch(
-                arguments.binary, images, arguments.threads, device, batch, arguments.epochs, kind,
-                [*check, *more])
+                arguments.binary, batch * arguments.steps, threads, device, batch,
+                arguments.epochs, kind, ["--set", "ep.check_every=5", *more])
             reference = run("cpu")
             for device in arguments.devices.split(","):
                 metrics = run(device, software)
                 ours, sweeps = metrics["images_per_second"], sweeps_of(metrics)
                 eager = compiled = share = float("nan")
+                time_model = lambda model: images_per_second(model, arguments.seconds, batch, on)
                 if kind == "f-vae":
-                    model = FeedForwardVae(torch_device)
-                    eager = images_per_second(model, arguments.seconds, batch, torch_device)
+                    eager = time_model(FeedForwardVae(on))
                     if arguments.compiled:
-                        model.step = torch.compile(model.step)
-                        compiled = images_per_second(model, arguments.seconds, batch, torch_device)
+                        compiled = time_model(FeedForwardVae(on, compiled=True))
                 elif kind == "h-vae":
-                    model = HopfieldVae(sweeps, torch_device)
-                    share = ours * model.products() / rate
-                    eager = images_per_second(model, arguments.seconds, batch, torch_device)
+                    eager = time_model(HopfieldVae(sweeps, on))
+                    share = ours * HopfieldVae(sweeps).products() / rate
                     if arguments.compiled:
-                        model = HopfieldVae(sweeps, torch_device, compiled=True)
-                        compiled = images_per_second(model, arguments.seconds, batch, torch_device)
-                print(f"{kind:>7} {batch:>6} {device:>8} {ours:>9.0f} {eager:>9.0f} {compiled:>9.0f} "
-                      f"{ours / eager:>8.2f} {ours / compiled:>11.2f} {share:>11.3f} "
+                        compiled = time_model(HopfieldVae(sweeps, on, compiled=True))
+                print(f"{kind:>7} {batch:>6} {device:>8} {ours:>9.0f} {eager:>9.0f} "
+                      f"{compiled:>9.0f} {ours / eager:>8.2f} {ours / compiled:>11.2f} {share:>11.3f} "
                       f"{losses_apart(reference, metrics):>12.1e}", flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/hvae")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", type=int, default=10000)
@@ -295,8 +285,7 @@ def main():
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
     if arguments.devices:
-        compare_devices(arguments)
-        return
+        return compare_devices(arguments)
     print(f"torch {torch.__version__}, {arguments.threads} threads, batch {BATCH}")
     rows = []
     for _ in range(arguments.rounds):
@@ -305,8 +294,8 @@ def main():
         theirs = images_per_second(HopfieldVae(sweeps), arguments.seconds)
         backprop = images_per_second(FeedForwardVae(), arguments.seconds)
         rows.append((ours, theirs, backprop))
-        print(f"hvae {ours:.0f}  PyTorch EP {theirs:.0f}  PyTorch backpropagation {backprop:.0f} images/s"
-              f"   (sweeps {', '.join(f'{k} {v:.1f}' for k, v in sweeps.items())})")
+        print(f"hvae {ours:.0f}  PyTorch EP {theirs:.0f}  PyTorch backpropagation {backprop:.0f} "
+              f"images/s   (sweeps {', '.join(f'{k} {v:.1f}' for k, v in sweeps.items())})")
     ours, theirs, backprop = (sorted(column)[len(rows) // 2] for column in zip(*rows))
     print(f"median: hvae / PyTorch EP {ours / theirs:.2f}   "
           f"PyTorch backpropagation / hvae {backprop / ours:.2f}")

@@ -4,19 +4,19 @@
 # fails, says so and tests the rest.
 #
 #     bash scripts/check_devices.sh                      # wgpu and ndarray
-#     FEATURES=remote bash scripts/check_devices.sh      # others, such as devices served on loopback
+#     FEATURES=remote bash scripts/check_devices.sh      # others, such as served devices
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-has_driver() { compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null || compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null; }
+has_driver() { compgen -G '/usr/share/vulkan/icd.d/*.json' || compgen -G '/etc/vulkan/icd.d/*.json'; }
 
-if ! has_driver && [ "$(uname)" = Linux ] && command -v apt-get >/dev/null; then
+if ! has_driver >/dev/null && [ "$(uname)" = Linux ] && command -v apt-get >/dev/null; then
     root=()
     [ "$(id -u)" = 0 ] || root=(sudo -n)
     echo "installing lavapipe, a software Vulkan driver"
     { "${root[@]}" apt-get update -qq &&
-        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-            mesa-vulkan-drivers libvulkan1; } >/dev/null 2>&1 ||
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends mesa-vulkan-drivers libvulkan1; } >/dev/null 2>&1 ||
         echo "*** could not install it: wgpu is tested only if there is another adapter ***"
 fi
 

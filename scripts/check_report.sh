@@ -5,8 +5,8 @@
 #     bash scripts/check_report.sh                          # target/release/hvae
 #     bash scripts/check_report.sh path/to/hvae page.png    # another binary; keeps a screenshot
 #
-# Builds nothing; needs python3. Installs Debian's `chromium` with apt if there is none; if that fails
-# it says that nothing was checked, and succeeds.
+# Builds nothing; needs python3. Installs Debian's `chromium` with apt if there is none; if that
+# fails it says that nothing was checked, and succeeds.
 set -euo pipefail
 hvae=$(realpath -m "${1:-${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/release/hvae}")
 screenshot=${2:+$(realpath "$2")}
@@ -21,7 +21,7 @@ if ! browser >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; 
         >/dev/null 2>&1 || true
 fi
 if ! chromium=$(browser); then
-    printf '\n*** NOT CHECKED: no Chromium here to open the report in (apt install chromium) ***\n\n' >&2
+    echo '*** NOT CHECKED: no Chromium here to open the report in (apt install chromium) ***' >&2
     exit 0
 fi
 
@@ -54,7 +54,8 @@ except ValueError:  # The browser exited before it closed the list.
     log = json.loads(text.rstrip().rstrip(",") + "]}")
 assert log["events"], "the log of requests is empty"
 params = [event.get("params") or {} for event in log["events"]]
-urls = {p["url"] for p in params if p.get("initiator", "not an origin") != "not an origin" and "url" in p}
+none = "not an origin"
+urls = {p["url"] for p in params if p.get("initiator", none) != none and "url" in p}
 print("\n".join(sorted(url for url in urls if not url.startswith(("data:", "file:")))))
 PYTHON
 }
@@ -74,10 +75,11 @@ requests=$(asked)
 # A copy with a script that inspects the rendered page.
 probe='<script>addEventListener("load", () => {
   const all = (s) => [...document.querySelectorAll(s)], text = (e) => e.textContent.trim();
-  const drawn = (e) => e.getBoundingClientRect().width > 100 && e.getBoundingClientRect().height > 50;
+  const box = (e) => e.getBoundingClientRect(), drawn = (e) => box(e).width > 100 && box(e).height > 50;
   const facts = {
     sections: all("h2").map(text), headings: all("h3").map(text),
-    pictures: all("img").length, shown: all("img").filter((i) => i.complete && i.naturalWidth > 0 && drawn(i)).length,
+    pictures: all("img").length,
+    shown: all("img").filter((i) => i.complete && i.naturalWidth > 0 && drawn(i)).length,
     figures: all("figure svg").length, drawn: all("figure svg").filter(drawn).length,
     curves: all("svg polyline, svg path").filter((p) => p.getTotalLength() > 50).length,
     bars: all("svg rect").length, dots: all("svg circle").length,
@@ -92,8 +94,8 @@ source, copy, probe = sys.argv[1:]
 page = open(source, encoding="utf-8").read()
 policy = "default-src 'none';"
 assert policy in page and "<script" not in page, "the page allows what it should not"
-page = page.replace(policy, policy + " script-src 'unsafe-inline';").replace("</body>", probe + "</body>")
-open(copy, "w", encoding="utf-8").write(page)
+page = page.replace(policy, policy + " script-src 'unsafe-inline';")
+open(copy, "w", encoding="utf-8").write(page.replace("</body>", probe + "</body>"))
 PYTHON
 open_page --dump-dom "file://$work/copy.html" >facts.html || fail "Chromium failed: $(tail -3 log)"
 ! grep CONSOLE log || fail "the browser complains (above)"
@@ -105,8 +107,10 @@ facts = json.loads(html.unescape(found.group(1)))
 def must(fact, what):
     if not fact:
         sys.exit(f"check_report: {what}\n{json.dumps(facts, indent=1)}")
-must(facts["sections"] == ["Curves", "Pictures", "Last epoch", "Configuration", "Environment"], "sections are missing")
-for heading in ["Samples, epoch 1", "Samples, epoch 3", "Reconstructions, epoch 3", "Interpolation", "Plane of latents"]:
+sections = ["Curves", "Pictures", "Last epoch", "Configuration", "Environment"]
+must(facts["sections"] == sections, "sections are missing")
+epochs = ["Samples, epoch 1", "Samples, epoch 3", "Reconstructions, epoch 3"]
+for heading in [*epochs, "Interpolation", "Plane of latents"]:
     must(heading in facts["headings"], f"the picture '{heading}' is missing")
 must(facts["pictures"] >= 6 and facts["shown"] == facts["pictures"], "a picture is not shown")
 must(facts["figures"] >= 4 and facts["drawn"] == facts["figures"], "a figure is not drawn")
@@ -114,9 +118,11 @@ must(facts["curves"] >= 8, "curves are missing")
 must(facts["bars"] >= 4 and facts["dots"] >= 64, "histograms or latents are missing")
 must(facts["rows"] >= 40 and facts["configuration"] > 500, "numbers or configuration are missing")
 must(facts["wide"] <= 0, "the page is wider than the window")
-print(f"report: {facts['figures']} figures with {facts['curves']} curves, {facts['pictures']} pictures, no request, no error")
+print("report: {figures} figures with {curves} curves, {pictures} pictures, no request, no error"
+      .format(**facts))
 PYTHON
 if [ -n "$screenshot" ]; then
-    open_page --screenshot="$screenshot" "file://$work/$page" || fail "no screenshot: $(tail -3 log)"
+    open_page --screenshot="$screenshot" "file://$work/$page" ||
+        fail "no screenshot: $(tail -3 log)"
     echo "screenshot in $screenshot"
 fi

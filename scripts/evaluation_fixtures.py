@@ -25,7 +25,7 @@ FIXTURES = Path(__file__).resolve().parent.parent / "crates/scores/tests/fixture
 
 
 def uniform(name, count):
-    """Numbers in [0, 1): FNV-1a of the name, plus the index, through splitmix64; the top 24 bits."""
+    """In [0, 1): FNV-1a of the name, plus the index, through splitmix64; the top 24 bits."""
     seed = 0xCBF29CE484222325
     for byte in name.encode():
         seed = ((seed ^ byte) * 0x100000001B3) % 2**64
@@ -73,13 +73,13 @@ def image_bytes(name, count, height, width):
 
 
 def inception(state):
-    reference.load_state_dict_from_url = lambda *_, **__: {
-        **state,
-        **{k.replace("running_var", "num_batches_tracked"): torch.tensor(0) for k in state if k.endswith("running_var")},
-    }
+    counters = {k.replace("running_var", "num_batches_tracked"): torch.tensor(0)
+                for k in state if k.endswith("running_var")}
+    reference.load_state_dict_from_url = lambda *_, **__: {**state, **counters}
     network = reference.InceptionV3([0, 1, 2, 3]).eval()
     arrays = {}
-    for name, count, height, width in [("digits", 2, 28, 28), ("wide", 1, 40, 57), ("large", 1, 320, 301)]:
+    for name, count, height, width in [
+            ("digits", 2, 28, 28), ("wide", 1, 40, 57), ("large", 1, 320, 301)]:
         images = image_bytes(name, count, height, width)
         batch = torch.from_numpy(images).float().div(255)[:, None].expand(-1, 3, -1, -1)
         seen = []
@@ -93,10 +93,6 @@ def inception(state):
             pooled = torch.nn.functional.adaptive_avg_pool2d(features, (1, 1))
             arrays[f"{name}_{depth}"] = pooled[:, :, 0, 0].numpy()
     return arrays
-
-
-def statistics(features):
-    return features.mean(0), np.cov(features, rowvar=False)
 
 
 def distances():
@@ -115,11 +111,12 @@ def distances():
         "near": (sample("a", 300, 16), 1.05 * sample("a", 300, 16)),
         "scaled": (1e4 * sample("a", 60, 24), 1e4 * sample("b", 80, 24)),
     }
-    for case, (a, b) in cases.items():
-        stats = {"a": statistics(a), "b": statistics(b)}
+    for case, pair in cases.items():
+        stats = {side: (f.mean(0), np.cov(f, rowvar=False)) for side, f in zip("ab", pair)}
         for side, (mu, sigma) in stats.items():
             arrays[f"{case}_{side}_mu"], arrays[f"{case}_{side}_sigma"] = mu, sigma
-        arrays[f"{case}_distance"] = np.array([calculate_frechet_distance(*stats["a"], *stats["b"])])
+        distance = calculate_frechet_distance(*stats["a"], *stats["b"])
+        arrays[f"{case}_distance"] = np.array([distance])
     return arrays
 
 
@@ -131,7 +128,8 @@ def features():
     y50 = y[:50]
     kernel = lambda a, b: (a @ b.T / a.shape[1] + 1) ** 3
     off = lambda k: k.sum() - np.trace(k)
-    kid = off(kernel(x, x)) / (50 * 49) + off(kernel(y50, y50)) / (50 * 49) - 2 * kernel(x, y50).mean()
+    within = off(kernel(x, x)) / (50 * 49) + off(kernel(y50, y50)) / (50 * 49)
+    kid = within - 2 * kernel(x, y50).mean()
 
     k = 5
     far = lambda a, b: np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))

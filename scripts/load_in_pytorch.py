@@ -9,9 +9,9 @@ prints the networks. With reconstructions by hvae the two are compared:
     hvae reconstruct checkpoints/h-vae-001 --count 200 --tolerance 1e-7 --out same.npz
     python3 scripts/load_in_pytorch.py model.safetensors --compare same.npz
 
-which fails if a latent or a pixel differs by more than 1e-5 (relatively, for latents larger than 1).
-Needs numpy; uses torch if it is installed, unless --numpy is given. As a module: `Vae.load(path)` has `encode` and
-`decode`, on float64 tensors.
+which fails if a latent or a pixel differs by more than 1e-5 (relatively, for latents above 1).
+Needs numpy; uses torch if it is installed, unless --numpy is given. As a module: `Vae.load(path)`
+has `encode` and `decode`, on float64 tensors.
 """
 
 import argparse
@@ -100,7 +100,7 @@ class Network:
         return ACTIVATIONS[layer["activation"]](layer["gain"] * self.field(k, states))
 
     def relax(self, clamped, value, absent, tolerance=1e-10, sweeps=10_000):
-        """The equilibrium with layer `clamped` held at `value`, by sweeps over one layer after another."""
+        """The equilibrium with layer `clamped` held at `value`, by sweeps layer after layer."""
         states = [None] * len(self.layers)
         states[clamped] = value
         free = [k for k in range(len(self.layers)) if k != clamped and k not in absent]
@@ -135,7 +135,8 @@ class Vae:
 
     def __init__(self, tensors, description):
         if "encode" not in description:
-            raise SystemExit("the file was written by an older hvae, which did not say how its networks are used: export it again")
+            raise SystemExit("the file was written by an older hvae, which did not say how its "
+                             "networks are used: export it again")
         self.description, self.tensors = description, tensors
         self.networks = {
             name: Network(layout, tensors, name) for name, layout in description["networks"].items()
@@ -145,7 +146,8 @@ class Vae:
     def load(cls, path):
         tensors, metadata = read_safetensors(path)
         if "hvae" not in metadata:
-            raise SystemExit(f"{path} has no description under `hvae`: was it written by `hvae export`?")
+            raise SystemExit(
+                f"{path} has no description under `hvae`: was it written by `hvae export`?")
         return cls(tensors, json.loads(metadata["hvae"]))
 
     def states(self, use, value):
@@ -195,7 +197,8 @@ def compare(model, path):
 
 def main():
     global xp
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="output of `hvae export`")
     parser.add_argument("--compare", metavar="NPZ", help="output of `hvae reconstruct --out NPZ`")
     parser.add_argument("--numpy", action="store_true", help="use numpy even if torch is installed")
@@ -207,14 +210,16 @@ def main():
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.exit(f"{args.model} is not what `hvae export` writes: {error!r}")
     for name, network in model.networks.items():
-        layers = ", ".join(f"{l['name']} {math.prod(l['shape'].values())} {l['activation']} x{l['gain']:g}" for l in network.layers)
-        print(f"{name}: {layers}")
+        layers = (f"{l['name']} {math.prod(l['shape'].values())} {l['activation']} x{l['gain']:g}"
+                  for l in network.layers)
+        print(f"{name}: {', '.join(layers)}")
     if not args.compare:
         return
     try:
         same = compare(model, args.compare)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        sys.exit(f"{args.compare} is not what `hvae reconstruct --out FILE.npz` writes of this model: {error!r}")
+        sys.exit(f"{args.compare} is not what `hvae reconstruct --out FILE.npz` writes of this "
+                 f"model: {error!r}")
     if not same:
         sys.exit("the two programs do not agree to 1e-5")
 

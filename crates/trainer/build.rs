@@ -7,15 +7,11 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let commit = commit();
-    let mut remarks: Vec<String> = commit.iter().map(|commit| format!("commit {commit}")).collect();
-    let features = features();
-    if !features.is_empty() {
-        remarks.push(format!("features {}", features.join(", ")));
-    }
-    let mut version = env!("CARGO_PKG_VERSION").to_owned();
-    if !remarks.is_empty() {
-        version = format!("{version} ({})", remarks.join("; "));
-    }
+    let remarks = [("commit", commit.clone()), ("features", features())].into_iter();
+    let remarks = remarks.filter_map(|(what, text)| Some(format!("{what} {}", text?)));
+    let remarks = remarks.collect::<Vec<_>>().join("; ");
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let version = if remarks.is_empty() { version } else { format!("{version} ({remarks})") };
     println!("cargo::rustc-env=HVAE_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     println!("cargo::rustc-env=HVAE_VERSION={version}");
 }
@@ -44,12 +40,12 @@ fn git(arguments: &[&str]) -> Option<String> {
     (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }
 
-/// The cargo features of this build, in the order of their names.
-fn features() -> Vec<String> {
+/// The cargo features of this build in the order of their names, if there are any.
+fn features() -> Option<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| {
         Some(name.to_str()?.strip_prefix("CARGO_FEATURE_")?.to_lowercase())
     });
     let mut names: Vec<String> = names.filter(|name| name != "default").collect();
     names.sort();
-    names
+    (!names.is_empty()).then(|| names.join(", "))
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use hvae_runtime::interrupt;
+use hvae_runtime::terminal::{self, Verbosity};
 
 use crate::cli::values;
-use hvae_runtime::terminal::Verbosity;
-use hvae_runtime::{interrupt, terminal};
 
 /// Default of `--device`.
 pub const DEFAULT_DEVICE: &str = "cpu";

@@ -1,13 +1,11 @@
 //! Arguments of the commands that create a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::values::run_name;
-use crate::config::RunConfig;
-use crate::run::dir::RunDir;
+use crate::{cli::values::run_name, config::RunConfig, run::dir::RunDir};
 
 /// A new run: its folder and its configuration.
 #[derive(Debug, Args)]
@@ -27,7 +25,6 @@ pub(crate) struct NewRunArgs {
 }
 
 impl NewRunArgs {
-    /// Where the run goes.
     pub(crate) fn target(&self) -> Result<Target> {
         let Some(name) = &self.name else { return Ok(Target::Numbered(self.runs.clone())) };
         let path = self.runs.join(name);
@@ -51,18 +48,14 @@ impl Target {
         match self {
             Self::Existing(run) => run.locked(),
             Self::New(path) => RunDir::create(&path, config),
-            Self::Numbered(runs) => create_numbered(&runs, config),
-        }
-    }
-}
-
-/// Another process may take the next free number before the folder is created.
-fn create_numbered(runs: &Path, config: &RunConfig) -> Result<RunDir> {
-    loop {
-        let path = RunDir::next_free(runs, config.model.kind.name());
-        match RunDir::create(&path, config) {
-            Err(_) if path.join("config.toml").exists() => {}
-            result => return result,
+            // Another process may take the next free number before the folder is created.
+            Self::Numbered(runs) => loop {
+                let path = RunDir::next_free(&runs, config.model.kind.name());
+                match RunDir::create(&path, config) {
+                    Err(_) if path.join("config.toml").exists() => {}
+                    result => return result,
+                }
+            },
         }
     }
 }

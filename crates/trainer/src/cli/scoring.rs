@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
-
 use hvae_scores::{Extractor, FeatureChoice};
 
+use crate::cli::values::count;
+
 /// Images per batch of a network: enough to use the cores, few enough for any memory.
-pub(crate) const BATCHES: std::ops::RangeInclusive<i64> = 1..=4096;
+pub(crate) const BATCHES: std::ops::RangeInclusive<u64> = 1..=4096;
 
 /// Feature network and batch size.
 #[derive(Debug, Args)]
@@ -23,28 +24,22 @@ pub(crate) struct FeatureArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) inception_weights: Option<PathBuf>,
     /// Images per batch of the feature network [default: depends on the network]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(BATCHES))]
-    pub(crate) batch: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(BATCHES))]
+    pub(crate) batch: Option<usize>,
 }
 
 impl FeatureArgs {
-    /// The feature network.
     pub(crate) fn extractor(&self, device: &Device) -> Result<Extractor> {
         Extractor::load(&self.features, self.inception_weights.as_deref(), device)
-    }
-
-    /// Images per batch, if not the network's default.
-    pub(crate) fn batch(&self) -> Option<usize> {
-        self.batch.map(|batch| batch as usize)
     }
 }
 
 /// Default number of samples per distance.
-pub(crate) const COUNT: u32 = 10_000;
+pub(crate) const COUNT: usize = 10_000;
 /// Default number of test images whose likelihood is estimated.
-pub(crate) const NLL_IMAGES: u32 = 500;
+pub(crate) const NLL_IMAGES: usize = 500;
 /// Default number of latents per image for that estimate.
-pub(crate) const NLL_SAMPLES: u32 = 200;
+pub(crate) const NLL_SAMPLES: usize = 200;
 
 /// Sizes of the estimates that score a run.
 #[derive(Debug, Args)]
@@ -53,12 +48,12 @@ pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) features: FeatureArgs,
     /// Samples per distance, and the largest number of test images
-    #[arg(long, value_name = "N", default_value_t = COUNT, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
-    pub(crate) count: u32,
+    #[arg(long, value_name = "N", default_value_t = COUNT, value_parser = count(10..=1_000_000))]
+    pub(crate) count: usize,
     /// Test images whose likelihood is estimated, from the first
-    #[arg(long, value_name = "N", default_value_t = NLL_IMAGES, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub(crate) nll_images: u32,
+    #[arg(long, value_name = "N", default_value_t = NLL_IMAGES, value_parser = count(1..=10_000_000))]
+    pub(crate) nll_images: usize,
     /// Importance samples per image (K)
-    #[arg(long, value_name = "K", default_value_t = NLL_SAMPLES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) nll_samples: u32,
+    #[arg(long, value_name = "K", default_value_t = NLL_SAMPLES, value_parser = count(1..=1_000_000))]
+    pub(crate) nll_samples: usize,
 }

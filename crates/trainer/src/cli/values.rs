@@ -5,47 +5,38 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{
+    PathBufValueParser, PossibleValuesParser, RangedU64ValueParser, TypedValueParser,
+};
+use hvae_device::Choice;
 use hvae_model::Kind;
 
-use hvae_device::Choice;
-
-/// A range of finite numbers.
-type Range = (Bound<f64>, Bound<f64>);
+/// A range of finite numbers, and how errors call it.
+type Range = (Bound<f64>, Bound<f64>, &'static str);
 
 /// Above 0.
-pub(crate) const POSITIVE: Range = (Excluded(0.0), Unbounded);
+pub(crate) const POSITIVE: Range = (Excluded(0.0), Unbounded, "above 0");
 /// 0 or more.
-pub(crate) const NOT_NEGATIVE: Range = (Included(0.0), Unbounded);
+pub(crate) const NOT_NEGATIVE: Range = (Included(0.0), Unbounded, "of 0 or more");
 /// A fraction.
-pub(crate) const SHARE: Range = (Included(0.0), Included(1.0));
+pub(crate) const SHARE: Range = (Included(0.0), Included(1.0), "in [0, 1]");
 /// The fraction of the old state that a damped sweep keeps.
-pub(crate) const DAMPING: Range = (Included(0.0), Excluded(1.0));
-/// A cosine.
-pub(crate) const COSINE: Range = (Included(-1.0), Included(1.0));
+pub(crate) const DAMPING: Range = (Included(0.0), Excluded(1.0), "in [0, 1)");
+pub(crate) const COSINE: Range = (Included(-1.0), Included(1.0), "in [-1, 1]");
 
 /// A finite number in `range`.
 pub(crate) fn number(range: Range) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync {
+    let (low, high, words) = range;
     move |text| {
-        let number = text.parse().ok().filter(|x: &f64| x.is_finite() && range.contains(x));
-        number.ok_or_else(|| format!("must be a number {}", in_words(range)))
+        let number = text.parse().ok();
+        let number = number.filter(|x: &f64| x.is_finite() && (low, high).contains(x));
+        number.ok_or_else(|| format!("must be a number {words}"))
     }
 }
 
-fn in_words(range: Range) -> String {
-    match range {
-        (Excluded(low), Unbounded) => format!("above {low}"),
-        (Included(low), Unbounded) => format!("of {low} or more"),
-        (low, high) => {
-            let open = if matches!(low, Included(_)) { '[' } else { '(' };
-            let close = if matches!(high, Included(_)) { ']' } else { ')' };
-            let shown = |bound| match bound {
-                Included(x) | Excluded(x) => f64::to_string(&x),
-                Unbounded => "...".to_owned(),
-            };
-            format!("in {open}{}, {}{close}", shown(low), shown(high))
-        }
-    }
+/// A whole number in `range`.
+pub(crate) fn count(range: impl RangeBounds<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
 }
 
 /// A file whose name ends in one of `endings`.
@@ -79,9 +70,7 @@ pub(crate) fn kind() -> impl TypedValueParser<Value = Kind> {
 /// Rows and columns of a grid of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grid {
-    /// Number of rows.
     pub(crate) rows: usize,
-    /// Number of columns.
     pub(crate) columns: usize,
 }
 
@@ -89,7 +78,6 @@ impl Grid {
     /// Largest number of rows or columns: pictures stay within what viewers open.
     const LARGEST: usize = 100;
 
-    /// Number of images that it holds.
     pub(crate) fn cells(self) -> usize {
         self.rows * self.columns
     }
@@ -129,7 +117,6 @@ pub(crate) fn run_name(text: &str) -> Result<String, String> {
     if plain { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
 }
 
-/// A web address.
 pub(crate) fn url(text: &str) -> Result<String, String> {
     let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
     if known { Ok(text.to_owned()) } else { Err("must begin with https:// or http://".to_owned()) }
@@ -140,32 +127,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grids_are_rows_by_columns() {
+    fn grids_and_planes_have_two_numbers() {
         assert_eq!("3x20".parse(), Ok(Grid { rows: 3, columns: 20 }));
         for wrong in ["", "3", "0x3", "3x", "3x101", "-1x2", "3x4x5"] {
             assert!(wrong.parse::<Grid>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn ranges_hold_their_ends_or_not() {
-        for (range, inside, outside, words) in [
-            (POSITIVE, "1e-9", "0", "above 0"),
-            (NOT_NEGATIVE, "0", "-1e-9", "of 0 or more"),
-            (SHARE, "1", "1.01", "in [0, 1]"),
-            (DAMPING, "0.99", "1", "in [0, 1)"),
-            (COSINE, "-1", "-1.1", "in [-1, 1]"),
-        ] {
-            assert_eq!(number(range)(inside), Ok(inside.parse::<f64>().unwrap_or(f64::NAN)));
-            for wrong in [outside, "nan", "inf", "", "x"] {
-                let error = number(range)(wrong).unwrap_err();
-                assert!(error.ends_with(words), "{wrong}: {error}");
-            }
-        }
-    }
-
-    #[test]
-    fn planes_have_two_coordinates() {
         assert_eq!(plane("3, 0"), Ok([3, 0]));
         for wrong in ["", "3", "1,1", "1,2,3", "-1,2", "a,b"] {
             assert!(plane(wrong).is_err(), "{wrong}");
@@ -173,8 +139,18 @@ mod tests {
     }
 
     #[test]
-    fn endings_are_listed_in_words() {
-        assert_eq!(expected(&["png"]), "must end in .png");
-        assert_eq!(expected(&["png", "gif", "npz"]), "must end in .png, .gif or .npz");
+    fn ranges_hold_their_ends_or_not() {
+        for (range, inside, outside) in [
+            (POSITIVE, "1e-9", "0"),
+            (NOT_NEGATIVE, "0", "-1e-9"),
+            (SHARE, "1", "1.01"),
+            (DAMPING, "0.99", "1"),
+            (COSINE, "-1", "-1.1"),
+        ] {
+            assert_eq!(number(range)(inside), Ok(inside.parse::<f64>().unwrap_or(f64::NAN)));
+            for wrong in [outside, "nan", "inf", "", "x"] {
+                assert!(number(range)(wrong).is_err(), "{wrong}");
+            }
+        }
     }
 }

@@ -1,19 +1,15 @@
-//! `hvae classifier`.
-
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-
-use crate::cli::scoring::BATCHES;
-use crate::cli::values::{POSITIVE, file, number};
-use crate::commands::context::{Context, Ended, Run};
-use crate::evaluation::source::Source;
-use hvae_data::config::DataConfig;
-use hvae_data::dataset::Dataset;
-use hvae_data::{ImageSet, Split};
+use hvae_data::{ImageSet, Split, config::DataConfig, dataset::Dataset};
 use hvae_runtime::{files, interrupt, terminal};
 use hvae_scores::classifier::{self, CLASSES, Schedule};
+
+use crate::cli::scoring::BATCHES;
+use crate::cli::values::{POSITIVE, count, file, number};
+use crate::commands::context::{Context, Ended, Run};
+use crate::evaluation::source::Source;
 
 /// Train or test a feature classifier, a CNN whose features score images
 #[derive(Debug, Args)]
@@ -26,7 +22,6 @@ pub struct Classifier {
     action: Action,
 }
 
-/// The commands of `hvae classifier`.
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Train a classifier for `--features`
@@ -44,7 +39,6 @@ Own images need labels: a .npz with `images` and `labels`, or a folder with subf
     Test(TestArgs),
 }
 
-/// Arguments of `hvae classifier train`.
 #[derive(Debug, Args)]
 struct TrainArgs {
     /// Output: a .safetensors file with the weights
@@ -61,11 +55,11 @@ struct TrainArgs {
     #[arg(long, value_name = "PATH", requires = "images")]
     test_images: Option<PathBuf>,
     /// Passes over the training images
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    epochs: u32,
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = count(1..=1000))]
+    epochs: usize,
     /// Images per step
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(BATCHES))]
-    batch_size: u32,
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = count(BATCHES))]
+    batch_size: usize,
     /// Peak learning rate of Adam
     #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t = 2e-3, value_parser = number(POSITIVE))]
     learning_rate: f64,
@@ -74,7 +68,6 @@ struct TrainArgs {
     seed: u64,
 }
 
-/// Arguments of `hvae classifier test`.
 #[derive(Debug, Args)]
 struct TestArgs {
     /// Weights of the classifier [default: the built-in one]
@@ -117,13 +110,8 @@ impl Run for TrainArgs {
         let training = load(self.images.as_deref(), &self.dataset, Split::Train, cx)?;
         let test = load(self.test_images.as_deref(), &self.dataset, Split::Test, cx)?;
         interrupt::ask_first()?;
-        let epochs = self.epochs as usize;
-        let schedule = Schedule {
-            epochs,
-            batch_size: self.batch_size as usize,
-            learning_rate: self.learning_rate,
-            seed: self.seed,
-        };
+        let Self { epochs, batch_size, learning_rate, seed, .. } = self;
+        let schedule = Schedule { epochs, batch_size, learning_rate, seed };
         let device = cx.device()?;
         let mut last = 0.0;
         let print = |epoch: usize, loss: f64, accuracy: f64| {
@@ -156,7 +144,7 @@ impl Run for TrainArgs {
 fn load(path: Option<&Path>, dataset: &Dataset, split: Split, cx: &Context) -> Result<ImageSet> {
     let Some(path) = path else {
         let data = DataConfig { dataset: dataset.clone(), ..DataConfig::default() };
-        let images = cx.images(&data, split, cx.global.data_dir.as_ref())?;
+        let images = cx.images(&data, split)?;
         images.set().require_classes(CLASSES, dataset)?;
         return Ok(images.set().clone());
     };

@@ -1,5 +1,3 @@
-//! `hvae compare`.
-
 mod protocol;
 mod table;
 
@@ -8,22 +6,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
+use hvae_data::images::Images;
 use hvae_model::Kind;
+use hvae_runtime::{files, interrupt, terminal};
 
 use crate::cli::new_run::Target;
 use crate::cli::scoring::ScoreArgs;
+use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::eval::score;
+use crate::commands::output::write_json;
 use crate::commands::train::check_every;
 use crate::commands::train::start::{RunRequest, resume, start};
 use crate::commands::trained::Trained;
 use crate::config::{Changes, RunConfig};
 use crate::figures::plot;
 use crate::run::dir::{CheckpointChoice, RunDir};
-use crate::run::metrics::PhaseStats;
+use crate::run::metrics::{PhaseMeans, PhaseStats};
 use crate::run::summary::Summary;
-use hvae_data::images::Images;
-use hvae_runtime::{files, interrupt, terminal};
 
 use protocol::Basis;
 use table::Row;
@@ -51,8 +51,8 @@ pub struct Compare {
     #[arg(long, value_name = "DIR", default_value = "checkpoints", conflicts_with = "names")]
     runs: PathBuf,
     /// Epochs of the runs that are trained [default: as in their presets]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with = "names")]
-    epochs: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000), conflicts_with = "names")]
+    epochs: Option<usize>,
     /// Change one key of the configuration of all runs that are trained
     #[arg(long, value_name = "SECTION.KEY=VALUE", conflicts_with = "names")]
     set: Vec<String>,
@@ -67,7 +67,6 @@ pub struct Compare {
 /// Seed of all samples that are scored.
 const SEED: u64 = 0;
 
-/// A run to compare.
 struct Compared {
     path: PathBuf,
     summary: Summary,
@@ -129,12 +128,9 @@ impl Compare {
         Ok(RunRequest::new(config, Target::New(path.to_owned()), device))
     }
 
-    /// The configuration of the run of `kind`.
     fn config(&self, kind: Kind, device: &Device) -> Result<RunConfig> {
         let flags = |config: &mut RunConfig| {
-            if let Some(epochs) = self.epochs {
-                config.training.epochs = epochs as usize;
-            }
+            config.training.epochs = self.epochs.unwrap_or(config.training.epochs);
         };
         let changes = Changes {
             check_every: check_every(device),
@@ -150,8 +146,12 @@ impl Compare {
         let trained = Trained::load(&run.path, CheckpointChoice::Latest, cx)?;
         let scores = score(&trained, &run.test, &self.scores, SEED, cx)?;
         let summary = &run.summary;
-        let sweeps = |encoder: &Option<PhaseStats>, decoder: &Option<PhaseStats>| {
-            Some(encoder.as_ref()?.sweeps + decoder.as_ref()?.sweeps)
+        let sweeps = |phases: fn(&PhaseMeans) -> [&Option<PhaseStats>; 2]| {
+            let of = |phase: &Option<PhaseStats>| Some(phase.as_ref()?.sweeps);
+            summary.last(|epoch| {
+                let [encoder, decoder] = phases(&epoch.phases).map(of);
+                Some(encoder? + decoder?)
+            })
         };
         Ok(Row {
             model: label(trained.config.model.kind, &run.path, runs),
@@ -159,10 +159,8 @@ impl Compare {
             parameters: trained.model.parameters(),
             epochs: summary.done(),
             seconds: summary.seconds(),
-            free_sweeps: summary
-                .last(|epoch| sweeps(&epoch.phases.encoder_free, &epoch.phases.decoder_free)),
-            nudged_sweeps: summary
-                .last(|epoch| sweeps(&epoch.phases.encoder_nudged, &epoch.phases.decoder_nudged)),
+            free_sweeps: sweeps(|phases| [&phases.encoder_free, &phases.decoder_free]),
+            nudged_sweeps: sweeps(|phases| [&phases.encoder_nudged, &phases.decoder_nudged]),
             gradient_cosine: summary.last(|epoch| Some(epoch.gradient_check?.cosine)),
             scores,
         })
@@ -174,7 +172,7 @@ impl Compare {
         let write = |name: &str, text: &str| files::write(&self.out.join(name), text);
         write("compare.md", &markdown)?;
         write("compare.csv", &table::csv(rows))?;
-        write("compare.json", &table::json(rows)?)?;
+        write_json(&self.out.join("compare.json"), &rows)?;
         let summaries: Vec<&Summary> = runs.iter().map(|run| &run.summary).collect();
         plot::save(&table::figure(rows, &summaries), &self.out, "compare")?;
         terminal::line(&format!("written to {}", self.out.display()));

@@ -1,10 +1,8 @@
-//! `hvae completions`.
-
 use anyhow::{Context as _, Result};
 use clap::Args;
+use hvae_runtime::terminal;
 
 use crate::commands::context::{Context, Ended, Run};
-use hvae_runtime::terminal;
 
 /// Write shell completions to stdout
 #[derive(Debug, Args)]

@@ -1,25 +1,18 @@
 //! What every command is given, and how it ends.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use burn::tensor::Device;
+use hvae_data::{Split, config::DataConfig, images::Images};
 
 use crate::cli::global::Global;
 use crate::run::dir::RunDir;
 use crate::run::environment;
-use hvae_data::Split;
-use hvae_data::config::DataConfig;
-use hvae_data::images::Images;
 
 /// A command of the program.
 pub trait Run {
     /// Runs it.
-    ///
-    /// # Errors
-    ///
-    /// Any failure, as a message for the user.
     fn run(self, cx: &Context) -> Result<Ended>;
 }
 
@@ -66,14 +59,9 @@ impl Context {
         hvae_device::open(name, self.global.allow_software)
     }
 
-    /// The images of `data` on the device, read from `folder` or else from the default one.
-    pub(crate) fn images(
-        &self,
-        data: &DataConfig,
-        split: Split,
-        folder: Option<&PathBuf>,
-    ) -> Result<Images> {
-        Images::load(data, split, folder, self.device()?)
+    /// The images of `data` on the device, read from `--data-dir` or else from the default folder.
+    pub(crate) fn images(&self, data: &DataConfig, split: Split) -> Result<Images> {
+        Images::load(data, split, self.global.data_dir.as_ref(), self.device()?)
     }
 
     /// The images that `run` is trained or tested on.
@@ -84,6 +72,6 @@ impl Context {
         split: Split,
     ) -> Result<Images> {
         let folder = environment::data_dir(self.global.data_dir.as_deref(), run)?;
-        self.images(data, split, folder.as_ref())
+        Images::load(data, split, folder.as_ref(), self.device()?)
     }
 }

@@ -1,25 +1,19 @@
-//! `hvae denoise`.
-
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use hvae_model::Kind;
-use hvae_solver::{FixedPointMap, Outcome, State, StoppingRule, Termination};
-use rand::RngExt;
-
-use crate::cli::values::{NOT_NEGATIVE, SHARE, number};
-use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::Trained;
-use crate::config::Usage;
-use crate::latents::completion::{Completion, complete, optimize_latents};
-use crate::run::dir::CheckpointChoice;
 use hvae_data::{ImageSize, Split};
 use hvae_device::host::download;
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
+use hvae_model::Kind;
+use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal;
+use hvae_solver::{FixedPointMap, State, StoppingRule, Termination};
+use rand::RngExt;
+
+use crate::cli::values::{NOT_NEGATIVE, SHARE, count, number};
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::trained::{RunArgs, Trained};
+use crate::config::Usage;
+use crate::latents::completion::{Completion, complete, optimize_latents};
 
 /// Reconstruct occluded or noisy test images
 #[derive(Debug, Args)]
@@ -42,11 +36,9 @@ trained on complete and clean images, so the more is missing the worse this meth
 With both methods known pixels without noise are clamped. A picture has rows of three kinds: test
 images, what is known of them, and the result; a .gif shows the iterations.")]
 pub struct Denoise {
-    /// A run's folder
-    run: PathBuf,
     /// Number of test images
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    count: u16,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=1000))]
+    count: usize,
     /// Index of the first test image, counted from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u32,
@@ -63,14 +55,14 @@ pub struct Denoise {
     #[arg(long, value_enum, default_value_t = Method::Latent)]
     by: Method,
     /// Optimizer steps of the latent
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    steps: u32,
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = count(1..=10_000))]
+    steps: usize,
     /// Weight of the noisy values in each pass, with --by passes
     #[arg(long, allow_negative_numbers = true, value_name = "WEIGHT", default_value_t = 0.5, value_parser = number(SHARE))]
     anchor: f64,
     /// Largest number of passes, with --by passes
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    passes: u32,
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = count(1..=10_000))]
+    passes: usize,
     /// Relative change of an image at which it has converged, with --by passes
     #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 1e-3, value_parser = number(NOT_NEGATIVE))]
     tolerance: f64,
@@ -80,9 +72,8 @@ pub struct Denoise {
     /// Output: a .png, a .gif, or a .npz with `inputs`, `known` and `images`
     #[arg(long, value_name = "PATH", default_value = "denoised.png", value_parser = Output::parser(&[Format::Png, Format::Gif, Format::Npz]))]
     out: Output,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
-    checkpoint: CheckpointChoice,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 /// Which part of an image is hidden.
@@ -111,11 +102,9 @@ enum Method {
     Passes,
 }
 
-/// Columns of a picture.
 const COLUMNS: usize = 10;
 /// Initial value of hidden pixels.
 const GREY: f32 = 0.5;
-/// Milliseconds per frame.
 const FRAME_MS: u32 = 100;
 /// Optimizer steps per frame.
 const STEPS_PER_FRAME: usize = 3;
@@ -126,13 +115,13 @@ impl Run for Denoise {
             bail!(Usage::new("--hide none needs --noise SIGMA, above 0"));
         }
         self.out.require()?;
-        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let trained = self.run.load(cx)?;
         ensure!(
             self.by == Method::Passes || trained.model.kind() != Kind::FVae,
             "--by latent needs equilibria, which an f-vae does not have: use --by passes"
         );
         let images = trained.images(Split::Test, cx)?;
-        let (from, count, all) = (self.from as usize, usize::from(self.count), images.len());
+        let (from, count, all) = (self.from as usize, self.count, images.len());
         ensure!(from + count <= all, "--from {from} --count {count}: there are {all} test images");
         let rows: Vec<usize> = (from..from + count).collect();
         let size = trained.size();
@@ -196,13 +185,11 @@ impl Denoise {
             known: trained.upload(known),
             weight: trained.upload(weight),
         };
-        let clamped = self.noise <= 0.0;
-        let clamp = |images: Vec<f32>| {
-            let pixels = images.into_iter().zip(known).zip(weight);
-            pixels
-                .map(|((x, k), w)| if clamped && *w > 0.0 { *k } else { x.clamp(0.0, 1.0) })
-                .collect()
+        let clamp = |((x, k), w): ((f32, &f32), &f32)| {
+            if self.noise <= 0.0 && *w > 0.0 { *k } else { x.clamp(0.0, 1.0) }
         };
+        let clamp =
+            |images: Vec<f32>| images.into_iter().zip(known).zip(weight).map(clamp).collect();
         let frames = match self.by {
             Method::Latent => self.latent_frames(&map)?,
             Method::Passes => self.pass_frames(map)?,
@@ -212,7 +199,7 @@ impl Denoise {
 
     fn latent_frames(&self, map: &Completion<'_>) -> Result<Vec<Vec<f32>>> {
         let all = self.out.format == Format::Gif;
-        let frames = optimize_latents(map, self.steps as usize)?;
+        let frames = optimize_latents(map, self.steps)?;
         let last = frames.len() - 1;
         let shown = frames.into_iter().enumerate();
         let shown =
@@ -222,34 +209,26 @@ impl Denoise {
 
     fn pass_frames(&self, map: Completion<'_>) -> Result<Vec<Vec<f32>>> {
         if self.out.format == Format::Gif {
-            return passes(&map, self.passes as usize);
+            let mut state = State::new(vec![map.known.clone()])?;
+            let mut frames = vec![download(map.known.clone())?];
+            for pass in 0..self.passes {
+                state = map.apply(&state, pass);
+                frames.push(download(state.component(0).clone())?);
+            }
+            return Ok(frames);
         }
-        let rule = StoppingRule::new(self.tolerance, self.passes as usize)?;
+        let rule = StoppingRule::new(self.tolerance, self.passes)?;
         let start = map.known.clone();
         let (images, outcomes) = complete(map, start, &rule)?;
-        print_passes(&outcomes);
+        let converged = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
+        let (passes, count) =
+            (outcomes.iter().map(|o| o.iterations).sum::<usize>(), outcomes.len());
+        let mean = passes as f64 / count.max(1) as f64;
+        terminal::line(&format!(
+            "{mean:.1} passes on average; {converged} of {count} images converged"
+        ));
         Ok(vec![download(images)?])
     }
-}
-
-/// The images after every pass.
-fn passes(map: &Completion<'_>, passes: usize) -> Result<Vec<Vec<f32>>> {
-    let mut state = State::new(vec![map.known.clone()])?;
-    let mut frames = vec![download(map.known.clone())?];
-    for pass in 0..passes {
-        state = map.apply(&state, pass);
-        frames.push(download(state.component(0).clone())?);
-    }
-    Ok(frames)
-}
-
-fn print_passes(outcomes: &[Outcome]) {
-    let converged = outcomes.iter().filter(|o| o.termination == Termination::Converged).count();
-    let passes: usize = outcomes.iter().map(|o| o.iterations).sum();
-    let (mean, count) = (passes as f64 / outcomes.len().max(1) as f64, outcomes.len());
-    terminal::line(&format!(
-        "{mean:.1} passes on average; {converged} of {count} images converged"
-    ));
 }
 
 /// Squared errors of the images before and after.

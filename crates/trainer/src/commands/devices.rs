@@ -1,10 +1,8 @@
-//! `hvae devices`.
-
 use anyhow::Result;
 use clap::Args;
+use hvae_runtime::terminal;
 
 use crate::commands::context::{Context, Ended, Run};
-use hvae_runtime::terminal;
 
 /// List the devices of this build and this machine
 #[derive(Debug, Args)]

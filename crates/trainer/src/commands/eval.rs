@@ -1,21 +1,18 @@
-//! `hvae eval`.
-
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use hvae_data::{Split, images::Images};
+use hvae_runtime::{files, terminal};
+use hvae_scores::FeatureChoice;
 use serde::Serialize;
 
 use crate::cli::scoring::{COUNT, NLL_IMAGES, NLL_SAMPLES, ScoreArgs};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::write_json;
-use crate::commands::trained::Trained;
+use crate::commands::trained::{RunArgs, Trained};
 use crate::evaluation::scores::{ScoreSettings, Scores, Scoring};
 use crate::run::dir::{CheckpointChoice, RunDir};
-use hvae_data::Split;
-use hvae_data::images::Images;
-use hvae_runtime::{files, terminal};
-use hvae_scores::FeatureChoice;
 
 /// All scores of a run: reconstruction, likelihood, FID, KID, precision and recall
 #[derive(Debug, Args)]
@@ -29,17 +26,14 @@ Prints a table and writes all scores to RUN/evaluation.json, or, with flags othe
 to a file named after them, such as RUN/evaluation-count500-nll20x200.json. The real images are the
 run's test images; the Gaussian mixture is fitted to latents of its training images.")]
 pub struct Eval {
-    /// A run's folder
-    run: PathBuf,
     /// Sizes of the estimates
     #[command(flatten)]
     scores: ScoreArgs,
     /// Seed of all samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
-    checkpoint: CheckpointChoice,
+    #[command(flatten)]
+    run: RunArgs,
     /// Output file [default: in the run's folder, named after the flags that are not the defaults]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -47,10 +41,10 @@ pub struct Eval {
 
 impl Run for Eval {
     fn run(self, cx: &Context) -> Result<Ended> {
-        let path = self.json.clone().unwrap_or_else(|| self.run.join(self.file_name()));
-        RunDir::open(&self.run)?;
+        let path = self.json.clone().unwrap_or_else(|| self.run.folder.join(self.file_name()));
+        RunDir::open(&self.run.folder)?;
         files::require_writable(&path)?;
-        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let trained = self.run.load(cx)?;
         let test = trained.images(Split::Test, cx)?;
         let found = score(&trained, &test, &self.scores, self.seed, cx)?;
         let (run, checkpoint) = (&found.run, found.checkpoint);
@@ -65,22 +59,19 @@ impl Eval {
     /// A name that says how the scores differ from those by default, so that a quick estimate does
     /// not replace a thorough one.
     fn file_name(&self) -> String {
-        let scores = &self.scores;
-        let mut name = "evaluation".to_owned();
-        let mut add = |is_default: bool, part: String| {
-            if !is_default {
-                name += "-";
-                name += &part;
-            }
-        };
-        add(self.checkpoint == CheckpointChoice::Latest, "best".to_owned());
-        let features = &scores.features.features;
-        add(*features == FeatureChoice::MnistClassifier, format!("features-{}", features.name()));
-        add(scores.count == COUNT, format!("count{}", scores.count));
-        let is_default = (scores.nll_images, scores.nll_samples) == (NLL_IMAGES, NLL_SAMPLES);
-        add(is_default, format!("nll{}x{}", scores.nll_images, scores.nll_samples));
-        add(self.seed == 0, format!("seed{}", self.seed));
-        name + ".json"
+        let ScoreArgs { features, count, nll_images, nll_samples } = &self.scores;
+        let (features, seed) = (&features.features, self.seed);
+        let other_nll = (*nll_images, *nll_samples) != (NLL_IMAGES, NLL_SAMPLES);
+        let other_features = *features != FeatureChoice::MnistClassifier;
+        let parts = [
+            Some("evaluation".to_owned()),
+            (self.run.checkpoint != CheckpointChoice::Latest).then(|| "best".to_owned()),
+            other_features.then(|| format!("features-{}", features.name())),
+            (*count != COUNT).then(|| format!("count{count}")),
+            other_nll.then(|| format!("nll{nll_images}x{nll_samples}")),
+            (seed != 0).then(|| format!("seed{seed}")),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("-") + ".json"
     }
 }
 
@@ -110,10 +101,10 @@ pub(super) fn score(
         test,
         extractor: &args.features.extractor(device)?,
         settings: ScoreSettings {
-            count: args.count as usize,
-            nll_images: args.nll_images as usize,
-            nll_samples: args.nll_samples as usize,
-            batch: args.features.batch(),
+            count: args.count,
+            nll_images: args.nll_images,
+            nll_samples: args.nll_samples,
+            batch: args.features.batch,
             seed,
         },
     };

@@ -1,13 +1,16 @@
-//! `hvae fid`.
-
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use hvae_runtime::{files, terminal};
+use hvae_scores::{
+    ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics, extract,
+    frechet_distance,
+};
 use serde_json::json;
 
 use crate::cli::scoring::FeatureArgs;
-use crate::cli::values::file;
+use crate::cli::values::{count, file};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::write_json;
 use crate::commands::trained::Trained;
@@ -15,9 +18,6 @@ use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
 use crate::run::dir::CheckpointChoice;
-use hvae_runtime::{files, terminal};
-use hvae_scores::{ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics};
-use hvae_scores::{extract, frechet_distance};
 
 /// Fréchet distance (FID) between two sets of images
 #[derive(Debug, Args)]
@@ -39,8 +39,8 @@ pub struct Fid {
     #[command(flatten)]
     features: FeatureArgs,
     /// Images of each side, from the first [default: all of a set, 10000 samples of a run]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
-    count: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(2..=10_000_000))]
+    count: Option<usize>,
     /// Seed of the samples of a run
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -118,13 +118,8 @@ impl Side {
     /// Statistics of a `.npz`.
     fn stored(source: &Source, path: &std::path::Path, extractor: &Extractor) -> Result<Self> {
         let statistics = Statistics::load(path)?;
-        if statistics.dims() != extractor.dims() {
-            bail!(
-                "{source} are of {} features, but --features gives {}",
-                statistics.dims(),
-                extractor.dims()
-            );
-        }
+        let (found, given) = (statistics.dims(), extractor.dims());
+        ensure!(found == given, "{source} are of {found} features, but --features gives {given}");
         let origin = Origin::of(path)?;
         let shown = if let Some(origin) = &origin {
             origin.check(extractor).with_context(|| format!("cannot use the {source}"))?;
@@ -148,12 +143,9 @@ impl Fid {
                 let stored = matches!(source, Source::Statistics(_));
                 ensure!(!stored, "--more needs images on both sides, but {source} are stored");
             }
-            let least = FeatureMetrics::MIN_IMAGES;
-            let count = self.count.map_or(usize::MAX, |count| count as usize);
-            ensure!(
-                count >= least,
-                "--count {count}: --more needs at least {least} images of each side"
-            );
+            let (count, least) = (self.count.unwrap_or(usize::MAX), FeatureMetrics::MIN_IMAGES);
+            let needed = format!("--more needs at least {least} images of each side");
+            ensure!(count >= least, "--count {count}: {needed}");
         }
         for path in [&self.save_stats, &self.json].into_iter().flatten() {
             files::require_writable(path)?;
@@ -162,15 +154,14 @@ impl Fid {
     }
 
     fn side(&self, source: &Source, extractor: &Extractor, cx: &Context) -> Result<Side> {
-        let count = self.count.map(|count| count as usize);
-        let batch = self.features.batch();
+        let batch = self.features.batch;
         let options = ExtractOptions { count: None, batch, keep: self.more };
         let name = source.to_string();
         match source {
             Source::Statistics(path) => Side::stored(source, path, extractor),
             Source::Run(path) => {
                 let trained = Trained::load(path, self.checkpoint, cx)?;
-                let count = count.unwrap_or(SAMPLES);
+                let count = self.count.unwrap_or(SAMPLES);
                 let latents = trained.latents(self.from, count, self.seed, cx)?;
                 let samples = trained.samples(latents);
                 let found = extract(extractor, &name, &samples, options)?;
@@ -180,8 +171,9 @@ impl Fid {
             }
             _ => {
                 let set = source.images(cx.global.data_dir.as_deref())?;
-                let found = extract(extractor, &name, &set, ExtractOptions { count, ..options })?;
-                let shown = format!("{name} ({} images)", count.unwrap_or(set.len()));
+                let options = ExtractOptions { count: self.count, ..options };
+                let found = extract(extractor, &name, &set, options)?;
+                let shown = format!("{name} ({} images)", self.count.unwrap_or(set.len()));
                 Ok(Side::new(extractor, found, shown))
             }
         }

@@ -1,26 +1,20 @@
-//! `hvae gradcheck`.
-
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use burn::tensor::Tensor;
 use clap::Args;
-use hvae_model::{EpConfig, Kind, PhaseSettings, Vae};
+use hvae_data::Split;
+use hvae_device::host::upload;
+use hvae_model::{EpConfig, Kind};
+use hvae_runtime::rng::{self, Stream};
+use hvae_runtime::terminal;
 use hvae_solver::{Outcome, Termination};
 
-use crate::cli::values::{POSITIVE, number};
+use crate::cli::values::{POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::RunConfig;
-use crate::evaluation::gradients;
-use crate::evaluation::gradients::GradientComparison;
+use crate::evaluation::gradients::{self, GradientComparison};
 use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::training;
-use hvae_data::Split;
-use hvae_data::images::Images;
-use hvae_device::host::upload;
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
-use hvae_runtime::terminal;
 
 /// Compare the gradients of equilibrium propagation with unrolled (BPTT) gradients
 #[derive(Debug, Args)]
@@ -42,11 +36,11 @@ pub struct Gradcheck {
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
     /// Number of test images
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    images: u32,
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = count(1..))]
+    images: usize,
     /// Sweeps that the reference differentiates through
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
-    sweeps: u32,
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = count(1..))]
+    sweeps: usize,
 }
 
 impl Run for Gradcheck {
@@ -56,7 +50,7 @@ impl Run for Gradcheck {
         let config = RunConfig::resolve(file.as_deref(), &self.set)?;
         let test = match &run {
             Some(run) => cx.images_of(run, &config.data, Split::Test)?,
-            None => cx.images(&config.data, Split::Test, cx.global.data_dir.as_ref())?,
+            None => cx.images(&config.data, Split::Test)?,
         };
         let untrained = training::new_model(&config, cx.device()?)?;
         let model = match &run {
@@ -68,54 +62,28 @@ impl Run for Gradcheck {
             model.kind() != Kind::FVae,
             "an f-vae is trained by backpropagation: there is no estimate to check"
         );
-        let batch = Batch::of(&test, self.images as usize, &config, &model)?;
-        let (count, sweeps) = (self.images, self.sweeps as usize);
+        let (count, sweeps) = (self.images, self.sweeps);
+        ensure!(count <= test.len(), "--images {count}: the test set has {}", test.len());
+        let images = test.batches(count).next().context("the test set is empty")?;
+        let noise =
+            rng::normal(config.training.seed, Stream::Evaluation, 0, count * model.latent());
+        let noise = upload(noise, model.latent(), &test.device());
+        let kl_weight = config.training.kl_weight;
         terminal::line(&format!("differentiating through {sweeps} sweeps of {count} images"));
-        let exact = model.unrolled_gradient(
-            batch.images.clone(),
-            batch.noise.clone(),
-            batch.kl_weight,
-            sweeps,
-        )?;
-        terminal::result(&format!(
-            "{:>10}  {:>12}  {:<32}  {:>9}  {:>10}",
-            "nudge", "sweeps", "parameter", "cosine", "norm ratio"
-        ));
+        let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
+        let heading = format!("{:>10}  {:>12}  {:<32}", "nudge", "sweeps", "parameter");
+        terminal::result(&format!("{heading}  {:>9}  {:>10}", "cosine", "norm ratio"));
         let default = vec![config.ep.nudge];
         for &nudge in if self.nudge.is_empty() { &default } else { &self.nudge } {
             let ep = EpConfig { nudge, ..config.ep.clone() };
             let phases = training::phases(&ep, cx.device()?).context("ep")?;
-            let step = batch.step(&model, &phases)?;
+            let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
             let outcomes = &step.outcomes;
             warn(&[&outcomes.encoder_free, &outcomes.decoder_free], sweeps);
             let taken = [&outcomes.decoder_free, &outcomes.decoder_nudged];
             print(nudge, taken, &gradients::compare(&model, &step.gradients, &exact)?);
         }
         Ok(Ended::Done)
-    }
-}
-
-/// What gradients are taken of.
-struct Batch {
-    images: Tensor<2>,
-    noise: Tensor<2>,
-    kl_weight: f64,
-}
-
-impl Batch {
-    /// The first `count` images of `test`.
-    fn of(test: &Images, count: usize, config: &RunConfig, model: &Vae) -> Result<Self> {
-        ensure!(count <= test.len(), "--images {count}: the test set has {}", test.len());
-        let images = test.batches(count).next().context("the test set is empty")?;
-        let (seed, latent) = (config.training.seed, model.latent());
-        let noise = rng::normal(seed, Stream::Evaluation, 0, count * latent);
-        let noise = upload(noise, latent, &test.device());
-        Ok(Self { images, noise, kl_weight: config.training.kl_weight })
-    }
-
-    fn step(&self, model: &Vae, phases: &PhaseSettings) -> Result<hvae_model::TrainingStep> {
-        let (images, noise) = (self.images.clone(), self.noise.clone());
-        Ok(model.training_step(images, noise, self.kl_weight, phases)?)
     }
 }
 

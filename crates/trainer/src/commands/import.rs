@@ -1,19 +1,16 @@
-//! `hvae import`.
-
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use hvae_runtime::terminal;
 
 use crate::cli::new_run::NewRunArgs;
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::{Changes, RunConfig};
 use crate::optimizer::Optimizer;
-use crate::run::checkpoint;
-use crate::run::checkpoint::{Checkpoint, TrainingState};
+use crate::run::checkpoint::{self, Checkpoint, TrainingState};
 use crate::run::exchange;
 use crate::training;
-use hvae_runtime::terminal;
 
 /// Make a run from a file of weights
 #[derive(Debug, Args)]

@@ -1,18 +1,13 @@
-//! `hvae interpolate`.
-
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use hvae_data::{Split, images::Images};
+use hvae_device::host::download;
 
+use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::Trained;
+use crate::commands::trained::{RunArgs, Trained};
 use crate::figures::picture::SCALE;
-use crate::run::dir::CheckpointChoice;
-use hvae_data::Split;
-use hvae_data::images::Images;
-use hvae_device::host::download;
 
 /// Decode latents between two test images or latents
 #[derive(Debug, Args)]
@@ -26,20 +21,17 @@ A number is the index of a test image, from 0: its posterior mean is used. Numbe
 commas, after z=, are a latent. Latents on the straight line between two points are decoded. A
 picture has a row for each pair of points; a .gif shows all of them, forwards and backwards.")]
 pub struct Interpolate {
-    /// A run's folder
-    run: PathBuf,
     /// Test images or latents, two or more
-    #[arg(required = true, num_args = 2.., value_name = "POINT")]
+    #[arg(index = 2, required = true, num_args = 2.., value_name = "POINT")]
     points: Vec<Endpoint>,
     /// Images from one point to the next, both included
-    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u16).range(2..=100))]
-    steps: u16,
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = count(2..=100))]
+    steps: usize,
     /// Output: a .png or a .gif
     #[arg(long, value_name = "PATH", default_value = "interpolation.png", value_parser = Output::parser(&[Format::Png, Format::Gif]))]
     out: Output,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
-    checkpoint: CheckpointChoice,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 /// Where an interpolation begins or ends.
@@ -69,19 +61,17 @@ impl std::str::FromStr for Endpoint {
     }
 }
 
-/// Milliseconds per frame.
 const FRAME_MS: u32 = 80;
 
 impl Run for Interpolate {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
-        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let trained = self.run.load(cx)?;
         let needs_images = self.points.iter().any(|p| matches!(p, Endpoint::Image(_)));
         let images = needs_images.then(|| trained.images(Split::Test, cx)).transpose()?;
         let latents = self.points.iter().map(|point| latent(point, &trained, images.as_ref()));
         let latents: Vec<Vec<f32>> = latents.collect::<Result<_>>()?;
-        let steps = usize::from(self.steps);
-        let images = trained.decode(&between(&latents, steps))?;
+        let images = trained.decode(&between(&latents, self.steps))?;
         if self.out.format == Format::Gif {
             let frame = |image| Sheet::new(trained.size(), 1, image).draw_at(4 * SCALE);
             let images = images.chunks(trained.model.pixels());
@@ -89,7 +79,7 @@ impl Run for Interpolate {
             frames.extend(frames.clone().into_iter().rev());
             self.out.animate(&frames, FRAME_MS)?;
         } else {
-            self.out.write(&Sheet::new(trained.size(), steps, &images), Vec::new())?;
+            self.out.write(&Sheet::new(trained.size(), self.steps, &images), Vec::new())?;
         }
         Ok(Ended::Done)
     }
@@ -98,12 +88,9 @@ impl Run for Interpolate {
 fn latent(point: &Endpoint, trained: &Trained, images: Option<&Images>) -> Result<Vec<f32>> {
     match point {
         Endpoint::Latent(values) => {
-            let (found, size) = (values.len(), trained.model.latent());
-            ensure!(
-                found == size,
-                "{}: a latent of {found} numbers, but the run's latents have {size}",
-                shown(values)
-            );
+            let (found, size, shown) = (values.len(), trained.model.latent(), shown(values));
+            let differ = format!("a latent of {found} numbers, but the run's latents have {size}");
+            ensure!(found == size, "{shown}: {differ}");
             Ok(values.clone())
         }
         Endpoint::Image(index) => {

@@ -1,12 +1,10 @@
-//! `hvae man`.
-
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use hvae_runtime::{files, terminal};
 
 use crate::commands::context::{Context, Ended, Run};
-use hvae_runtime::{files, terminal};
 
 /// Write manual pages
 #[derive(Debug, Args)]
@@ -31,16 +29,13 @@ impl Run for Man {
 
 /// A page for `command` and for each of its subcommands.
 fn pages(command: &clap::Command, name: &str, folder: &Path) -> Result<()> {
-    page(command, name, folder)?;
+    // The renderer wants a name of static lifetime.
+    let page = command.clone().name(name.to_owned().leak() as &'static str);
+    files::write_atomically(&folder.join(format!("{name}.1")), |file| {
+        Ok(clap_mangen::Man::new(page).render(file)?)
+    })?;
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         pages(sub, &format!("{name}-{}", sub.get_name()), folder)?;
     }
     Ok(())
-}
-
-fn page(command: &clap::Command, name: &str, folder: &Path) -> Result<()> {
-    let path = folder.join(format!("{name}.1"));
-    // The renderer wants a name of static lifetime.
-    let command = command.clone().name(name.to_owned().leak() as &'static str);
-    files::write_atomically(&path, |file| Ok(clap_mangen::Man::new(command).render(file)?))
 }

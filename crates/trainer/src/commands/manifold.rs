@@ -1,18 +1,13 @@
-//! `hvae manifold`.
-
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use clap::Args;
-
-use crate::cli::values::{POSITIVE, number, plane};
-use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::Trained;
-use crate::latents::pca::Pca;
-use crate::run::dir::CheckpointChoice;
 use hvae_data::Split;
 use hvae_device::host::download;
+
+use crate::cli::values::{POSITIVE, count, number, plane};
+use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::trained::{RunArgs, Trained};
+use crate::latents::pca::Pca;
 
 /// Decode a plane of latents
 #[derive(Debug, Args)]
@@ -24,11 +19,9 @@ A latent of two dimensions is the plane itself. With more dimensions the plane i
 first two principal components of the posterior means of test images, in units of their standard
 deviations, or with --dimensions by two coordinates, the others 0.")]
 pub struct Manifold {
-    /// A run's folder
-    run: PathBuf,
     /// Images per side
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=100))]
-    side: u16,
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count(2..=100))]
+    side: usize,
     /// The plane reaches from -X to X in both directions
     #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 2.5, value_parser = number(POSITIVE))]
     range: f64,
@@ -38,9 +31,8 @@ pub struct Manifold {
     /// Output: a .png
     #[arg(long, value_name = "PATH", default_value = "manifold.png", value_parser = Output::parser(&[Format::Png]))]
     out: Output,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
-    checkpoint: CheckpointChoice,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 /// The latent at a position of the plane.
@@ -52,12 +44,11 @@ const IMAGES: usize = 5000;
 impl Run for Manifold {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
-        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let trained = self.run.load(cx)?;
         let point = self.plane(&trained, cx)?;
-        let side = usize::from(self.side);
-        let latents: Vec<f32> = square(side, self.range).flat_map(point).collect();
+        let latents: Vec<f32> = square(self.side, self.range).flat_map(point).collect();
         let images = trained.decode(&latents)?;
-        self.out.write(&Sheet::new(trained.size(), side, &images), Vec::new())?;
+        self.out.write(&Sheet::new(trained.size(), self.side, &images), Vec::new())?;
         Ok(Ended::Done)
     }
 }
@@ -68,10 +59,10 @@ impl Manifold {
         let latent = trained.model.latent();
         let coordinates = match self.dimensions {
             Some([i, j]) if i.max(j) < latent => Some([i, j]),
-            Some([i, j]) => bail!(
-                "--dimensions {i},{j}: the run's latents have the coordinates 0 to {}",
-                latent.saturating_sub(1)
-            ),
+            Some([i, j]) => {
+                let last = latent.saturating_sub(1);
+                bail!("--dimensions {i},{j}: the run's latents have the coordinates 0 to {last}")
+            }
             None if latent == 1 => bail!("a latent of one dimension has no plane"),
             None if latent == 2 => Some([0, 1]),
             None => None,

@@ -63,10 +63,6 @@ pub struct Cli {
 
 impl Cli {
     /// Runs the command.
-    ///
-    /// # Errors
-    ///
-    /// Any failure, as a message for the user.
     pub fn run(self) -> Result<Ended> {
         self.global.apply()?;
         self.command.run(&Context::new(self.global, Self::command))

@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use hvae_data::ImageSize;
+use hvae_runtime::npz::{self, Array};
+use hvae_runtime::{files, terminal};
 use image::GrayImage;
 use serde::Serialize;
 
 use crate::cli::values::expected;
-use crate::figures::picture;
-use crate::figures::picture::{Layout, SCALE};
-use hvae_data::ImageSize;
-use hvae_runtime::npz::Array;
-use hvae_runtime::{files, npz, terminal};
+use crate::figures::picture::{self, Layout, SCALE};
 
 /// What a command can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,12 +116,10 @@ pub(super) struct Sheet<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    /// One layer.
     pub(super) fn new(size: ImageSize, columns: usize, images: &'a [f32]) -> Self {
         Self { size, columns, layers: vec![("images", images)] }
     }
 
-    /// As a picture.
     pub(super) fn draw(&self) -> Result<GrayImage> {
         self.draw_at(SCALE)
     }

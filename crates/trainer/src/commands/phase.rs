@@ -1,34 +1,27 @@
-//! `hvae phase`.
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Error, Result, bail};
-use burn::tensor::Tensor;
 use clap::{Args, ValueEnum};
-use hvae_model::ModelError;
-use hvae_model::modern::{Equidistant, Thresholds};
+use hvae_data::{Split, config::DataConfig, dataset::Dataset};
+use hvae_model::{ModelError, modern::Equidistant};
+use hvae_runtime::{files, terminal};
 use hvae_solver::StoppingRule;
 
 use crate::COMMIT;
-use crate::cli::values::{COSINE, NOT_NEGATIVE, POSITIVE, number};
+use crate::cli::values::{COSINE, NOT_NEGATIVE, POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::Usage;
 use crate::figures::plot;
 use crate::transition::collapse::{Collapse, collapse};
-use crate::transition::fixed_points::{Branch, FixedPoint, FixedPoints};
-use crate::transition::hysteresis::follow;
+use crate::transition::hysteresis::{Branch, FixedPoint, FixedPoints, follow};
 use crate::transition::patterns::PatternSet;
-use crate::transition::results::Results;
-use crate::transition::stability::StabilityCheck;
+use crate::transition::results::{self, Results};
+use crate::transition::stability::{self, StabilityCheck};
 use crate::transition::starts::Starts;
-use crate::transition::sweep::{SweepPoint, SweepSettings, log_spaced, sweep};
-use crate::transition::{plots, results, stability, thresholds};
-use hvae_data::Split;
-use hvae_data::config::DataConfig;
-use hvae_data::dataset::Dataset;
-use hvae_runtime::{files, terminal};
+use crate::transition::sweep::{FamilySummary, Sweep, SweepPoint, log_spaced};
+use crate::transition::{plots, thresholds};
 
 /// Observe the phase transition of modern Hopfield networks
 #[derive(Debug, Args)]
@@ -49,11 +42,11 @@ pub struct Phase {
     #[arg(long, value_enum, default_value_t = Kind::Orthogonal)]
     patterns: Kind,
     /// Number of patterns
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    count: u32,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=20_000))]
+    count: usize,
     /// Dimension of the patterns [default: N; images have their own]
-    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    dimension: Option<u32>,
+    #[arg(long, value_name = "D", value_parser = count(1..=100_000))]
+    dimension: Option<usize>,
     /// Norm of each pattern; images keep their own
     #[arg(long, allow_negative_numbers = true, value_name = "M", default_value_t = 1.0, value_parser = number(POSITIVE))]
     norm: f64,
@@ -61,8 +54,8 @@ pub struct Phase {
     #[arg(long, value_name = "C", allow_negative_numbers = true, value_parser = number(COSINE))]
     cosine: Option<f64>,
     /// Number of values of beta, spaced evenly in its logarithm
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=100_000))]
-    betas: u32,
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = count(2..=100_000))]
+    betas: usize,
     /// Smallest `beta_eff` [default: half of b1]
     #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
     from: Option<f64>,
@@ -70,11 +63,11 @@ pub struct Phase {
     #[arg(long, allow_negative_numbers = true, value_name = "BETA", value_parser = number(POSITIVE))]
     to: Option<f64>,
     /// Starts per beta, divided among the families: at patterns, near the mean, at random
-    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=1_000_000))]
-    starts: u32,
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = count(3..=1_000_000))]
+    starts: usize,
     /// Largest number of iterations per start; starts that reach it are counted
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
-    max_steps: u32,
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = count(1..))]
+    max_steps: usize,
     /// A start has converged when an iteration changes its weights by less than this, relatively
     #[arg(long, allow_negative_numbers = true, value_name = "TOLERANCE", default_value_t = 1e-5, value_parser = number(NOT_NEGATIVE))]
     tolerance: f64,
@@ -82,8 +75,8 @@ pub struct Phase {
     #[arg(long, allow_negative_numbers = true, value_name = "SHARE", default_value_t = 0.02, value_parser = number(NOT_NEGATIVE))]
     same: f64,
     /// Also measure the thresholds of these numbers of patterns
-    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..=5_000))]
-    table: Vec<u32>,
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = count(2..=5_000))]
+    table: Vec<usize>,
     /// Seed of patterns and starts
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -117,36 +110,39 @@ impl Run for Phase {
         let device = cx.device()?;
         let set = self.patterns(cx)?;
         let [from, to] = self.range(&set)?;
-        let rule = StoppingRule::new(self.tolerance, self.max_steps as usize)?;
+        let rule = StoppingRule::new(self.tolerance, self.max_steps)?;
         files::require_writable_folder(&self.out)?;
         let d = &set.description;
-        terminal::line(&format!(
-            "{} patterns of dimension {}, {}: D = {:.4}, beta_eff = {:.4} beta",
-            d.count, d.dimension, d.kind, d.distance, d.scale
-        ));
-        let mut clock = Clock { last: Instant::now(), seconds: Vec::new() };
+        let shape = format!("{} patterns of dimension {}, {}", d.count, d.dimension, d.kind);
+        terminal::line(&format!("{shape}: D = {:.4}, beta_eff = {:.4} beta", d.distance, d.scale));
+        let (mut last, mut seconds) = (Instant::now(), Vec::new());
+        let mut lap = |name| {
+            seconds.push((name, last.elapsed().as_secs_f64()));
+            last = Instant::now();
+        };
         let several = set.count() > 1;
         let equidistant = several && d.equidistant;
 
         let measured = equidistant.then(|| thresholds::measure(&set, self.seed)).transpose()?;
-        clock.lap("thresholds");
+        lap("thresholds");
         let table = thresholds::table(&self.table, self.seed, device)?;
-        clock.lap("table");
-        let starts = Starts::new(&set, self.starts as usize, self.seed)?;
-        let values = log_spaced(from, to, self.betas as usize);
-        let points = sweep(&set, &starts, &values, &SweepSettings { rule, same: self.same })?;
-        clock.lap("sweep");
+        lap("table");
+        let starts = Starts::new(&set, self.starts, self.seed)?;
+        let values = log_spaced(from, to, self.betas);
+        let sweep = Sweep { set: &set, starts: &starts, rule: &rule, same: self.same };
+        let points = sweep.run(&values)?;
+        lap("sweep");
         let followed = log_spaced(from, to, FOLLOWED);
         let found =
             if several { follow(&set, &followed, self.seed)? } else { FixedPoints::default() };
-        clock.lap("hysteresis");
+        lap("hysteresis");
         let checks =
             if several { stability::check(&set, found, &followed, self.seed)? } else { Vec::new() };
-        clock.lap("stability");
+        lap("stability");
         let values = log_spaced(from, to.min(8.0 * from), FOLLOWED);
         let curves =
             equidistant.then(|| collapse(set.count(), &values, self.seed, device)).transpose()?;
-        clock.lap("collapse");
+        lap("collapse");
 
         let results = Results {
             format: 1,
@@ -158,7 +154,7 @@ impl Run for Phase {
             sweep: points,
             fixed_points: checks,
             collapse: curves,
-            seconds: clock.seconds,
+            seconds,
         };
         draw(&results, &set, &self.out)?;
         results::write(&results, &self.out)?;
@@ -172,40 +168,38 @@ impl Phase {
     /// The patterns that the flags describe.
     fn patterns(&self, cx: &Context) -> Result<PatternSet> {
         let device = cx.device()?;
-        let count = self.count as usize;
-        let images = matches!(self.patterns, Kind::Mnist | Kind::Synthetic);
+        let count = self.count;
         if self.cosine.is_some() != (self.patterns == Kind::Equidistant) {
             bail!(Usage::new("--cosine goes with --patterns equidistant, and only with it"));
         }
-        if images && self.dimension.is_some() {
+        if matches!(self.patterns, Kind::Mnist | Kind::Synthetic) && self.dimension.is_some() {
             bail!(Usage::new("--dimension cannot be set for images"));
         }
-        let dimension = self.dimension.map_or(count, |d| d as usize);
+        let dimension = self.dimension.unwrap_or(count);
         let equidistant =
             |shape: &Equidistant| PatternSet::equidistant(shape, self.seed, 0, device);
         let shape = |cosine| Equidistant { count, dimension, norm: self.norm, cosine };
+        let images = |dataset, kind: &str| {
+            let data = DataConfig { dataset, train_images: Some(count), ..DataConfig::default() };
+            let images = cx.images(&data, Split::Train)?;
+            let images = images.batches(count).next().context("the training set is empty")?;
+            PatternSet::new(images, kind.to_owned())
+        };
         match self.patterns {
             Kind::Simplex => equidistant(&Equidistant::simplex(count, dimension, self.norm)),
             Kind::Orthogonal => equidistant(&shape(0.0)),
             Kind::Equidistant => equidistant(&shape(self.cosine.unwrap_or_default())),
             Kind::Random => PatternSet::random(count, dimension, self.norm, self.seed, device),
-            Kind::Mnist => {
-                let images = training_images(Dataset::Mnist, count, cx)?;
-                PatternSet::new(images, "images of MNIST".to_owned())
-            }
-            Kind::Synthetic => {
-                let images = training_images(Dataset::Synthetic, count, cx)?;
-                PatternSet::new(images, "synthetic images".to_owned())
-            }
+            Kind::Mnist => images(Dataset::Mnist, "images of MNIST"),
+            Kind::Synthetic => images(Dataset::Synthetic, "synthetic images"),
         }
         .map_err(name_flag)
     }
 
     /// Smallest and largest `beta_eff`.
     fn range(&self, set: &PatternSet) -> Result<[f64; 2]> {
-        let default = set.formula.unwrap_or(Thresholds { b1: 2.0, b2: 2.0, b3: 2.0, m1: 0.0 });
-        let (from, to) =
-            (self.from.unwrap_or(default.b1 / 2.0), self.to.unwrap_or(default.b3 * 2.0));
+        let (b1, b3) = set.formula.map_or((2.0, 2.0), |formula| (formula.b1, formula.b3));
+        let (from, to) = (self.from.unwrap_or(b1 / 2.0), self.to.unwrap_or(b3 * 2.0));
         if from >= to {
             bail!(Usage::new(format!("--from {from} --to {to}: the first must be smaller")));
         }
@@ -221,26 +215,6 @@ fn name_flag(error: Error) -> Error {
         }
         Ok(other) => other.into(),
         Err(other) => other,
-    }
-}
-
-/// The first `count` training images, `[count, pixels]`.
-fn training_images(dataset: Dataset, count: usize, cx: &Context) -> Result<Tensor<2>> {
-    let data = DataConfig { dataset, train_images: Some(count), ..DataConfig::default() };
-    let images = cx.images(&data, Split::Train, cx.global.data_dir.as_ref())?;
-    images.batches(count).next().context("the training set is empty")
-}
-
-/// Seconds of each part.
-struct Clock {
-    last: Instant,
-    seconds: Vec<(&'static str, f64)>,
-}
-
-impl Clock {
-    fn lap(&mut self, name: &'static str) {
-        self.seconds.push((name, self.last.elapsed().as_secs_f64()));
-        self.last = Instant::now();
     }
 }
 
@@ -273,10 +247,8 @@ fn print(results: &Results, set: &PatternSet) {
         terminal::result(&describe_stability(&results.fixed_points));
     }
     if let Some(Collapse { curves, spread, .. }) = &results.collapse {
-        terminal::result(&format!(
-            "Collapse: {} sets differ by at most {spread:.1e} at equal beta_eff",
-            curves.len()
-        ));
+        let sets = format!("{} sets differ by at most {spread:.1e}", curves.len());
+        terminal::result(&format!("Collapse: {sets} at equal beta_eff"));
     }
     let times: Vec<String> = results.seconds.iter().map(|(n, s)| format!("{n} {s:.1} s")).collect();
     terminal::result(&format!("Time: {}", times.join(", ")));
@@ -284,9 +256,9 @@ fn print(results: &Results, set: &PatternSet) {
 
 fn describe_sweep(points: &[SweepPoint]) -> String {
     let families = || points.iter().flat_map(|p| &p.families);
-    let starts: usize = families().map(|f| f.starts).sum();
-    let limit: usize = families().map(|f| f.at_limit).sum();
-    let broken: usize = families().map(|f| f.not_finite).sum();
+    let total = |pick: fn(&FamilySummary) -> usize| families().map(pick).sum::<usize>();
+    let (starts, limit) = (total(|f| f.starts), total(|f| f.at_limit));
+    let broken = total(|f| f.not_finite);
     let iterations: f64 = families().map(|f| f.mean_iterations * f.starts as f64).sum();
     let most = points.iter().map(|p| p.distinct).max().unwrap_or(0);
     format!(
@@ -326,26 +298,19 @@ fn describe_hysteresis(checks: &[StabilityCheck], set: &PatternSet) -> String {
 /// How well eigenvalues predict the growth of perturbations.
 fn describe_stability(checks: &[StabilityCheck]) -> String {
     let usable = || checks.iter().filter(|c| !c.point.at_limit);
-    let unstable = usable().filter(|c| c.eigenvalue > 1.0).count();
-    let wrong: Vec<f64> = usable()
-        .filter(|c| (c.eigenvalue > 1.0) != (c.growth > 1.0))
-        .map(|c| (c.eigenvalue - 1.0).abs())
-        .collect();
-    let furthest = wrong.iter().copied().fold(0.0, f64::max);
+    let (count, unstable) = (usable().count(), usable().filter(|c| c.eigenvalue > 1.0).count());
+    let wrong = || usable().filter(|c| (c.eigenvalue > 1.0) != (c.growth > 1.0));
+    let furthest = wrong().map(|c| (c.eigenvalue - 1.0).abs()).fold(0.0, f64::max);
+    let wrong = wrong().count();
     // Below 0.01 the perturbation is lost in rounding.
-    let mut errors: Vec<f64> = usable()
-        .filter(|c| c.eigenvalue > 0.01)
-        .map(|c| (c.growth / c.eigenvalue - 1.0).abs())
-        .collect();
+    let errors = usable().filter(|c| c.eigenvalue > 0.01);
+    let mut errors: Vec<f64> = errors.map(|c| (c.growth / c.eigenvalue - 1.0).abs()).collect();
     errors.sort_by(f64::total_cmp);
-    let at = |tenths: usize| errors.get(errors.len() * tenths / 10).copied().unwrap_or(0.0);
+    let percent = |tenths| 100.0 * errors.get(errors.len() * tenths / 10).copied().unwrap_or(0.0);
+    let (median, ninetieth) = (percent(5), percent(9));
     format!(
-        "Stability: {} fixed points, {unstable} with an eigenvalue above 1; prediction wrong at {} \
-         (eigenvalue within {furthest:.1e} of 1); relative error of the eigenvalue against the \
-         measured growth {:.2}% (median), {:.2}% (90th percentile)",
-        usable().count(),
-        wrong.len(),
-        100.0 * at(5),
-        100.0 * at(9)
+        "Stability: {count} fixed points, {unstable} with an eigenvalue above 1; prediction wrong \
+         at {wrong} (eigenvalue within {furthest:.1e} of 1); relative error of the eigenvalue \
+         against the measured growth {median:.2}% (median), {ninetieth:.2}% (90th percentile)"
     )
 }

@@ -1,24 +1,17 @@
-//! `hvae reconstruct`.
-
-use std::path::PathBuf;
-
 use anyhow::{Result, ensure};
 use clap::Args;
+use hvae_data::{Split, images::Images};
+use hvae_device::host::download;
 use hvae_model::EpConfig;
+use hvae_runtime::npz::Array;
+use hvae_runtime::terminal::{self, Progress};
 
-use crate::cli::values::{NOT_NEGATIVE, number};
+use crate::cli::values::{NOT_NEGATIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::Trained;
+use crate::commands::trained::{RunArgs, Trained};
 use crate::latents::decode::EVALUATION_BATCH;
-use crate::run::dir::CheckpointChoice;
 use crate::training;
-use hvae_data::Split;
-use hvae_data::images::Images;
-use hvae_device::host::download;
-use hvae_runtime::npz::Array;
-use hvae_runtime::terminal;
-use hvae_runtime::terminal::Progress;
 
 /// Reconstruct test images
 #[derive(Debug, Args)]
@@ -30,40 +23,35 @@ In a picture each row of test images is above the row of their reconstructions.
 A .npz holds `inputs` and `images`, float32 [N, height, width], `labels`, uint8 [N], and `means` and
 `log_variances` of the posterior, float32 [N, latent].")]
 pub struct Reconstruct {
-    /// A run's folder
-    run: PathBuf,
     /// Number of test images, from the first [default: 50, or all if there are fewer]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    count: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(1..))]
+    count: Option<usize>,
     /// Output: a .png or a .npz
     #[arg(long, value_name = "PATH", default_value = "reconstructions.png", value_parser = Output::parser(&[Format::Png, Format::Npz]))]
     out: Output,
     /// Relative residual at which an equilibrium is reached [default: the run's ep.tolerance]
     #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = number(NOT_NEGATIVE))]
     tolerance: Option<f64>,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
-    checkpoint: CheckpointChoice,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 /// Fewest `ep.free_sweeps` with `--tolerance`.
 const FREE_SWEEPS: usize = 1000;
-/// Default number of images.
 const COUNT: usize = 50;
-/// Columns of a picture.
 const COLUMNS: usize = 10;
 
 impl Run for Reconstruct {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
-        let mut trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let mut trained = self.run.load(cx)?;
         if let Some(tolerance) = self.tolerance {
             let free_sweeps = trained.config.ep.free_sweeps.max(FREE_SWEEPS);
             let ep = EpConfig { tolerance, free_sweeps, ..trained.config.ep.clone() };
             trained.phases = training::phases(&ep, &trained.device)?;
         }
         let test = trained.images(Split::Test, cx)?;
-        let count = self.count.map_or(test.len().min(COUNT), |count| count as usize);
+        let count = self.count.unwrap_or(test.len().min(COUNT));
         ensure!(count <= test.len(), "--count {count}: the run has {} test images", test.len());
         let found = reconstruct(&trained, &test, count)?;
         let sheet = Sheet {
@@ -78,10 +66,8 @@ impl Run for Reconstruct {
             ("means", Array::F32 { shape: latents.clone(), values: &found.means }),
             ("log_variances", Array::F32 { shape: latents, values: &found.log_variances }),
         ];
-        terminal::line(&format!(
-            "reconstruction error {:.3} per image",
-            found.error / count as f64
-        ));
+        let error = found.error / count as f64;
+        terminal::line(&format!("reconstruction error {error:.3} per image"));
         self.out.write(&sheet, arrays)?;
         Ok(Ended::Done)
     }

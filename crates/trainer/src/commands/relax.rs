@@ -1,23 +1,15 @@
-//! `hvae relax`.
-
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, ensure};
-use burn::tensor::{Device, Tensor};
 use clap::Args;
+use hvae_device::host::{download, upload};
 use hvae_model::Kind;
+use hvae_runtime::rng::{self, Stream};
 use hvae_solver::{State, StoppingRule};
-use rand::RngExt;
 
-use crate::cli::values::{DAMPING, Grid, number};
+use crate::cli::values::{DAMPING, Grid, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::Trained;
+use crate::commands::trained::{RunArgs, Trained};
 use crate::latents::decode::prior_latents;
-use crate::run::dir::CheckpointChoice;
-use hvae_device::host::{download, upload};
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
 
 /// Show images relaxing to equilibrium
 #[derive(Debug, Args)]
@@ -29,35 +21,32 @@ Latents drawn from the prior are clamped. Hidden layers and images start at rand
 by sweep, to the equilibrium, which depends only on the latent. Without damping this takes a few
 sweeps. A .png holds the frames side by side, a row for each image.")]
 pub struct Relax {
-    /// A run's folder
-    run: PathBuf,
     /// Rows and columns
     #[arg(long, value_name = "ROWSxCOLUMNS", default_value = "4x8")]
     grid: Grid,
     /// Number of sweeps
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    frames: u16,
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = count(1..=1000))]
+    frames: usize,
     /// Damping: the fraction of the old state that every sweep keeps, to slow the relaxation down
     #[arg(long, allow_negative_numbers = true, value_name = "X", default_value_t = 0.8, value_parser = number(DAMPING))]
     damping: f64,
     /// Milliseconds per frame
-    #[arg(long, value_name = "MS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(20..=10_000))]
-    pace: u16,
+    #[arg(long, value_name = "MS", default_value_t = 80, value_parser = clap::value_parser!(u32).range(20..=10_000))]
+    pace: u32,
     /// Seed of latents and initial states
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Output: a .gif or a .png
     #[arg(long, value_name = "PATH", default_value = "relaxation.gif", value_parser = Output::parser(&[Format::Gif, Format::Png]))]
     out: Output,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
-    checkpoint: CheckpointChoice,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 impl Run for Relax {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
-        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let trained = self.run.load(cx)?;
         ensure!(
             trained.model.kind() != Kind::FVae,
             "an f-vae is a feedforward network: there is no relaxation to show"
@@ -72,7 +61,7 @@ impl Run for Relax {
             if let Some(last) = frames.last().cloned() {
                 frames.extend(std::iter::repeat_n(last, frames.len() / 3));
             }
-            self.out.animate(&frames, self.pace.into())?;
+            self.out.animate(&frames, self.pace)?;
         } else {
             let pixels = trained.model.pixels();
             let image = |at: usize| frames.iter().flat_map(move |f| &f[at * pixels..][..pixels]);
@@ -89,7 +78,13 @@ impl Relax {
         let Trained { model, device, .. } = trained;
         let latents = prior_latents(model, self.grid.cells(), self.seed);
         let relaxation = model.decoder_phase(upload(latents, model.latent(), device))?;
-        let mut state = noise(&relaxation.guess(), self.seed, device)?;
+        // Uniform in [0, 1].
+        let guess = relaxation.guess();
+        let start = guess.components().iter().zip(0..).map(|(component, index)| {
+            let [rows, units] = component.dims();
+            upload(rng::uniform(self.seed, Stream::Starts, index, rows * units), units, device)
+        });
+        let mut state = State::new(start.collect())?;
         let shown = |state: &State| {
             let image = relaxation.layer_state(state, model.image_layer());
             let image = image.context("the image relaxes when a model decodes")?;
@@ -107,16 +102,4 @@ impl Relax {
         }
         Ok(frames)
     }
-}
-
-/// Random states, uniform in `[0, 1]`, of the shapes of `like`.
-fn noise(like: &State, seed: u64, device: &Device) -> Result<State> {
-    let components = like.components().iter().zip(0_u64..).map(|(component, index)| {
-        let [rows, units] = component.dims();
-        let mut rng = rng::generator(seed, Stream::Starts, index);
-        let values = (0..rows * units).map(|_| rng.random::<f32>()).collect();
-        upload(values, units, device)
-    });
-    let components: Vec<Tensor<2>> = components.collect();
-    Ok(State::new(components)?)
 }

@@ -1,25 +1,22 @@
-//! `hvae report`.
-
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use image::{GrayImage, ImageFormat};
+use hvae_data::{Split, images::Images};
+use hvae_device::host::download;
+use hvae_runtime::{files, terminal};
 
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::interpolate::between;
 use crate::commands::manifold::square;
 use crate::commands::output::Sheet;
-use crate::commands::trained::Trained;
+use crate::commands::trained::{RunArgs, Trained};
+use crate::figures::picture::png;
 use crate::latents::pca::Pca;
 use crate::report::{self, Extras, Picture};
-use crate::run::dir::{CheckpointChoice, RunDir};
+use crate::run::dir::RunDir;
 use crate::run::environment::Environment;
 use crate::run::summary::Summary;
-use hvae_data::Split;
-use hvae_data::images::Images;
-use hvae_device::host::download;
-use hvae_runtime::{files, terminal};
 
 /// Write an HTML report about a run, with curves and images
 #[derive(Debug, Args)]
@@ -30,14 +27,11 @@ use hvae_runtime::{files, terminal};
 The report is a single HTML file with all images embedded; it opens offline. If the run's test
 images cannot be read, the report says what is missing.")]
 pub struct Report {
-    /// A run's folder
-    run: PathBuf,
     /// Output file [default: report.html in the run's folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
-    checkpoint: CheckpointChoice,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 /// Test images in the scatter plot.
@@ -53,14 +47,14 @@ const RANGE: f64 = 2.5;
 
 impl Run for Report {
     fn run(self, cx: &Context) -> Result<Ended> {
-        let run = RunDir::open(&self.run)?;
+        let run = RunDir::open(&self.run.folder)?;
         let summary = Summary::of(&run)?;
         let environment = Environment::of(&run)?;
         let out = self.out.unwrap_or_else(|| run.path().join("report.html"));
         files::require_writable(&out)?;
         let mut extras = Extras::default();
         grids(&run, summary.config.data.monitor(), &mut extras)?;
-        match Trained::load(&self.run, self.checkpoint, cx) {
+        match self.run.load(cx) {
             Ok(trained) => match trained.images(Split::Test, cx) {
                 Ok(images) => latents(&trained, &images, &mut extras)?,
                 Err(error) => extras.notes.push(format!(
@@ -96,7 +90,10 @@ fn grids(run: &RunDir, validation: &str, extras: &mut Extras) -> Result<()> {
         for name in ends.into_iter().flatten() {
             let epoch = name.trim_start_matches("epoch-").trim_end_matches(".png");
             let title = format!("{title}, epoch {}", epoch.trim_start_matches('0'));
-            extras.pictures.extend(Picture::of_file(&title, caption, &path.join(&name))?);
+            let path = path.join(&name);
+            let png =
+                std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            extras.pictures.push(Picture::new(&title, caption, &png));
         }
     }
     Ok(())
@@ -107,7 +104,12 @@ fn latents(trained: &Trained, images: &Images, extras: &mut Extras) -> Result<()
     let latent = trained.model.latent();
     let points = download(trained.means(images, POINTS)?)?;
     let rows: Vec<Vec<f32>> = points.chunks(latent).map(<[f32]>::to_vec).collect();
-    interpolations(trained, &rows, extras)?;
+    let pairs = rows.chunks_exact(2).take(PAIRS);
+    let paths: Vec<f32> = pairs.flat_map(|pair| between(pair, STEPS)).collect();
+    if !paths.is_empty() {
+        let caption = "On the straight line between the latents of two test images, row by row.";
+        extras.pictures.push(decoded(trained, "Interpolation", caption, &paths, STEPS)?);
+    }
     if latent < 2 || rows.len() < 2 {
         let note = "No plane of latents: it needs two latent dimensions and two images.";
         extras.notes.push(note.to_owned());
@@ -131,29 +133,21 @@ fn latents(trained: &Trained, images: &Images, extras: &mut Extras) -> Result<()
         None => vec![x as f32, y as f32],
         Some(pca) => pca.point(&[x, y]),
     });
-    let plane = trained.decode(&latents.collect::<Vec<_>>())?;
-    let png = png(&Sheet::new(trained.size(), SIDE, &plane).draw()?)?;
+    let latents: Vec<f32> = latents.collect();
     let caption = "Decoded from the plane of the scatter plot, from -2.5 to 2.5 on both axes.";
-    extras.pictures.push(Picture::new("Plane of latents", caption, &png));
+    extras.pictures.push(decoded(trained, "Plane of latents", caption, &latents, SIDE)?);
     Ok(())
 }
 
-/// Interpolations between the latents of the first pairs of test images.
-fn interpolations(trained: &Trained, latents: &[Vec<f32>], extras: &mut Extras) -> Result<()> {
-    let pairs = latents.chunks_exact(2).take(PAIRS);
-    let path: Vec<f32> = pairs.flat_map(|pair| between(pair, STEPS)).collect();
-    if path.is_empty() {
-        return Ok(());
-    }
-    let images = trained.decode(&path)?;
-    let png = png(&Sheet::new(trained.size(), STEPS, &images).draw()?)?;
-    let caption = "On the straight line between the latents of two test images, row by row.";
-    extras.pictures.push(Picture::new("Interpolation", caption, &png));
-    Ok(())
-}
-
-fn png(picture: &GrayImage) -> Result<Vec<u8>> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).context("encoding a picture")?;
-    Ok(bytes.into_inner())
+/// The images that `latents` decode to, in rows of `columns`.
+fn decoded(
+    trained: &Trained,
+    title: &str,
+    caption: &str,
+    latents: &[f32],
+    columns: usize,
+) -> Result<Picture> {
+    let images = trained.decode(latents)?;
+    let png = png(&Sheet::new(trained.size(), columns, &images).draw()?)?;
+    Ok(Picture::new(title, caption, &png))
 }

@@ -1,15 +1,12 @@
-//! `hvae runs`.
-
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use hvae_runtime::terminal;
 
 use crate::commands::context::{Context, Ended, Run};
 use crate::run::metrics::EpochMetrics;
-use crate::run::summary;
-use crate::run::summary::Summary;
-use hvae_runtime::terminal;
+use crate::run::summary::{self, Summary};
 
 /// List the runs with their last metrics
 #[derive(Debug, Args)]
@@ -28,7 +25,6 @@ pub struct Runs {
     json: bool,
 }
 
-/// Headings of the table.
 const HEADINGS: [&str; 8] = ["run", "dataset", "epochs", "train", "test", "KL", "ELBO", "seconds"];
 /// Columns of text, aligned to the left.
 const TEXTS: usize = 2;

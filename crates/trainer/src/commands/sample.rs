@@ -1,17 +1,12 @@
-//! `hvae sample`.
-
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::cli::values::Grid;
+use crate::cli::values::{Grid, count};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::Trained;
+use crate::commands::trained::RunArgs;
 use crate::config::Usage;
 use crate::latents::sampler::LatentSource;
-use crate::run::dir::CheckpointChoice;
 
 /// Decode latents drawn from the prior
 #[derive(Debug, Args)]
@@ -24,11 +19,9 @@ use crate::run::dir::CheckpointChoice;
 
 The same RUN, checkpoint, count and seed give the same samples.")]
 pub struct Sample {
-    /// A run's folder
-    run: PathBuf,
     /// Number of samples [default: as many as the grid holds]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    count: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(1..=1_000_000))]
+    count: Option<usize>,
     /// Seed of the latents
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -42,15 +35,14 @@ pub struct Sample {
     /// folder with one picture each
     #[arg(long, value_name = "PATH", default_value = "samples.png", value_parser = Output::parser(&[Format::Png, Format::Npz, Format::Folder]))]
     out: Output,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
-    checkpoint: CheckpointChoice,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 impl Run for Sample {
     fn run(self, cx: &Context) -> Result<Ended> {
         let Grid { rows, columns } = self.grid;
-        let count = self.count.map_or(self.grid.cells(), |count| count as usize);
+        let count = self.count.unwrap_or(self.grid.cells());
         if self.out.format == Format::Png && count > self.grid.cells() {
             bail!(Usage::new(format!(
                 "--count {count} samples do not fit a --grid of {rows}x{columns}: enlarge it, or \
@@ -58,7 +50,7 @@ impl Run for Sample {
             )));
         }
         self.out.require()?;
-        let trained = Trained::load(&self.run, self.checkpoint, cx)?;
+        let trained = self.run.load(cx)?;
         let latents = trained.latents(self.from, count, self.seed, cx)?;
         let images = trained.decode(&latents)?;
         self.out.write(&Sheet::new(trained.size(), columns.min(count), &images), Vec::new())?;

@@ -1,5 +1,3 @@
-//! `hvae serve`.
-
 use anyhow::Result;
 use clap::Args;
 

@@ -1,16 +1,14 @@
-//! `hvae show`.
-
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-
-use crate::commands::context::{Context, Ended, Run};
-use crate::report;
-use crate::run::dir::RunDir;
-use crate::run::environment::Environment;
-use crate::run::summary::Summary;
 use hvae_runtime::terminal;
+
+use crate::{
+    commands::context::{Context, Ended, Run},
+    report,
+    run::{dir::RunDir, environment::Environment, summary::Summary},
+};
 
 /// Show a run: configuration, results, checkpoints
 #[derive(Debug, Args)]
@@ -50,15 +48,10 @@ fn print(run: &RunDir, summary: &Summary, environment: Option<&Environment>) -> 
         say(&format!("{name} {}", pointer.as_deref().unwrap_or("none")));
     }
     say(&format!("checkpoints {}", run.checkpoints()?.join(" ")));
-    if let Some(environment) = environment {
-        say(&format!(
-            "trained by hvae {} ({}) on {}, {}, {} threads",
-            environment.version,
-            environment.commit,
-            environment.processor.as_deref().unwrap_or("an unknown processor"),
-            environment.device,
-            environment.threads
-        ));
+    if let Some(Environment { version, commit, processor, device, threads, .. }) = environment {
+        let program = format!("hvae {version} ({commit})");
+        let processor = processor.as_deref().unwrap_or("an unknown processor");
+        say(&format!("trained by {program} on {processor}, {device}, {threads} threads"));
     }
     if let Some(last) = summary.epochs.last() {
         say("\n# last epoch");

@@ -1,20 +1,18 @@
-//! `hvae train`.
-
 use std::path::PathBuf;
 
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
+use hvae_data::dataset::Dataset;
 use hvae_model::Kind;
+use hvae_runtime::terminal;
 
 use crate::cli::new_run::NewRunArgs;
-use crate::cli::values::{self, POSITIVE, number};
+use crate::cli::values::{self, POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::{Changes, RunConfig};
 use crate::observers::tui::Ui;
 use crate::training::DEFERRED_CHECK_EVERY;
-use hvae_data::dataset::Dataset;
-use hvae_runtime::terminal;
 
 use start::{RunRequest, load, resume, start};
 
@@ -59,14 +57,14 @@ pub struct Train {
     #[command(flatten)]
     new: NewRunArgs,
     /// Passes over the training images, in total [default: 10]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    epochs: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
+    epochs: Option<usize>,
     /// Stop after N evaluations without a lower validation loss [default: never]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    patience: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
+    patience: Option<usize>,
     /// Images per step [default: 128]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    batch_size: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
+    batch_size: Option<usize>,
     /// Peak learning rate [default: 0.008]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number(POSITIVE))]
     learning_rate: Option<f64>,
@@ -78,11 +76,11 @@ pub struct Train {
     #[arg(long, value_name = "SET")]
     dataset: Option<Dataset>,
     /// Use only the first N training images
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    train_images: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
+    train_images: Option<usize>,
     /// Use only the first N test images
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    test_images: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = count(1..=10_000_000))]
+    test_images: Option<usize>,
     /// Time a few steps, print configuration, parameters, memory and time per epoch, and write
     /// nothing
     #[arg(long, conflicts_with = "resume")]
@@ -99,7 +97,7 @@ impl Run for Train {
     fn run(self, cx: &Context) -> Result<Ended> {
         let devices = self.devices(cx)?;
         let (target, config) = if let Some(path) = &self.resume {
-            resume(path, self.epochs.map(count), self.patience.map(count))?
+            resume(path, self.epochs, self.patience)?
         } else {
             let config = self.config(&devices[0])?;
             warn_without_effect(&config);
@@ -136,13 +134,13 @@ impl Train {
         let file = self.new.config.as_deref();
         let flags = |config: &mut RunConfig| {
             let RunConfig { training, data, .. } = config;
-            training.epochs = self.epochs.map_or(training.epochs, count);
-            training.patience = self.patience.map(count).or(training.patience);
-            training.batch_size = self.batch_size.map_or(training.batch_size, count);
+            training.epochs = self.epochs.unwrap_or(training.epochs);
+            training.patience = self.patience.or(training.patience);
+            training.batch_size = self.batch_size.unwrap_or(training.batch_size);
             training.learning_rate = self.learning_rate.unwrap_or(training.learning_rate);
             training.seed = self.seed.unwrap_or(training.seed);
-            data.train_images = self.train_images.map(count).or(data.train_images);
-            data.test_images = self.test_images.map(count).or(data.test_images);
+            data.train_images = self.train_images.or(data.train_images);
+            data.test_images = self.test_images.or(data.test_images);
             if let Some(dataset) = &self.dataset {
                 data.dataset = dataset.clone().absolute();
             }
@@ -155,10 +153,6 @@ impl Train {
         };
         RunConfig::resolve_with(file, &changes)
     }
-}
-
-fn count(count: u32) -> usize {
-    count as usize
 }
 
 /// Default of `ep.check_every` on `device`, if it is not that of the configuration.

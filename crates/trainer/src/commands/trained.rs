@@ -1,9 +1,10 @@
-//! A trained model, loaded from its run.
-
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
+use clap::Args;
+use hvae_data::{ImageSize, Split, images::Images};
+use hvae_device::host::upload;
 use hvae_model::{PhaseSettings, Vae};
 
 use crate::commands::context::Context;
@@ -12,9 +13,23 @@ use crate::latents::decode::{EVALUATION_BATCH, decode};
 use crate::latents::sampler::{LatentSource, Samples};
 use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::training;
-use hvae_data::images::Images;
-use hvae_data::{ImageSize, Split};
-use hvae_device::host::upload;
+
+/// A run of which a command uses the model.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// A run's folder
+    #[arg(index = 1, value_name = "RUN")]
+    pub(super) folder: PathBuf,
+    /// Checkpoint of the run
+    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    pub(super) checkpoint: CheckpointChoice,
+}
+
+impl RunArgs {
+    pub(super) fn load(&self, cx: &Context) -> Result<Trained> {
+        Trained::load(&self.folder, self.checkpoint, cx)
+    }
+}
 
 /// A trained model and what is needed to use it.
 pub(super) struct Trained {
@@ -38,17 +53,14 @@ impl Trained {
         Ok(Self { run, checkpoint: choice, model, config, phases, device })
     }
 
-    /// Height and width of its images.
     pub(super) fn size(&self) -> ImageSize {
         self.config.data.size
     }
 
-    /// The run's training or test images.
     pub(super) fn images(&self, split: Split, cx: &Context) -> Result<Images> {
         cx.images_of(&self.run, &self.config.data, split)
     }
 
-    /// Latents for `count` samples.
     pub(super) fn latents(
         &self,
         from: LatentSource,
@@ -60,7 +72,6 @@ impl Trained {
         from.latents(&self.model, &self.phases, count, seed, images)
     }
 
-    /// The samples that `latents` decode to.
     pub(super) fn samples(&self, latents: Vec<f32>) -> Samples<'_> {
         Samples {
             model: &self.model,

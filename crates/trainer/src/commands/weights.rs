@@ -1,15 +1,12 @@
-//! `hvae weights`.
-
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use hvae_runtime::{files, terminal};
+use hvae_scores::inception::weights::{self, FILE};
 
 use crate::cli::values::url;
 use crate::commands::context::{Context, Ended, Run};
-use hvae_runtime::{files, terminal};
-use hvae_scores::inception::weights;
-use hvae_scores::inception::weights::FILE;
 
 /// Download or check the weights of Inception, which the standard FID needs
 #[derive(Debug, Args)]
@@ -22,7 +19,6 @@ pub struct Weights {
     action: Action,
 }
 
-/// The commands of `hvae weights`.
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Download the weights of Inception (96 MB) and check them

@@ -4,13 +4,12 @@
 //! - [`paper`]: the table and the protocol;
 //! - [`plan`]: which networks are trained and which rows are measured on them;
 //! - [`train`] and [`weights`]: training and its files;
-//! - [`count`] and [`measure`]: iterations, counted as in the paper;
+//! - [`measure`]: iterations, counted as in the paper;
 //! - [`timing`]: time to the tolerance, for comparison with other implementations;
 //! - [`results`] and [`plots`]: what is written.
 //!
 //! `docs/convergence.md` discusses the results.
 
-mod count;
 pub(crate) mod measure;
 pub(crate) mod paper;
 pub(crate) mod plan;

@@ -1,14 +1,15 @@
 //! Which networks are trained, and which rows of the table are measured on them.
 
-use anyhow::{Result, ensure};
-use clap::ValueEnum;
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use hvae_data::{config::DataConfig, dataset::Dataset};
 use hvae_model::chn_ham::Form;
 use serde::{Deserialize, Serialize};
 
-use crate::converge::paper;
-use crate::converge::paper::{Row, Solver, TABLE};
-use hvae_data::config::DataConfig;
-use hvae_data::dataset::Dataset;
+use crate::cli::values::count;
+use crate::converge::paper::{self, Row, Solver, TABLE};
 
 /// Classes of the data sets of the paper.
 pub(crate) const CLASSES: usize = 10;
@@ -48,20 +49,47 @@ pub(crate) enum Learner {
 }
 
 /// What to train and measure; `None` takes the preset's value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct PlanOptions {
-    /// Networks, by number of layers.
-    pub(crate) networks: Vec<u8>,
-    pub(crate) forms: Forms,
-    pub(crate) preset: Preset,
-    pub(crate) seeds: Option<u64>,
-    pub(crate) epochs: Option<u16>,
-    pub(crate) train_images: Option<usize>,
-    pub(crate) test_images: Option<usize>,
-    pub(crate) dataset: Dataset,
-    pub(crate) learner: Learner,
-    /// Sizes of the hidden layers, if not the paper's.
-    pub(crate) hidden: Vec<usize>,
+    /// Networks, by their number of layers: 3, 5, 7
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "3,5,7", value_parser = layers)]
+    networks: Vec<u8>,
+    /// Rows of the table
+    #[arg(long, value_enum, default_value_t = Forms::Both)]
+    forms: Forms,
+    /// Defaults of the options below
+    #[arg(long, value_enum, default_value_t = Preset::Small)]
+    preset: Preset,
+    /// Trainings of each network, with the seeds 1 to N [default: 1, or 5 in the full preset]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: Option<u64>,
+    /// Passes over the training images [default: 3, or 10 in the full preset]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    epochs: Option<u16>,
+    /// Use only the first N training images [default: 20,000, or all in the full preset]
+    #[arg(long, value_name = "N", value_parser = count(64..))]
+    train_images: Option<usize>,
+    /// Count on the first N test images [default: 2,000, or all in the full preset]
+    #[arg(long, value_name = "N", value_parser = count(1..))]
+    test_images: Option<usize>,
+    /// Images to train and count on: mnist, fashion-mnist, synthetic, or a folder or file
+    #[arg(long, value_name = "SET", default_value = "mnist")]
+    dataset: Dataset,
+    /// How weights are trained
+    #[arg(long, value_enum, default_value_t = Learner::Rbp)]
+    learner: Learner,
+    /// Units of the hidden layers, instead of the paper's, e.g. 64 or 64,32,16 (one network only)
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = count(1..=LARGEST_LAYER))]
+    hidden: Vec<usize>,
+}
+
+/// Units of a layer at most, as in a model.
+const LARGEST_LAYER: u64 = 1 << 16;
+
+/// A network of arXiv 2311.15673, by its number of layers.
+fn layers(text: &str) -> Result<u8, String> {
+    let known = text.parse().ok().filter(|n| paper::hidden(*n).is_some());
+    known.ok_or_else(|| "must be 3, 5 or 7, the networks of the paper".to_owned())
 }
 
 /// Validated options.
@@ -85,7 +113,6 @@ pub(crate) struct Recipe {
     pub(crate) layers: u8,
     /// Units per layer.
     pub(crate) sizes: Vec<usize>,
-    /// Energy.
     pub(crate) form: Form,
     /// Whether free phases are even-odd sweeps.
     pub(crate) even_odd: bool,
@@ -111,27 +138,24 @@ impl Recipe {
 
     /// The folder name of its weights: the name above with everything that differs from the paper.
     pub(super) fn folder(&self) -> String {
-        let mut name = self.network();
-        let mut add = |as_in_paper: bool, part: String| {
-            if !as_in_paper {
-                name += "-";
-                name += &part;
-            }
-        };
         let set = match &self.dataset {
             Dataset::Path(path) => {
                 path.file_stem().map_or("images".into(), |s| s.to_string_lossy())
             }
             named => named.to_string().into(),
         };
-        add(self.dataset == Dataset::Mnist, set.into_owned());
-        add(self.epochs == PAPER_EPOCHS, format!("epochs{}", self.epochs));
-        add(self.train_images.is_none(), format!("images{}", self.train_images.unwrap_or(0)));
         let hidden = self.sizes.get(1..self.sizes.len() - 1).unwrap_or_default();
         let sizes: Vec<String> = hidden.iter().map(usize::to_string).collect();
-        let paper = paper::hidden(self.layers);
-        add(paper.is_some_and(|paper| paper == hidden), format!("hidden{}", sizes.join("-")));
-        format!("{name}-seed{}", self.seed)
+        let other_sizes = paper::hidden(self.layers).is_none_or(|paper| paper != hidden);
+        let parts = [
+            Some(self.network()),
+            (self.dataset != Dataset::Mnist).then(|| set.into_owned()),
+            (self.epochs != PAPER_EPOCHS).then(|| format!("epochs{}", self.epochs)),
+            self.train_images.map(|count| format!("images{count}")),
+            other_sizes.then(|| format!("hidden{}", sizes.join("-"))),
+            Some(format!("seed{}", self.seed)),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("-")
     }
 
     /// The solver of the free phase, which determines the iteration limits.
@@ -160,22 +184,18 @@ impl Recipe {
 }
 
 impl Plan {
-    /// Fills in the preset's values.
-    ///
-    /// # Errors
-    ///
-    /// If the options contradict each other.
+    /// Fills in the preset's values; an error if the options contradict each other.
     pub(crate) fn new(options: PlanOptions) -> Result<Self> {
         let PlanOptions { networks, hidden, dataset, .. } = options;
-        if let (false, [network]) = (hidden.is_empty(), networks.as_slice()) {
-            let needed = usize::from(*network) - 2;
-            let given = hidden.len();
+        if !hidden.is_empty() {
+            let [network] = networks[..] else {
+                bail!("--hidden needs --networks with one network");
+            };
+            let (needed, given) = (usize::from(network) - 2, hidden.len());
             ensure!(
                 given == needed,
                 "--hidden: the {network}-layer network has {needed} hidden layers, {given} given"
             );
-        } else {
-            ensure!(hidden.is_empty(), "--hidden needs --networks with one network");
         }
         let (seeds, epochs, train, test) = match options.preset {
             Preset::Small => (1, 3, Some(20_000), Some(2_000)),
@@ -199,10 +219,8 @@ impl Plan {
             networks.contains(&row.layers) && form
         };
         let rows: Vec<Row> = TABLE.iter().filter(selected).copied().collect();
-        ensure!(
-            !rows.is_empty(),
-            "--forms chn: only the 3-layer network has such rows in the table"
-        );
+        let none = "--forms chn: only the 3-layer network has such rows in the table";
+        ensure!(!rows.is_empty(), "{none}");
         Ok(Self {
             rows,
             seeds: options.seeds.unwrap_or(seeds),
@@ -256,17 +274,10 @@ impl Plan {
         if row.epochs == PAPER_EPOCHS { self.epochs } else { row.epochs.min(self.epochs) }
     }
 
-    /// The epochs of a recipe after which weights are needed, ascending.
-    pub(crate) fn epochs_needed(&self, recipe: &Recipe, pixels: usize) -> Vec<u16> {
-        let mut needed: Vec<u16> = self
-            .rows
-            .iter()
-            .filter(|row| self.recipe(row, recipe.seed, pixels) == *recipe)
-            .map(|row| self.epochs_of(row))
-            .collect();
-        needed.sort_unstable();
-        needed.dedup();
-        needed
+    /// The epochs after which weights are needed for the rows with these indices, ascending.
+    pub(crate) fn epochs_needed(&self, rows: &[usize]) -> Vec<u16> {
+        let needed: BTreeSet<u16> = rows.iter().map(|&i| self.epochs_of(&self.rows[i])).collect();
+        needed.into_iter().collect()
     }
 
     /// Whether networks and images are those of the paper.
@@ -276,56 +287,48 @@ impl Plan {
 
     /// Where the plan is smaller than the paper's protocol, in words.
     pub(crate) fn shortfall(&self) -> Option<String> {
-        let mut parts = Vec::new();
-        let mut part = |short: bool, text: String| {
-            if short {
-                parts.push(text);
-            }
-        };
-        part(self.data.dataset != Dataset::Mnist, format!("images of {}", self.data.dataset));
-        part(self.epochs < PAPER_EPOCHS, format!("{} epochs instead of 10", self.epochs));
-        if let Some(n) = self.data.train_images {
-            part(n < 60_000, format!("{n} training images instead of 60,000"));
-        }
-        if let Some(n) = self.data.test_images {
-            part(n < 10_000, format!("{n} test images instead of 10,000"));
-        }
-        part(self.seeds < PAPER_SEEDS, format!("{} seeds instead of 5", self.seeds));
-        part(!self.hidden.is_empty(), "other layer sizes".to_owned());
+        let DataConfig { dataset, .. } = &self.data;
+        let [train, test] = [self.data.train_images, self.data.test_images];
+        let [train, test] = [train.unwrap_or(60_000), test.unwrap_or(10_000)];
+        let parts = [
+            (*dataset != Dataset::Mnist, format!("images of {dataset}")),
+            (self.epochs < PAPER_EPOCHS, format!("{} epochs instead of 10", self.epochs)),
+            (train < 60_000, format!("{train} training images instead of 60,000")),
+            (test < 10_000, format!("{test} test images instead of 10,000")),
+            (self.seeds < PAPER_SEEDS, format!("{} seeds instead of 5", self.seeds)),
+            (!self.hidden.is_empty(), "other layer sizes".to_owned()),
+        ];
+        let parts: Vec<String> =
+            parts.into_iter().filter_map(|(short, text)| short.then_some(text)).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
-mod tests {
+pub(super) mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
+
+    /// The plan of the 3-layer network with these flags.
+    pub(in crate::converge) fn plan(flags: &str) -> Plan {
+        let line = format!("converge --networks 3 {flags}");
+        let command = PlanOptions::augment_args(clap::Command::new("converge"));
+        let matches = command.get_matches_from(line.split(' '));
+        Plan::new(PlanOptions::from_arg_matches(&matches).unwrap()).unwrap()
+    }
 
     #[test]
     fn trainings_with_other_settings_have_other_folders() {
-        let full = PlanOptions {
-            networks: vec![3],
-            forms: Forms::Ham,
-            preset: Preset::Full,
-            seeds: None,
-            epochs: None,
-            train_images: None,
-            test_images: None,
-            dataset: Dataset::Mnist,
-            learner: Learner::Rbp,
-            hidden: Vec::new(),
-        };
-        let with = |change: &dyn Fn(&mut PlanOptions)| {
-            let mut options = full.clone();
-            change(&mut options);
-            Plan::new(options).unwrap().trainings(1, 784)[0].0.folder()
-        };
-        assert_eq!(with(&|_| ()), "3l-ham-seed1");
-        assert_eq!(with(&|o| o.preset = Preset::Small), "3l-ham-epochs3-images20000-seed1");
-        let ep = |o: &mut PlanOptions| (o.learner, o.epochs) = (Learner::Ep, Some(4));
-        assert_eq!(with(&ep), "3l-ham-ep-epochs4-seed1");
-        assert_eq!(with(&|o| o.hidden = vec![64]), "3l-ham-hidden64-seed1");
-        let path = Dataset::Path("my/set.npz".into());
-        assert_eq!(with(&|o| o.dataset = path.clone()), "3l-ham-set-seed1");
+        for (flags, folder) in [
+            ("--forms ham --preset full", "3l-ham-seed1"),
+            ("--forms ham --preset small", "3l-ham-epochs3-images20000-seed1"),
+            ("--forms ham --preset full --learner ep --epochs 4", "3l-ham-ep-epochs4-seed1"),
+            ("--forms ham --preset full --hidden 64", "3l-ham-hidden64-seed1"),
+            ("--forms ham --preset full --dataset my/set.npz", "3l-ham-set-seed1"),
+        ] {
+            assert_eq!(plan(flags).trainings(1, 784)[0].0.folder(), folder);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Residuals against iterations.
+use plotters::chart::SeriesLabelPosition::UpperRight;
 
 use crate::converge::paper::TOLERANCE;
 use crate::converge::results::Curve;
@@ -19,16 +19,11 @@ pub(crate) fn residuals(curves: &[Curve]) -> Figure {
             let rows = curves.iter().filter(|c| c.layers == layers && c.name.contains(form));
             Panel {
                 title: format!("{layers} layers, {form}"),
-                x: Scale { name: "iteration", ..Scale::default() },
-                y: Scale {
-                    name: "relative residual",
-                    logarithmic: true,
-                    limits: Some((FLOOR, 2.0)),
-                    ..Scale::default()
-                },
+                x: Scale::linear("iteration"),
+                y: Scale::logarithmic("relative residual").limits(FLOOR, 2.0),
                 series: rows.enumerate().map(|(i, curve)| series(i, curve)).collect(),
                 level: Some(TOLERANCE),
-                legend: Legend::UpperRight,
+                legend: Legend::At(UpperRight),
                 ..Panel::default()
             }
         })
@@ -43,11 +38,8 @@ pub(crate) fn residuals(curves: &[Curve]) -> Figure {
 
 /// The curve `index` of a panel.
 fn series(index: usize, curve: &Curve) -> Series {
-    let points = curve.residuals.iter().enumerate();
-    Series {
-        name: curve.name.get(3..).unwrap_or(curve.name).to_owned(),
-        colour: COLOURS[index % COLOURS.len()],
-        mark: if index < COLOURS.len() { Mark::Line } else { Mark::Dashes },
-        points: points.map(|(i, r)| [i as f64, r.max(FLOOR)].into()).collect(),
-    }
+    let points = curve.residuals.iter().enumerate().map(|(i, r)| [i as f64, r.max(FLOOR)]);
+    let mark = if index < COLOURS.len() { Mark::Line } else { Mark::Dashes };
+    let name = curve.name.get(3..).unwrap_or(curve.name);
+    Series::new(name, COLOURS[index % COLOURS.len()], mark, points)
 }

@@ -1,20 +1,19 @@
 //! Paper and measurement side by side: a table for the terminal, CSV and JSON files.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::Result;
 use hvae_model::chn_ham::Form;
+use hvae_runtime::files;
 use serde::Serialize;
 
 use crate::converge::paper::Row;
 use crate::converge::weights::Training;
-use hvae_runtime::files;
+use crate::figures::csv;
 
 /// A row of the table measured on one training.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct SeedResult {
-    /// Seed of the training.
     pub(crate) seed: u64,
     /// Iterations, mean over the test images, counted as in the paper.
     pub(crate) iterations: f64,
@@ -26,7 +25,6 @@ pub(crate) struct SeedResult {
     pub(crate) converged: f64,
     /// Test accuracy in percent.
     pub(crate) accuracy: f64,
-    /// Seconds of the measurement.
     pub(crate) seconds: f64,
 }
 
@@ -38,22 +36,44 @@ pub(crate) struct RowResult {
     pub(crate) epochs: u16,
     /// Whether network and images are those of the paper.
     pub(crate) comparable: bool,
-    /// By seed.
     pub(crate) seeds: Vec<SeedResult>,
 }
 
 /// Mean and sample standard deviation (0 for one value).
-fn moments(values: &[f64]) -> (f64, f64) {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-    (mean, if values.len() > 1 { (square / (count - 1.0)).sqrt() } else { 0.0 })
+struct Moments {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Moments {
+    fn of(values: &[f64]) -> Self {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+        let deviation = if values.len() > 1 { (square / (count - 1.0)).sqrt() } else { 0.0 };
+        Self { mean, deviation }
+    }
+}
+
+struct Means {
+    iterations: Moments,
+    accuracy: Moments,
+    converged: f64,
+    default_anderson: Option<f64>,
 }
 
 impl RowResult {
-    /// Mean and standard deviation over the seeds.
-    fn over_seeds(&self, pick: impl Fn(&SeedResult) -> f64) -> (f64, f64) {
-        moments(&self.seeds.iter().map(pick).collect::<Vec<_>>())
+    fn means(&self) -> Means {
+        let seeds = || self.seeds.iter();
+        let over =
+            |pick: fn(&SeedResult) -> f64| Moments::of(&seeds().map(pick).collect::<Vec<_>>());
+        let default: Vec<f64> = seeds().filter_map(|s| s.default_anderson).collect();
+        Means {
+            iterations: over(|s| s.iterations),
+            accuracy: over(|s| s.accuracy),
+            converged: over(|s| s.converged).mean,
+            default_anderson: (!default.is_empty()).then(|| Moments::of(&default).mean),
+        }
     }
 
     /// The published name, with the number of epochs if it differs.
@@ -75,15 +95,13 @@ impl RowResult {
         }
     }
 
-    /// Whether the measurement agrees, in words.
     fn verdict(&self) -> &'static str {
         if !self.comparable {
             return "not comparable";
         }
-        let (mean, _) = self.over_seeds(|s| s.iterations);
-        let (accuracy, _) = self.over_seeds(|s| s.accuracy);
-        let within = (mean - self.paper.iterations).abs() <= self.tolerance();
-        let as_accurate = accuracy >= self.paper.accuracy - 0.5;
+        let Means { iterations, accuracy, .. } = self.means();
+        let within = (iterations.mean - self.paper.iterations).abs() <= self.tolerance();
+        let as_accurate = accuracy.mean >= self.paper.accuracy - 0.5;
         match (within, as_accurate) {
             (true, true) => "agrees",
             (true, false) => "agrees, less accurate",
@@ -91,20 +109,12 @@ impl RowResult {
             (false, false) => "differs, less accurate",
         }
     }
-
-    /// Mean iterations with the solver's default Anderson acceleration.
-    fn default_anderson(&self) -> Option<f64> {
-        let values: Vec<f64> = self.seeds.iter().filter_map(|s| s.default_anderson).collect();
-        (!values.is_empty()).then(|| moments(&values).0)
-    }
 }
 
 /// Residuals of a row against iterations.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Curve {
-    /// Layers of the network.
     pub(crate) layers: u8,
-    /// Name of the row.
     pub(crate) name: &'static str,
     /// Geometric mean over test images of residual 0, 1, ...
     pub(crate) residuals: Vec<f64>,
@@ -113,30 +123,19 @@ pub(crate) struct Curve {
 /// The contents of `results.json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
-    /// Version of this format.
     pub(crate) format: u32,
-    /// The commit of the program.
     pub(crate) commit: &'static str,
-    /// The arguments.
     pub(crate) command: String,
     /// Where the run is smaller than the paper's protocol.
     pub(crate) shortfall: Option<String>,
-    /// Number of test images.
     pub(crate) test_images: usize,
-    /// The table.
     pub(crate) rows: Vec<RowResult>,
     pub(crate) trainings: Vec<Training>,
     /// Residuals against iterations, for the first seed.
     pub(crate) curves: Vec<Curve>,
-    /// Total time in seconds.
     pub(crate) seconds: f64,
 }
 
-/// Writes all results into `folder`.
-///
-/// # Errors
-///
-/// If a file cannot be written.
 pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
     let json = serde_json::to_string_pretty(results)? + "\n";
     let tables = [
@@ -145,101 +144,73 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
         ("seeds.csv", csv_seeds(&results.rows)),
         ("curves.csv", csv_curves(&results.curves)),
     ];
-    for (name, text) in tables {
-        files::write(&folder.join(name), &text)?;
-    }
-    Ok(())
+    tables.into_iter().try_for_each(|(name, text)| files::write(&folder.join(name), &text))
+}
+
+fn cell(number: Option<f64>) -> String {
+    number.map_or(String::new(), |number| number.to_string())
 }
 
 fn csv_table(rows: &[RowResult]) -> String {
-    let mut text = "row,epochs,paper_iterations,paper_sd,iterations,sd,default_anderson,\
-        paper_accuracy,accuracy,accuracy_sd,converged,seeds,verdict\n"
-        .to_owned();
-    for row in rows {
-        let (mean, deviation) = row.over_seeds(|s| s.iterations);
-        let (accuracy, spread) = row.over_seeds(|s| s.accuracy);
-        let (converged, _) = row.over_seeds(|s| s.converged);
-        let _ = writeln!(
-            text,
-            "\"{}\",{},{},{},{mean},{deviation},{},{},{accuracy},{spread},{converged},{},\"{}\"",
-            row.paper.name,
-            row.epochs,
-            row.paper.iterations,
-            row.paper.deviation,
-            row.default_anderson().map_or(String::new(), |d| d.to_string()),
-            row.paper.accuracy,
-            row.seeds.len(),
-            row.verdict()
-        );
-    }
-    text
+    let row = |row: &RowResult| {
+        let Row { name, iterations, deviation, accuracy, .. } = row.paper;
+        let Means { iterations: counted, accuracy: found, converged, default_anderson } =
+            row.means();
+        let paper = format!("\"{name}\",{},{iterations},{deviation}", row.epochs);
+        let default = cell(default_anderson);
+        let measured = format!("{},{},{default}", counted.mean, counted.deviation);
+        let accuracies = format!("{accuracy},{},{}", found.mean, found.deviation);
+        let (seeds, verdict) = (row.seeds.len(), row.verdict());
+        format!("{paper},{measured},{accuracies},{converged},{seeds},\"{verdict}\"")
+    };
+    csv(
+        "row,epochs,paper_iterations,paper_sd,iterations,sd,default_anderson,\
+         paper_accuracy,accuracy,accuracy_sd,converged,seeds,verdict",
+        rows.iter().map(row),
+    )
 }
 
 fn csv_seeds(rows: &[RowResult]) -> String {
-    let mut text =
-        "row,seed,iterations,default_anderson,max_iterations,converged,accuracy,seconds\n"
-            .to_owned();
-    for row in rows {
-        for s in &row.seeds {
-            let default = s.default_anderson.map_or(String::new(), |d| d.to_string());
-            let _ = writeln!(
-                text,
-                "\"{}\",{},{},{default},{},{},{},{}",
-                row.paper.name,
-                s.seed,
-                s.iterations,
-                s.max_iterations,
-                s.converged,
-                s.accuracy,
-                s.seconds
-            );
-        }
-    }
-    text
+    let row = |name: &str, result: &SeedResult| {
+        let SeedResult { seed, iterations, max_iterations, converged, .. } = result;
+        let SeedResult { default_anderson, accuracy, seconds, .. } = result;
+        let counts = format!("{iterations},{},{max_iterations}", cell(*default_anderson));
+        format!("\"{name}\",{seed},{counts},{converged},{accuracy},{seconds}")
+    };
+    csv(
+        "row,seed,iterations,default_anderson,max_iterations,converged,accuracy,seconds",
+        rows.iter().flat_map(|r| r.seeds.iter().map(move |s| row(r.paper.name, s))),
+    )
 }
 
 fn csv_curves(curves: &[Curve]) -> String {
-    let mut text = "row,iteration,residual\n".to_owned();
-    for curve in curves {
-        for (i, residual) in curve.residuals.iter().enumerate() {
-            let _ = writeln!(text, "\"{}\",{i},{residual}", curve.name);
-        }
-    }
-    text
+    let row = |name: &str, (i, residual): (usize, &f64)| format!("\"{name}\",{i},{residual}");
+    let rows = |c: &Curve| -> Vec<String> {
+        c.residuals.iter().enumerate().map(|at| row(c.name, at)).collect()
+    };
+    csv("row,iteration,residual", curves.iter().flat_map(rows))
 }
 
-/// The table for the terminal.
 pub(crate) fn table(rows: &[RowResult]) -> String {
     let mut text = format!(
-        "{:<34} {:>14} {:>14} {:>7} {:>16} {:>8} {:>9} {:>10}  {}",
-        "iterations to 1e-4",
-        "paper",
-        "measured",
-        "ratio",
-        "default Anderson",
-        "paper %",
-        "accuracy",
-        "converged",
-        "verdict"
+        "{:<34} {:>14} {:>14} {:>7} default Anderson {:>8} {:>9} {:>10}  verdict",
+        "iterations to 1e-4", "paper", "measured", "ratio", "paper %", "accuracy", "converged"
     );
     for row in rows {
-        let (mean, deviation) = row.over_seeds(|s| s.iterations);
-        let (accuracy, _) = row.over_seeds(|s| s.accuracy);
-        let (converged, _) = row.over_seeds(|s| s.converged);
+        let Means { iterations, accuracy, converged, default_anderson } = row.means();
+        let Moments { mean, deviation } = iterations;
         let published = format!("{:.1} ± {:.1}", row.paper.iterations, row.paper.deviation);
         let measured = match row.seeds.len() {
             1 => format!("{mean:.1}"),
             _ => format!("{mean:.1} ± {deviation:.1}"),
         };
+        let ratio = mean / row.paper.iterations;
+        let default = default_anderson.map_or(String::new(), |d| format!("{d:.1}"));
+        let (name, paper, found) = (row.name(), row.paper.accuracy, accuracy.mean);
         let _ = write!(
             text,
-            "\n{:<34} {published:>14} {:>14} {:>7.2} {:>16} {:>8.1} {accuracy:>9.2} {:>9.1}%  {}",
-            row.name(),
-            measured,
-            mean / row.paper.iterations,
-            row.default_anderson().map_or(String::new(), |d| format!("{d:.1}")),
-            row.paper.accuracy,
-            converged,
+            "\n{name:<34} {published:>14} {measured:>14} {ratio:>7.2} {default:>16} {paper:>8.1} \
+             {found:>9.2} {converged:>9.1}%  {}",
             row.verdict()
         );
     }
@@ -283,9 +254,9 @@ mod tests {
 
     #[test]
     fn the_standard_deviation_is_that_of_the_sample() {
-        let (mean, deviation) = moments(&[1.0, 2.0, 3.0, 4.0]);
+        let Moments { mean, deviation } = Moments::of(&[1.0, 2.0, 3.0, 4.0]);
         assert!((mean - 2.5).abs() < 1e-12 && (deviation - (5.0_f64 / 3.0).sqrt()).abs() < 1e-12);
-        assert!(moments(&[7.0]).1.abs() < 1e-12);
+        assert!(Moments::of(&[7.0]).deviation.abs() < 1e-12);
         let text = table(&[measured(4, &[11.0, 13.0], 97.9)]);
         assert!(text.contains("11.9 ± 0.4") && text.contains("12.0 ± 1.4"), "{text}");
     }

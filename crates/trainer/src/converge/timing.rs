@@ -5,28 +5,22 @@
 //! <out>/timing/<layers>.npz    `images`, and the outputs as `<row>.<batch>`
 //! ```
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::Path;
-use std::time::Instant;
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::Result;
-use burn::module::Param;
-use burn::tensor::Tensor;
+use burn::{module::Param, tensor::Tensor};
+use hvae_data::images::Images;
+use hvae_device::host::download;
 use hvae_model::chn_ham::LayeredNetwork;
+use hvae_runtime::npz::{self, Array};
+use hvae_runtime::{files, terminal};
 use hvae_solver::{Picard, Solution, StoppingRule, solve_in_parts};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::converge::measure::{dynamics, paper_anderson};
-use crate::converge::paper;
-use crate::converge::paper::Row;
-use hvae_data::images::Images;
-use hvae_device::host::download;
-use hvae_runtime::npz::Array;
-use hvae_runtime::{files, npz, terminal};
+use crate::converge::measure::{TrainedRow, paper_anderson};
+use crate::converge::paper::{self, Row};
 
-/// Batch sizes.
 const BATCHES: [usize; 2] = [64, 1024];
 
 /// Iterations between convergence checks. A check, and removing converged samples, pass over all
@@ -40,73 +34,54 @@ fn check_every(row: &Row) -> usize {
 struct Timing {
     /// Energy and solver, such as `HAM-EO-DEQ`.
     row: String,
-    /// Samples.
     batch: usize,
     /// Seconds from pixels to outputs, median over the rounds.
     seconds: f64,
     /// Iterations until the last sample ended.
     iterations: usize,
-    /// Iterations, mean over the samples.
     mean_iterations: f64,
-    /// Iteration limit.
     limit: usize,
-    /// Iterations between convergence checks.
     check_every: usize,
     /// Fraction of `seconds` spent in matrix products.
     products: f64,
-    /// File of the weights.
     weights: String,
 }
 
-/// Timings with the outputs of each.
+/// The timings of a run with the outputs of each, by number of layers.
 #[derive(Debug, Default)]
-struct NetworkTimings {
-    timings: Vec<Timing>,
-    outputs: Vec<Vec<f32>>,
-}
-
-/// The timings of a run, by number of layers.
-#[derive(Debug, Default)]
-pub(crate) struct Timings {
-    networks: BTreeMap<u8, NetworkTimings>,
-}
+pub(crate) struct Timings(BTreeMap<u8, Vec<(Timing, Vec<f32>)>>);
 
 impl Timings {
     /// Times `row` on the first test images, `rounds` times at each batch size; once for each
     /// energy and solver. `weights` is the file of the network.
-    ///
-    /// # Errors
-    ///
-    /// If the device cannot be read.
     pub(crate) fn add(
         &mut self,
-        network: &LayeredNetwork,
-        row: &Row,
+        trained: &TrainedRow<'_>,
         test: &Images,
         rounds: u16,
         weights: &Path,
     ) -> Result<()> {
-        let known = self.networks.entry(row.layers).or_default();
-        if known.timings.iter().any(|t| t.row == row.kind()) {
+        let (network, row, limit) = (trained.network, trained.row, trained.limit());
+        let known = self.0.entry(row.layers).or_default();
+        if known.iter().any(|(timing, _)| timing.row == row.kind()) {
             return Ok(());
         }
-        let limit = paper::limit(row.layers, row.form, row.solver);
         let rule =
             StoppingRule::new(paper::TOLERANCE, limit)?.with_check_every(check_every(row))?;
         for batch in BATCHES.into_iter().filter(|b| *b <= test.len()) {
             let images = test.select(&(0..batch).collect::<Vec<_>>());
             // The first solve is not timed.
-            let (solution, outputs) = solve(network, row, &images, &rule)?;
+            let (solution, outputs) = solve(trained, &images, &rule)?;
             let mut seconds = Vec::new();
             for _ in 0..rounds {
                 let started = Instant::now();
-                solve(network, row, &images, &rule)?;
+                solve(trained, &images, &rule)?;
                 seconds.push(started.elapsed().as_secs_f64());
             }
             seconds.sort_by(f64::total_cmp);
             let seconds = seconds[seconds.len() / 2];
-            let part = dynamics(network, row, images.clone())?.part_size();
-            known.timings.push(Timing {
+            let part = trained.dynamics(images.clone())?.part_size();
+            let timing = Timing {
                 row: row.kind(),
                 batch,
                 seconds,
@@ -116,21 +91,17 @@ impl Timings {
                 check_every: check_every(row),
                 products: products(network, &images, &solution, part) / seconds,
                 weights: weights.display().to_string(),
-            });
-            known.outputs.push(outputs);
+            };
+            known.push((timing, outputs));
         }
         Ok(())
     }
 
     /// Writes the timings with images and outputs into the folder `out`, and prints them.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be written.
     pub(crate) fn write(&self, out: &Path, test: &Images) -> Result<()> {
-        for (layers, network) in &self.networks {
-            network.write(&out.join("timing"), *layers, test)?;
-            terminal::result(&network.table(*layers));
+        for (layers, timed) in &self.0 {
+            write(timed, &out.join("timing"), *layers, test)?;
+            terminal::result(&table(timed, *layers));
         }
         Ok(())
     }
@@ -138,14 +109,13 @@ impl Timings {
 
 /// The equilibrium of a batch of images, and its outputs.
 fn solve(
-    network: &LayeredNetwork,
-    row: &Row,
+    trained: &TrainedRow<'_>,
     images: &Tensor<2>,
     rule: &StoppingRule,
 ) -> Result<(Solution, Vec<f32>)> {
-    let dynamics = dynamics(network, row, images.clone())?;
+    let dynamics = trained.dynamics(images.clone())?;
     let (start, part) = (dynamics.start(), dynamics.part_size());
-    let solution = if row.solver.is_accelerated() {
+    let solution = if trained.row.solver.is_accelerated() {
         solve_in_parts(dynamics.clone(), start, &paper_anderson()?, rule, part)?
     } else {
         solve_in_parts(dynamics.clone(), start, &Picard, rule, part)?
@@ -180,39 +150,31 @@ fn products(network: &LayeredNetwork, images: &Tensor<2>, solution: &Solution, p
     started.elapsed().as_secs_f64()
 }
 
-impl NetworkTimings {
-    fn write(&self, folder: &Path, layers: u8, images: &Images) -> Result<()> {
-        let json = serde_json::to_string_pretty(&self.timings)? + "\n";
-        files::write(&folder.join(format!("{layers}.json")), &json)?;
-        let rows: Vec<usize> = (0..BATCHES[1].min(images.len())).collect();
-        let pixels = download(images.select(&rows))?;
-        let name = |t: &Timing| format!("{}.{}", t.row, t.batch);
-        let names: Vec<String> = self.timings.iter().map(name).collect();
-        let shape = vec![rows.len(), images.set().pixels()];
-        let mut arrays = vec![("images", Array::F32 { shape, values: &pixels })];
-        for ((name, timing), values) in names.iter().zip(&self.timings).zip(&self.outputs) {
-            let shape = vec![timing.batch, values.len() / timing.batch];
-            arrays.push((name, Array::F32 { shape, values }));
-        }
-        npz::save(&folder.join(format!("{layers}.npz")), &arrays)
+fn write(timed: &[(Timing, Vec<f32>)], folder: &Path, layers: u8, images: &Images) -> Result<()> {
+    let timings: Vec<&Timing> = timed.iter().map(|(timing, _)| timing).collect();
+    let json = serde_json::to_string_pretty(&timings)? + "\n";
+    files::write(&folder.join(format!("{layers}.json")), &json)?;
+    let rows: Vec<usize> = (0..BATCHES[1].min(images.len())).collect();
+    let pixels = download(images.select(&rows))?;
+    let names: Vec<String> = timings.iter().map(|t| format!("{}.{}", t.row, t.batch)).collect();
+    let shape = vec![rows.len(), images.set().pixels()];
+    let mut arrays = vec![("images", Array::F32 { shape, values: &pixels })];
+    for (name, (timing, values)) in names.iter().zip(timed) {
+        let shape = vec![timing.batch, values.len() / timing.batch];
+        arrays.push((name, Array::F32 { shape, values }));
     }
+    npz::save(&folder.join(format!("{layers}.npz")), &arrays)
+}
 
-    fn table(&self, layers: u8) -> String {
-        let mut text = format!("{layers} layers, time to the tolerance:");
-        for t in &self.timings {
-            let _ = write!(
-                text,
-                "\n  {:<11} batch {:>4}: {:>8.2} ms, {:>7.1} us per sample, {:>3} iterations \
-                 ({:.1} per sample), {:.0}% in matrix products",
-                t.row,
-                t.batch,
-                1e3 * t.seconds,
-                1e6 * t.seconds / t.batch as f64,
-                t.iterations,
-                t.mean_iterations,
-                100.0 * t.products
-            );
-        }
-        text
-    }
+fn table(timed: &[(Timing, Vec<f32>)], layers: u8) -> String {
+    let line = |(t, _): &(Timing, Vec<f32>)| {
+        let Timing { row, batch, iterations, mean_iterations: mean, .. } = t;
+        let (total, each) = (1e3 * t.seconds, 1e6 * t.seconds / *batch as f64);
+        let products = 100.0 * t.products;
+        format!(
+            "\n  {row:<11} batch {batch:>4}: {total:>8.2} ms, {each:>7.1} us per sample, \
+             {iterations:>3} iterations ({mean:.1} per sample), {products:.0}% in matrix products"
+        )
+    };
+    format!("{layers} layers, time to the tolerance:") + &timed.iter().map(line).collect::<String>()
 }

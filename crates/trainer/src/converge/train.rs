@@ -1,17 +1,21 @@
 //! Training of the networks.
 
-use std::path::Path;
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use hvae_model::chn_ham::{Form, Gradient, LayeredNetwork, Learning, Order};
+use hvae_data::images::Images;
+use hvae_device::host::download;
+use hvae_model::chn_ham::{Form, Gradient, LayeredNetwork, Learning};
 use hvae_model::{Nudge, NudgeSize, Nudging, ReadPolicy, Unconverged};
+use hvae_runtime::rng::{self, Stream};
+use hvae_runtime::terminal::{self, Progress};
+use hvae_runtime::{files, interrupt};
 use hvae_solver::{Outcome, StoppingRule, Termination};
 use rand::seq::SliceRandom;
 
-use crate::converge::count::largest;
+use crate::converge::measure::largest;
 use crate::converge::paper;
 use crate::converge::plan::{CLASSES, Learner, Recipe};
 use crate::converge::weights::{
@@ -19,13 +23,6 @@ use crate::converge::weights::{
 };
 use crate::optimizer::Optimizer;
 use crate::optimizer::madam::MadamRule;
-use hvae_data::images::Images;
-use hvae_device::host::download;
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
-use hvae_runtime::terminal;
-use hvae_runtime::terminal::Progress;
-use hvae_runtime::{files, interrupt};
 
 /// Relative residual at which free and adjoint phases end before their limits, which the paper
 /// always uses up. The adjoint of deep networks is small in layers far from the output: at 1e-3 and
@@ -38,7 +35,6 @@ const NUDGED_TOLERANCE: f64 = 1e-5;
 /// The learning rate of the last epoch, relative to the first.
 const LAST_RATE: f64 = 0.1;
 
-/// A trained network.
 #[derive(Debug)]
 pub(crate) struct Trained {
     /// Weights after the epochs that are needed, ascending.
@@ -48,10 +44,6 @@ pub(crate) struct Trained {
 
 /// Trains `recipe`, continuing from the files in `out` unless `fresh`, and returns the weights
 /// after each of the epochs `needed`; `None` if interrupted.
-///
-/// # Errors
-///
-/// If weights cannot be read or written, or training diverges.
 pub(crate) fn train(
     recipe: &Recipe,
     needed: &[u16],
@@ -108,15 +100,11 @@ pub(crate) fn train(
     Ok(Some(Trained { snapshots: snapshots.collect::<Result<_>>()?, training }))
 }
 
-/// How a recipe's equilibria are found.
 fn learning(recipe: &Recipe) -> Result<Learning> {
-    let solver = recipe.solver();
-    let order =
-        if recipe.even_odd { Order::EvenOdd { inner: paper::INNER } } else { Order::Synchronous };
-    let (layers, form) = (recipe.layers, recipe.form);
+    let (layers, form, solver) = (recipe.layers, recipe.form, recipe.solver());
     let adjoint_limit = paper::adjoint_limit(layers, form, solver);
     Ok(Learning {
-        order,
+        order: solver.order(),
         damping: paper::DAMPING,
         free: StoppingRule::new(TOLERANCE, paper::limit(layers, form, solver))?,
         adjoint: StoppingRule::new(TOLERANCE, adjoint_limit)?,
@@ -271,12 +259,12 @@ fn register(model: &LayeredNetwork, gradient: Gradient) -> GradientsParams {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
-    use super::*;
-    use crate::converge::weights::{FORMAT, TRAINING};
     use burn::tensor::Device;
     use hvae_data::Split;
-    use hvae_data::config::DataConfig;
-    use hvae_data::dataset::Dataset;
+
+    use super::*;
+    use crate::converge::plan::tests::plan;
+    use crate::converge::weights::{FORMAT, TRAINING};
 
     #[test]
     fn the_learning_rate_decays_linearly_to_a_tenth() {
@@ -288,27 +276,11 @@ mod tests {
     /// Interrupting and resuming gives the same bits as uninterrupted training.
     #[test]
     fn a_resumed_training_ends_with_the_same_bits() {
-        let data = DataConfig {
-            dataset: Dataset::Synthetic,
-            train_images: Some(200),
-            ..DataConfig::default()
-        };
-        let device = Device::flex();
-        let images = Images::load(&data, Split::Train, None, &device).unwrap();
-        for form in [Form::Ham, Form::Chn] {
-            let recipe = Recipe {
-                layers: 3,
-                sizes: vec![images.set().pixels(), 12, 10],
-                form,
-                even_odd: form == Form::Ham,
-                learner: Learner::Rbp,
-                rate: 0.01,
-                epochs: 3,
-                batch: 64,
-                seed: 5,
-                dataset: data.dataset.clone(),
-                train_images: data.train_images,
-            };
+        let plan = plan("--dataset synthetic --train-images 200 --hidden 12 --epochs 3");
+        let images = Images::load(&plan.data, Split::Train, None, &Device::flex()).unwrap();
+        let recipes =
+            plan.trainings(5, images.set().pixels()).into_iter().map(|(recipe, _)| recipe);
+        for recipe in recipes.filter(|recipe| recipe.even_odd == (recipe.form == Form::Ham)) {
             let [interrupted, straight] = [(); 2].map(|()| tempfile::tempdir().unwrap());
             let run = |folder: &Path, needed: &[u16]| {
                 let trained = train(&recipe, needed, &images, folder, false).unwrap().unwrap();
@@ -323,7 +295,7 @@ mod tests {
             // All parameters, including biases: Madam would not move those that start at 0.
             let moved = one.iter().zip(&three).all(|(one, three)| one != three);
             assert!(moved, "a parameter has not moved");
-            assert!(three == run(straight.path(), &[1, 3]), "{form:?}");
+            assert!(three == run(straight.path(), &[1, 3]), "{:?}", recipe.form);
             let folder = straight.path().join("weights").join(recipe.folder());
             assert!(resume(&folder, &recipe, &[1, 3]).unwrap().is_some());
             let (path, now) = (folder.join(TRAINING), format!("\"format\": {FORMAT}"));
@@ -332,10 +304,8 @@ mod tests {
             // Files that cannot be resumed are not overwritten.
             let error = |text: &str, recipe: &Recipe| {
                 std::fs::write(&path, text).unwrap();
-                format!(
-                    "{:#}",
-                    train(recipe, &[1, 3], &images, straight.path(), false).unwrap_err()
-                )
+                let found = train(recipe, &[1, 3], &images, straight.path(), false);
+                format!("{:#}", found.unwrap_err())
             };
             let other = text.replace("\"rate\": 0.01", "\"rate\": 0.02");
             assert!(other != text, "{text}");

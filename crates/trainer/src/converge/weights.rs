@@ -9,17 +9,14 @@
 //! recipe with the training curve. Every file name contains its epoch. `training.json`, written
 //! last and atomically, lists the valid epochs, so that a killed process loses at most one epoch.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use hvae_model::chn_ham::LayeredNetwork;
+use hvae_runtime::{files, tensors};
 use serde::{Deserialize, Serialize};
 
-use crate::COMMIT;
-use crate::converge::plan::Recipe;
-use crate::optimizer::Optimizer;
-use hvae_runtime::{files, tensors};
+use crate::{COMMIT, converge::plan::Recipe, optimizer::Optimizer};
 
 pub(super) const TRAINING: &str = "training.json";
 /// File names of Madam's state.
@@ -32,7 +29,6 @@ pub(super) const FORMAT: u32 = 1;
 pub(crate) struct EpochStats {
     /// `|s_L - y|^2 / 2` of the training images, each before its own step.
     pub(super) loss: f64,
-    /// Training accuracy in percent.
     pub(super) accuracy: f64,
     /// Iterations of the free phase per sample.
     pub(super) free_iterations: f64,
@@ -47,15 +43,12 @@ pub(crate) struct EpochStats {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Training {
     format: u32,
-    /// Commit of the program.
     commit: String,
     pub(super) recipe: Recipe,
-    /// The epochs done.
     pub(super) epochs: Vec<EpochStats>,
 }
 
 impl Training {
-    /// A training that has not started.
     pub(super) fn new(recipe: &Recipe) -> Self {
         let recipe = recipe.clone();
         Self { format: FORMAT, commit: COMMIT.to_owned(), recipe, epochs: Vec::new() }
@@ -68,11 +61,6 @@ pub(super) fn folder(out: &Path, recipe: &Recipe) -> PathBuf {
 }
 
 /// The training in `folder`, if there is one.
-///
-/// # Errors
-///
-/// If it is corrupt, of another format or recipe, or lacks weights of an epoch in `needed` that it
-/// has done. Nothing is overwritten then.
 pub(super) fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Result<Option<Training>> {
     /// The field that every version has.
     #[derive(Deserialize)]
@@ -82,10 +70,10 @@ pub(super) fn resume(folder: &Path, recipe: &Recipe, needed: &[u16]) -> Result<O
     const REMEDY: &str = "--fresh replaces it";
     let path = folder.join(TRAINING);
     let shown = path.display();
-    let text = match std::fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        read => read.with_context(|| format!("reading {shown}"))?,
-    };
+    if !files::is_present(&path)? {
+        return Ok(None);
+    }
+    let text = std::fs::read(&path).with_context(|| format!("reading {shown}"))?;
     let corrupt = || format!("{shown} is corrupt; {REMEDY}");
     let Head { format } = serde_json::from_slice(&text).with_context(corrupt)?;
     ensure!(format == FORMAT, "{shown} has format {format}, not {FORMAT}; {REMEDY}");
@@ -123,13 +111,8 @@ pub(super) fn save_epoch(
     if done > 1 {
         let old = OPTIMIZER_STATE.map(|name| file_path(folder, name, done - 1));
         let weights = (!needed.contains(&(done - 1))).then(|| epoch_path(folder, done - 1));
-        for path in old.into_iter().chain(weights) {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("removing {}", path.display()));
-                }
-                _ => {}
-            }
+        for path in old.into_iter().chain(weights).filter(|path| path.exists()) {
+            std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         }
     }
     Ok(())

@@ -1,4 +1,9 @@
-//! Grids of images, and plots.
+//! Grids of images, plots and tables.
 
 pub mod picture;
 pub(crate) mod plot;
+
+/// The text of a CSV file, with the names of the columns in `head`.
+pub(crate) fn csv(head: &str, rows: impl IntoIterator<Item = String>) -> String {
+    rows.into_iter().fold(head.to_owned() + "\n", |text, row| text + &row + "\n")
+}

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use plotters::style::RGBColor;
 
-use crate::figures::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
+use crate::figures::plot::colour::{
+    BLUE, BROWN, GREEN, GREY, OLIVE, ORANGE, PINK, PURPLE, SKY, VERMILION,
+};
 use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series};
 use crate::run::metrics::{EpochMetrics, MeanLosses, PhaseMeans, PhaseStats};
 
@@ -24,22 +26,12 @@ const PHASES: [Phase; 4] = [
 ];
 
 /// Colours of ten classes.
-const CLASSES: [RGBColor; 10] = [
-    BLUE,
-    VERMILION,
-    GREEN,
-    PURPLE,
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(120, 94, 60),
-    RGBColor(220, 60, 120),
-    GREY,
-    RGBColor(150, 180, 30),
-];
+const CLASSES: [RGBColor; 10] =
+    [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BROWN, PINK, GREY, OLIVE];
 
 /// Figures of all metrics that an epoch has, with their titles; `monitor` names the images of
 /// [`EpochMetrics::test`].
-pub(super) fn all(epochs: &[EpochMetrics], monitor: &str) -> Vec<(&'static str, Figure)> {
+pub(super) fn all(epochs: &[EpochMetrics], monitor: &str) -> Vec<(String, Figure)> {
     let curves = Curves { epochs };
     let figures = [
         ("Losses", 3, curves.losses(monitor)),
@@ -51,12 +43,12 @@ pub(super) fn all(epochs: &[EpochMetrics], monitor: &str) -> Vec<(&'static str, 
     let figures = figures.into_iter().filter_map(|(title, columns, mut panels)| {
         panels.retain(|panel| !panel.series.is_empty());
         let columns = columns.min(panels.len());
-        (columns > 0).then(|| (title, Figure { title: String::new(), columns, panels }))
+        let figure = Figure { title: String::new(), columns, panels };
+        (columns > 0).then(|| (title.to_owned(), figure))
     });
     figures.collect()
 }
 
-/// Curves over the epochs.
 struct Curves<'a> {
     epochs: &'a [EpochMetrics],
 }
@@ -69,10 +61,10 @@ impl Curves<'_> {
         colour: RGBColor,
         metric: impl Fn(&EpochMetrics) -> Option<f64>,
     ) -> Option<Series> {
-        let point = |e: &EpochMetrics| Some([e.epoch as f64, metric(e)?].into());
-        let points: Vec<Point> = self.epochs.iter().filter_map(point).collect();
+        let point = |e: &EpochMetrics| Some([e.epoch as f64, metric(e)?]);
+        let points: Vec<_> = self.epochs.iter().filter_map(point).collect();
         let mark = if points.len() > 1 { Mark::Line } else { Mark::Discs(4) };
-        (!points.is_empty()).then(|| Series { name: name.to_owned(), colour, mark, points })
+        (!points.is_empty()).then(|| Series::new(name, colour, mark, points))
     }
 
     fn losses(&self, monitor: &str) -> Vec<Panel> {
@@ -81,12 +73,9 @@ impl Curves<'_> {
             let test = self.line(monitor, VERMILION, |e| e.test.as_ref().map(loss));
             train.into_iter().chain(test)
         };
+        let errors = both(|l| l.reconstruction_error);
         vec![
-            panel(
-                "Reconstruction error",
-                "squared error per image",
-                both(|l| l.reconstruction_error),
-            ),
+            panel("Reconstruction error", "squared error per image", errors),
             panel("KL divergence", "nats per image", both(|l| l.divergence)),
             panel("ELBO", "nats per image", both(|l| l.elbo)),
         ]
@@ -135,24 +124,20 @@ impl Curves<'_> {
         let bar = |(sweeps, &count)| Point { x: sweeps as f64, y: count as f64, size: 0.8 };
         let points: Vec<Point> = counts.iter().enumerate().map(bar).collect();
         let highest = points.iter().map(|p| p.y).fold(1.0, f64::max);
-        let limits = Some((-0.5, points.len() as f64 - 0.5));
-        let bars = Series { name: String::new(), colour: phase.colour, mark: Mark::Bars, points };
+        let x = Scale::linear("sweeps").whole().limits(-0.5, points.len() as f64 - 0.5);
+        let y = Scale::linear("samples").limits(0.0, 1.05 * highest);
+        let bars = Series::new("", phase.colour, Mark::Bars, points);
         let bars = (!bars.points.is_empty()).then_some(bars);
-        Panel {
-            x: Scale { name: "sweeps", limits, whole: true, ..Scale::default() },
-            y: Scale { name: "samples", limits: Some((0.0, 1.05 * highest)), ..Scale::default() },
-            ..panel(phase.name, "samples", bars)
-        }
+        Panel { x, y, ..panel(phase.name, "samples", bars) }
     }
 }
 
-/// A panel over epochs.
 fn panel(title: &str, y: &'static str, series: impl IntoIterator<Item = Series>) -> Panel {
     let series: Vec<Series> = series.into_iter().collect();
     Panel {
         title: title.to_owned(),
-        x: Scale { name: "epoch", whole: true, ..Scale::default() },
-        y: Scale { name: y, ..Scale::default() },
+        x: Scale::linear("epoch").whole(),
+        y: Scale::linear(y),
         legend: if series.len() > 1 { Legend::Free } else { Legend::None },
         series,
         ..Panel::default()
@@ -169,14 +154,12 @@ pub(crate) fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Fig
     let classes: BTreeSet<u8> = points.iter().map(|(_, label)| *label).collect();
     let series = classes.into_iter().map(|class| {
         let points = points.iter().filter(|(_, label)| *label == class);
-        let points = points.map(|(at, _)| (*at).into()).collect();
         let colour = CLASSES[usize::from(class) % CLASSES.len()];
-        Series { name: class.to_string(), colour, mark: Mark::Discs(3), points }
+        Series::new(class.to_string(), colour, Mark::Discs(3), points.map(|(at, _)| *at))
     });
-    let scale = |name| Scale { name, ..Scale::default() };
     let panel = Panel {
-        x: scale(axes[0]),
-        y: scale(axes[1]),
+        x: Scale::linear(axes[0]),
+        y: Scale::linear(axes[1]),
         series: series.collect(),
         legend: Legend::Free,
         ..Panel::default()
@@ -187,43 +170,22 @@ pub(crate) fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Fig
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::figures::plot;
-    use crate::run::metrics::GradientCheck;
 
     fn epoch(number: usize) -> EpochMetrics {
-        let losses = MeanLosses { reconstruction_error: 9.0, divergence: 2.0, elbo: -3.0 };
-        let sweeps = PhaseStats {
-            sweeps: 3.5,
-            converged: 1.0,
-            not_finite: 0,
-            residual: None,
-            by_sweeps: vec![0, 0, 4, 6],
-        };
-        let phases = PhaseMeans {
-            encoder_free: None,
-            decoder_free: Some(sweeps),
-            decoder_nudged: None,
-            encoder_nudged: None,
-        };
-        EpochMetrics {
-            epoch: number,
-            step: 10 * number,
-            train: losses,
-            test: None,
-            phases,
-            dropped: 0,
-            loop_gains: None,
-            gradient_check: Some(GradientCheck {
-                cosine: 0.99,
-                norm_ratio: 1.0,
-                worst_cosine: 0.9,
-            }),
-            gradient_norm: 2.0 / number as f64,
-            learning_rate: 1e-3,
-            images_per_second: 100.0,
-            seconds: 1.0,
-        }
+        let sweeps = json!({"sweeps": 3.5, "converged": 1.0, "not_finite": 0, "residual": null,
+            "by_sweeps": [0, 0, 4, 6]});
+        let metrics = json!({"epoch": number, "step": 10 * number, "dropped": 0,
+            "train": {"reconstruction_error": 9.0, "kl": 2.0, "elbo": -3.0}, "test": null,
+            "phases": {"encoder_free": null, "decoder_free": sweeps, "decoder_nudged": null,
+                "encoder_nudged": null},
+            "gradient_check": {"cosine": 0.99, "norm_ratio": 1.0, "worst_cosine": 0.9},
+            "gradient_norm": 2.0 / number as f64, "learning_rate": 1e-3,
+            "images_per_second": 100.0, "seconds": 1.0});
+        serde_json::from_value(metrics).unwrap()
     }
 
     #[test]

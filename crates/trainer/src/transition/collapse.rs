@@ -1,25 +1,22 @@
 //! Pattern sets that differ in norm, cosine and dimension: one curve against `beta_eff`.
 
 use anyhow::Result;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use hvae_model::modern::{Equidistant, Space};
+use hvae_runtime::terminal::Progress;
 use hvae_solver::{Picard, StoppingRule, Termination};
 use serde::Serialize;
 
 use crate::transition::patterns::PatternSet;
-use hvae_device::host::download;
-use hvae_runtime::terminal::Progress;
 
 /// Fixed points reached from a pattern of one set, at each `beta_eff`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Curve {
-    /// A description of the set.
     pub(crate) set: String,
     /// `beta_eff / beta`.
     pub(crate) scale: f64,
     /// Distance to the mean, relative to that of a pattern.
     pub(crate) order: Vec<f64>,
-    /// Whether the iteration limit was reached.
     pub(crate) at_limit: Vec<bool>,
 }
 
@@ -36,10 +33,6 @@ const MAX_ITERATIONS: usize = 2_000;
 const TOLERANCE: f64 = 1e-6;
 
 /// Curves of four sets of `count` patterns, over `effective`.
-///
-/// # Errors
-///
-/// If the device cannot be read.
 pub(crate) fn collapse(
     count: usize,
     effective: &[f64],
@@ -60,7 +53,11 @@ pub(crate) fn collapse(
         progress.update(curves.len(), || name(&set));
         curves.push(curve(&set, effective)?);
     }
-    let spread = (0..effective.len()).map(|i| spread(&curves, i)).fold(0.0, f64::max);
+    let spread = |at: usize| {
+        let values = || curves.iter().filter(|c| !c.at_limit[at]).map(|c| c.order[at]);
+        values().fold(f64::NEG_INFINITY, f64::max) - values().fold(f64::INFINITY, f64::min)
+    };
+    let spread = (0..effective.len()).map(spread).fold(0.0, f64::max);
     Ok(Collapse { beta_eff: effective.to_vec(), curves, spread })
 }
 
@@ -69,29 +66,15 @@ fn name(set: &PatternSet) -> String {
 }
 
 fn curve(set: &PatternSet, effective: &[f64]) -> Result<Curve> {
-    let betas = set.betas(effective);
-    let corner = Tensor::<2>::eye(set.count(), &set.network.device()).narrow(0, 0, 1);
-    let guess = corner.repeat_dim(0, betas.len());
+    let (betas, guess) = (set.betas(effective), set.at_pattern(effective.len()));
     let rule = StoppingRule::new(TOLERANCE, MAX_ITERATIONS)?;
     let solution = set.network.at(&betas, Space::Weights)?.solve(guess, &Picard, &rule)?;
-    let readings = set.network.read(solution.state.component(0).clone(), &betas)?;
-    let order = download(readings.to_mean)?;
+    let measured = set.measure(solution.state.component(0).clone(), &betas)?;
+    let at_limit = solution.outcomes.iter().map(|o| o.termination == Termination::MaxIterations);
     Ok(Curve {
         set: name(set),
         scale: set.description.scale,
-        order: order.into_iter().map(|d| set.order(f64::from(d))).collect(),
-        at_limit: solution
-            .outcomes
-            .iter()
-            .map(|o| o.termination == Termination::MaxIterations)
-            .collect(),
+        order: measured.into_iter().map(|m| m.order).collect(),
+        at_limit: at_limit.collect(),
     })
-}
-
-/// Difference of the largest and smallest value at one `beta_eff`.
-fn spread(curves: &[Curve], at: usize) -> f64 {
-    let values = curves.iter().filter(|c| !c.at_limit[at]).map(|c| c.order[at]);
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    (high - low).max(0.0)
 }

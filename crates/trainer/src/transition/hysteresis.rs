@@ -2,15 +2,64 @@
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use hvae_model::modern::{Retrieval, Space};
-use hvae_solver::{Picard, StoppingRule, Termination};
-
-use crate::transition::fixed_points::{Branch, FixedPoint, FixedPoints};
-use crate::transition::patterns::PatternSet;
-use hvae_device::host::{download, upload};
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
+use hvae_device::host::upload;
+use hvae_model::modern::Space;
+use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
+use hvae_solver::{Outcome, Picard, StoppingRule, Termination};
+use serde::Serialize;
+
+use crate::transition::patterns::{Measured, PatternSet};
+
+/// A branch of fixed points, named by how it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Branch {
+    /// From the mean, with increasing `beta`.
+    Up,
+    /// From patterns, with decreasing `beta`.
+    Down,
+    /// The mean of equidistant patterns, a fixed point at every `beta`.
+    Mean,
+    /// Newton's method from the midpoint between two patterns.
+    Saddle,
+}
+
+impl Branch {
+    pub(super) fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+/// A fixed point, or the state at which the iteration limit ended the search for it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct FixedPoint {
+    pub(crate) branch: Branch,
+    /// Index among the states that are followed together.
+    pub(crate) track: usize,
+    /// `beta D^2 / 2`.
+    pub(crate) beta_eff: f64,
+    /// Distance to the mean, relative to that of a pattern.
+    pub(crate) order: f64,
+    pub(crate) energy: f64,
+    /// Iterations from the fixed point at the previous `beta`.
+    pub(crate) iterations: usize,
+    pub(crate) at_limit: bool,
+}
+
+/// Fixed points, and their softmax weights in parts of `[points, N]`.
+#[derive(Debug, Default)]
+pub(crate) struct FixedPoints {
+    pub(super) points: Vec<FixedPoint>,
+    pub(super) weights: Vec<Tensor<2>>,
+}
+
+impl FixedPoints {
+    pub(super) fn push(&mut self, set: &PatternSet, point: FixedPoint, weights: Vec<f32>) {
+        self.points.push(point);
+        self.weights.push(upload(weights, set.count(), &set.network.device()));
+    }
+}
 
 /// Iteration limit at each `beta`.
 const MAX_ITERATIONS: usize = 2_000;
@@ -23,10 +72,6 @@ const TRACKS: usize = 8;
 
 /// Follows states along `effective` (ascending): up from the mean, down from patterns. Each solve
 /// starts at the previous fixed point.
-///
-/// # Errors
-///
-/// If a value of `beta` is out of range or the device cannot be read.
 pub(crate) fn follow(set: &PatternSet, effective: &[f64], seed: u64) -> Result<FixedPoints> {
     let (count, device) = (set.count(), set.network.device());
     let tracks = if set.description.equidistant { 1 } else { TRACKS.min(count) };
@@ -35,46 +80,30 @@ pub(crate) fn follow(set: &PatternSet, effective: &[f64], seed: u64) -> Result<F
     let mut progress = Progress::start("hysteresis", 2 * effective.len(), 0);
     let mut found = FixedPoints::default();
     let kernel = set.network.at(&[0.0], Space::Weights)?;
+    let rule = StoppingRule::new(TOLERANCE, MAX_ITERATIONS)?;
     let descending: Vec<f64> = effective.iter().rev().copied().collect();
     for (branch, mut weights, values) in
         [(Branch::Up, mean, effective), (Branch::Down, corners, descending.as_slice())]
     {
-        for &value in values {
-            progress.update(found.len() / 2, || format!("{} {value:.3}", branch.name()));
-            let noisy = perturbed(weights, seed, found.len() as u64);
-            weights = advance(set, &kernel, branch, value, noisy, &mut found)?;
+        for &beta_eff in values {
+            let done = found.points.len();
+            progress.update(done / 2, || format!("{} {beta_eff:.3}", branch.name()));
+            let betas = set.betas(&vec![beta_eff; weights.dims()[0]]);
+            let noisy = perturbed(weights, seed, done as u64);
+            let solution = kernel.with_betas(&betas)?.solve(noisy, &Picard, &rule)?;
+            weights = solution.state.component(0).clone();
+            let measured = set.measure(weights.clone(), &betas)?;
+            let points = measured.into_iter().zip(&solution.outcomes).enumerate();
+            let point = |(track, (Measured { order, energy }, outcome)): (_, (_, &Outcome))| {
+                let at_limit = outcome.termination != Termination::Converged;
+                let iterations = outcome.iterations;
+                FixedPoint { branch, track, beta_eff, order, energy, iterations, at_limit }
+            };
+            found.points.extend(points.map(point));
+            found.weights.push(weights.clone());
         }
     }
     Ok(found)
-}
-
-/// Solves from `weights` `[tracks, N]` at one `beta` and records the fixed points.
-fn advance(
-    set: &PatternSet,
-    kernel: &Retrieval<'_>,
-    branch: Branch,
-    beta_eff: f64,
-    weights: Tensor<2>,
-    found: &mut FixedPoints,
-) -> Result<Tensor<2>> {
-    let betas = set.betas(&vec![beta_eff; weights.dims()[0]]);
-    let rule = StoppingRule::new(TOLERANCE, MAX_ITERATIONS)?;
-    let solution = kernel.with_betas(&betas)?.solve(weights, &Picard, &rule)?;
-    let weights = solution.state.component(0).clone();
-    let readings = set.network.read(weights.clone(), &betas)?;
-    let values = download(Tensor::cat(vec![readings.to_mean, readings.energy], 1))?;
-    let points = values.chunks_exact(2).zip(&solution.outcomes).enumerate();
-    let points = points.map(|(track, (value, outcome))| FixedPoint {
-        branch,
-        track,
-        beta_eff,
-        order: set.order(f64::from(value[0])),
-        energy: f64::from(value[1]),
-        iterations: outcome.iterations,
-        at_limit: outcome.termination != Termination::Converged,
-    });
-    found.append(points, &betas, weights.clone());
-    Ok(weights)
 }
 
 /// `weights` with a little multiplicative noise, normalised to sum 1.

@@ -2,21 +2,17 @@
 //! as the inverse temperature `beta` grows.
 //!
 //! - [`patterns`] and [`starts`]: the stored patterns and the initial states;
-//! - [`sweep`]: the minima reached at each `beta`, grouped by [`minima`];
+//! - [`sweep`]: the minima reached at each `beta`;
 //! - [`thresholds`]: the three thresholds by bisection;
-//! - [`hysteresis`]: [`fixed_points`] followed up and down in `beta`, [`saddles`] by Newton's
-//!   method;
-//! - [`stability`]: eigenvalues at fixed points against the measured [`growth`] of perturbations;
+//! - [`hysteresis`]: fixed points followed up and down in `beta`, [`saddles`] by Newton's method;
+//! - [`stability`]: eigenvalues at fixed points against the measured growth of perturbations;
 //! - [`collapse`]: pattern sets that differ in norm, cosine and dimension, against `beta_eff`;
 //! - [`results`] and [`plots`]: what is written.
 //!
 //! `docs/phase-transition.md` discusses the results.
 
 pub(crate) mod collapse;
-pub(crate) mod fixed_points;
-mod growth;
 pub(crate) mod hysteresis;
-mod minima;
 pub(crate) mod patterns;
 pub(crate) mod plots;
 pub(crate) mod results;

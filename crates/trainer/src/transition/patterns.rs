@@ -2,14 +2,11 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
+use hvae_device::host::download;
 use hvae_model::modern::{Equidistant, ModernHopfield, Thresholds, beta_eff, equidistant, random};
+use hvae_runtime::rng::{self, Stream};
 use serde::Serialize;
 
-use hvae_device::host::download;
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
-
-/// A network with a description of its patterns.
 #[derive(Debug)]
 pub(crate) struct PatternSet {
     pub(crate) network: ModernHopfield,
@@ -24,7 +21,6 @@ const EQUAL: f64 = 1e-9;
 /// A pattern set in words and numbers.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Description {
-    /// The kind of patterns, in words.
     pub(crate) kind: String,
     /// Number of patterns `N`.
     pub(crate) count: usize,
@@ -40,12 +36,13 @@ pub(crate) struct Description {
     pub(crate) radius: f64,
 }
 
+pub(super) struct Measured {
+    pub(super) order: f64,
+    pub(super) energy: f64,
+}
+
 impl PatternSet {
     /// Equidistant patterns; `seed` and `draw` determine their orientation.
-    ///
-    /// # Errors
-    ///
-    /// If such a set does not exist.
     pub(crate) fn equidistant(
         shape: &Equidistant,
         seed: u64,
@@ -61,10 +58,6 @@ impl PatternSet {
     }
 
     /// `count` patterns of norm `norm` in random directions.
-    ///
-    /// # Errors
-    ///
-    /// If a setting is out of range.
     pub(crate) fn random(
         count: usize,
         dimension: usize,
@@ -78,10 +71,6 @@ impl PatternSet {
     }
 
     /// The rows of `patterns` `[N, d]`, described as `kind`.
-    ///
-    /// # Errors
-    ///
-    /// If they are no valid patterns or cannot be read back.
     pub(crate) fn new(patterns: Tensor<2>, kind: String) -> Result<Self> {
         let network = ModernHopfield::new(patterns)?;
         let norms = download(network.patterns().square().sum_dim(1))?;
@@ -102,7 +91,6 @@ impl PatternSet {
         Ok(Self { network, description, formula: Thresholds::of(count) })
     }
 
-    /// Number of patterns.
     pub(crate) fn count(&self) -> usize {
         self.description.count
     }
@@ -116,5 +104,26 @@ impl PatternSet {
     /// the patterns.
     pub(super) fn order(&self, distance: f64) -> f64 {
         if self.description.radius > 0.0 { distance / self.description.radius } else { 0.0 }
+    }
+
+    /// Weights `[rows, N]` that are 1 for the first pattern.
+    pub(super) fn at_pattern(&self, rows: usize) -> Tensor<2> {
+        let corners = Tensor::<2>::eye(self.count(), &self.network.device());
+        corners.narrow(0, 0, 1).repeat_dim(0, rows)
+    }
+
+    /// Order parameter and energy of the states with the softmax weights `[B, N]`.
+    pub(super) fn measure(&self, weights: Tensor<2>, betas: &[f64]) -> Result<Vec<Measured>> {
+        let readings = self.network.read(weights, betas)?;
+        let values = download(Tensor::cat(vec![readings.to_mean, readings.energy], 1))?;
+        let of = |v: &[f32]| Measured { order: self.order(v[0].into()), energy: v[1].into() };
+        Ok(values.chunks_exact(2).map(of).collect())
+    }
+
+    /// The energy of the mean at each `beta_eff`.
+    pub(super) fn energy_of_mean(&self, effective: &[f64]) -> Result<Vec<f64>> {
+        let states = self.network.mean().repeat_dim(0, effective.len());
+        let energies = download(self.network.energy(states, &self.betas(effective))?)?;
+        Ok(energies.into_iter().map(f64::from).collect())
     }
 }

@@ -1,14 +1,15 @@
-//! The plots of `hvae phase`.
-
 use std::collections::BTreeMap;
 
 use hvae_model::modern::Thresholds;
-use plotters::style::RGBColor;
+use plotters::{
+    chart::SeriesLabelPosition::{LowerLeft, LowerRight, MiddleRight, UpperLeft, UpperRight},
+    style::RGBColor,
+};
 
 use crate::figures::plot::colour::{BLUE, GREEN, GREY, PURPLE, VERMILION};
 use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series};
 use crate::transition::collapse::Collapse;
-use crate::transition::fixed_points::{Branch, FixedPoint};
+use crate::transition::hysteresis::{Branch, FixedPoint};
 use crate::transition::patterns::PatternSet;
 use crate::transition::stability::StabilityCheck;
 use crate::transition::starts::Family;
@@ -18,108 +19,81 @@ use crate::transition::thresholds::ThresholdCheck;
 const BETA: &str = "β_eff = β D² / 2";
 const ORDER: &str = "distance to the mean / that of a pattern";
 
-fn beta(name: &'static str) -> Scale {
-    Scale { name, logarithmic: true, ..Scale::default() }
-}
+/// The branches of fixed points with their names and colours.
+const BRANCHES: [(Branch, &str, RGBColor); 4] = [
+    (Branch::Up, "up, from the mean", VERMILION),
+    (Branch::Down, "down, from patterns", BLUE),
+    (Branch::Mean, "the mean", GREY),
+    (Branch::Saddle, "saddles (Newton)", PURPLE),
+];
 
-fn linear(name: &'static str) -> Scale {
-    Scale { name, ..Scale::default() }
-}
-
-fn series(
-    name: &str,
-    colour: RGBColor,
-    mark: Mark,
-    points: impl Iterator<Item = [f64; 2]>,
-) -> Series {
-    let points = points.map(Point::from).collect();
-    Series { name: name.to_owned(), colour, mark, points }
-}
-
-fn colour(family: Family) -> RGBColor {
+/// Name and colour of a family of initial states.
+fn style(family: Family) -> (&'static str, RGBColor) {
     match family {
-        Family::Pattern => BLUE,
-        Family::Mean => VERMILION,
-        Family::Random => GREEN,
+        Family::Pattern => ("from patterns", BLUE),
+        Family::Mean => ("from near the mean", VERMILION),
+        Family::Random => ("from random states", GREEN),
     }
 }
 
-/// The thresholds as vertical lines.
-fn marks(set: &PatternSet) -> Vec<(f64, String)> {
-    let Some(formula) = set.formula else { return Vec::new() };
-    let named = [(formula.b1, "b1"), (formula.b2, "b2"), (formula.b3, "b3")];
-    named.map(|(value, name)| (value, name.to_owned())).to_vec()
+/// A panel over `beta_eff`, with the thresholds as vertical lines and without a legend.
+fn panel(set: &PatternSet, title: &str, y: Scale, series: Vec<Series>) -> Panel {
+    let marks = set.formula.map(|f| [(f.b1, "b1"), (f.b2, "b2"), (f.b3, "b3")]);
+    let marks = marks.into_iter().flatten().map(|(value, name)| (value, name.to_owned()));
+    Panel {
+        title: title.to_owned(),
+        x: Scale::logarithmic(BETA),
+        y,
+        series,
+        marks: marks.collect(),
+        level: None,
+        legend: Legend::None,
+    }
 }
 
-fn title(what: &str, set: &PatternSet) -> String {
+fn figure(what: &str, set: &PatternSet, columns: usize, panels: Vec<Panel>) -> Figure {
     let d = &set.description;
     let note = if d.equidistant { "" } else { " (b1, b2, b3: of equidistant patterns)" };
-    format!("{what}: {} patterns of dimension {}, {}{note}", d.count, d.dimension, d.kind)
+    let set = format!("{} patterns of dimension {}, {}", d.count, d.dimension, d.kind);
+    Figure { title: format!("{what}: {set}{note}"), columns, panels }
 }
 
 /// Minima and the iterations to them, by family of initial states.
 pub(crate) fn minima(set: &PatternSet, points: &[SweepPoint]) -> Figure {
-    let panel = |title: &str, y, legend| Panel {
-        title: title.to_owned(),
-        x: beta(BETA),
-        y,
-        marks: marks(set),
-        legend,
-        ..Panel::default()
-    };
+    let minima = || points.iter().flat_map(|p| &p.minima);
+    let highest = 1.05 * minima().map(|m| set.order(m.to_mean)).fold(1.0, f64::max);
+    let mut panels: Vec<Panel> = Vec::new();
+    for family in Family::ALL {
+        let series = vec![bubbles(points, family, 0.005, |m| set.order(m.to_mean))];
+        let order = Scale::linear(ORDER).limits(-0.05, highest);
+        panels.push(panel(set, &format!("Minima reached {}", style(family).0), order, series));
+    }
+    let bin = 0.005 * minima().map(|m| m.energy).fold(0.0, f64::max);
+    let energies = Family::ALL.map(|f| bubbles(points, f, bin, |m| m.energy)).to_vec();
     let nats = (set.count() as f64).ln().max(f64::MIN_POSITIVE);
-    let first = Family::ALL.map(|family| Panel {
-        y: Scale { name: ORDER, limits: Some((-0.05, highest(set, points))), ..Scale::default() },
-        series: vec![bubbles(points, family, 0.005, |m| set.order(m.to_mean))],
-        ..panel(&format!("Minima reached from {}", origin(family)), linear(""), Legend::None)
-    });
-    let all =
-        |bin, y: fn(&Minimum) -> f64| Family::ALL.map(|f| bubbles(points, f, bin, y)).to_vec();
-    let reach = points.iter().flat_map(|p| &p.minima).map(|m| m.energy).fold(0.0, f64::max);
-    let cut = points.iter().flat_map(|p| &p.families).map(|f| f.at_limit as f64 / f.starts as f64);
-    let limits = Some((0.0, 1.05 * cut.fold(0.01, f64::max)));
-    let share = Scale { name: "fraction of starts", limits, ..Scale::default() };
-    let logarithmic = |name| Scale { name, logarithmic: true, ..Scale::default() };
-    let rest = [
+    let distance = set.description.distance.max(f64::MIN_POSITIVE);
+    let distinct = |f: &FamilySummary| if f.distinct > 0 { f.distinct as f64 } else { f64::NAN };
+    let cut = |f: &FamilySummary| f.at_limit as f64 / f.starts as f64;
+    let most = points.iter().flat_map(|p| &p.families).map(cut).fold(0.01, f64::max);
+    let share = Scale::linear("fraction of starts").limits(0.0, 1.05 * most);
+    let over = |title, y, value: &dyn Fn(&FamilySummary) -> f64| {
+        panel(set, title, y, lines(points, value))
+    };
+    let (number, iterations) = (Scale::logarithmic("number"), Scale::logarithmic("iterations"));
+    let entropy = Scale::linear("entropy / ln N");
+    let nearest = "Distance to the nearest pattern, median";
+    panels.extend([
+        panel(set, "Energy of the minima", Scale::linear("energy"), energies),
+        over("Distinct minima reached", number, &distinct),
+        over("Entropy of the weights, mean", entropy, &|f| f.entropy / nats),
+        over(nearest, Scale::linear("in units of D"), &|f| f.to_nearest / distance),
+        over("Iterations to convergence, mean", iterations, &|f| f.mean_iterations),
         Panel {
-            series: all(0.005 * reach, |m| m.energy),
-            ..panel("Energy of the minima", linear("energy"), Legend::None)
+            legend: Legend::At(MiddleRight),
+            ..over("Starts at the iteration limit", share, &cut)
         },
-        Panel {
-            series: lines(points, |f| if f.distinct > 0 { f.distinct as f64 } else { f64::NAN }),
-            ..panel("Distinct minima reached", logarithmic("number"), Legend::None)
-        },
-        Panel {
-            series: lines(points, |f| f.entropy / nats),
-            ..panel("Entropy of the weights, mean", linear("entropy / ln N"), Legend::None)
-        },
-        Panel {
-            series: lines(points, |f| {
-                f.to_nearest / set.description.distance.max(f64::MIN_POSITIVE)
-            }),
-            ..panel(
-                "Distance to the nearest pattern, median",
-                linear("in units of D"),
-                Legend::None,
-            )
-        },
-        Panel {
-            series: lines(points, |f| f.mean_iterations),
-            ..panel("Iterations to convergence, mean", logarithmic("iterations"), Legend::None)
-        },
-        Panel {
-            series: lines(points, |f| f.at_limit as f64 / f.starts as f64),
-            ..panel("Starts at the iteration limit", share, Legend::Right)
-        },
-    ];
-    let panels = first.into_iter().chain(rest).collect();
-    Figure { title: title("Minima (area: fraction of the starts)", set), columns: 3, panels }
-}
-
-/// Upper limit of the scale of order parameters.
-fn highest(set: &PatternSet, points: &[SweepPoint]) -> f64 {
-    let orders = points.iter().flat_map(|p| &p.minima).map(|m| set.order(m.to_mean));
-    1.05 * orders.fold(1.0, f64::max)
+    ]);
+    figure("Minima (area: fraction of the starts)", set, 3, panels)
 }
 
 /// The minima that a family reached. Those at one `beta` in the same bin of `y` of width `bin` are
@@ -127,10 +101,10 @@ fn highest(set: &PatternSet, points: &[SweepPoint]) -> f64 {
 fn bubbles(points: &[SweepPoint], family: Family, bin: f64, y: impl Fn(&Minimum) -> f64) -> Series {
     let mut discs = Vec::new();
     for point in points {
-        let starts = point.families.iter().find(|f| f.family == family).map_or(1, |f| f.starts);
+        let starts = point.family(family).map_or(1, |f| f.starts);
         let mut shares: BTreeMap<i64, f64> = BTreeMap::new();
         for minimum in &point.minima {
-            let share = minimum.reached[family as usize] as f64 / starts as f64;
+            let share = minimum.reached(family) as f64 / starts as f64;
             if share > 0.0 {
                 let level = (y(minimum) / bin.max(f64::MIN_POSITIVE)).round() as i64;
                 *shares.entry(level).or_default() += share;
@@ -139,25 +113,15 @@ fn bubbles(points: &[SweepPoint], family: Family, bin: f64, y: impl Fn(&Minimum)
         let of = |(level, share)| Point { x: point.beta_eff, y: level as f64 * bin, size: share };
         discs.extend(shares.into_iter().map(of));
     }
-    let name = format!("from {}", origin(family));
-    Series { name, colour: colour(family), mark: Mark::Bubbles, points: discs }
+    let (name, colour) = style(family);
+    Series::new(name, colour, Mark::Bubbles, discs)
 }
 
-fn origin(family: Family) -> &'static str {
-    match family {
-        Family::Pattern => "patterns",
-        Family::Mean => "near the mean",
-        Family::Random => "random states",
-    }
-}
-
-fn lines(points: &[SweepPoint], y: impl Fn(&FamilySummary) -> f64) -> Vec<Series> {
+fn lines(points: &[SweepPoint], y: &dyn Fn(&FamilySummary) -> f64) -> Vec<Series> {
     let of = |family: Family| {
-        let points = points.iter().filter_map(|point| {
-            let summary = point.families.iter().find(|f| f.family == family)?;
-            Some([point.beta_eff, y(summary)])
-        });
-        series(&format!("from {}", origin(family)), colour(family), Mark::Line, points)
+        let (name, colour) = style(family);
+        let at = |point: &SweepPoint| Some([point.beta_eff, y(point.family(family)?)]);
+        Series::new(name, colour, Mark::Line, points.iter().filter_map(at))
     };
     Family::ALL.map(of).to_vec()
 }
@@ -165,46 +129,31 @@ fn lines(points: &[SweepPoint], y: impl Fn(&FamilySummary) -> f64) -> Vec<Series
 /// State and energy along the branches up and down.
 pub(crate) fn hysteresis(set: &PatternSet, points: &[FixedPoint]) -> Figure {
     let draw = |y: fn(&FixedPoint) -> f64| {
+        let at = |p: &FixedPoint| [p.beta_eff, y(p)];
         let mut all = Vec::new();
-        for (branch, name, colour) in [
-            (Branch::Up, "up, from the mean", VERMILION),
-            (Branch::Down, "down, from patterns", BLUE),
-        ] {
-            let on_branch = || points.iter().filter(|p| p.branch == branch);
+        for (branch, name, colour) in &BRANCHES[..2] {
+            let on_branch = || points.iter().filter(|p| p.branch == *branch);
             let tracks = on_branch().map(|p| p.track + 1).max();
             for track in 0..tracks.unwrap_or(0) {
                 let own = on_branch().filter(|p| p.track == track);
-                let name = if track == 0 { name } else { "" };
-                all.push(series(name, colour, Mark::Line, own.map(|p| [p.beta_eff, y(p)])));
+                let name = if track == 0 { *name } else { "" };
+                all.push(Series::new(name, *colour, Mark::Line, own.map(at)));
             }
         }
-        let cut = points.iter().filter(|p| p.at_limit).map(|p| [p.beta_eff, y(p)]);
-        let cut = series("iteration limit", GREY, Mark::Discs(3), cut);
-        if !cut.points.is_empty() {
-            all.push(cut);
-        }
+        let cut = points.iter().filter(|p| p.at_limit).map(at);
+        let cut = Series::new("iteration limit", GREY, Mark::Discs(3), cut);
+        all.extend((!cut.points.is_empty()).then_some(cut));
         all
     };
-    let panel = |title: &str, y, legend, series| Panel {
-        title: title.to_owned(),
-        x: beta(BETA),
-        y,
-        series,
-        marks: marks(set),
-        legend,
-        level: None,
-    };
-    let equidistant = set.description.equidistant;
-    let [corner, low] = if equidistant {
-        [Legend::Right, Legend::LowerLeft]
+    let [corner, low] = if set.description.equidistant {
+        [Legend::At(MiddleRight), Legend::At(LowerLeft)]
     } else {
-        [Legend::LowerRight, Legend::UpperRight]
+        [Legend::At(LowerRight), Legend::At(UpperRight)]
     };
-    let panels = vec![
-        panel("State", linear(ORDER), corner, draw(|p| p.order)),
-        panel("Energy", linear("energy"), low, draw(|p| p.energy)),
-    ];
-    Figure { title: title("Hysteresis", set), columns: 2, panels }
+    let state = panel(set, "State", Scale::linear(ORDER), draw(|p| p.order));
+    let energy = panel(set, "Energy", Scale::linear("energy"), draw(|p| p.energy));
+    let panels = vec![Panel { legend: corner, ..state }, Panel { legend: low, ..energy }];
+    figure("Hysteresis", set, 2, panels)
 }
 
 /// Four sets against `beta` and against `beta_eff`.
@@ -215,100 +164,78 @@ pub(crate) fn collapse(set: &PatternSet, collapse: &Collapse) -> Figure {
         (GREEN, Mark::Discs(3)),
         (PURPLE, Mark::Circles(5)),
     ];
-    let draw = |effective: bool| {
+    let draw = |title, effective: bool| {
         let all = collapse.curves.iter().zip(styles).map(|(curve, (colour, mark))| {
             let scale = if effective { 1.0 } else { curve.scale };
             let points = collapse.beta_eff.iter().zip(&curve.order);
-            series(&curve.set, colour, mark, points.map(|(b, o)| [b / scale, *o]))
+            Series::new(&curve.set, colour, mark, points.map(|(b, o)| [b / scale, *o]))
         });
-        all.collect::<Vec<_>>()
+        panel(set, title, Scale::linear(ORDER), all.collect())
     };
-    let panel = |title: &str, name, marks, legend, series| Panel {
-        title: title.to_owned(),
-        x: beta(name),
-        y: linear(ORDER),
-        series,
-        marks,
-        legend,
-        level: None,
-    };
-    let panels = vec![
-        panel("Four sets against β", "β", Vec::new(), Legend::None, draw(false)),
-        panel("The same against β_eff", BETA, marks(set), Legend::LowerRight, draw(true)),
-    ];
+    let by_beta = draw("Four sets against β", false);
+    let by_beta = Panel { x: Scale::logarithmic("β"), marks: Vec::new(), ..by_beta };
+    let effective =
+        Panel { legend: Legend::At(LowerRight), ..draw("The same against β_eff", true) };
     let title = format!("States started at a pattern: four sets of {} patterns", set.count());
-    Figure { title, columns: 2, panels }
+    Figure { title, columns: 2, panels: vec![by_beta, effective] }
 }
 
 /// Predicted eigenvalues and the measured growth of perturbations.
 pub(crate) fn stability(set: &PatternSet, checks: &[StabilityCheck]) -> Figure {
-    let branches = [
-        (Branch::Up, "up, from the mean", VERMILION),
-        (Branch::Down, "down, from patterns", BLUE),
-        (Branch::Mean, "the mean", GREY),
-        (Branch::Saddle, "saddles (Newton)", PURPLE),
-    ];
-    let of = |branch| checks.iter().filter(move |c| c.point.branch == branch);
-    let predicted = branches.map(|(branch, name, colour)| {
-        let points = of(branch).map(|c| [c.point.beta_eff, c.eigenvalue]);
-        series(name, colour, Mark::Discs(2), points)
-    });
-    let both = branches.map(|(branch, name, colour)| {
-        let points = of(branch).map(|c| [c.eigenvalue, c.growth]);
-        series(name, colour, Mark::Circles(4), points)
-    });
-    let shown = |all: [Series; 4]| all.into_iter().filter(|s| !s.points.is_empty()).collect();
+    let draw = |mark, at: fn(&StabilityCheck) -> [f64; 2]| {
+        let all = BRANCHES.map(|(branch, name, colour)| {
+            let own = checks.iter().filter(|c| c.point.branch == branch);
+            Series::new(name, colour, mark, own.map(at))
+        });
+        all.into_iter().filter(|s| !s.points.is_empty()).collect::<Vec<_>>()
+    };
     let largest = checks.iter().map(|c| c.eigenvalue).fold(1.5, f64::max) * 1.1;
-    let scale =
-        |name| Scale { name, logarithmic: true, limits: Some((0.01, largest)), ..Scale::default() };
-    let diagonal =
-        series("growth = eigenvalue", GREY, Mark::Line, [[0.01; 2], [largest; 2]].into_iter());
-    let mut both: Vec<Series> = shown(both);
-    both.insert(0, diagonal);
+    let scale = |name| Scale::logarithmic(name).limits(0.01, largest);
+    let predicted = draw(Mark::Discs(2), |c| [c.point.beta_eff, c.eigenvalue]);
+    let mut both = draw(Mark::Circles(4), |c| [c.eigenvalue, c.growth]);
+    let ends = [[0.01; 2], [largest; 2]];
+    both.insert(0, Series::new("growth = eigenvalue", GREY, Mark::Line, ends));
+    let title = "Largest eigenvalue of β Cov(X) at fixed points";
+    let predicted = panel(set, title, scale("eigenvalue (below 1: stable)"), predicted);
+    let equidistant = set.description.equidistant;
+    let title = "Measured growth of a perturbation per iteration";
     let panels = vec![
         Panel {
-            title: "Largest eigenvalue of β Cov(X) at fixed points".to_owned(),
-            x: beta(BETA),
-            y: scale("eigenvalue (below 1: stable)"),
-            series: shown(predicted),
-            marks: marks(set),
             level: Some(1.0),
-            legend: if set.description.equidistant { Legend::LowerLeft } else { Legend::UpperLeft },
+            legend: if equidistant { Legend::At(LowerLeft) } else { Legend::At(UpperLeft) },
+            ..predicted
         },
         Panel {
-            title: "Measured growth of a perturbation per iteration".to_owned(),
             x: scale("eigenvalue"),
-            y: scale("growth"),
-            series: both,
             marks: vec![(1.0, "1".to_owned())],
             level: Some(1.0),
-            legend: Legend::LowerRight,
+            legend: Legend::At(LowerRight),
+            ..panel(set, title, scale("growth"), both)
         },
     ];
-    Figure { title: title("Stability", set), columns: 2, panels }
+    figure("Stability", set, 2, panels)
 }
 
 /// Thresholds against the number of patterns, by formula and measured.
 pub(crate) fn table(rows: &[ThresholdCheck]) -> Figure {
     type Pick = fn(&Thresholds) -> f64;
     let largest = rows.iter().map(|r| r.count).max().unwrap_or(0).max(20);
-    let counts: Vec<usize> = (3..=largest).filter(|c| *c <= 30 || c % 10 == 0).collect();
-    let mut all = Vec::new();
+    let counts = || (3..=largest).filter(|c| *c <= 30 || c % 10 == 0);
+    let mut series = Vec::new();
     let thresholds: [(&str, Pick, RGBColor); 3] =
         [("b1", |t| t.b1, BLUE), ("b2", |t| t.b2, GREEN), ("b3", |t| t.b3, VERMILION)];
     for (name, pick, colour) in thresholds {
-        let formula =
-            counts.iter().filter_map(|&count| Some([count as f64, pick(&Thresholds::of(count)?)]));
-        all.push(series(&format!("{name}, formula"), colour, Mark::Line, formula));
+        let formula = counts().filter_map(|n| Some([n as f64, pick(&Thresholds::of(n)?)]));
+        series.push(Series::new(format!("{name}, formula"), colour, Mark::Line, formula));
         let measured = rows.iter().map(|r| [r.count as f64, pick(&r.measured)]);
-        all.push(series(&format!("{name}, measured"), colour, Mark::Circles(6), measured));
+        series.push(Series::new(format!("{name}, measured"), colour, Mark::Circles(6), measured));
     }
     let panel = Panel {
         title: "Thresholds of equidistant patterns".to_owned(),
-        x: beta("number of patterns N"),
-        y: beta(BETA),
-        series: all,
-        legend: Legend::UpperLeft,
+        x: Scale::logarithmic("number of patterns N"),
+        y: Scale::logarithmic(BETA),
+        series,
+        legend: Legend::At(UpperLeft),
         ..Panel::default()
     };
     Figure { title: "Formula and measurement".to_owned(), columns: 1, panels: vec![panel] }

@@ -1,23 +1,13 @@
 //! Saddles, which fixed-point iteration cannot reach: Newton's method on the weights.
 
 use anyhow::Result;
-
-use crate::transition::patterns::PatternSet;
+use faer::{Col, Mat, linalg::solvers::Solve};
 use hvae_device::host::download;
 use hvae_runtime::terminal;
+use ndarray::{Array1, Array2};
 
-/// A fixed point found from the midpoint between two patterns.
-#[derive(Debug, Clone)]
-pub(super) struct Saddle {
-    /// Index of the pair of patterns.
-    pub(super) pair: usize,
-    /// `beta D^2 / 2`.
-    pub(super) beta_eff: f64,
-    /// Distance to the mean pattern.
-    pub(super) to_mean: f64,
-    /// Its weights, `[N]`.
-    pub(super) weights: Vec<f32>,
-}
+use crate::transition::hysteresis::{Branch, FixedPoint, FixedPoints};
+use crate::transition::patterns::PatternSet;
 
 /// Largest number of patterns: each Newton step solves a dense system of this size.
 const MAX_COUNT: usize = 256;
@@ -33,29 +23,24 @@ const MAX_ITERATIONS: usize = 30;
 /// Largest change of a weight at which Newton's method has converged.
 const TOLERANCE: f64 = 1e-11;
 
-/// Fixed points between two patterns at some of `effective`, followed down from the largest as long
+/// Adds fixed points between two patterns at some of `effective`, followed down from the largest as long
 /// as Newton's method converges and both patterns keep [`MIN_WEIGHT`]. Pairs without one at the
 /// largest are skipped.
-///
-/// # Errors
-///
-/// If the device cannot be read.
-pub(super) fn find(set: &PatternSet, effective: &[f64]) -> Result<Vec<Saddle>> {
+pub(super) fn add(set: &PatternSet, effective: &[f64], found: &mut FixedPoints) -> Result<()> {
     let count = set.count();
     if !(2..=MAX_COUNT).contains(&count) {
         terminal::line(&format!("skipping saddles: only searched for 2 to {MAX_COUNT} patterns"));
-        return Ok(Vec::new());
+        return Ok(());
     }
     let system = System::new(set)?;
-    let mut found = Vec::new();
-    let mut pair = 0;
+    let mut track = 0;
     let pairs = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).take(PAIRS_TRIED);
     for (i, j) in pairs {
         let Some(mut weights) = system.equal_mixture(i, j) else { continue };
-        if pair == PAIRS {
+        if track == PAIRS {
             break;
         }
-        let before = found.len();
+        let before = found.points.len();
         for &beta_eff in effective.iter().rev().step_by(effective.len().div_ceil(VALUES)) {
             let beta = beta_eff / set.description.scale;
             let Some(next) = system.newton(&weights, beta) else { break };
@@ -63,65 +48,62 @@ pub(super) fn find(set: &PatternSet, effective: &[f64]) -> Result<Vec<Saddle>> {
                 break;
             }
             weights = next;
-            let to_mean = system.to_mean(&weights);
-            let weights = weights.iter().map(|&w| w as f32).collect();
-            found.push(Saddle { pair, beta_eff, to_mean, weights });
+            let (branch, order) = (Branch::Saddle, set.order(system.to_mean(&weights)));
+            let (energy, iterations, at_limit) = (f64::NAN, 0, false);
+            let point = FixedPoint { branch, track, beta_eff, order, energy, iterations, at_limit };
+            found.push(set, point, weights.iter().map(|&w| w as f32).collect());
         }
-        pair += usize::from(found.len() > before);
+        track += usize::from(found.points.len() > before);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// `F(p) = softmax(beta (K p + k)) - p` in double precision.
 struct System {
-    kernel: Vec<Vec<f64>>,
-    bias: Vec<f64>,
+    kernel: Array2<f64>,
+    bias: Array1<f64>,
 }
 
 impl System {
     fn new(set: &PatternSet) -> Result<Self> {
         let network = &set.network;
-        let read = |tensor| -> Result<Vec<f64>> {
-            Ok(download::<2>(tensor)?.into_iter().map(f64::from).collect())
+        let read = |tensor| -> Result<Array2<f64>> {
+            let values: Vec<f64> = download::<2>(tensor)?.into_iter().map(f64::from).collect();
+            let columns = network.dimension();
+            Ok(Array2::from_shape_vec((values.len() / columns, columns), values)?)
         };
         let mean = read(network.mean())?;
         let centred = read(network.patterns() - network.mean())?;
-        let rows: Vec<&[f64]> = centred.chunks(network.dimension()).collect();
-        let kernel = rows.iter().map(|a| rows.iter().map(|b| dot(a, b)).collect()).collect();
-        let bias = rows.iter().map(|row| dot(row, &mean)).collect();
-        Ok(Self { kernel, bias })
+        Ok(Self { kernel: centred.dot(&centred.t()), bias: centred.dot(&mean.row(0)) })
     }
 
     /// The mixture of patterns `i` and `j` with equal overlap with both, if it exists: the limit of
     /// their saddle for large `beta`.
-    fn equal_mixture(&self, i: usize, j: usize) -> Option<Vec<f64>> {
+    fn equal_mixture(&self, i: usize, j: usize) -> Option<Array1<f64>> {
         let (k, b) = (&self.kernel, &self.bias);
-        let part = (k[j][j] - k[i][j] + b[j] - b[i]) / (k[i][i] + k[j][j] - 2.0 * k[i][j]);
-        let mut weights = vec![0.0; b.len()];
+        let part =
+            (k[[j, j]] - k[[i, j]] + b[j] - b[i]) / (k[[i, i]] + k[[j, j]] - 2.0 * k[[i, j]]);
+        let mut weights = Array1::zeros(b.len());
         weights[i] = part;
         weights[j] = 1.0 - part;
         (MIN_WEIGHT..=1.0 - MIN_WEIGHT).contains(&part).then_some(weights)
     }
 
-    fn softmax(&self, weights: &[f64], beta: f64) -> Vec<f64> {
-        let overlaps = self.kernel.iter().zip(&self.bias).map(|(row, k)| dot(row, weights) + k);
-        let overlaps: Vec<f64> = overlaps.collect();
+    fn softmax(&self, weights: &Array1<f64>, beta: f64) -> Array1<f64> {
+        let overlaps = self.kernel.dot(weights) + &self.bias;
         let largest = overlaps.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let raised: Vec<f64> = overlaps.iter().map(|t| (beta * (t - largest)).exp()).collect();
-        let sum: f64 = raised.iter().sum();
-        raised.into_iter().map(|r| r / sum).collect()
+        let raised = overlaps.mapv(|t| (beta * (t - largest)).exp());
+        &raised / raised.sum()
     }
 
     /// The fixed point that Newton's method finds from `start`.
-    fn newton(&self, start: &[f64], beta: f64) -> Option<Vec<f64>> {
-        let mut weights = start.to_vec();
+    fn newton(&self, start: &Array1<f64>, beta: f64) -> Option<Array1<f64>> {
+        let mut weights = start.clone();
         for _ in 0..MAX_ITERATIONS {
             let image = self.softmax(&weights, beta);
-            let residual: Vec<f64> = image.iter().zip(&weights).map(|(q, p)| q - p).collect();
-            let step = solve(self.jacobian(&image, beta), residual)?;
-            let largest = step.iter().fold(0.0, |m: f64, s| m.max(s.abs()));
-            weights.iter_mut().zip(&step).for_each(|(p, s)| *p += s);
-            if largest < TOLERANCE {
+            let step = solve(&self.jacobian(&image, beta), &image - &weights)?;
+            weights += &step;
+            if step.iter().all(|s| s.abs() < TOLERANCE) {
                 return weights.iter().all(|p| (-1e-9..=1.0 + 1e-9).contains(p)).then_some(weights);
             }
         }
@@ -129,54 +111,25 @@ impl System {
     }
 
     /// `I - beta (diag q - q q') K`.
-    fn jacobian(&self, image: &[f64], beta: f64) -> Vec<Vec<f64>> {
-        let count = image.len();
-        let mut means = vec![0.0; count];
-        for (row, q) in self.kernel.iter().zip(image) {
-            means.iter_mut().zip(row).for_each(|(m, k)| *m += q * k);
-        }
-        let entry = |i: usize, j: usize| {
+    fn jacobian(&self, image: &Array1<f64>, beta: f64) -> Mat<f64> {
+        let means = self.kernel.dot(image);
+        Mat::from_fn(image.len(), image.len(), |i, j| {
             let identity = if i == j { 1.0 } else { 0.0 };
-            identity - beta * image[i] * (self.kernel[i][j] - means[j])
-        };
-        (0..count).map(|i| (0..count).map(|j| entry(i, j)).collect()).collect()
+            identity - beta * image[i] * (self.kernel[[i, j]] - means[j])
+        })
     }
 
     /// `|Y' p|`.
-    fn to_mean(&self, weights: &[f64]) -> f64 {
-        let image: Vec<f64> = self.kernel.iter().map(|row| dot(row, weights)).collect();
-        dot(&image, weights).max(0.0).sqrt()
+    fn to_mean(&self, weights: &Array1<f64>) -> f64 {
+        self.kernel.dot(weights).dot(weights).max(0.0).sqrt()
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// Solves `matrix x = right` by Gaussian elimination with partial pivoting; `None` if singular.
-fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
-    let count = right.len();
-    for pivot in 0..count {
-        let best = (pivot..count)
-            .max_by(|&a, &b| matrix[a][pivot].abs().total_cmp(&matrix[b][pivot].abs()))?;
-        matrix.swap(pivot, best);
-        right.swap(pivot, best);
-        let (above, below) = matrix.split_at_mut(pivot + 1);
-        let row = &above[pivot];
-        if row[pivot].is_nan() || row[pivot].abs() <= f64::MIN_POSITIVE {
-            return None;
-        }
-        for (offset, other) in below.iter_mut().enumerate() {
-            let factor = other[pivot] / row[pivot];
-            other[pivot..].iter_mut().zip(&row[pivot..]).for_each(|(o, r)| *o -= factor * r);
-            right[pivot + 1 + offset] -= factor * right[pivot];
-        }
-    }
-    for row in (0..count).rev() {
-        let known = dot(&matrix[row][row + 1..], &right[row + 1..]);
-        right[row] = (right[row] - known) / matrix[row][row];
-    }
-    right.iter().all(|x| x.is_finite()).then_some(right)
+/// The solution `x` of `matrix x = right`; `None` if it is not finite.
+fn solve(matrix: &Mat<f64>, right: Array1<f64>) -> Option<Array1<f64>> {
+    let mut solution = Col::from_iter(right);
+    matrix.partial_piv_lu().solve_in_place(&mut solution);
+    solution.iter().all(|x| x.is_finite()).then(|| solution.iter().copied().collect())
 }
 
 #[cfg(test)]
@@ -185,11 +138,11 @@ mod tests {
 
     #[test]
     fn a_system_is_solved_with_pivoting() {
-        let matrix = vec![vec![0.0, 2.0, 1.0], vec![1.0, 1.0, 0.0], vec![3.0, 0.0, 1.0]];
-        let solution = solve(matrix, vec![7.0, 3.0, 6.0]).expect("the matrix is regular");
+        let matrix = faer::mat![[0.0, 2.0, 1.0], [1.0, 1.0, 0.0], [3.0, 0.0, 1.0]];
+        let solution = solve(&matrix, vec![7.0, 3.0, 6.0].into()).expect("the matrix is regular");
         for (found, expected) in solution.iter().zip([1.0, 2.0, 3.0]) {
             assert!((found - expected).abs() < 1e-12, "{solution:?}");
         }
-        assert_eq!(solve(vec![vec![1.0, 1.0], vec![1.0, 1.0]], vec![1.0, 2.0]), None);
+        assert_eq!(solve(&Mat::ones(2, 2), vec![1.0, 2.0].into()), None);
     }
 }

@@ -1,16 +1,16 @@
 //! Eigenvalues at fixed points, against the measured growth of perturbations.
 
 use anyhow::Result;
-use hvae_model::modern::stability;
+use burn::tensor::Tensor;
+use hvae_device::host::{download, upload};
+use hvae_model::modern::{ModernHopfield, Space, stability};
 use hvae_solver::{StoppingRule, Termination};
 use serde::Serialize;
 
-use crate::transition::fixed_points::{Branch, FixedPoint, FixedPoints};
-use crate::transition::growth::growth;
+use crate::transition::hysteresis::{Branch, FixedPoint, FixedPoints};
 use crate::transition::patterns::PatternSet;
 use crate::transition::saddles;
 use crate::transition::starts::directions;
-use hvae_device::host::{download, upload};
 
 /// A fixed point with its predicted and measured stability.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -36,10 +36,6 @@ const POWER_ITERATIONS: usize = 400;
 const BATCH: usize = 512;
 
 /// Eigenvalue and growth at the fixed points `found`, and at those that iteration cannot find.
-///
-/// # Errors
-///
-/// If the device cannot be read.
 pub(crate) fn check(
     set: &PatternSet,
     mut found: FixedPoints,
@@ -47,15 +43,19 @@ pub(crate) fn check(
     seed: u64,
 ) -> Result<Vec<StabilityCheck>> {
     add_unstable(set, effective, &mut found)?;
-    let Some(all) = found.weights() else { return Ok(Vec::new()) };
+    if found.points.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = Tensor::cat(found.weights, 0);
     let network = &set.network;
     let rule = StoppingRule::new(POWER_TOLERANCE, POWER_ITERATIONS)?;
     let mut checks = Vec::new();
-    for (points, betas) in found.points.chunks(BATCH).zip(found.betas.chunks(BATCH)) {
+    for points in found.points.chunks(BATCH) {
+        let effective: Vec<f64> = points.iter().map(|point| point.beta_eff).collect();
+        let betas = &set.betas(&effective);
         let rows = points.len();
         let weights = all.clone().narrow(0, checks.len(), rows);
-        let start = directions(rows, network.dimension(), 1.0, seed, 8);
-        let start = upload(start, network.dimension(), &network.device());
+        let start = directions(network, rows, 1.0, seed, 8);
         let predicted = stability(network, weights.clone(), betas, start, &rule)?;
         let states = network.read(weights, betas)?.centred + network.mean();
         let measured = growth(network, &states, betas, GROWTH_ITERATIONS, seed)?;
@@ -73,25 +73,54 @@ pub(crate) fn check(
 /// Adds fixed points that iteration cannot reach because they are unstable: the mean of equidistant
 /// patterns, otherwise saddles between two patterns.
 fn add_unstable(set: &PatternSet, effective: &[f64], found: &mut FixedPoints) -> Result<()> {
-    let mut add = |branch, track, beta_eff, order, energy, weights: Vec<f32>| {
-        let weights = upload(weights, set.count(), &set.network.device());
-        let point =
-            FixedPoint { branch, track, beta_eff, order, energy, iterations: 0, at_limit: false };
-        found.append([point], &set.betas(&[beta_eff]), weights);
-    };
-    if set.description.equidistant {
-        let betas = set.betas(effective);
-        let states = set.network.mean().repeat_dim(0, betas.len());
-        let energies = download(set.network.energy(states, &betas)?)?;
-        for (&value, energy) in effective.iter().zip(energies) {
-            let uniform = vec![1.0 / set.count() as f32; set.count()];
-            add(Branch::Mean, 0, value, 0.0, f64::from(energy), uniform);
-        }
-        return Ok(());
+    if !set.description.equidistant {
+        return saddles::add(set, effective, found);
     }
-    for saddle in saddles::find(set, effective)? {
-        let order = set.order(saddle.to_mean);
-        add(Branch::Saddle, saddle.pair, saddle.beta_eff, order, f64::NAN, saddle.weights);
+    for (&beta_eff, energy) in effective.iter().zip(set.energy_of_mean(effective)?) {
+        let (branch, track, order, iterations, at_limit) = (Branch::Mean, 0, 0.0, 0, false);
+        let point = FixedPoint { branch, track, beta_eff, order, energy, iterations, at_limit };
+        found.push(set, point, vec![1.0 / set.count() as f32; set.count()]);
     }
     Ok(())
+}
+
+/// Largest change of `beta <x_i, xi>` that a perturbation causes: small enough for the map to be
+/// linear, large enough for f32.
+const SMALL: f64 = 0.02;
+
+/// The growth per iteration of a small perturbation of each of `states` `[B, d]`, after
+/// `iterations` of
+///
+/// ```text
+/// v <- [ f(xi + v) - f(xi - v) ] / 2,  rescaled to its initial length
+/// ```
+///
+/// The difference cancels terms quadratic in `v` and the residual of the fixed point.
+pub(super) fn growth(
+    network: &ModernHopfield,
+    states: &Tensor<2>,
+    betas: &[f64],
+    iterations: usize,
+    seed: u64,
+) -> Result<Vec<f64>> {
+    let doubled: Vec<f64> = betas.iter().chain(betas).copied().collect();
+    let retrieval = network.at(&doubled, Space::States)?;
+    let centred = network.patterns() - network.mean();
+    let norms = download(centred.square().sum_dim(1))?;
+    let radius = f64::from(norms.into_iter().fold(0.0, f32::max)).sqrt();
+    let lengths: Vec<f32> =
+        betas.iter().map(|b| (SMALL / (b * radius).max(SMALL)) as f32).collect();
+    let lengths = upload(lengths, 1, &network.device());
+    let mut perturbation = directions(network, betas.len(), 1.0, seed, 7) * lengths.clone();
+    let mut factor = lengths.zeros_like();
+    let rows = betas.len();
+    for _ in 0..iterations {
+        let both = vec![states.clone() + perturbation.clone(), states.clone() - perturbation];
+        let image = retrieval.update(Tensor::cat(both, 0));
+        let difference = (image.clone().narrow(0, 0, rows) - image.narrow(0, rows, rows)) * 0.5;
+        let length = difference.clone().square().sum_dim(1).sqrt();
+        factor = length.clone() / lengths.clone();
+        perturbation = difference * (lengths.clone() / length.clamp_min(f32::MIN_POSITIVE));
+    }
+    Ok(download(factor)?.into_iter().map(f64::from).collect())
 }

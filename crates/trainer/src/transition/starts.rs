@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 use burn::tensor::Tensor;
+use hvae_device::host::upload;
+use hvae_model::modern::ModernHopfield;
+use hvae_runtime::rng::{self, Stream};
 use serde::Serialize;
 
 use crate::transition::patterns::PatternSet;
-use hvae_device::host::upload;
-use hvae_runtime::rng;
-use hvae_runtime::rng::Stream;
 
 /// A family of initial states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Family {
     /// At a pattern.
@@ -25,13 +25,8 @@ pub(crate) enum Family {
 impl Family {
     pub(super) const ALL: [Self; 3] = [Self::Pattern, Self::Mean, Self::Random];
 
-    /// Its name in tables.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Pattern => "pattern",
-            Self::Mean => "mean",
-            Self::Random => "random",
-        }
+    pub(super) fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
     }
 }
 
@@ -50,24 +45,15 @@ pub(crate) struct Starts {
 impl Starts {
     /// `count` initial states: a third at patterns (at most one per pattern), the rest split evenly
     /// between the other two families.
-    ///
-    /// # Errors
-    ///
-    /// If the overlaps cannot be computed.
     pub(crate) fn new(set: &PatternSet, count: usize, seed: u64) -> Result<Self> {
         let at_patterns = (count / 3).max(1).min(set.count());
         let near = (count - at_patterns) / 2;
         let away = count - at_patterns - near;
-        let network = &set.network;
-        let description = &set.description;
+        let (network, d) = (&set.network, &set.description);
         let mut states = vec![network.patterns().narrow(0, 0, at_patterns)];
-        for (rows, length, index) in
-            [(near, NEAR * description.distance, 0), (away, description.radius, 1)]
-        {
+        for (rows, length, index) in [(near, NEAR * d.distance, 0), (away, d.radius, 1)] {
             if rows > 0 {
-                let directions = directions(rows, description.dimension, length, seed, index);
-                let noise = upload(directions, description.dimension, &network.device());
-                states.push(noise + network.mean());
+                states.push(directions(network, rows, length, seed, index) + network.mean());
             }
         }
         let mut families = vec![Family::Pattern; at_patterns];
@@ -77,14 +63,15 @@ impl Starts {
     }
 }
 
-/// `rows` random vectors of length `length`, concatenated.
+/// `rows` random vectors of length `length`, in the space of the patterns: `[rows, d]`.
 pub(super) fn directions(
+    network: &ModernHopfield,
     rows: usize,
-    dimension: usize,
     length: f64,
     seed: u64,
     index: u64,
-) -> Vec<f32> {
+) -> Tensor<2> {
+    let dimension = network.dimension();
     let mut values = rng::normal(seed, Stream::Starts, index, rows * dimension);
     for row in values.chunks_mut(dimension) {
         let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
@@ -93,5 +80,5 @@ pub(super) fn directions(
             *value *= factor;
         }
     }
-    values
+    upload(values, dimension, &network.device())
 }

@@ -1,50 +1,53 @@
 //! The distribution of minima over a sweep of `beta`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Display, Formatter};
 use std::sync::Mutex;
 
 use anyhow::Result;
 use burn::tensor::Tensor;
+use hvae_device::host::download;
 use hvae_model::modern::{Retrieval, Space};
+use hvae_runtime::terminal::Progress;
 use hvae_solver::{Outcome, Picard, StoppingRule, Termination};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::transition::minima::group;
 use crate::transition::patterns::PatternSet;
 use crate::transition::starts::{Family, Starts};
-use hvae_device::host::download;
-use hvae_runtime::terminal::Progress;
 
 /// Results at one `beta`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct SweepPoint {
-    /// Inverse temperature.
     pub(crate) beta: f64,
     /// `beta D^2 / 2`.
     pub(crate) beta_eff: f64,
     /// Number of distinct minima reached from all initial states.
     pub(crate) distinct: usize,
     pub(crate) families: Vec<FamilySummary>,
-    /// The minima, in the order in which they were found.
+    /// In the order in which they were found.
     #[serde(skip)]
     pub(crate) minima: Vec<Minimum>,
+}
+
+impl SweepPoint {
+    /// The results of one family, if it has initial states.
+    pub(super) fn family(&self, family: Family) -> Option<&FamilySummary> {
+        self.families.iter().find(|f| f.family == family)
+    }
 }
 
 /// Results of one family of initial states.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct FamilySummary {
     pub(crate) family: Family,
-    /// Number of initial states.
     pub(crate) starts: usize,
     /// Number of these that reached the iteration limit before the tolerance.
     pub(crate) at_limit: usize,
     /// Number of these whose state became non-finite.
     pub(crate) not_finite: usize,
-    /// Number of distinct minima reached.
     pub(crate) distinct: usize,
-    /// Iterations, mean over the initial states.
     pub(crate) mean_iterations: f64,
-    /// Iterations of the slowest.
     pub(crate) max_iterations: usize,
     /// Distance to the mean pattern, relative to that of a pattern.
     pub(crate) order: Range,
@@ -55,7 +58,7 @@ pub(crate) struct FamilySummary {
     pub(crate) energy: Range,
 }
 
-/// Minimum, median and maximum of a quantity.
+/// Minimum, median and maximum of a quantity. As text, separated by commas.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Range {
     pub(crate) min: f64,
@@ -65,7 +68,8 @@ pub(crate) struct Range {
 
 impl Range {
     /// Of `values`; NaN if there are none.
-    fn of(mut values: Vec<f64>) -> Self {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let last = values.len().saturating_sub(1);
         let [min, median, max] =
@@ -74,28 +78,28 @@ impl Range {
     }
 }
 
-/// A minimum and how many initial states reached it.
-#[derive(Debug, Clone, Serialize)]
+impl Display for Range {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{},{},{}", self.min, self.median, self.max)
+    }
+}
+
+/// A minimum and how many initial states reached it; the distances are to patterns.
+#[derive(Debug, Clone)]
 pub(crate) struct Minimum {
-    /// Number of initial states that ended there, by family in the order of [`Family::ALL`].
-    pub(crate) reached: [usize; 3],
+    reached: BTreeMap<Family, usize>,
     pub(crate) energy: f64,
-    /// Distance to the mean pattern.
     pub(crate) to_mean: f64,
-    /// Distance to the nearest pattern.
     pub(crate) to_nearest: f64,
-    /// Index of that pattern.
     pub(crate) nearest: usize,
-    /// Entropy of the weights.
     pub(crate) entropy: f64,
 }
 
-/// Settings of a sweep.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SweepSettings {
-    pub(crate) rule: StoppingRule,
-    /// States closer than this fraction of the distance between patterns are the same minimum.
-    pub(crate) same: f64,
+impl Minimum {
+    /// Number of initial states of `family` that ended there.
+    pub(super) fn reached(&self, family: Family) -> usize {
+        self.reached.get(&family).copied().unwrap_or(0)
+    }
 }
 
 /// `count` values from `from` to `to`, evenly spaced in their logarithm.
@@ -107,180 +111,181 @@ pub(crate) fn log_spaced(from: f64, to: f64, count: usize) -> Vec<f64> {
 /// Weights per batch, about: enough for fast products, little enough memory.
 const BATCH: usize = 1_000_000;
 
-/// Iterates from all initial states at every `beta_eff`, with several of these per batch and the
-/// batches in parallel; a result depends only on its own `beta`.
-///
-/// # Errors
-///
-/// If a value of `beta` is out of range or the device cannot be read.
-pub(crate) fn sweep(
-    set: &PatternSet,
-    starts: &Starts,
-    effective: &[f64],
-    settings: &SweepSettings,
-) -> Result<Vec<SweepPoint>> {
-    let retrieval = set.network.at(&[0.0], Space::Weights)?;
-    let per_batch = (BATCH / (starts.families.len() * set.count())).clamp(1, effective.len());
-    let progress = Mutex::new((Progress::start("sweep", effective.len(), 0), 0));
-    let chunks: Vec<Result<Vec<SweepPoint>>> = effective
-        .par_chunks(per_batch)
-        .map(|chunk| {
-            let points = batch(set, &retrieval, starts, chunk, settings)?;
-            if let Ok(mut guard) = progress.lock() {
-                guard.1 += chunk.len();
-                let done = guard.1;
-                guard.0.update(done, || format!("beta_eff {:.3}", chunk[0]));
-            }
-            Ok(points)
-        })
-        .collect();
-    Ok(chunks.into_iter().collect::<Result<Vec<_>>>()?.concat())
+/// Iterations from `starts` over a range of `beta`.
+pub(crate) struct Sweep<'a> {
+    pub(crate) set: &'a PatternSet,
+    pub(crate) starts: &'a Starts,
+    pub(crate) rule: &'a StoppingRule,
+    /// States closer than this fraction of the distance between patterns are the same minimum.
+    pub(crate) same: f64,
 }
 
-fn batch(
-    set: &PatternSet,
-    retrieval: &Retrieval<'_>,
-    starts: &Starts,
-    effective: &[f64],
-    settings: &SweepSettings,
-) -> Result<Vec<SweepPoint>> {
-    let count = starts.families.len();
-    let betas = set.betas(effective);
-    let column: Vec<f64> = betas.iter().flat_map(|&b| std::iter::repeat_n(b, count)).collect();
-    let retrieval = retrieval.with_betas(&column)?;
-    let overlaps = starts.overlaps.clone().repeat_dim(0, effective.len());
-    let guess = retrieval.weights(overlaps);
-    let solution = retrieval.solve(guess, &Picard, &settings.rule)?;
-    let samples = Samples::read(set, solution.state.component(0).clone(), &column)?;
-    Ok(effective
-        .iter()
-        .zip(&betas)
-        .enumerate()
-        .map(|(i, (&beta_eff, &beta))| {
-            let rows = i * count..(i + 1) * count;
-            let outcomes = &solution.outcomes[rows.clone()];
-            let labels = &samples.labels(rows.clone(), outcomes, settings.same, set);
-            let ends = Ends { first: rows.start, outcomes, labels, families: &starts.families };
-            let minima = samples.minima(ends);
-            let families = Family::ALL.into_iter();
-            let families = families.filter_map(|f| samples.summary(f, ends, set)).collect();
+impl Sweep<'_> {
+    /// Iterates from all initial states at every `beta_eff`, with several of these per batch and the
+    /// batches in parallel; a result depends only on its own `beta`.
+    pub(crate) fn run(&self, effective: &[f64]) -> Result<Vec<SweepPoint>> {
+        let Self { set, starts, .. } = self;
+        let retrieval = set.network.at(&[0.0], Space::Weights)?;
+        let per_batch = (BATCH / (starts.families.len() * set.count())).clamp(1, effective.len());
+        let progress = Mutex::new((Progress::start("sweep", effective.len(), 0), 0));
+        let chunks: Vec<Result<Vec<SweepPoint>>> = effective
+            .par_chunks(per_batch)
+            .map(|chunk| {
+                let points = self.batch(&retrieval, chunk)?;
+                if let Ok(mut guard) = progress.lock() {
+                    guard.1 += chunk.len();
+                    let done = guard.1;
+                    guard.0.update(done, || format!("beta_eff {:.3}", chunk[0]));
+                }
+                Ok(points)
+            })
+            .collect();
+        Ok(chunks.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn batch(&self, retrieval: &Retrieval<'_>, effective: &[f64]) -> Result<Vec<SweepPoint>> {
+        let Self { set, starts, rule, same } = *self;
+        let count = starts.families.len();
+        let betas = set.betas(effective);
+        let column: Vec<f64> = betas.iter().flat_map(|&b| std::iter::repeat_n(b, count)).collect();
+        let retrieval = retrieval.with_betas(&column)?;
+        let overlaps = starts.overlaps.clone().repeat_dim(0, effective.len());
+        let guess = retrieval.weights(overlaps);
+        let solution = retrieval.solve(guess, &Picard, rule)?;
+        let readings = set.network.read(solution.state.component(0).clone(), &column)?;
+        let columns =
+            vec![readings.energy, readings.to_mean, readings.to_nearest, readings.entropy];
+        let values = download(Tensor::cat(columns, 1))?;
+        let nearest = readings.nearest.into_data();
+        let centred = download(readings.centred)?;
+        let rows = values.chunks_exact(4).zip(nearest.iter::<i64>()).zip(&solution.outcomes);
+        let mut ends: Vec<End> = rows
+            .zip(starts.families.iter().cycle())
+            .map(|(((values, nearest), outcome), &family)| End {
+                family,
+                outcome: *outcome,
+                minimum: None,
+                energy: values[0].into(),
+                to_mean: values[1].into(),
+                to_nearest: values[2].into(),
+                entropy: values[3].into(),
+                nearest: usize::try_from(nearest).unwrap_or(0),
+            })
+            .collect();
+        let dimension = set.network.dimension();
+        for (ends, states) in ends.chunks_mut(count).zip(centred.chunks(count * dimension)) {
+            label(ends, states, dimension, same * set.description.distance);
+        }
+        let point = |((&beta_eff, &beta), ends): ((&f64, &f64), &[End])| {
+            let minima = minima(ends);
+            let families = Family::ALL.into_iter().filter_map(|f| summary(f, ends, set)).collect();
             SweepPoint { beta, beta_eff, distinct: minima.len(), families, minima }
-        })
-        .collect())
+        };
+        Ok(effective.iter().zip(&betas).zip(ends.chunks(count)).map(point).collect())
+    }
 }
 
-/// The final states at one `beta`.
-#[derive(Clone, Copy)]
-struct Ends<'a> {
-    /// Index of the first in its batch.
-    first: usize,
-    outcomes: &'a [Outcome],
-    /// The minimum that each reached.
-    labels: &'a [Option<usize>],
-    families: &'a [Family],
-}
-
-/// Final states of a batch on the host.
-struct Samples {
-    centred: Vec<f32>,
-    dimension: usize,
-    values: Vec<Values>,
-    nearest: Vec<usize>,
-}
-
-/// Scalars of a final state.
-struct Values {
+struct End {
+    family: Family,
+    outcome: Outcome,
+    /// The minimum that it reached, if it converged.
+    minimum: Option<usize>,
     energy: f64,
     to_mean: f64,
     to_nearest: f64,
     entropy: f64,
+    nearest: usize,
 }
 
-impl Samples {
-    fn read(set: &PatternSet, weights: Tensor<2>, betas: &[f64]) -> Result<Self> {
-        let readings = set.network.read(weights, betas)?;
-        let columns =
-            vec![readings.energy, readings.to_mean, readings.to_nearest, readings.entropy];
-        let values = download(Tensor::cat(columns, 1))?;
-        let values = values.chunks_exact(4).map(|v| Values {
-            energy: v[0].into(),
-            to_mean: v[1].into(),
-            to_nearest: v[2].into(),
-            entropy: v[3].into(),
-        });
-        let nearest = readings.nearest.into_data();
-        let nearest = nearest.iter::<i64>().map(|i| usize::try_from(i).unwrap_or(0)).collect();
-        let dimension = set.network.dimension();
-        let centred = download(readings.centred)?;
-        Ok(Self { centred, dimension, values: values.collect(), nearest })
+/// Numbers the minima that the final states at one `beta` reached.
+fn label(ends: &mut [End], states: &[f32], dimension: usize, tolerance: f64) {
+    let rows = ends.iter_mut().zip(states.chunks(dimension));
+    let converged = rows.filter(|(end, _)| end.outcome.termination == Termination::Converged);
+    let (ends, states): (Vec<_>, Vec<_>) = converged.unzip();
+    for (end, minimum) in ends.into_iter().zip(group(&states, tolerance)) {
+        end.minimum = Some(minimum);
     }
+}
 
-    /// The minimum that each state reached; `None` for those that did not converge.
-    fn labels(
-        &self,
-        rows: std::ops::Range<usize>,
-        outcomes: &[Outcome],
-        same: f64,
-        set: &PatternSet,
-    ) -> Vec<Option<usize>> {
-        let converged = |i: &usize| outcomes[*i].termination == Termination::Converged;
-        let kept: Vec<usize> = (0..rows.len()).filter(converged).collect();
-        let states: Vec<f32> = kept
-            .iter()
-            .flat_map(|i| &self.centred[(rows.start + i) * self.dimension..][..self.dimension])
-            .copied()
-            .collect();
-        let groups = group(&states, self.dimension, same * set.description.distance);
-        let mut labels = vec![None; rows.len()];
-        for (row, group) in kept.into_iter().zip(groups) {
-            labels[row] = Some(group);
+/// The minima, each with the values of the first state that reached it.
+fn minima(ends: &[End]) -> Vec<Minimum> {
+    let mut minima: Vec<Minimum> = Vec::new();
+    for end in ends {
+        let Some(minimum) = end.minimum else { continue };
+        if minimum == minima.len() {
+            let End { energy, to_mean, to_nearest, nearest, entropy, .. } = *end;
+            let reached = BTreeMap::new();
+            minima.push(Minimum { reached, energy, to_mean, to_nearest, nearest, entropy });
         }
-        labels
+        *minima[minimum].reached.entry(end.family).or_default() += 1;
     }
+    minima
+}
 
-    /// The minima, each with the values of the first state that reached it.
-    fn minima(&self, ends: Ends<'_>) -> Vec<Minimum> {
-        let Ends { first, labels, families, .. } = ends;
-        let mut minima: Vec<Minimum> = Vec::new();
-        for (row, label) in labels.iter().enumerate() {
-            let Some(label) = *label else { continue };
-            if label == minima.len() {
-                let Values { energy, to_mean, to_nearest, entropy } = self.values[first + row];
-                let nearest = self.nearest[first + row];
-                let reached = [0; 3];
-                minima.push(Minimum { reached, energy, to_mean, to_nearest, nearest, entropy });
-            }
-            minima[label].reached[families[row] as usize] += 1;
+fn summary(family: Family, ends: &[End], set: &PatternSet) -> Option<FamilySummary> {
+    let own: Vec<&End> = ends.iter().filter(|end| end.family == family).collect();
+    let starts = own.len();
+    let ended = |t| own.iter().filter(|end| end.outcome.termination == t).count();
+    let column = |pick: fn(&End) -> f64| own.iter().map(move |end| pick(end));
+    let iterations = || own.iter().map(|end| end.outcome.iterations);
+    let reached: BTreeSet<usize> = own.iter().filter_map(|end| end.minimum).collect();
+    (starts > 0).then(|| FamilySummary {
+        family,
+        starts,
+        at_limit: ended(Termination::MaxIterations),
+        not_finite: ended(Termination::NotFinite),
+        distinct: reached.len(),
+        mean_iterations: iterations().sum::<usize>() as f64 / starts as f64,
+        max_iterations: iterations().max().unwrap_or(0),
+        order: Range::of(column(|end| end.to_mean).map(|distance| set.order(distance))),
+        to_nearest: Range::of(column(|end| end.to_nearest)).median,
+        entropy: column(|end| end.entropy).sum::<f64>() / starts as f64,
+        energy: Range::of(column(|end| end.energy)),
+    })
+}
+
+/// Components compared between two tests whether the distance already exceeds the tolerance.
+const STRIDE: usize = 32;
+
+/// Clusters states: a state joins the first cluster whose first member is closer than `tolerance`,
+/// or else starts a new one. Returns the cluster of each state, numbered by first appearance.
+pub(super) fn group(states: &[&[f32]], tolerance: f64) -> Vec<usize> {
+    let limit = (tolerance * tolerance) as f32;
+    let mut leaders: Vec<&[f32]> = Vec::new();
+    let mut labels = Vec::new();
+    for state in states {
+        let found = leaders.iter().position(|leader| within(leader, state, limit));
+        labels.push(found.unwrap_or(leaders.len()));
+        if found.is_none() {
+            leaders.push(state);
         }
-        minima
     }
+    labels
+}
 
-    fn summary(&self, family: Family, ends: Ends<'_>, set: &PatternSet) -> Option<FamilySummary> {
-        let Ends { first, outcomes, labels, families } = ends;
-        let rows: Vec<usize> = (0..families.len()).filter(|&r| families[r] == family).collect();
-        if rows.is_empty() {
-            return None;
+/// Whether `|a - b|^2 <= limit`; stops as soon as it is not.
+fn within(a: &[f32], b: &[f32], limit: f32) -> bool {
+    let mut sum = 0.0;
+    for (a, b) in a.chunks(STRIDE).zip(b.chunks(STRIDE)) {
+        sum += a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+        if sum > limit {
+            return false;
         }
-        let ended = |t| rows.iter().filter(|&&r| outcomes[r].termination == t).count();
-        let column = |pick: fn(&Values) -> f64| -> Vec<f64> {
-            rows.iter().map(|&r| pick(&self.values[first + r])).collect()
-        };
-        let iterations = || rows.iter().map(|&r| outcomes[r].iterations);
-        let mut reached: Vec<usize> = rows.iter().filter_map(|&r| labels[r]).collect();
-        reached.sort_unstable();
-        reached.dedup();
-        Some(FamilySummary {
-            family,
-            starts: rows.len(),
-            at_limit: ended(Termination::MaxIterations),
-            not_finite: ended(Termination::NotFinite),
-            distinct: reached.len(),
-            mean_iterations: iterations().sum::<usize>() as f64 / rows.len() as f64,
-            max_iterations: iterations().max().unwrap_or(0),
-            order: Range::of(column(|v| v.to_mean).into_iter().map(|d| set.order(d)).collect()),
-            to_nearest: Range::of(column(|v| v.to_nearest)).median,
-            entropy: column(|v| v.entropy).iter().sum::<f64>() / rows.len() as f64,
-            energy: Range::of(column(|v| v.energy)),
-        })
+    }
+    sum <= limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_states_are_one_minimum_and_far_ones_are_not() {
+        let states: [&[f32]; 5] =
+            [&[0.0, 0.0], &[1.0, 0.0], &[0.05, 0.0], &[1.0, 0.04], &[0.0, 1.0]];
+        assert_eq!(group(&states, 0.1), [0, 1, 0, 1, 2]);
+        assert_eq!(group(&states, 0.0), [0, 1, 2, 3, 4]);
+        assert_eq!(group(&[states[0]; 3], 0.0), [0, 0, 0]);
+        assert!(group(&[], 0.1).is_empty());
     }
 }

@@ -1,20 +1,18 @@
 //! Thresholds measured by bisection on `beta_eff`.
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::{Device, Tensor};
-use hvae_model::modern::{Equidistant, Retrieval, Space, Thresholds};
+use burn::tensor::Device;
+use hvae_model::modern::{Equidistant, Space, Thresholds};
+use hvae_runtime::terminal::Progress;
 use hvae_solver::{Picard, StoppingRule, Termination};
 use serde::Serialize;
 
-use crate::transition::growth::growth;
-use crate::transition::patterns::PatternSet;
-use hvae_device::host::{download, upload};
-use hvae_runtime::terminal::Progress;
+use crate::transition::patterns::{Measured, PatternSet};
+use crate::transition::stability::growth;
 
 /// Thresholds of equidistant patterns as `beta_eff`, by formula and measured.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ThresholdCheck {
-    /// Number of patterns.
     pub(crate) count: usize,
     pub(crate) formula: Thresholds,
     pub(crate) measured: Thresholds,
@@ -47,17 +45,21 @@ const GROWTH_ITERATIONS: usize = 30;
 /// - `m1`: the order parameter of that state just above `b1`.
 ///
 /// The brackets depend on the number of patterns only, not on the formulas.
-///
-/// # Errors
-///
-/// If a bracket does not contain its threshold.
 pub(crate) fn measure(set: &PatternSet, seed: u64) -> Result<ThresholdCheck> {
     let formula = set.formula.context("thresholds need two patterns")?;
     let count = set.count() as f64;
     let kernel = set.network.at(&[0.0], Space::Weights)?;
-    let mut probe = Probe { set, states: 0, at_limit: 0, kernel };
+    let rule = StoppingRule::new(TOLERANCE, MAX_ITERATIONS)?;
+    let (mut states, mut at_limit) = (0, 0);
+    let mut solve_from_pattern = |effective: &[f64]| {
+        let (betas, rows) = (set.betas(effective), effective.len());
+        let solution = kernel.with_betas(&betas)?.solve(set.at_pattern(rows), &Picard, &rule)?;
+        at_limit += solution.count(Termination::MaxIterations);
+        states += rows;
+        set.measure(solution.state.component(0).clone(), &betas)
+    };
     let b1 = multisection([0.5, 4.0 * count.ln() + 4.0], |b| {
-        Ok(probe.solve_from_pattern(b)?.iter().map(|s| s.order > FALLEN).collect())
+        Ok(solve_from_pattern(b)?.iter().map(|s| s.order > FALLEN).collect())
     })
     .context("b1")?;
     let b3 = multisection([0.5, 4.0 * count], |b| {
@@ -68,34 +70,25 @@ pub(crate) fn measure(set: &PatternSet, seed: u64) -> Result<ThresholdCheck> {
     })
     .context("b3")?;
     let b2 = multisection([0.9 * b1[0].min(b3[0]), 1.1 * b1[1].max(b3[1])], |b| {
-        let mean = probe.energy_of_mean(b)?;
-        let states = probe.solve_from_pattern(b)?;
-        let below = |(s, mean): (&Reached, &f64)| s.order > FALLEN && s.energy < *mean;
+        let mean = set.energy_of_mean(b)?;
+        let states = solve_from_pattern(b)?;
+        let below = |(s, mean): (&Measured, &f64)| s.order > FALLEN && s.energy < *mean;
         Ok(states.iter().zip(&mean).map(below).collect())
     })
     .context("b2")?;
-    let m1 = probe.solve_from_pattern(&[b1[1] * (1.0 + ABOVE_B1)])?[0].order;
+    let m1 = solve_from_pattern(&[b1[1] * (1.0 + ABOVE_B1)])?[0].order;
     let [b1, b2, b3] = [b1, b2, b3].map(|[low, high]| f64::midpoint(low, high));
-    Ok(ThresholdCheck {
-        count: set.count(),
-        formula,
-        measured: Thresholds { b1, b2, b3, m1 },
-        states: probe.states,
-        at_limit: probe.at_limit,
-    })
+    let measured = Thresholds { b1, b2, b3, m1 };
+    Ok(ThresholdCheck { count: set.count(), formula, measured, states, at_limit })
 }
 
 /// [`measure`] for orthogonal patterns, at each of `counts`.
-///
-/// # Errors
-///
-/// As [`measure`].
-pub(crate) fn table(counts: &[u32], seed: u64, device: &Device) -> Result<Vec<ThresholdCheck>> {
+pub(crate) fn table(counts: &[usize], seed: u64, device: &Device) -> Result<Vec<ThresholdCheck>> {
     let mut progress = Progress::start("thresholds", counts.len(), 0);
     let mut rows = Vec::new();
     for &count in counts {
         progress.update(rows.len(), || format!("{count} patterns"));
-        let shape = Equidistant::orthogonal(count as usize, count as usize, 1.0);
+        let shape = Equidistant::orthogonal(count, count, 1.0);
         let set = PatternSet::equidistant(&shape, seed, 1, device)?;
         rows.push(measure(&set, seed).with_context(|| format!("{count} patterns"))?);
     }
@@ -118,46 +111,4 @@ fn multisection(
         bracket = [low + width * first as f64, low + width * (first + 1) as f64];
     }
     Ok(bracket)
-}
-
-/// A final state.
-struct Reached {
-    order: f64,
-    energy: f64,
-}
-
-struct Probe<'a> {
-    set: &'a PatternSet,
-    states: usize,
-    at_limit: usize,
-    kernel: Retrieval<'a>,
-}
-
-impl Probe<'_> {
-    /// The final states from the first pattern, at each `beta_eff`.
-    fn solve_from_pattern(&mut self, effective: &[f64]) -> Result<Vec<Reached>> {
-        let (set, rows) = (self.set, effective.len());
-        let betas = set.betas(effective);
-        let device = set.network.device();
-        let mut guess = vec![0.0; rows * set.count()];
-        guess.iter_mut().step_by(set.count()).for_each(|p| *p = 1.0);
-        let guess = upload(guess, set.count(), &device);
-        let rule = StoppingRule::new(TOLERANCE, MAX_ITERATIONS)?;
-        let solution = self.kernel.with_betas(&betas)?.solve(guess, &Picard, &rule)?;
-        self.at_limit += solution.count(Termination::MaxIterations);
-        self.states += rows;
-        let readings = set.network.read(solution.state.component(0).clone(), &betas)?;
-        let values = download(Tensor::cat(vec![readings.to_mean, readings.energy], 1))?;
-        let reached =
-            |v: &[f32]| Reached { order: set.order(f64::from(v[0])), energy: f64::from(v[1]) };
-        Ok(values.chunks_exact(2).map(reached).collect())
-    }
-
-    /// The energy of the mean at each `beta_eff`.
-    fn energy_of_mean(&self, effective: &[f64]) -> Result<Vec<f64>> {
-        let network = &self.set.network;
-        let states = network.mean().repeat_dim(0, effective.len());
-        let energies = download(network.energy(states, &self.set.betas(effective))?)?;
-        Ok(energies.into_iter().map(f64::from).collect())
-    }
 }

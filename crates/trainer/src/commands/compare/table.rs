@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use plotters::chart::SeriesLabelPosition::LowerRight;
 use serde::Serialize;
 
-use crate::commands::compare::protocol;
-use crate::commands::eval::RunScores;
-use crate::evaluation::scores::{Distances, Scores};
-use crate::figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series, colour};
-use crate::run::metrics::EpochMetrics;
-use crate::run::summary::Summary;
+use crate::{
+    commands::{compare::protocol, eval::RunScores},
+    evaluation::scores::{Distances, Scores},
+    figures::plot::{Figure, Legend, Mark, Panel, Point, Scale, Series, colour},
+    run::{metrics::EpochMetrics, summary::Summary},
+};
 
 /// The metrics and scores of a run.
 #[derive(Serialize)]
@@ -28,7 +28,6 @@ pub(super) struct Row {
     pub(super) scores: RunScores,
 }
 
-/// A column of the table.
 struct Column {
     heading: &'static str,
     number: fn(&Row) -> Option<f64>,
@@ -95,18 +94,12 @@ pub(super) fn markdown(rows: &[Row], differences: &[String]) -> String {
 
 pub(super) fn csv(rows: &[Row]) -> String {
     let headings = COLUMNS.map(|column| column.heading.replace(' ', "_"));
-    let mut lines = vec![format!("model,{}", headings.join(","))];
-    lines.extend(rows.iter().map(|row| {
+    let row = |row: &Row| {
         let digits = |column: &Column| if column.digits == 0 { 0 } else { CSV_DIGITS };
         let cells = COLUMNS.map(|column| column.cell(row, digits(&column)));
         format!("{},{}", row.model, cells.join(","))
-    }));
-    lines.join("\n") + "\n"
-}
-
-pub(super) fn json(rows: &[Row]) -> Result<String> {
-    // As a value first, which sorts the keys.
-    Ok(serde_json::to_string_pretty(&serde_json::to_value(rows)?)? + "\n")
+    };
+    crate::figures::csv(&format!("model,{}", headings.join(",")), rows.iter().map(row))
 }
 
 /// The ELBO over the epochs, and the final distances.
@@ -120,22 +113,23 @@ pub(super) fn figure(rows: &[Row], summaries: &[&Summary]) -> Figure {
 }
 
 /// A series of the run with index `i`, in its colour.
-fn series(rows: &[Row], i: usize, mark: Mark, points: Vec<Point>) -> Series {
+fn series(rows: &[Row], i: usize, mark: Mark, points: impl IntoIterator<Item = Point>) -> Series {
     let colours = [colour::GREY, colour::BLUE, colour::GREEN, colour::VERMILION, colour::PURPLE];
-    Series { name: rows[i].model.clone(), colour: colours[i % colours.len()], mark, points }
+    Series::new(&rows[i].model, colours[i % colours.len()], mark, points)
 }
 
 fn elbo_curves(rows: &[Row], summaries: &[&Summary]) -> Panel {
     let point = |epoch: &EpochMetrics| Some([epoch.epoch as f64, epoch.test?.elbo].into());
-    let curves = summaries.iter().enumerate().map(|(i, summary)| {
-        series(rows, i, Mark::Line, summary.epochs.iter().filter_map(point).collect())
-    });
+    let curves = summaries
+        .iter()
+        .enumerate()
+        .map(|(i, summary)| series(rows, i, Mark::Line, summary.epochs.iter().filter_map(point)));
     Panel {
         title: "Evidence lower bound".to_owned(),
-        x: Scale { name: "epoch", whole: true, ..Scale::default() },
-        y: Scale { name: "ELBO after each epoch, nats", ..Scale::default() },
+        x: Scale::linear("epoch").whole(),
+        y: Scale::linear("ELBO after each epoch, nats"),
         series: curves.collect(),
-        legend: Legend::LowerRight,
+        legend: Legend::At(LowerRight),
         ..Panel::default()
     }
 }
@@ -145,16 +139,13 @@ fn distances(rows: &[Row], title: &str, of: fn(&Scores) -> &Distances) -> Panel 
     let heights: Vec<_> = heights.filter(|(_, fid)| fid.is_finite()).collect();
     let highest = heights.iter().map(|(_, fid)| *fid).fold(1e-6, f64::max);
     let bar = |(i, fid): (usize, f64)| {
-        series(rows, i, Mark::Bars, vec![Point { x: i as f64 + 1.0, y: fid, size: 0.7 }])
+        series(rows, i, Mark::Bars, [Point { x: i as f64 + 1.0, y: fid, size: 0.7 }])
     };
+    let names = rows.iter().map(|row| row.model.clone()).collect();
     Panel {
         title: title.to_owned(),
-        x: Scale {
-            limits: Some((0.5, rows.len() as f64 + 0.5)),
-            names: rows.iter().map(|row| row.model.clone()).collect(),
-            ..Scale::default()
-        },
-        y: Scale { name: "FID", limits: Some((0.0, 1.1 * highest)), ..Scale::default() },
+        x: Scale { names, ..Scale::linear("").limits(0.5, rows.len() as f64 + 0.5) },
+        y: Scale::linear("FID").limits(0.0, 1.1 * highest),
         series: heights.into_iter().map(bar).collect(),
         legend: Legend::None,
         ..Panel::default()

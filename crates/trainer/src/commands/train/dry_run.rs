@@ -1,22 +1,19 @@
-//! `hvae train --dry-run`.
-
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
+use hvae_data::images::Images;
+use hvae_device::host::download;
 use hvae_model::Vae;
+use hvae_runtime::terminal;
 
 use crate::config::RunConfig;
 use crate::latents::decode::EVALUATION_BATCH;
 use crate::training;
-use crate::training::memory;
-use crate::training::memory::{MemoryEstimate, shown};
+use crate::training::memory::{self, MemoryEstimate, shown};
 use crate::training::step::{Batch, StepRunner};
-use hvae_data::images::Images;
-use hvae_device::host::download;
-use hvae_runtime::terminal;
 
 /// Steps before timing begins.
 const WARM_UP: usize = 2;

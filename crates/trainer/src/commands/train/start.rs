@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::Device;
+use hvae_data::images::Images;
+use hvae_runtime::{interrupt, terminal};
 
 use crate::cli::global::{DEFAULT_DEVICE, Global};
 use crate::cli::new_run::Target;
@@ -16,12 +18,9 @@ use crate::observers::tensorboard::TensorBoard;
 use crate::observers::trace::Trace;
 use crate::observers::tui::{Tui, Ui};
 use crate::run::dir::RunDir;
-use crate::run::environment;
-use crate::run::environment::Environment;
+use crate::run::environment::{self, Environment};
 use crate::training::memory::MemoryEstimate;
 use crate::training::trainer::{Finished, Trainer, TrainingRequest};
-use hvae_data::images::Images;
-use hvae_runtime::{interrupt, terminal};
 
 /// The run at `path`, and its configuration with the number of epochs and the patience given.
 pub(in crate::commands) fn resume(
@@ -38,7 +37,6 @@ pub(in crate::commands) fn resume(
     Ok((Target::Existing(run), config))
 }
 
-/// A run to train.
 pub(in crate::commands) struct RunRequest {
     pub(in crate::commands) config: RunConfig,
     pub(in crate::commands) target: Target,
@@ -90,8 +88,17 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<En
     });
     let finished = trainer.train()?;
     terminal::result(&shown);
-    let command = resume_command(&cx.global, &device_names, &shown);
-    Ok(print_end(finished, &trainer, &shown, &command))
+    if matches!(finished, Finished::Interrupted) {
+        let command = resume_command(&cx.global, &device_names, &shown);
+        let step = trainer.state().step;
+        terminal::line(&format!("saved at step {step}; resume with: {command}"));
+        return Ok(Ended::Interrupted);
+    }
+    if trainer.is_out_of_patience() {
+        terminal::line(&complete(&trainer, &shown));
+    }
+    terminal::line(&format!("done; see {shown}/samples, or `hvae sample {shown}`"));
+    Ok(Ended::Done)
 }
 
 impl RunRequest {
@@ -109,7 +116,6 @@ impl RunRequest {
     }
 }
 
-/// The training and validation images.
 pub(super) fn load(
     config: &RunConfig,
     folder: Option<&PathBuf>,
@@ -117,18 +123,14 @@ pub(super) fn load(
 ) -> Result<[Images; 2]> {
     let started = Instant::now();
     let images = Images::load_for_training(&config.data, folder, device)?;
+    let ([train, test], monitor) = (images.each_ref().map(Images::len), config.data.monitor());
+    let (set, seconds) = (&config.data.dataset, started.elapsed().as_secs_f64());
     terminal::detail(&format!(
-        "{} training and {} {} images of {}, read in {:.1} s",
-        images[0].len(),
-        images[1].len(),
-        config.data.monitor(),
-        config.data.dataset,
-        started.elapsed().as_secs_f64()
+        "{train} training and {test} {monitor} images of {set}, read in {seconds:.1} s"
     ));
     Ok(images)
 }
 
-/// The observer that shows progress.
 fn progress(ui: Option<Ui>) -> Result<Box<dyn Observer>> {
     Ok(if ui == Some(Ui::Tui) {
         Box::new(Tui::new()?)
@@ -138,36 +140,17 @@ fn progress(ui: Option<Ui>) -> Result<Box<dyn Observer>> {
     })
 }
 
-fn print_end(finished: Finished, trainer: &Trainer, run: &str, command: &str) -> Ended {
-    match finished {
-        Finished::Complete => {
-            if trainer.is_out_of_patience() {
-                terminal::line(&complete(trainer, run));
-            }
-            terminal::line(&format!("done; see {run}/samples, or `hvae sample {run}`"));
-            Ended::Done
-        }
-        Finished::Interrupted => {
-            let step = trainer.state().step;
-            terminal::line(&format!("saved at step {step}; resume with: {command}"));
-            Ended::Interrupted
-        }
-    }
-}
-
 /// Why a run is complete, and how to train it further.
 fn complete(trainer: &Trainer, run: &str) -> String {
     let state = trainer.state();
+    let (epoch, stale, monitor) = (state.epoch, state.stale, state.config.data.monitor());
     if trainer.is_out_of_patience() {
         format!(
-            "{run} stopped after {} epochs: the {} loss has not fallen for {} evaluations; \
-             continue with a larger --patience N",
-            state.epoch,
-            state.config.data.monitor(),
-            state.stale
+            "{run} stopped after {epoch} epochs: the {monitor} loss has not fallen for {stale} \
+             evaluations; continue with a larger --patience N"
         )
     } else {
-        format!("{run} has completed its {} epochs; continue with --epochs N", state.epoch)
+        format!("{run} has completed its {epoch} epochs; continue with --epochs N")
     }
 }
 

@@ -1,9 +1,9 @@
 //! Linear and logarithmic axes: limits, ticks and labels.
 
-use std::f64::consts::LN_10;
-use std::ops::Range;
+use std::{f64::consts::LN_10, ops::Range};
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 
 use crate::figures::plot::figure::Scale;
 
@@ -16,16 +16,12 @@ pub(super) struct Axis {
     high: f64,
     /// Values at the ticks.
     ticks: Vec<f64>,
-    /// Decimals that distinguish the ticks.
-    decimals: usize,
     /// Labels of the ticks, if they have names.
     names: Vec<String>,
 }
 
-/// Approximate number of ticks of a linear axis.
-const TICKS: u32 = 6;
-/// Largest number of ticks of a logarithmic axis.
-const MAX_TICKS: usize = 10;
+/// Largest number of ticks of a linear and of a logarithmic axis.
+const MAX_TICKS: [usize; 2] = [7, 10];
 
 impl Axis {
     /// An axis that covers `values` with a margin.
@@ -57,16 +53,10 @@ impl Axis {
             logarithmic_ticks(low, high)
         } else {
             let whole = |tick: &f64| !scale.whole || (tick - tick.round()).abs() < 1e-9;
-            linear_ticks(low, high).into_iter().filter(whole).collect()
+            let ticks = RangedCoordf64::from(low..high).key_points(MAX_TICKS[0]);
+            ticks.into_iter().filter(whole).collect()
         };
-        let decimals = match ticks[..] {
-            [first, second, ..] if !logarithmic => {
-                let decimals = 1 - (second - first).log10().floor() as i32;
-                usize::try_from(decimals).unwrap_or(0).max(4)
-            }
-            _ => 4,
-        };
-        Self { logarithmic, low, high, ticks, decimals, names: scale.names.clone() }
+        Self { logarithmic, low, high, ticks, names: scale.names.clone() }
     }
 
     /// Position of `value` as a fraction of the axis; not finite if it has none.
@@ -92,7 +82,7 @@ impl Axis {
             let (number, power) = text.split_once('e').unwrap_or((&text, "0"));
             format!("{}e{power}", trim(number))
         } else {
-            trim(&format!("{value:.*}", self.decimals)).to_owned()
+            trim(&format!("{value:.9}")).to_owned()
         }
     }
 }
@@ -136,10 +126,10 @@ fn logarithmic_ticks(low: f64, high: f64) -> Vec<f64> {
     };
     let choices: [&[f64]; 3] =
         [&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 5.0], &[1.0]];
-    let fitting = choices.iter().map(|c| within(c)).find(|t| t.len() <= MAX_TICKS);
+    let fitting = choices.iter().map(|c| within(c)).find(|t| t.len() <= MAX_TICKS[1]);
     fitting.unwrap_or_else(|| {
         let all = within(&[1.0]);
-        let step = all.len().div_ceil(MAX_TICKS);
+        let step = all.len().div_ceil(MAX_TICKS[1]);
         all.into_iter().step_by(step).collect()
     })
 }
@@ -148,49 +138,35 @@ fn trim(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten, from `low` to `high`.
-fn linear_ticks(low: f64, high: f64) -> Vec<f64> {
-    let rough = (high - low) / f64::from(TICKS);
-    let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|s| s * power).into_iter().find(|s| *s >= rough);
-    let step = step.unwrap_or(rough);
-    let first = (low / step).ceil() as i64;
-    let last = (high / step).floor() as i64;
-    (first..=last.min(first + 50)).map(|i| i as f64 * step).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn labels(scale: &Scale, values: &[f64]) -> Vec<String> {
+        let axis = Axis::new(scale, values.iter().copied());
+        axis.ticks.iter().map(|t| axis.label(*t)).collect()
+    }
+
     #[test]
     fn ticks_are_round_numbers_within_the_limits() {
-        let scale = |logarithmic| Scale { logarithmic, ..Scale::default() };
-        let axis = Axis::new(&scale(false), [0.0, 1.0].into_iter());
-        let labels: Vec<_> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
-        assert_eq!(labels, ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
-        let axis = Axis::new(&scale(true), [2.0, 2000.0].into_iter());
-        let labels: Vec<_> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
-        assert_eq!(labels, ["2", "5", "10", "20", "50", "100", "200", "500", "1000", "2000"]);
+        let labels = |scale, values: [f64; 2]| labels(&scale, &values);
+        assert_eq!(labels(Scale::linear(""), [0.0, 1.0]), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        let logarithmic = ["2", "5", "10", "20", "50", "100", "200", "500", "1000", "2000"];
+        assert_eq!(labels(Scale::logarithmic(""), [2.0, 2000.0]), logarithmic);
+        assert_eq!(labels(Scale::linear("").whole(), [1.0, 1.0]), ["0", "1", "2"]);
         for values in [vec![], vec![3.0], vec![f64::NAN]] {
-            let axis = Axis::new(&scale(false), values.into_iter());
+            let axis = Axis::new(&Scale::linear(""), values.into_iter());
             assert!(axis.low < axis.high);
         }
     }
 
     #[test]
     fn equal_values_and_small_ranges_have_ticks_that_differ() {
-        let scale = Scale::default();
         for values in [vec![1.0], vec![4e-5], vec![0.999_91, 0.999_94], vec![1.0, 3.0]] {
-            let axis = Axis::new(&scale, values.iter().copied());
-            let mut labels: Vec<_> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
+            let mut labels = labels(&Scale::linear(""), &values);
             let count = labels.len();
             labels.dedup();
             assert!(count > 0 && labels.len() == count, "{values:?}: {labels:?}");
         }
-        let whole = Scale { whole: true, ..scale };
-        let epochs = Axis::new(&whole, [1.0].into_iter());
-        let labels: Vec<_> = epochs.ticks.iter().map(|t| epochs.label(*t)).collect();
-        assert_eq!(labels, ["0", "1", "2"]);
     }
 }

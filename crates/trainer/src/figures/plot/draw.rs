@@ -7,12 +7,16 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::figures::plot::axis::Axis;
 use crate::figures::plot::figure::{Figure, Legend, Mark, Panel, Point, Series, colour};
-use crate::figures::plot::place;
-use crate::figures::plot::place::At;
 
 type Outcome<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 type Area<B> = DrawingArea<B, Shift>;
 type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<Axis, Axis>>;
+
+/// Points per straight line.
+const PER_LINE: usize = 24;
+
+/// A position in a plot, as fractions of its width from the left and of its height from the top.
+type At = (f64, f64);
 
 /// Radius of the largest bubble.
 const BUBBLE: f64 = 7.0;
@@ -21,7 +25,6 @@ const SAMPLE: i32 = 22;
 const INK: RGBColor = RGBColor(40, 40, 40);
 const MESH: RGBColor = RGBColor(230, 230, 230);
 
-/// Height of the title.
 pub(super) fn title_height(figure: &Figure) -> u32 {
     if figure.title.is_empty() { 0 } else { 44 }
 }
@@ -32,11 +35,8 @@ pub(super) fn figure<B: DrawingBackend>(figure: &Figure, root: &Area<B>, zoom: u
     let (title, body) = root.split_vertically(title_height(figure) * zoom);
     if !figure.title.is_empty() {
         let at = (24 * zoom as i32, 24 * zoom as i32);
-        title.draw(&Text::new(
-            figure.title.clone(),
-            at,
-            text(20, zoom, HPos::Left, VPos::Center),
-        ))?;
+        let style = text(20, zoom, HPos::Left, VPos::Center);
+        title.draw(&Text::new(figure.title.clone(), at, style))?;
     }
     let rows = figure.panels.len().div_ceil(figure.columns);
     for (panel, area) in figure.panels.iter().zip(body.split_evenly((rows, figure.columns))) {
@@ -49,7 +49,6 @@ fn text(size: u32, zoom: u32, across: HPos, down: VPos) -> TextStyle<'static> {
     TextStyle::from(("sans-serif", size * zoom).into_font()).color(&INK).pos(Pos::new(across, down))
 }
 
-/// Draws a panel on `area`.
 fn draw<B: DrawingBackend>(panel: &Panel, area: &Area<B>, zoom: u32) -> Outcome<B> {
     let points = || panel.series.iter().flat_map(|s| &s.points);
     let x = Axis::new(&panel.x, points().map(|p| p.x));
@@ -214,13 +213,8 @@ fn legend_position<B: DrawingBackend>(
     names: &[&str],
     zoom: i32,
 ) -> SeriesLabelPosition {
-    match panel.legend {
-        Legend::UpperRight => return SeriesLabelPosition::UpperRight,
-        Legend::Right => return SeriesLabelPosition::MiddleRight,
-        Legend::LowerRight => return SeriesLabelPosition::LowerRight,
-        Legend::LowerLeft => return SeriesLabelPosition::LowerLeft,
-        Legend::UpperLeft | Legend::None => return SeriesLabelPosition::UpperLeft,
-        Legend::Free => {}
+    if let Legend::At(position) = &panel.legend {
+        return position.clone();
     }
     let (width, height) = chart.plotting_area().dim_in_pixel();
     let longest = names.iter().map(|n| n.chars().count()).max().unwrap_or(0) as i32;
@@ -236,20 +230,62 @@ fn legend_position<B: DrawingBackend>(
         ((0.0, middle), SeriesLabelPosition::MiddleLeft),
     ];
     let points = drawn(chart, panel);
-    place::freest(places, (across, down), &points).unwrap_or(SeriesLabelPosition::UpperRight)
+    freest(places, (across, down), &points).unwrap_or(SeriesLabelPosition::UpperRight)
 }
 
-/// Where something is drawn.
 fn drawn<B: DrawingBackend>(chart: &Chart<'_, B>, panel: &Panel) -> Vec<At> {
     let (x, y) = (chart.as_coord_spec().x_spec(), chart.as_coord_spec().y_spec());
     let at = |p: &Point| (x.fraction(p.x), 1.0 - y.fraction(p.y));
     let shown = |p: &&Point| x.contains(p.x) && y.contains(p.y);
     let level = panel.level.map(|level| 1.0 - y.fraction(level));
-    let level = level.map(|down| place::line(&[(0.0, down), (1.0, down)]));
+    let level = level.map(|down| line(&[(0.0, down), (1.0, down)]));
     let series = panel.series.iter().map(|series| {
         let points: Vec<At> = series.points.iter().filter(shown).map(at).collect();
         let joined = matches!(series.mark, Mark::Line | Mark::Dashes);
-        if joined { place::line(&points) } else { points }
+        if joined { line(&points) } else { points }
     });
     series.chain(level).flatten().collect()
+}
+
+/// Of `places`, upper left corners with what they stand for, the first at which a box of `size`
+/// (width and height) covers the fewest of `points`.
+fn freest<P>(places: impl IntoIterator<Item = (At, P)>, size: At, points: &[At]) -> Option<P> {
+    let covered = |((left, top), _): &(At, P)| {
+        let inside = |&&(x, y): &&At| {
+            (*left..=left + size.0).contains(&x) && (*top..=top + size.1).contains(&y)
+        };
+        points.iter().filter(inside).count()
+    };
+    places.into_iter().min_by_key(covered).map(|(_, place)| place)
+}
+
+/// Points on the straight lines between `corners`.
+fn line(corners: &[At]) -> Vec<At> {
+    let between = |pair: &[At]| {
+        let (a, b) = (pair[0], pair[1]);
+        let at = move |k| {
+            let t = k as f64 / PER_LINE as f64;
+            (a.0 + (b.0 - a.0) * t, a.1 + (b.1 - a.1) * t)
+        };
+        (0..PER_LINE).map(at).collect::<Vec<_>>()
+    };
+    let mut points: Vec<_> = corners.windows(2).flat_map(between).collect();
+    points.extend(corners.last());
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_legend_avoids_lines() {
+        // From the lower left to the upper right: the corners off the diagonal are free.
+        let rising = line(&[(0.0, 1.0), (1.0, 0.0)]);
+        let corners = [(0.7, 0.0), (0.0, 0.0), (0.7, 0.7), (0.0, 0.7)].map(|at| (at, at));
+        assert_eq!(freest(corners, (0.3, 0.3), &rising), Some((0.0, 0.0)));
+        let falling = line(&[(0.0, 0.0), (1.0, 1.0)]);
+        assert_eq!(freest(corners, (0.3, 0.3), &falling), Some((0.7, 0.0)));
+        assert!(rising.len() > 20 && rising.contains(&(0.5, 0.5)), "{rising:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! What a figure contains.
 
+use plotters::chart::SeriesLabelPosition;
 use plotters::style::RGBColor;
 
 /// Colours that are distinct for all kinds of colour vision (Okabe and Ito).
@@ -10,15 +11,18 @@ pub(crate) mod colour {
     pub(crate) const VERMILION: RGBColor = RGBColor(213, 94, 0);
     pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
     pub(crate) const PURPLE: RGBColor = RGBColor(160, 80, 150);
+    pub(crate) const ORANGE: RGBColor = RGBColor(230, 159, 0);
+    pub(crate) const SKY: RGBColor = RGBColor(86, 180, 233);
+    pub(crate) const BROWN: RGBColor = RGBColor(120, 94, 60);
+    pub(crate) const PINK: RGBColor = RGBColor(220, 60, 120);
+    pub(crate) const OLIVE: RGBColor = RGBColor(150, 180, 30);
     pub(crate) const GREY: RGBColor = RGBColor(110, 110, 110);
 }
 
 /// How the points of a series are drawn. Radii are in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mark {
-    /// Joined by a line.
     Line,
-    /// Joined by a dashed line.
     Dashes,
     /// Discs of this radius.
     Discs(i32),
@@ -54,6 +58,18 @@ pub(crate) struct Series {
     pub(crate) points: Vec<Point>,
 }
 
+impl Series {
+    pub(crate) fn new<P: Into<Point>>(
+        name: impl Into<String>,
+        colour: RGBColor,
+        mark: Mark,
+        points: impl IntoIterator<Item = P>,
+    ) -> Self {
+        let points = points.into_iter().map(P::into).collect();
+        Self { name: name.into(), colour, mark, points }
+    }
+}
+
 /// The scale of an axis.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scale {
@@ -67,18 +83,31 @@ pub(crate) struct Scale {
     pub(crate) names: Vec<String>,
 }
 
+impl Scale {
+    pub(crate) fn linear(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    pub(crate) fn logarithmic(name: &'static str) -> Self {
+        Self { logarithmic: true, ..Self::linear(name) }
+    }
+
+    pub(crate) fn whole(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
+    pub(crate) fn limits(self, low: f64, high: f64) -> Self {
+        Self { limits: Some((low, high)), ..self }
+    }
+}
+
 /// Position of the legend.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Legend {
-    #[default]
-    UpperLeft,
-    UpperRight,
-    /// On the right, vertically centred.
-    Right,
-    LowerRight,
-    LowerLeft,
+    At(SeriesLabelPosition),
     /// Where it covers the fewest data points.
     Free,
+    #[default]
     None,
 }
 
@@ -91,7 +120,6 @@ pub(crate) struct Panel {
     pub(crate) series: Vec<Series>,
     /// Vertical lines with their names.
     pub(crate) marks: Vec<(f64, String)>,
-    /// A horizontal line.
     pub(crate) level: Option<f64>,
     pub(crate) legend: Legend,
 }

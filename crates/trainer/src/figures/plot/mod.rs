@@ -3,19 +3,16 @@
 mod axis;
 mod draw;
 mod figure;
-mod place;
 
-use std::path::Path;
-use std::sync::OnceLock;
+use std::{path::Path, sync::OnceLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use image::RgbImage;
-use image::codecs::png::{CompressionType, FilterType::Adaptive, PngEncoder};
-use image::imageops::{FilterType, resize};
-use plotters::prelude::*;
-use plotters::style::register_font;
-
 use hvae_runtime::files;
+use image::RgbImage;
+use image::codecs::png::FilterType::Adaptive;
+use image::codecs::png::{CompressionType, PngEncoder};
+use image::imageops::{FilterType, resize};
+use plotters::{prelude::*, style::register_font};
 
 pub(crate) use figure::{Figure, Legend, Mark, Panel, Point, Scale, Series, colour};
 
@@ -27,10 +24,6 @@ const SMOOTH: u32 = 2;
 const FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans-subset.ttf");
 
 /// Saves `figure` as `<stem>.png` and `<stem>.svg` in `folder`.
-///
-/// # Errors
-///
-/// If it cannot be drawn or written.
 pub(crate) fn save(figure: &Figure, folder: &Path, stem: &str) -> Result<()> {
     font()?;
     let size = extent(figure);
@@ -51,10 +44,6 @@ pub(crate) fn save(figure: &Figure, folder: &Path, stem: &str) -> Result<()> {
 }
 
 /// `figure` as the text of an SVG file.
-///
-/// # Errors
-///
-/// If it cannot be drawn.
 pub(crate) fn svg(figure: &Figure) -> Result<String> {
     font()?;
     let mut text = String::new();
@@ -65,13 +54,11 @@ pub(crate) fn svg(figure: &Figure) -> Result<String> {
     Ok(text)
 }
 
-/// Width and height of a figure, in pixels.
 fn extent(figure: &Figure) -> (u32, u32) {
     let rows = figure.panels.len().div_ceil(figure.columns) as u32;
     (PANEL.0 * figure.columns as u32, PANEL.1 * rows + draw::title_height(figure))
 }
 
-/// Registers the built-in font, once.
 fn font() -> Result<()> {
     static READY: OnceLock<bool> = OnceLock::new();
     let ready = READY.get_or_init(|| register_font("sans-serif", FontStyle::Normal, FONT).is_ok());
