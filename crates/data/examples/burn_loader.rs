@@ -5,15 +5,10 @@
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use hvae_data::synthetic::synthetic;
-use hvae_data::{ImageItem, ImageShape, Split};
+use hvae_data::{ImageItem, ImageShape, Split, synthetic::synthetic};
 
-/// Images `[batch, channels, height, width]` in `[0, 1]` with their labels.
-#[derive(Debug, Clone)]
-struct Batch {
-    images: Tensor<4>,
-    labels: Tensor<1, Int>,
-}
+/// Images `[batch, channels, height, width]` in `[0, 1]`, and their labels.
+type Batch = (Tensor<4>, Tensor<1, Int>);
 
 #[derive(Debug)]
 struct ImageBatcher(ImageShape);
@@ -25,10 +20,8 @@ impl Batcher<ImageItem, Batch> for ImageBatcher {
         let labels: Vec<i64> = items.iter().map(|item| item.label.into()).collect();
         let pixels = items.iter().flat_map(|item| &item.pixels);
         let pixels: Vec<f32> = pixels.map(|&pixel| f32::from(pixel) / 255.0).collect();
-        Batch {
-            images: Tensor::from_data(TensorData::new(pixels, shape), device),
-            labels: Tensor::from_data(labels.as_slice(), device),
-        }
+        let images = Tensor::from_data(TensorData::new(pixels, shape), device);
+        (images, Tensor::from_data(labels.as_slice(), device))
     }
 }
 
@@ -42,11 +35,11 @@ fn main() -> anyhow::Result<()> {
         .build(set);
     let mut seen = 0;
     for batch in loader.iter() {
-        let batch = batch?;
-        let mean: f32 = batch.images.clone().mean().into_scalar();
-        let [count, ..] = batch.images.dims();
-        assert_eq!(batch.labels.dims(), [count]);
-        println!("{:?}, mean grey value {mean:.3}", batch.images.dims());
+        let (images, labels) = batch?;
+        let mean: f32 = images.clone().mean().into_scalar();
+        let [count, ..] = images.dims();
+        assert_eq!(labels.dims(), [count]);
+        println!("{:?}, mean grey value {mean:.3}", images.dims());
         seen += count;
     }
     assert_eq!(seen, 1000);

@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use hvae_runtime::npz;
-use hvae_runtime::npz::{Loaded, Values};
+use hvae_runtime::{npz, npz::Loaded, npz::Values};
 use image::DynamicImage;
 
-use crate::set::ImageSet;
-use crate::shape::ImageShape;
+use crate::{ImageSet, ImageShape, convert::picture};
 
 /// Images of a file, of any number of channels.
 #[derive(Debug)]
@@ -26,14 +24,7 @@ impl ArrayImages {
     /// The image at `index`.
     pub(crate) fn picture(&self, index: usize) -> anyhow::Result<DynamicImage> {
         let length = self.shape.pixels();
-        let bytes = self.bytes[index * length..][..length].to_vec();
-        let (width, height) = (self.shape.width as u32, self.shape.height as u32);
-        let picture = match self.shape.channels {
-            1 => image::GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
-            3 => image::RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
-            _ => image::RgbaImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
-        };
-        picture.context("an array of another size than its shape")
+        picture(&self.bytes[index * length..][..length], self.shape)
     }
 }
 
@@ -42,20 +33,13 @@ impl ArrayImages {
 /// A `.npz` holds them in the array `images`, or in its only array besides `labels`. Shapes:
 /// `[N, height, width]`, `[N, height, width, 1]`, `[N, 1, height, width]`, or `[N, side^2]` for
 /// square images. Values are `uint8` from 0 to 255, floats from 0 to 1, or `bool`. `labels`, whole
-/// numbers from 0 to 255, are optional.
-///
-/// # Errors
-///
-/// When the file cannot be read, has no such array, or holds values that are out of range or not
-/// finite; the message names file, image and pixel.
+/// numbers from 0 to 255, are optional. Errors name file, image and pixel.
 pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
     let images = load(path, None)?;
     let read = || {
         ensure!(images.shape.channels == 1, "its images are in colour; convert them to grey");
-        match images.labels.as_deref().map(classes).transpose()? {
-            Some(labels) => ImageSet::new(images.bytes, labels, images.shape),
-            None => ImageSet::unlabelled(images.bytes, images.shape),
-        }
+        let labels = images.labels.as_deref().map(classes).transpose()?;
+        ImageSet::with(images.bytes, labels, images.shape)
     };
     read().with_context(|| format!("cannot use the images of {}", path.display()))
 }
@@ -65,14 +49,7 @@ pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
 /// the one before height and width.
 pub(crate) fn load(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<ArrayImages> {
     let read = || {
-        let (name, images, labels) = match names {
-            None => find(path)?,
-            Some([images, labels]) => {
-                let has = npz::names(path)?.iter().any(|name| name == labels);
-                let labels = has.then(|| npz::load(path, labels)).transpose()?;
-                (images.to_owned(), npz::load(path, images)?, labels)
-            }
-        };
+        let (name, images, labels) = find(path, names)?;
         let layout = layout(&images.shape).with_context(|| {
             format!(
                 "the array `{name}` has the shape {:?}, which is not that of images",
@@ -103,19 +80,20 @@ fn channels_last(bytes: &[u8], pixels: usize, channels: usize) -> Vec<u8> {
 }
 
 /// The array of images with its name, and the labels.
-fn find(path: &Path) -> anyhow::Result<(String, Loaded, Option<Loaded>)> {
+fn find(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<(String, Loaded, Option<Loaded>)> {
     if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
         return Ok(("array".to_owned(), npz::load_npy(path)?, None));
     }
-    let names = npz::names(path)?;
-    let others: Vec<_> = names.iter().filter(|name| *name != "labels").collect();
-    let name = match others[..] {
-        _ if names.iter().any(|name| name == "images") => "images",
-        [only] => only.as_str(),
-        _ => bail!("it holds the arrays {}, none named `images`", names.join(", ")),
+    let found = npz::names(path)?;
+    let has = |wanted: &str| found.iter().any(|name| name == wanted);
+    let others: Vec<_> = found.iter().filter(|name| *name != "labels").collect();
+    let [name, labels] = match (names, &others[..]) {
+        (Some(names), _) => names,
+        _ if has("images") => ["images", "labels"],
+        (None, [only]) => [only.as_str(), "labels"],
+        _ => bail!("it holds the arrays {}, none named `images`", found.join(", ")),
     };
-    let labels = names.iter().any(|name| name == "labels");
-    let labels = labels.then(|| npz::load(path, "labels")).transpose()?;
+    let labels = has(labels).then(|| npz::load(path, labels)).transpose()?;
     Ok((name.to_owned(), npz::load(path, name)?, labels))
 }
 
@@ -197,20 +175,10 @@ pub(crate) fn classes(labels: &[i64]) -> anyhow::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use hvae_runtime::npz::{Array, save};
 
     use super::*;
-
-    fn error(arrays: &[(&str, Array<'_>)]) -> String {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("set.npz");
-        save(&path, arrays).unwrap();
-        let message = format!("{:#}", read(&path).unwrap_err());
-        assert!(message.contains("set.npz"), "{message}");
-        message
-    }
 
     #[test]
     fn images_of_every_form_are_read() {
@@ -218,22 +186,13 @@ mod tests {
         let path = root.path().join("set.npz");
         let bytes: Vec<u8> = (0..12).collect();
         for shape in [vec![2, 2, 3], vec![2, 2, 3, 1], vec![2, 1, 2, 3]] {
-            save(&path, &[("anything", Array::U8 { shape, values: &bytes })]).unwrap();
+            save(&path, &[("anything", Array::U8(shape, &bytes))]).unwrap();
             let set = read(&path).unwrap();
             assert_eq!((set.bytes(), set.shape()), (bytes.as_slice(), ImageShape::grey(2, 3)));
         }
-        let values = [0.0, 0.2, 0.5, 1.0];
-        let images = Array::F32 { shape: vec![1, 4], values: &values };
-        let labels = Array::I64 { shape: vec![1], values: &[7] };
-        save(
-            &path,
-            &[
-                ("images", images),
-                ("labels", labels),
-                ("more", Array::U8 { shape: vec![0], values: &[] }),
-            ],
-        )
-        .unwrap();
+        let images = ("images", Array::F32(vec![1, 4], &[0.0, 0.2, 0.5, 1.0]));
+        let labels = ("labels", Array::I64(vec![1], &[7]));
+        save(&path, &[images, labels, ("more", Array::U8(vec![0], &[]))]).unwrap();
         let set = read(&path).unwrap();
         assert_eq!(
             (set.bytes(), set.labels(), set.shape()),
@@ -274,47 +233,40 @@ mod tests {
 
     #[test]
     fn unsuitable_arrays_are_refused() {
-        let one = |shape: &[usize], values| Array::F32 { shape: shape.to_vec(), values };
-        let nan = [0.0, 1.0, 0.5, 0.25, 0.0, f32::NAN];
-        assert!(
-            error(&[("x", one(&[1, 2, 3], &nan))])
-                .contains("image 0, row 1, column 2 is not a number")
-        );
-        assert!(
-            error(&[("x", one(&[1, 2, 1], &[0.5, 1.5]))])
-                .contains("image 0, row 1, column 0 is 1.5")
-        );
-        assert!(error(&[("x", one(&[3], &[0.0; 3]))]).contains("shape [3]"));
-        assert!(error(&[("x", one(&[0, 2, 2], &[]))]).contains("no image"));
-        assert!(
-            error(&[("a", one(&[1, 1], &[0.0])), ("b", one(&[1, 1], &[0.0]))])
-                .contains("none named `images`")
-        );
-        let labels = Array::U8 { shape: vec![2], values: &[1, 2] };
-        assert!(
-            error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)])
-                .contains("2 labels for 1 images")
-        );
-        for label in [300, -1] {
-            let labels = Array::I64 { shape: vec![1], values: &[label] };
-            let message = error(&[("x", one(&[1, 1], &[0.0])), ("labels", labels)]);
-            assert!(message.contains(&format!("label 0 is {label}, but")), "{message}");
+        let one = |shape: &[usize], values| Array::F32(shape.to_vec(), values);
+        let pixel = || ("x", one(&[1, 1], &[0.0]));
+        for (arrays, part) in [
+            (
+                vec![("x", one(&[1, 2, 3], &[0.0, 1.0, 0.5, 0.25, 0.0, f32::NAN]))],
+                "image 0, row 1, column 2 is not a number",
+            ),
+            (vec![("x", one(&[1, 2, 1], &[0.5, 1.5]))], "image 0, row 1, column 0 is 1.5"),
+            (vec![("x", one(&[3], &[0.0; 3]))], "shape [3]"),
+            (vec![("x", one(&[0, 2, 2], &[]))], "no image"),
+            (vec![("a", one(&[1, 1], &[0.0])), pixel()], "none named `images`"),
+            (vec![pixel(), ("labels", Array::U8(vec![2], &[1, 2]))], "2 labels for 1 images"),
+            (vec![pixel(), ("labels", Array::I64(vec![1], &[300]))], "label 0 is 300, but"),
+            (vec![pixel(), ("labels", Array::I64(vec![1], &[-1]))], "label 0 is -1, but"),
+            (vec![("x", Array::U8(vec![1, 2, 2, 3], &[0; 12]))], "in colour"),
+            (vec![("x", Array::U8(vec![1, 2, 2, 2], &[0; 8]))], "not that of images"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("set.npz");
+            save(&path, &arrays).unwrap();
+            let message = format!("{:#}", read(&path).unwrap_err());
+            assert!(message.contains(part) && message.contains("set.npz"), "{part}: {message}");
         }
-        let colour = Array::U8 { shape: vec![1, 2, 2, 3], values: &[0; 12] };
-        assert!(error(&[("x", colour)]).contains("in colour"));
-        let odd = Array::U8 { shape: vec![1, 2, 2, 2], values: &[0; 8] };
-        assert!(error(&[("x", odd)]).contains("not that of images"));
     }
 
     #[test]
     fn files_that_are_not_archives_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("set.npz");
-        std::fs::write(&path, "<html>").unwrap();
-        assert!(format!("{:#}", read(&path).unwrap_err()).contains("set.npz"));
-        save(&path, &[("x", Array::U8 { shape: vec![9, 9, 9], values: &[3; 729] })]).unwrap();
+        save(&path, &[("x", Array::U8(vec![9, 9, 9], &[3; 729]))]).unwrap();
         let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        assert!(format!("{:#}", read(&path).unwrap_err()).contains("set.npz"));
+        for bytes in [b"<html>", &whole[..whole.len() / 2]] {
+            std::fs::write(&path, bytes).unwrap();
+            assert!(format!("{:#}", read(&path).unwrap_err()).contains("set.npz"));
+        }
     }
 }

@@ -2,18 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
 use hvae_runtime::files;
 
-use crate::packed;
-
-/// A file of a data set, uncompressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DataFile {
-    pub(crate) name: &'static str,
-    pub(crate) sha256: &'static str,
-    pub(crate) bytes: usize,
-}
+use crate::{known::KnownFile, set::Split};
 
 /// A data set of four IDX files with known checksums.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +14,7 @@ pub struct Published {
     /// The folder to read it from and download it into, unless another one is given.
     pub folder: &'static str,
     /// Training images, training labels, test images, test labels.
-    pub(crate) files: [DataFile; 4],
+    pub(crate) files: [KnownFile; 4],
     /// Base URLs of mirrors.
     pub(crate) mirrors: &'static [&'static str],
     /// Environment variable with other mirrors, separated by spaces.
@@ -38,28 +29,12 @@ pub struct Published {
 pub const MNIST: Published = Published {
     name: "MNIST",
     folder: "datasets/mnist",
-    files: [
-        DataFile {
-            name: "train-images-idx3-ubyte",
-            sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            bytes: 47_040_016,
-        },
-        DataFile {
-            name: "train-labels-idx1-ubyte",
-            sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            bytes: 60_008,
-        },
-        DataFile {
-            name: "t10k-images-idx3-ubyte",
-            sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            bytes: 7_840_016,
-        },
-        DataFile {
-            name: "t10k-labels-idx1-ubyte",
-            sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-            bytes: 10_008,
-        },
-    ],
+    files: files_with([
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ]),
     mirrors: &[
         "https://storage.googleapis.com/cvdf-datasets/mnist",
         "https://ossci-datasets.s3.amazonaws.com/mnist",
@@ -73,28 +48,12 @@ pub const MNIST: Published = Published {
 pub const FASHION_MNIST: Published = Published {
     name: "Fashion-MNIST",
     folder: "datasets/fashion-mnist",
-    files: [
-        DataFile {
-            name: "train-images-idx3-ubyte",
-            sha256: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            bytes: 47_040_016,
-        },
-        DataFile {
-            name: "train-labels-idx1-ubyte",
-            sha256: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            bytes: 60_008,
-        },
-        DataFile {
-            name: "t10k-images-idx3-ubyte",
-            sha256: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            bytes: 7_840_016,
-        },
-        DataFile {
-            name: "t10k-labels-idx1-ubyte",
-            sha256: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-            bytes: 10_008,
-        },
-    ],
+    files: files_with([
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ]),
     mirrors: &[
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
@@ -104,7 +63,25 @@ pub const FASHION_MNIST: Published = Published {
     system: Some(("/usr/share/datasets/fashion-mnist", "dataset-fashion-mnist")),
 };
 
-impl DataFile {
+/// MNIST's four files with these hashes.
+const fn files_with([a, b, c, d]: [&'static str; 4]) -> [KnownFile; 4] {
+    [
+        KnownFile { name: "train-images-idx3-ubyte", bytes: 47_040_016, sha256: a },
+        KnownFile { name: "train-labels-idx1-ubyte", bytes: 60_008, sha256: b },
+        KnownFile { name: "t10k-images-idx3-ubyte", bytes: 7_840_016, sha256: c },
+        KnownFile { name: "t10k-labels-idx1-ubyte", bytes: 10_008, sha256: d },
+    ]
+}
+
+impl Published {
+    /// The images and the labels of a part.
+    pub(crate) fn part(&self, split: Split) -> [&KnownFile; 2] {
+        let at = 2 * split as usize;
+        [&self.files[at], &self.files[at + 1]]
+    }
+}
+
+impl KnownFile {
     /// The file's path in `folder`, under any of its usual names.
     pub(crate) fn locate(&self, folder: &Path) -> anyhow::Result<Option<PathBuf>> {
         let dotted = self.name.replace("-idx", ".idx");
@@ -117,21 +94,6 @@ impl DataFile {
             }
         }
         Ok(None)
-    }
-
-    /// Checks the SHA-256 of the uncompressed content.
-    pub(crate) fn verify(&self, content: &[u8]) -> anyhow::Result<()> {
-        let found = files::hex_sha256(content);
-        ensure!(
-            found == self.sha256,
-            "found {} bytes with SHA-256 {found}, which look like {}; expected {} bytes with \
-             SHA-256 {}",
-            content.len(),
-            packed::describe(content),
-            self.bytes,
-            self.sha256
-        );
-        Ok(())
     }
 }
 

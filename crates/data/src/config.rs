@@ -3,31 +3,20 @@
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
-use crate::shape::{ImageShape, ImageSize};
+use crate::{dataset::Dataset, shape::ImageShape, shape::ImageSize};
 
 /// Image counts at most.
 const MAX_IMAGES: usize = 10_000_000;
 
-/// Which images a run is trained and tested on.
-///
-/// | setting | default | meaning | range |
-/// |---|---|---|---|
-/// | `dataset` | `mnist` | the data set, or the path of one's own | see [`Dataset`] |
-/// | `channels` | 1 | channels of an image | 1 |
-/// | `size` | `28x28` | height and width of an image; images of another size are resized | >= 1 |
-/// | `train_images` | all | use only the first training images | >= 1 |
-/// | `validation_images` | none | hold out the last training images as validation split | >= 1 |
-/// | `test_images` | all | use only the first test images | >= 1 |
-/// | `binarise` | false | dynamic binarization | |
+/// Which images a run is trained and tested on. Counts of images are at least 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// The data set.
+    /// The data set, or the path of one's own; MNIST by default.
     pub dataset: Dataset,
     /// Channels of an image. Only grey images, of one channel, are implemented.
     pub channels: usize,
-    /// Height and width of an image, as `28x28`. Images of another size are resized.
+    /// Height and width of an image, `28x28` by default. Images of another size are resized.
     pub size: ImageSize,
     /// Number of training images to use, from the first on; all if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,11 +46,7 @@ impl DataConfig {
         if self.validation_images.is_some() { "validation" } else { "test" }
     }
 
-    /// Checks the ranges of all settings.
-    ///
-    /// # Errors
-    ///
-    /// When a setting is out of range; the message names it.
+    /// Checks the ranges of all settings. The error names the setting.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(
             self.channels == 1,

@@ -1,12 +1,10 @@
 //! Conversion of pictures of any size and colour to grey images of one shape.
 
 use anyhow::{Context, Result, ensure};
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, GrayImage};
+use image::{DynamicImage, GrayImage, RgbImage, RgbaImage, imageops, imageops::FilterType};
 use rayon::prelude::*;
 
-use crate::set::ImageSet;
-use crate::shape::ImageShape;
+use crate::{ImageSet, ImageShape};
 
 /// Pictures that are decoded at a time, so that they are not all in memory twice.
 const CHUNK: usize = 1024;
@@ -67,22 +65,27 @@ pub(crate) fn gather(
     Ok((images, changes))
 }
 
+/// An image of 1, 3 or 4 channels, the last of its axes.
+pub(crate) fn picture(bytes: &[u8], shape: ImageShape) -> Result<DynamicImage> {
+    let (width, height, bytes) = (shape.width as u32, shape.height as u32, bytes.to_vec());
+    let picture = match shape.channels {
+        1 => GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+        3 => RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+        _ => RgbaImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
+    };
+    picture.context("an image of another size than its shape")
+}
+
 /// The same images with the shape `shape`.
 pub(crate) fn resize(set: ImageSet, shape: ImageShape) -> Result<(ImageSet, Changes)> {
     if set.shape() == shape {
         return Ok((set, Changes::default()));
     }
-    let (height, width) = (set.shape().height as u32, set.shape().width as u32);
     let (images, changes) = gather(set.len(), shape, |index| {
-        let grey = GrayImage::from_raw(width, height, set.image(index).to_vec());
-        Ok(convert(DynamicImage::ImageLuma8(grey.context("an image of another size")?), shape))
+        Ok(convert(picture(set.image(index), set.shape())?, shape))
     })?;
-    let resized = if set.is_labelled() {
-        ImageSet::new(images, set.labels().to_vec(), shape)
-    } else {
-        ImageSet::unlabelled(images, shape)
-    };
-    Ok((resized?, changes))
+    let labels = set.is_labelled().then(|| set.labels().to_vec());
+    Ok((ImageSet::with(images, labels, shape)?, changes))
 }
 
 /// `picture` in grey, transparent parts black, scaled to fit `shape`, and centred on black.
@@ -142,13 +145,11 @@ pub(crate) fn require_grey(picture: DynamicImage) -> Result<GrayImage> {
             "it is in colour (column {x}, row {y}); only grey pictures can be used"
         );
     }
-    let (width, height) = rgba.dimensions();
-    let bytes = rgba.pixels().map(|pixel| pixel.0[0]).collect();
-    GrayImage::from_raw(width, height, bytes).context("its size changed while it was read")
+    // The luminance of a grey pixel is its grey value.
+    Ok(DynamicImage::ImageRgba8(rgba).into_luma8())
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
 

@@ -1,27 +1,22 @@
 //! Own images as a data set: a folder of pictures, IDX files, or arrays in a `.npz` or `.npy`
 //! file, converted to grey images of one shape.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeSet, ffi::OsString, path::Path, path::PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use hvae_runtime::{npz, terminal};
 
-use crate::catalog::MNIST;
 use crate::convert::{Changes, convert, gather, resize};
-use crate::folder::{ENDINGS, Rules, is_picture, list, sorted};
-use crate::set::{ImageSet, Split};
-use crate::shape::ImageShape;
-use crate::{arrays, idx};
+use crate::folder::{ENDINGS, Listing, decode, list};
+use crate::{ImageSet, ImageShape, MNIST, Split, arrays, idx};
 
 /// Without a split of its own, every tenth image of a set is a test image.
 const TEST_EVERY: usize = 10;
 
-/// Names of arrays with a split: images and labels for training, then for testing.
-const SPLIT_ARRAYS: [[&str; 4]; 2] = [
-    ["x_train", "y_train", "x_test", "y_test"],
-    ["train_images", "train_labels", "test_images", "test_labels"],
+/// Names of the arrays of images and labels of each [`Split`].
+const SPLIT_ARRAYS: [[[&str; 2]; 2]; 2] = [
+    [["x_train", "y_train"], ["x_test", "y_test"]],
+    [["train_images", "train_labels"], ["test_images", "test_labels"]],
 ];
 
 /// Loads one part of the images at `path`, converted to `shape`.
@@ -37,10 +32,7 @@ const SPLIT_ARRAYS: [[&str; 4]; 2] = [
 ///
 /// Without parts, every tenth image is a test image. Colours become grey, transparent parts black;
 /// images of another size are scaled to fit, with black borders. Labels from 0 to 255 are kept.
-///
-/// # Errors
-///
-/// When there are no images, or one cannot be read; the message names the file.
+/// Errors name the file.
 pub fn load(path: &Path, split: Split, shape: ImageShape) -> Result<ImageSet> {
     let (set, changes) = if let Some(set) = from_idx(path, split, shape)? {
         set
@@ -55,10 +47,7 @@ pub fn load(path: &Path, split: Split, shape: ImageShape) -> Result<ImageSet> {
             path.display()
         );
     };
-    let part = match split {
-        Split::Train => "training",
-        Split::Test => "test",
-    };
+    let part = ["training", "test"][split as usize];
     let changes = changes.describe(shape);
     terminal::line(&format!("{}: {} {part} images{changes}", path.display(), set.len()));
     Ok(set)
@@ -69,20 +58,13 @@ fn from_idx(path: &Path, split: Split, shape: ImageShape) -> Result<Option<(Imag
     if !path.is_dir() {
         return Ok(None);
     }
-    let [train, train_labels, test, test_labels] = &MNIST.files;
+    let [train, _, test, _] = &MNIST.files;
     let (Some(train), Some(test)) = (train.locate(path)?, test.locate(path)?) else {
         return Ok(None);
     };
-    let (images, labels) = match split {
-        Split::Train => (train, train_labels.locate(path)?),
-        Split::Test => (test, test_labels.locate(path)?),
-    };
-    let mut set = idx::read(&images)?;
-    if let Some(labels) = labels {
-        set = set
-            .with_labels(idx::read_labels(&labels)?)
-            .with_context(|| path.display().to_string())?;
-    }
+    let images = if split == Split::Train { train } else { test };
+    let labels = MNIST.part(split)[1].locate(path)?;
+    let set = idx::read_labelled(&images, labels.as_deref())?;
     ensure!(!set.is_empty(), "{} holds no image", images.display());
     resize(set, shape).map(Some)
 }
@@ -90,49 +72,51 @@ fn from_idx(path: &Path, split: Split, shape: ImageShape) -> Result<Option<(Imag
 fn from_folder(path: &Path, split: Split, shape: ImageShape) -> Result<(ImageSet, Changes)> {
     let parts = ["train", "test"].map(|part| path.join(part));
     let has_parts = parts.iter().all(|part| part.is_dir());
+    let mut listings = if has_parts {
+        parts.iter().map(|part| list(part)).collect::<Result<Vec<_>>>()?
+    } else {
+        vec![list(path)?]
+    };
     // Over both parts, so that a class has one number in both, even if one lacks it.
-    let classes = if has_parts { classes(&parts)? } else { classes(&[path.to_owned()])? };
-    let rules = Rules::Lenient { classes: &classes, shape };
-    let mut listing = list(if has_parts { &parts[split as usize] } else { path }, rules)?;
-    let has_labels = listing.pictures.iter().filter(|(_, label)| label.is_some()).count();
-    let unlabelled = if classes.len() > 1 + usize::from(u8::MAX) {
+    let names: BTreeSet<OsString> = listings.iter().flat_map(names_of_classes).collect();
+    let listing = listings.swap_remove(if has_parts { split as usize } else { 0 });
+    let in_class = listing.pictures.iter().filter(|(_, class)| class.is_some()).count();
+    let unlabelled = if names.len() > 1 + usize::from(u8::MAX) {
         Some("labels dropped, there are more than 256 classes")
-    } else if has_labels > 0 && has_labels < listing.pictures.len() {
+    } else if in_class > 0 && in_class < listing.pictures.len() {
         Some("labels dropped, some pictures are not in a class folder")
     } else {
         None
     };
-    if unlabelled.is_some() {
-        listing.pictures.iter_mut().for_each(|(_, label)| *label = None);
-    }
-    if !has_parts {
-        let all = std::mem::take(&mut listing.pictures);
-        listing.pictures = held_out(all.len(), split).map(|index| all[index].clone()).collect();
-    }
-    ensure!(!listing.pictures.is_empty(), "{}", too_few(path, split));
-    let (set, changes) = listing.read(rules)?;
-    Ok((set, Changes { unlabelled, ..changes }))
-}
-
-fn too_few(path: &Path, split: Split) -> String {
-    let few = match split {
-        Split::Train => "",
-        Split::Test => "; every tenth picture is a test image, so at least ten are needed",
+    let label = |class: &PathBuf| {
+        let label = names.iter().position(|name| Some(name.as_os_str()) == class.file_name());
+        label.and_then(|label| u8::try_from(label).ok()).filter(|_| unlabelled.is_none())
     };
-    format!("{} holds too few pictures ({}){few}", path.display(), ENDINGS.join(", "))
+    let labels: Vec<Option<u8>> = listing.classes.iter().map(label).collect();
+    let pictures: Vec<_> = if has_parts {
+        listing.pictures
+    } else {
+        held_out(listing.pictures.len(), split).map(|i| listing.pictures[i].clone()).collect()
+    };
+    ensure!(
+        !pictures.is_empty(),
+        "{} holds too few pictures ({}){}",
+        path.display(),
+        ENDINGS.join(", "),
+        ["", "; every tenth picture is a test image, so at least ten are needed"][split as usize]
+    );
+    let (images, changes) = gather(pictures.len(), shape, |index| {
+        decode(&pictures[index].0, |picture| Ok(convert(picture, shape)))
+    })?;
+    let labels = pictures.iter().map(|(_, class)| labels[(*class)?]).collect();
+    let changes = Changes { unlabelled, skipped: listing.others.len(), ..changes };
+    Ok((ImageSet::with(images, labels, shape)?, changes))
 }
 
-/// The names of all subfolders of `folders` that hold pictures, each once, sorted.
-fn classes(folders: &[PathBuf]) -> Result<Vec<OsString>> {
-    let mut names = BTreeSet::new();
-    for folder in folders {
-        for inside in sorted(folder)?.into_iter().filter(|path| path.is_dir()) {
-            if sorted(&inside)?.iter().any(|path| is_picture(path)) {
-                names.extend(inside.file_name().map(ToOwned::to_owned));
-            }
-        }
-    }
-    Ok(names.into_iter().collect())
+/// The names of the subfolders that hold pictures.
+fn names_of_classes(listing: &Listing) -> impl Iterator<Item = OsString> {
+    let classes = listing.pictures.iter().filter_map(|(_, class)| *class);
+    classes.filter_map(|class| listing.classes[class].file_name().map(ToOwned::to_owned))
 }
 
 /// The indices of the images in `split`, out of `count`.
@@ -145,11 +129,8 @@ fn from_arrays(path: &Path, split: Split, shape: ImageShape) -> Result<(ImageSet
     let is_archive = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"));
     let names = if is_archive { npz::names(path)? } else { Vec::new() };
     let has = |name: &str| names.iter().any(|n| n == name);
-    let parts = SPLIT_ARRAYS.iter().find(|arrays| has(arrays[0]) && has(arrays[2]));
-    let of_part = parts.map(|arrays| match split {
-        Split::Train => [arrays[0], arrays[1]],
-        Split::Test => [arrays[2], arrays[3]],
-    });
+    let parts = SPLIT_ARRAYS.iter().find(|parts| parts.iter().all(|[images, _]| has(images)));
+    let of_part = parts.map(|parts| parts[split as usize]);
     let images = arrays::load(path, of_part)?;
     let rows: Vec<usize> = match of_part {
         Some(_) => (0..images.count).collect(),
@@ -158,21 +139,16 @@ fn from_arrays(path: &Path, split: Split, shape: ImageShape) -> Result<(ImageSet
     ensure!(!rows.is_empty(), "{} holds too few images: at least ten are needed", path.display());
     let (pixels, mut changes) =
         gather(rows.len(), shape, |at| Ok(convert(images.picture(rows[at])?, shape)))?;
-    let set = match images.labels.as_deref().map(arrays::classes) {
-        Some(Ok(labels)) => {
-            ImageSet::new(pixels, rows.iter().map(|&row| labels[row]).collect(), shape)
-        }
-        None => ImageSet::unlabelled(pixels, shape),
-        Some(Err(_)) => {
-            changes.unlabelled = Some("labels dropped, they are not all from 0 to 255");
-            ImageSet::unlabelled(pixels, shape)
-        }
-    };
-    Ok((set?, changes))
+    let classes = images.labels.as_deref().map(arrays::classes);
+    if matches!(classes, Some(Err(_))) {
+        changes.unlabelled = Some("labels dropped, they are not all from 0 to 255");
+    }
+    let labels = classes.and_then(Result::ok);
+    let labels = labels.map(|labels| rows.iter().map(|&row| labels[row]).collect());
+    Ok((ImageSet::with(pixels, labels, shape)?, changes))
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use std::fs;
 
@@ -240,17 +216,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("set.npz");
         let bytes: Vec<u8> = (0..40).collect();
-        let array = |shape: &[usize]| Array::U8 {
-            shape: shape.to_vec(),
-            values: &bytes[..shape.iter().product()],
-        };
+        let array = |shape: &[usize]| Array::U8(shape.to_vec(), &bytes[..shape.iter().product()]);
         save(&path, &[("images", array(&[10, 2, 2]))]).unwrap();
         let (test, changes) = from_arrays(&path, Split::Test, square(2)).unwrap();
         assert_eq!((test.len(), test.bytes()), (1, &bytes[36..]));
         assert_eq!(changes, Changes::default());
         let (train, changes) = from_arrays(&path, Split::Train, square(4)).unwrap();
         assert_eq!((train.len(), train.pixels(), changes.resized), (9, 16, 9));
-        let labels = Array::I64 { shape: vec![1], values: &[6] };
+        let labels = Array::I64(vec![1], &[6]);
         save(&path, &[("x_train", array(&[2, 4])), ("x_test", array(&[1, 4])), ("y_test", labels)])
             .unwrap();
         let (train, changes) = from_arrays(&path, Split::Train, square(2)).unwrap();
@@ -258,10 +231,8 @@ mod tests {
         let (test, _) = from_arrays(&path, Split::Test, square(2)).unwrap();
         assert!(test.is_labelled() && test.labels() == [6]);
         // Labels out of range are dropped.
-        for labels in [
-            Array::I64 { shape: vec![10], values: &[1, 2, 3, 4, 5, 6, 7, 8, 9, 300] },
-            Array::I64 { shape: vec![10], values: &[1, 2, 3, 4, -5, 6, 7, 8, 9, 10] },
-        ] {
+        for labels in [[1, 2, 3, 4, 5, 6, 7, 8, 9, 300], [1, 2, 3, 4, -5, 6, 7, 8, 9, 10]] {
+            let labels = Array::I64(vec![10], &labels);
             save(&path, &[("images", array(&[10, 2, 2])), ("labels", labels)]).unwrap();
             let (train, changes) = from_arrays(&path, Split::Train, square(2)).unwrap();
             assert!(!train.is_labelled() && changes.unlabelled.is_some(), "{changes:?}");
@@ -273,16 +244,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         // Ten images of 2 by 2 pixels: the first pixel red, the others white.
         let last: Vec<u8> = [255, 0, 0].into_iter().chain([255; 9]).cycle().take(120).collect();
-        let first: Vec<u8> = [[255, 255, 255, 255], [0, 255, 255, 255], [0, 255, 255, 255]]
-            .concat()
-            .into_iter()
-            .cycle()
-            .take(120)
-            .collect();
+        let planes = [[255; 4], [0, 255, 255, 255], [0, 255, 255, 255]].concat();
+        let first: Vec<u8> = planes.into_iter().cycle().take(120).collect();
         let mut found = Vec::new();
         for (shape, values) in [(vec![10, 2, 2, 3], &last), (vec![10, 3, 2, 2], &first)] {
             let path = root.path().join("set.npz");
-            save(&path, &[("images", Array::U8 { shape, values })]).unwrap();
+            save(&path, &[("images", Array::U8(shape, values))]).unwrap();
             let (set, changes) = from_arrays(&path, Split::Test, square(2)).unwrap();
             assert_eq!(changes, Changes { coloured: 1, ..Changes::default() });
             found.push(set);
@@ -296,11 +263,8 @@ mod tests {
     fn folders_of_idx_files_are_read() {
         let root = tempfile::tempdir().unwrap();
         let images = |count: u8| {
-            [
-                &[0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 2, 0, 0, 0, 4][..],
-                &vec![9; 8 * usize::from(count)],
-            ]
-            .concat()
+            let head = [0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 2, 0, 0, 0, 4];
+            [&head[..], &vec![9; 8 * usize::from(count)]].concat()
         };
         let write = |name: &str, bytes: &[u8]| fs::write(root.path().join(name), bytes).unwrap();
         write("train-images-idx3-ubyte", &images(3));

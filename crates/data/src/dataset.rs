@@ -1,8 +1,6 @@
 //! The choice of a data set: one known by name, or own images.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::{fmt, path::Path, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 

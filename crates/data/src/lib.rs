@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![allow(clippy::missing_errors_doc, reason = "the errors themselves say when and why")]
 
 pub mod arrays;
 mod catalog;
@@ -10,15 +11,15 @@ mod fetch;
 pub mod folder;
 pub mod idx;
 pub mod images;
-mod mirror;
+mod known;
 mod npm;
 mod packed;
 pub mod published;
-pub mod remote;
 mod set;
 mod shape;
 pub mod synthetic;
 
 pub use catalog::{FASHION_MNIST, MNIST, Published};
+pub use known::KnownFile;
 pub use set::{ImageItem, ImageSet, Split};
 pub use shape::{ImageShape, ImageSize};

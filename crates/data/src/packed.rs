@@ -1,17 +1,11 @@
 //! Files that may be gzip, read with a limit on their uncompressed size.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::{fs::File, io::ErrorKind, io::Read, path::Path};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use flate2::read::MultiGzDecoder;
 
 /// Reads a file, plain or gzip, of at most `limit` uncompressed bytes.
-///
-/// # Errors
-///
-/// When the file cannot be read, holds more than `limit` bytes or is damaged gzip.
 pub(crate) fn read_file(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     let read = || {
         // Gzip never makes a file much longer, so the limit holds for the compressed form, too.
@@ -32,10 +26,6 @@ pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
 }
 
 /// Decompresses gzip data; other bytes are returned unchanged.
-///
-/// # Errors
-///
-/// When there are more than `limit` bytes or the gzip data are damaged.
 pub(crate) fn unpack(bytes: Vec<u8>, limit: usize) -> anyhow::Result<Vec<u8>> {
     if is_gzip(&bytes) {
         return read_at_most(MultiGzDecoder::new(bytes.as_slice()), limit)
@@ -49,16 +39,12 @@ pub(crate) fn unpack(bytes: Vec<u8>, limit: usize) -> anyhow::Result<Vec<u8>> {
 pub(crate) fn read_at_most(reader: impl Read, limit: usize) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let room = u64::try_from(limit)?.saturating_add(1);
-    match reader.take(room).read_to_end(&mut bytes) {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            return Err(anyhow!(error).context("the data are truncated"));
-        }
-        Err(error) => return Err(error.into()),
-    }
-    if bytes.len() > limit {
-        bail!("it has more than the {limit} bytes expected");
-    }
+    let read = reader.take(room).read_to_end(&mut bytes);
+    read.map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => anyhow!(error).context("the data are truncated"),
+        _ => error.into(),
+    })?;
+    ensure!(bytes.len() <= limit, "it has more than the {limit} bytes expected");
     Ok(bytes)
 }
 
@@ -73,22 +59,19 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
         [0x1f, 0x8b, ..] => "gzip data",
         [0, 0, 8, 1, ..] => "an IDX file of labels",
         [0, 0, 8, 3, ..] => "an IDX file of images",
-        _ => "",
+        _ => {
+            let start = &bytes[..bytes.len().min(4)];
+            return format!("a file of another kind that begins with {start:02x?}");
+        }
     };
-    if known.is_empty() {
-        format!("a file of another kind that begins with {:02x?}", &bytes[..bytes.len().min(4)])
-    } else {
-        known.to_owned()
-    }
+    known.to_owned()
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 pub(crate) mod tests {
     use std::io::Write;
 
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
+    use flate2::{Compression, write::GzEncoder};
 
     use super::*;
 

@@ -15,14 +15,6 @@ pub enum Split {
 }
 
 /// Grey images of one size as bytes, each with a label. It is a Burn [`Dataset`] of [`ImageItem`]s.
-///
-/// ```
-/// use hvae_data::{ImageSet, ImageShape};
-///
-/// let set = ImageSet::new(vec![0, 64, 128, 255, 0, 0], vec![3, 7], ImageShape::grey(1, 3))?;
-/// assert_eq!((set.len(), set.image(1), set.labels()), (2, &[255, 0, 0][..], &[3, 7][..]));
-/// # Ok::<(), anyhow::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSet {
     images: Vec<u8>,
@@ -33,53 +25,40 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// A set of `images`, row by row and one after another, with their class labels.
-    ///
-    /// # Errors
-    ///
-    /// When images have no pixels, more than one channel, or the counts differ.
+    /// A set of `images`, row by row and one after another, with their class labels. Images have
+    /// pixels and one channel, and there are as many as labels.
     pub fn new(images: Vec<u8>, labels: Vec<u8>, shape: ImageShape) -> anyhow::Result<Self> {
         let ImageShape { channels, height, width } = shape;
         ensure!(channels == 1, "images of {channels} channels: only grey images are implemented");
         ensure!(height > 0 && width > 0, "images of {height}x{width} pixels are empty");
-        let expected =
-            height.checked_mul(width).and_then(|pixels| pixels.checked_mul(labels.len()));
+        let pixels = height.checked_mul(width);
         ensure!(
-            expected == Some(images.len()),
-            "{} bytes do not hold {} images of {height}x{width} pixels, one for each label",
-            images.len(),
-            labels.len()
+            pixels.and_then(|pixels| pixels.checked_mul(labels.len())) == Some(images.len()),
+            "{} labels for {} images of {height}x{width} pixels in {} bytes",
+            labels.len(),
+            pixels.map_or(0, |pixels| images.len() / pixels),
+            images.len()
         );
         Ok(Self { images, labels, labelled: true, shape })
     }
 
-    /// A set without labels.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::new`].
-    pub fn unlabelled(images: Vec<u8>, shape: ImageShape) -> anyhow::Result<Self> {
-        let count = images.len() / shape.pixels().max(1);
-        Ok(Self { labelled: false, ..Self::new(images, vec![0; count], shape)? })
-    }
-
-    /// The same images with these labels.
-    pub(crate) fn with_labels(self, labels: Vec<u8>) -> anyhow::Result<Self> {
-        let (found, count) = (labels.len(), self.len());
-        ensure!(found == count, "{found} labels for {count} images");
-        Ok(Self { labels, labelled: true, ..self })
+    /// As [`Self::new`], with labels if they are known.
+    pub(crate) fn with(
+        images: Vec<u8>,
+        labels: Option<Vec<u8>>,
+        shape: ImageShape,
+    ) -> anyhow::Result<Self> {
+        let (labelled, count) = (labels.is_some(), images.len() / shape.pixels().max(1));
+        let set = Self::new(images, labels.unwrap_or_else(|| vec![0; count]), shape)?;
+        Ok(Self { labelled, ..set })
     }
 
     /// Whether the labels are known.
-    pub fn is_labelled(&self) -> bool {
+    pub(crate) fn is_labelled(&self) -> bool {
         self.labelled
     }
 
     /// Checks that there are labels, all below `classes`; `source` is where the images come from.
-    ///
-    /// # Errors
-    ///
-    /// When there are no labels or one is out of range.
     pub fn require_classes(
         &self,
         classes: usize,
@@ -115,10 +94,6 @@ impl ImageSet {
     }
 
     /// The pixels of image `index`, row by row, 0 for black and 255 for white.
-    ///
-    /// # Panics
-    ///
-    /// When `index` is not below [`len`](Self::len).
     pub fn image(&self, index: usize) -> &[u8] {
         &self.images[index * self.pixels()..][..self.pixels()]
     }
@@ -174,7 +149,6 @@ impl Dataset<ImageItem> for ImageSet {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
 
@@ -207,7 +181,7 @@ mod tests {
             assert!(message.contains("my/set.npz has no labels from 0 to 9"), "{message}");
         };
         example().require_classes(10, "set").unwrap();
-        let mut set = ImageSet::unlabelled((0..18).collect(), ImageShape::grey(2, 3)).unwrap();
+        let mut set = ImageSet::with((0..18).collect(), None, ImageShape::grey(2, 3)).unwrap();
         for part in [set.clone().take(2), set.split_off(1), set] {
             refused(&part);
         }

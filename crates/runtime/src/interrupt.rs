@@ -1,8 +1,7 @@
 //! Ctrl-C: in a command that can save its work the first asks it to stop and the second ends the
 //! process; in other commands the first ends it. No half-written file is left.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{sync::OnceLock, sync::atomic::AtomicBool, sync::atomic::Ordering};
 
 use anyhow::{Context, Result};
 
@@ -16,23 +15,12 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
 
 /// The error of a command that the user stopped by other means than a signal.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("stopped")]
 pub struct Stopped;
-
-impl std::fmt::Display for Stopped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopped")
-    }
-}
-
-impl std::error::Error for Stopped {}
 
 /// From now on Ctrl-C or a termination signal removes half-written files and ends the process with
 /// [`EXIT_CODE`]. Under `nohup`, closing the terminal has no effect.
-///
-/// # Errors
-///
-/// When the operating system refuses the handler.
 pub fn install() -> Result<()> {
     if INSTALLED.set(()).is_err() {
         return Ok(());
@@ -51,10 +39,6 @@ pub fn install() -> Result<()> {
 }
 
 /// From now on the first Ctrl-C makes [`requested`] true and writes a message.
-///
-/// # Errors
-///
-/// As [`install`].
 pub fn ask_first() -> Result<()> {
     ORDERLY.store(true, Ordering::SeqCst);
     install()
@@ -78,8 +62,7 @@ pub fn requested() -> bool {
 /// Calls `act` in its own thread for every signal that asks the process to end.
 #[cfg(unix)]
 fn listen(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    use signal_hook::iterator::Signals;
+    use signal_hook::{consts::SIGHUP, consts::SIGINT, consts::SIGTERM, iterator::Signals};
 
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     // Unless it is known that `nohup` is not in use, SIGHUP is not handled.

@@ -49,14 +49,6 @@ pub enum Stream {
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device
 /// and in every process, so that a generator need not be saved.
-///
-/// ```
-/// use hvae_runtime::rng::{Stream, uniform};
-///
-/// let draws = uniform(1, Stream::Noise, 0, 4);
-/// assert_eq!(draws, uniform(1, Stream::Noise, 0, 4));
-/// assert_ne!(draws, uniform(1, Stream::Noise, 1, 4));
-/// ```
 pub fn generator(seed: u64, stream: Stream, index: u64) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(b"hvae random stream 1");
@@ -94,38 +86,10 @@ mod tests {
         }
     }
 
-    /// Another number would change every run.
+    /// Other numbers would change every run.
     #[test]
-    fn the_number_of_a_stream_never_changes() {
-        let streams = [
-            Stream::Weights,
-            Stream::Order,
-            Stream::Noise,
-            Stream::Prior,
-            Stream::Evaluation,
-            Stream::Patterns,
-            Stream::Starts,
-            Stream::Binarization,
-            Stream::EvaluationBinarization,
-            Stream::Subsets,
-            Stream::Augmentation,
-            Stream::MixtureFit,
-            Stream::Mixture,
-            Stream::Importance,
-            Stream::LikelihoodBinarization,
-            Stream::Occlusion,
-        ];
-        assert!(streams.iter().zip(0_u64..).all(|(stream, number)| *stream as u64 == number));
-    }
-
-    #[test]
-    fn normal_numbers_have_mean_zero_and_variance_one() {
-        let n = 100_000;
-        let draws = normal(3, Stream::Prior, 0, n);
-        let mean = draws.iter().sum::<f32>() / n as f32;
-        let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / n as f32;
-        // Five standard errors: 5/sqrt(n), and 5 sqrt(2/n).
-        assert!(mean.abs() < 0.016, "{mean}");
-        assert!((variance - 1.0).abs() < 0.023, "{variance}");
+    fn the_numbers_of_a_stream_never_change() {
+        let expected = [1_299_555.0, 10_929_154.0].map(|number: f32| number / 16_777_216.0);
+        assert_eq!(uniform(1, Stream::Occlusion, 2, 2), expected);
     }
 }

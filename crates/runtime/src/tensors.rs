@@ -10,10 +10,6 @@ use safetensors::SafeTensors;
 const SHOWN: usize = 3;
 
 /// The tensors of `module` under their names; equal tensors give equal bytes.
-///
-/// # Errors
-///
-/// When the device cannot be read.
 pub fn to_bytes<M: Module>(module: &M) -> Result<Vec<u8>> {
     // The order of metadata is not fixed; without them equal tensors give equal bytes.
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata().skip_enum_variants(true);
@@ -22,10 +18,6 @@ pub fn to_bytes<M: Module>(module: &M) -> Result<Vec<u8>> {
 }
 
 /// `module` with the tensors in `bytes`, which must be exactly those of the module.
-///
-/// # Errors
-///
-/// When the bytes are not a safetensors file, or tensors are missing, unknown or of other shapes.
 pub fn from_bytes<M: Module>(bytes: Vec<u8>, mut module: M) -> Result<M> {
     let whole = SafeTensors::deserialize(&bytes).is_ok();
     ensure!(whole, "it is not a safetensors file, or it is damaged");
@@ -60,9 +52,9 @@ fn faults(result: &ApplyResult) -> Vec<String> {
     errors.chain(missing).chain(unused).collect()
 }
 
-/// The first faults, and the number of the others.
-fn in_short(faults: &[String]) -> String {
-    let shown = faults.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+/// The first of `faults`, and the number of the others.
+pub fn in_short(faults: &[impl AsRef<str>]) -> String {
+    let shown = faults.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join("; ");
     match faults.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown}; and {more} more"),

@@ -4,8 +4,8 @@
 //! its program asks otherwise. Warnings, errors and results are always written.
 
 use std::io::{IsTerminal, Read, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use console::style;
@@ -53,18 +53,20 @@ pub fn set_lines(lines: bool) {
 
 /// Keeps lines back from now on, because something else has the terminal.
 pub fn hold() {
-    if let Ok(mut held) = HELD.lock() {
-        held.get_or_insert_default();
-    }
+    locked(&HELD).get_or_insert_default();
 }
 
 fn is_held() -> bool {
-    HELD.lock().is_ok_and(|held| held.is_some())
+    locked(&HELD).is_some()
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes the lines that were kept back, and all others from now on.
 pub fn release() {
-    let waiting = HELD.lock().ok().and_then(|mut held| held.take());
+    let waiting = locked(&HELD).take();
     for line in waiting.into_iter().flatten() {
         write(&line);
     }
@@ -92,13 +94,11 @@ pub fn line(text: &str) {
 }
 
 fn write(text: &str) {
-    if let Ok(mut held) = HELD.lock()
-        && let Some(held) = held.as_mut()
-    {
+    if let Some(held) = locked(&HELD).as_mut() {
         held.push(text.to_owned());
         return;
     }
-    let bar = BAR.lock().ok().and_then(|b| b.clone());
+    let bar = locked(&BAR).clone();
     // A closed stderr must not end a training run.
     let write = || {
         let _ = writeln!(std::io::stderr(), "{text}");
@@ -120,15 +120,14 @@ pub fn result(text: &str) {
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     if let Err(error) = written
         && error.kind() != std::io::ErrorKind::BrokenPipe
-        && let Ok(mut lost) = LOST.lock()
     {
-        lost.get_or_insert(error);
+        locked(&LOST).get_or_insert(error);
     }
 }
 
 /// The error that kept a result from stdout, if there was one.
 pub fn lost_result() -> Option<std::io::Error> {
-    LOST.lock().ok()?.take()
+    locked(&LOST).take()
 }
 
 /// An error to stderr.
@@ -186,9 +185,7 @@ impl Bar {
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             create().with_style(style).with_prefix(name.to_owned())
         });
-        if let Ok(mut shared) = BAR.lock() {
-            shared.clone_from(&bar);
-        }
+        locked(&BAR).clone_from(&bar);
         Self(bar)
     }
 }
@@ -198,9 +195,7 @@ impl Drop for Bar {
         if let Some(bar) = self.0.take() {
             bar.finish_and_clear();
         }
-        if let Ok(mut shared) = BAR.lock() {
-            *shared = None;
-        }
+        *locked(&BAR) = None;
     }
 }
 
@@ -258,7 +253,6 @@ impl Progress {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
 

@@ -21,14 +21,12 @@ use hvae_scores::{extract, frechet_distance};
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (real, samples, weights) = match arguments[..] {
-        [real, samples] => (real, samples, None),
-        [real, samples, "--weights", file] => (real, samples, Some(Path::new(file))),
+    let (real, samples, choice, weights) = match arguments[..] {
+        [real, samples] => (real, samples, FeatureChoice::MnistClassifier, None),
+        [real, samples, "--weights", file] => {
+            (real, samples, FeatureChoice::Inception(Depth::D2048), Some(Path::new(file)))
+        }
         _ => bail!("usage: fid REAL SAMPLES [--weights FILE]"),
-    };
-    let choice = match weights {
-        Some(_) => FeatureChoice::Inception(Depth::D2048),
-        None => FeatureChoice::MnistClassifier,
     };
     let extractor = Extractor::load(&choice, weights, &Device::flex())?;
     let options = ExtractOptions { keep: true, ..ExtractOptions::default() };

@@ -30,10 +30,6 @@ pub struct FeatureStats {
 
 /// Extracts the features of `images`, batch by batch; images are never in memory all at once.
 /// Progress and warnings go to stderr under the name `name`.
-///
-/// # Errors
-///
-/// When there are fewer images than asked for, a feature is not finite, or an image cannot be read.
 pub fn extract(
     extractor: &Extractor,
     name: &str,
@@ -41,8 +37,8 @@ pub fn extract(
     options: ExtractOptions,
 ) -> Result<FeatureStats> {
     let ExtractOptions { count, batch, keep } = options;
-    let count = count.unwrap_or_else(|| images.count());
     let available = images.count();
+    let count = count.unwrap_or(available);
     ensure!(count <= available, "{count} images were asked for, but {name} has {available}");
     let dims = extractor.dims();
     let mut statistics = Accumulator::new(dims);

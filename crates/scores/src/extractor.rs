@@ -1,11 +1,9 @@
 //! The feature networks.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::{path::Path, path::PathBuf, str::FromStr};
 
-use anyhow::{Result, ensure};
-use burn::tensor::{Device, Tensor, TensorData};
-use hvae_data::ImageShape;
+use anyhow::{Context, Result};
+use burn::tensor::Device;
 use hvae_device::host::download;
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +49,9 @@ impl FromStr for FeatureChoice {
             "mnist-classifier" => Ok(Self::MnistClassifier),
             "inception" => Ok(Self::Inception(Depth::D2048)),
             _ => {
-                if let Some(depth) = text.strip_prefix("inception-") {
-                    return depth.parse().map(Self::Inception);
+                let is_named = |depth: &Depth| text == format!("inception-{}", depth.dims());
+                if let Some(depth) = Depth::ALL.into_iter().find(is_named) {
+                    return Ok(Self::Inception(depth));
                 }
                 if Path::new(text).extension().is_some_and(|e| e == classifier::EXTENSION) {
                     return Ok(Self::File(PathBuf::from(text)));
@@ -93,68 +92,47 @@ pub struct Extractor {
 #[derive(Debug)]
 enum Network {
     Classifier(Box<Classifier>),
-    Inception(Box<Inception>, Depth),
+    Inception(Inception, Depth),
 }
 
 impl Extractor {
     /// Loads a feature network. `inception_weights` is the path of Inception's weights, by default
-    /// their place in the cache.
-    ///
-    /// # Errors
-    ///
-    /// When weights are missing, altered or of another network; the message names the file and the
-    /// remedy.
+    /// their place in the cache. Errors name the file and the remedy.
     pub fn load(
         choice: &FeatureChoice,
         inception_weights: Option<&Path>,
         device: &Device,
     ) -> Result<Self> {
-        match choice {
+        let boxed = |(network, sha256)| (Network::Classifier(Box::new(network)), sha256);
+        let (network, sha256) = match choice {
+            FeatureChoice::MnistClassifier => boxed(classifier::shipped(device)?),
+            FeatureChoice::File(path) => boxed(classifier::load(path, device)?),
+            FeatureChoice::Inception(depth) => {
+                let (network, sha256) = weights::load(inception_weights, device)?;
+                (Network::Inception(network, *depth), sha256)
+            }
+        };
+        let (name, dims, preprocessing) = match &network {
+            Network::Classifier(_) => ("classifier", classifier::FEATURES, "28x28 grey in [0, 1]"),
+            Network::Inception(_, depth) => {
+                ("inception", depth.dims(), "grey to RGB, bilinear 299x299")
+            }
+        };
+        let short = &sha256[..DIGITS];
+        let description = match choice {
             FeatureChoice::MnistClassifier => {
-                Ok(Self::classifier("mnist-classifier", classifier::shipped(device)?, device))
+                format!("mnist-classifier ({dims} features, sha256 {short})")
             }
             FeatureChoice::File(path) => {
-                let name = format!("classifier {}", path.display());
-                Ok(Self::classifier(&name, classifier::load(path, device)?, device))
+                format!("classifier {} ({dims} features, sha256 {short})", path.display())
             }
-            FeatureChoice::Inception(depth) => {
-                Ok(Self::inception(*depth, weights::load(inception_weights, device)?, device))
+            FeatureChoice::Inception(_) => {
+                format!("inception-{dims} (FID Inception v3, sha256 {short}), {preprocessing}")
             }
-        }
-    }
-
-    fn classifier(name: &str, (network, sha256): (Classifier, String), device: &Device) -> Self {
-        let dims = classifier::FEATURES;
-        Self {
-            network: Network::Classifier(Box::new(network)),
-            device: device.clone(),
-            description: format!("{name} ({dims} features, sha256 {})", &sha256[..DIGITS]),
-            spec: FeatureSpec {
-                network: "classifier".to_owned(),
-                dims,
-                sha256,
-                preprocessing: "28x28 grey in [0, 1]".to_owned(),
-            },
-        }
-    }
-
-    fn inception(depth: Depth, (network, sha256): (Inception, String), device: &Device) -> Self {
-        let preprocessing = "grey to RGB, bilinear 299x299";
-        Self {
-            network: Network::Inception(Box::new(network), depth),
-            device: device.clone(),
-            description: format!(
-                "inception-{} (FID Inception v3, sha256 {}), {preprocessing}",
-                depth.dims(),
-                &sha256[..DIGITS]
-            ),
-            spec: FeatureSpec {
-                network: "inception".to_owned(),
-                dims: depth.dims(),
-                sha256,
-                preprocessing: preprocessing.to_owned(),
-            },
-        }
+        };
+        let (network_name, preprocessing) = (name.to_owned(), preprocessing.to_owned());
+        let spec = FeatureSpec { network: network_name, dims, sha256, preprocessing };
+        Ok(Self { network, device: device.clone(), description, spec })
     }
 
     /// Features per image.
@@ -188,24 +166,13 @@ impl Extractor {
     }
 
     /// The features of a batch, image after image.
-    ///
-    /// # Errors
-    ///
-    /// When the network takes images of another size, or the device cannot be read.
     pub fn features(&self, images: ImageBatch<'_>) -> Result<Vec<f32>> {
         match &self.network {
             Network::Classifier(network) => {
-                ensure!(
-                    images.shape == ImageShape::grey(classifier::SIDE, classifier::SIDE),
-                    "the classifier takes images of {side}x{side} pixels, not {}; --features \
-                     inception takes any size",
-                    images.shape.size(),
-                    side = classifier::SIDE
-                );
-                let values: Vec<f32> = images.bytes.iter().map(|&b| f32::from(b) / 255.0).collect();
-                let shape = [images.len(), 1, classifier::SIDE, classifier::SIDE];
-                let images = Tensor::from_data(TensorData::new(values, shape), &self.device);
-                download(network.features(images))
+                classifier::check_shape(images.shape)
+                    .context("--features inception takes any size")?;
+                let pixels = images.bytes.iter().map(|&byte| f32::from(byte) / 255.0);
+                download(network.features(classifier::images(pixels, &self.device)))
             }
             Network::Inception(network, depth) => network.features(images, *depth, &self.device),
         }

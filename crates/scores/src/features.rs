@@ -21,31 +21,39 @@ impl FeatureSet {
     }
 
     /// The features of image `index`.
-    pub fn row(&self, index: usize) -> &[f32] {
+    pub(crate) fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.dims..][..self.dims]
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should panic")]
-impl FeatureSet {
-    /// Features of the fixture that `scripts/evaluation_fixtures.py` makes.
-    pub(crate) fn fixture(name: &str) -> Self {
-        let array = Self::fixture_array(name);
-        let hvae_runtime::npz::Values::F32(values) = array.values else { panic!("{name}") };
-        Self { dims: array.shape[1], values }
+pub(crate) mod tests {
+    use hvae_runtime::npz::{self, Loaded, Values};
+
+    use super::*;
+
+    impl FeatureSet {
+        pub(crate) fn new(values: &[f32], dims: usize) -> Self {
+            Self { dims, values: values.to_vec() }
+        }
+
+        /// Features of the fixture that `scripts/evaluation_fixtures.py` makes.
+        pub(crate) fn fixture(name: &str) -> Self {
+            let Loaded { shape, values: Values::F32(values) } = fixture("features.npz", name)
+            else {
+                panic!("{name}")
+            };
+            Self { dims: shape[1], values }
+        }
     }
 
-    /// Scores of that fixture.
-    pub(crate) fn fixture_numbers(name: &str) -> Vec<f64> {
-        let hvae_runtime::npz::Values::F64(values) = Self::fixture_array(name).values else {
-            panic!("{name}")
-        };
+    pub(crate) fn fixture_numbers(file: &str, name: &str) -> Vec<f64> {
+        let Values::F64(values) = fixture(file, name).values else { panic!("{name}") };
         values
     }
 
-    fn fixture_array(name: &str) -> hvae_runtime::npz::Loaded {
+    fn fixture(file: &str, name: &str) -> Loaded {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        hvae_runtime::npz::load(&root.join("tests/fixtures/features.npz"), name).unwrap()
+        npz::load(&root.join("tests/fixtures").join(file), name).unwrap()
     }
 }

@@ -3,8 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use faer::Mat;
 
-use crate::linear::{eigen, product, singular_values};
-use crate::statistics::Statistics;
+use crate::{linear::eigen, linear::product, linear::singular_values, statistics::Statistics};
 
 /// Most negative eigenvalue of a covariance, relative to the largest, that rounding explains.
 const MAX_NEGATIVE: f64 = 1e-4;
@@ -15,10 +14,6 @@ const MAX_NEGATIVE: f64 = 1e-4;
 /// With `S = F F^T` the last trace is the sum of the singular values of `F1^T F2`. `F` comes from a
 /// symmetric eigendecomposition without the eigenvalues at rounding level, so singular covariances
 /// are exact and the distance from a set to itself is 0.
-///
-/// # Errors
-///
-/// When the numbers of features differ or a matrix is not a covariance.
 pub fn frechet_distance(a: &Statistics, b: &Statistics) -> Result<f64> {
     ensure!(
         a.dims() == b.dims(),
@@ -62,12 +57,9 @@ fn factor(covariance: &Mat<f64>) -> Result<Mat<f64>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
-    use crate::statistics::tests::random;
-    use hvae_runtime::npz::{self, Values};
-    use std::path::Path;
+    use crate::{features::tests::fixture_numbers, statistics::tests::random};
 
     fn diagonal(mean: &[f64], variances: &[f64]) -> Statistics {
         let dims = mean.len();
@@ -99,17 +91,11 @@ mod tests {
     /// Fixture of `scripts/evaluation_fixtures.py`: distances of pytorch-fid, by scipy's `sqrtm`.
     #[test]
     fn distances_agree_with_pytorch_fid() {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/distance.npz");
-        let doubles = |name: &str| match npz::load(&fixture, name).unwrap().values {
-            Values::F64(values) => values,
-            other => unreachable!("{other:?}"),
-        };
+        let doubles = |name: &str| fixture_numbers("distance.npz", name);
         for case in ["full", "singular", "near", "scaled"] {
             let load = |set: &str| {
                 let mean = doubles(&format!("{case}_{set}_mu"));
-                let (dims, sigma) = (mean.len(), doubles(&format!("{case}_{set}_sigma")));
-                let covariance = Mat::from_fn(dims, dims, |i, j| sigma[i * dims + j]);
-                Statistics { mean, covariance, count: None }
+                Statistics::new(mean, &doubles(&format!("{case}_{set}_sigma"))).unwrap()
             };
             let expected = doubles(&format!("{case}_distance"))[0];
             let found = frechet_distance(&load("a"), &load("b")).unwrap();

@@ -7,8 +7,7 @@ use hvae_runtime::rng::{self, Stream};
 use rand::seq::index::sample;
 use serde::Serialize;
 
-use crate::features::FeatureSet;
-use crate::linear::product;
+use crate::{features::FeatureSet, linear::product};
 
 /// The usual number of subsets.
 pub(crate) const SUBSETS: usize = 100;
@@ -38,11 +37,7 @@ impl std::fmt::Display for Kid {
 
 /// The unbiased estimate with the kernel `(x.y / d + 1)^3`, averaged over `subsets` random subsets
 /// of at most `size` images, drawn from `seed`. If both sets fit into one subset, each is used once
-/// and whole.
-///
-/// # Errors
-///
-/// When a set has fewer than two images or the numbers of features differ.
+/// and whole. Each set needs two images.
 pub fn kid(a: &FeatureSet, b: &FeatureSet, subsets: usize, size: usize, seed: u64) -> Result<Kid> {
     ensure!(a.dims == b.dims, "{} features against {}", a.dims, b.dims);
     let fewest = a.len().min(b.len());
@@ -93,33 +88,25 @@ fn kernel_sums(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> (f64, f64) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
-
-    fn set(values: &[f32], dims: usize) -> FeatureSet {
-        FeatureSet { dims, values: values.to_vec() }
-    }
+    use crate::features::tests::fixture_numbers;
 
     #[test]
-    fn a_small_case_by_hand() {
+    fn small_cases_by_hand() {
+        let mut case = (FeatureSet::new(&[1.0, 3.0], 1), FeatureSet::new(&[0.0, 2.0], 1));
         // k(1,3)=4^3, k(0,2)=1, pairs between: 1, 27, 1, 343; d = 1.
-        let (a, b) = (set(&[1.0, 3.0], 1), set(&[0.0, 2.0], 1));
-        let found = kid(&a, &b, 1, 10, 0).unwrap();
+        let found = kid(&case.0, &case.1, 1, 10, 0).unwrap();
         let expected = 64.0 + 1.0 - 2.0 * (1.0 + 27.0 + 1.0 + 343.0) / 4.0;
         assert!((found.mean - expected).abs() < 1e-9, "{found:?}");
         assert_eq!((found.size, found.subsets, found.deviation), (2, 1, None));
-    }
-
-    #[test]
-    fn sets_that_fit_into_a_subset_are_used_whole() {
-        let (a, b) = (set(&[1.0, 3.0], 1), set(&[0.0, 2.0, 1.0], 1));
-        let found = kid(&a, &b, 100, 10, 0).unwrap();
-        // k(0,2)=1, k(0,1)=1, k(2,1)=27; between: 1, 27, 8 and 1, 343, 64.
+        // k(0,2)=1, k(0,1)=1, k(2,1)=27; between: 1, 27, 8 and 1, 343, 64. Both fit into a subset.
+        case.1.values.push(1.0);
+        let found = kid(&case.0, &case.1, 100, 10, 0).unwrap();
         let expected = 64.0 + 29.0 / 3.0 - 2.0 * (1.0 + 27.0 + 8.0 + 1.0 + 343.0 + 64.0) / 6.0;
         assert!((found.mean - expected).abs() < 1e-9, "{found:?}");
         assert_eq!((found.subsets, found.deviation), (1, None));
-        let drawn = kid(&a, &b, 100, 2, 0).unwrap();
+        let drawn = kid(&case.0, &case.1, 100, 2, 0).unwrap();
         assert!(drawn.subsets == 100 && drawn.deviation.unwrap() > 0.0, "{drawn:?}");
     }
 
@@ -127,15 +114,15 @@ mod tests {
     #[test]
     fn kid_agrees_with_numpy() {
         let (real, fake) = (FeatureSet::fixture("real"), FeatureSet::fixture("fake"));
-        let real = set(&real.values[..50 * 6], 6);
+        let real = FeatureSet::new(&real.values[..50 * 6], 6);
         let found = kid(&fake, &real, 1, 50, 3).unwrap().mean;
-        let expected = FeatureSet::fixture_numbers("kid")[0];
+        let expected = fixture_numbers("features.npz", "kid")[0];
         assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
     }
 
     #[test]
     fn kid_is_near_zero_for_equal_distributions_only() {
-        let draw = |seed| set(&rng::normal(seed, Stream::Starts, 0, 400 * 4), 4);
+        let draw = |seed| FeatureSet::new(&rng::normal(seed, Stream::Starts, 0, 400 * 4), 4);
         let mut shifted = draw(3);
         shifted.values.iter_mut().for_each(|v| *v += 0.7);
         let same = kid(&draw(1), &draw(2), 20, 100, 1).unwrap();
@@ -145,6 +132,6 @@ mod tests {
         assert!(same.mean.abs() < 5.0 * deviation / 20.0_f64.sqrt() + 0.02, "{same:?}");
         assert!(other.mean > 0.5, "{other:?}");
         assert_eq!(same, kid(&draw(1), &draw(2), 20, 100, 1).unwrap());
-        assert!(kid(&set(&[1.0], 1), &draw(1), 1, 10, 0).is_err());
+        assert!(kid(&FeatureSet::new(&[1.0], 1), &draw(1), 1, 10, 0).is_err());
     }
 }

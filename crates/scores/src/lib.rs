@@ -1,18 +1,6 @@
 #![doc = include_str!("../README.md")]
-//!
-//! # Map of the crate
-//!
-//! | module | content |
-//! |---|---|
-//! | `stream` | [`ImageStream`]: a data set, or a model that draws images on demand |
-//! | `extractor` | [`Extractor`]: the feature network; [`FeatureChoice`] names it |
-//! | `extract` | [`extract()`]: features of a stream, and their statistics |
-//! | `statistics`, `origin` | [`Statistics`]: mean and covariance in one pass, and their `.npz` file |
-//! | `frechet`, `kid`, `prdc`, `metrics` | the scores |
-//! | [`inception`] | FID Inception v3 and its weights |
-//! | [`classifier`] | the small feature classifier of 28x28 images, and its training |
-//! | [`linear`] | dense linear algebra in double precision |
 #![recursion_limit = "256"]
+#![allow(clippy::missing_errors_doc, reason = "the errors themselves say when and why")]
 
 pub mod classifier;
 mod extract;

@@ -24,11 +24,7 @@ impl FeatureMetrics {
     pub const MIN_IMAGES: usize = NEIGHBOURS + 1;
 
     /// Compares `samples` with `real` images: KID over 100 subsets of at most 1000 images drawn
-    /// from `seed`, the others with 5 nearest neighbours.
-    ///
-    /// # Errors
-    ///
-    /// When a set has fewer than [`Self::MIN_IMAGES`] or the numbers of features differ.
+    /// from `seed`, the others with 5 nearest neighbours. Each set needs [`Self::MIN_IMAGES`].
     pub fn of(real: &FeatureSet, samples: &FeatureSet, seed: u64) -> Result<Self> {
         Ok(Self {
             kid: kid(samples, real, SUBSETS, SUBSET_SIZE, seed)?,

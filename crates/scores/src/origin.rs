@@ -43,16 +43,7 @@ impl Origin {
         }
     }
 
-    /// The entry as it is stored.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).context("writing the origin of statistics")
-    }
-
     /// Reads the entry of `path`; `None` if there is none, as in files of pytorch-fid.
-    ///
-    /// # Errors
-    ///
-    /// When the entry is damaged or of another format.
     pub fn of(path: &Path) -> Result<Option<Self>> {
         if !npz::names(path)?.iter().any(|name| name == ENTRY) {
             return Ok(None);
@@ -72,10 +63,6 @@ impl Origin {
     }
 
     /// Refuses statistics of other features than those of `extractor`.
-    ///
-    /// # Errors
-    ///
-    /// When network, weights or preprocessing differ.
     pub fn check(&self, extractor: &Extractor) -> Result<()> {
         ensure!(
             self.features == *extractor.spec(),

@@ -5,8 +5,7 @@ use anyhow::{Result, ensure};
 use faer::{Mat, MatRef};
 use serde::Serialize;
 
-use crate::features::FeatureSet;
-use crate::linear::product;
+use crate::{features::FeatureSet, linear::product};
 
 /// Rows of a block of the distance matrix.
 const BLOCK: usize = 512;
@@ -37,12 +36,8 @@ pub struct Prdc {
 }
 
 /// Compares samples with real images. The neighbourhood of a point is the open ball whose radius is
-/// the distance to the `k`-th nearest other point of its own set. Only the first 10,000 images
-/// of each set are compared.
-///
-/// # Errors
-///
-/// When a set has at most `k` images or the numbers of features differ.
+/// the distance to the `k`-th nearest other point of its own set. Only the first 10,000 images of
+/// each set are compared. Each set needs more than `k`.
 pub fn prdc(real: &FeatureSet, samples: &FeatureSet, k: usize) -> Result<Prdc> {
     ensure!(real.dims == samples.dims, "{} features against {}", real.dims, samples.dims);
     let enough = real.len().min(samples.len()) > k && k > 0;
@@ -128,14 +123,11 @@ impl Points {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
-    use super::*;
     use hvae_runtime::rng::{self, Stream};
 
-    fn set(values: &[f32], dims: usize) -> FeatureSet {
-        FeatureSet { dims, values: values.to_vec() }
-    }
+    use super::*;
+    use crate::features::tests::fixture_numbers;
 
     fn assert_prdc(found: Prdc, expected: [f64; 4]) {
         let found = [found.precision, found.recall, found.density, found.coverage];
@@ -147,8 +139,8 @@ mod tests {
     #[test]
     fn a_small_case_by_hand() {
         // Radii with k = 1: real 1, 1, 8; samples 0.5, 0.5, 19.5.
-        let real = set(&[0.0, 1.0, 9.0], 1);
-        let samples = set(&[0.5, 1.0, 20.5], 1);
+        let real = FeatureSet::new(&[0.0, 1.0, 9.0], 1);
+        let samples = FeatureSet::new(&[0.5, 1.0, 20.5], 1);
         let found = prdc(&real, &samples, 1).unwrap();
         // Sample 0.5 lies in the balls of 0 and 1; 1.0 in that of 1 (9 reaches to 1 only, open).
         // Real 1 and 9 lie in a sample's ball, 9 in that of 20.5.
@@ -158,7 +150,7 @@ mod tests {
     /// Fixture of `scripts/evaluation_fixtures.py`: the definitions in numpy.
     #[test]
     fn scores_agree_with_numpy() {
-        let expected = FeatureSet::fixture_numbers("overlap");
+        let expected = fixture_numbers("features.npz", "overlap");
         let (real, fake) = (FeatureSet::fixture("real"), FeatureSet::fixture("fake"));
         let found = prdc(&real, &fake, 5).unwrap();
         assert_prdc(found, [expected[0], expected[1], expected[2], expected[3]]);
@@ -166,12 +158,12 @@ mod tests {
 
     #[test]
     fn identical_sets_score_one_and_distant_sets_zero() {
-        let points = set(&rng::normal(1, Stream::Starts, 0, 700 * 3), 3);
+        let points = FeatureSet::new(&rng::normal(1, Stream::Starts, 0, 700 * 3), 3);
         let same = prdc(&points, &points, 5).unwrap();
         assert_prdc(same, [1.0, 1.0, same.density, 1.0]);
         assert!((same.density - 1.0).abs() < 1e-12, "{same:?}");
-        let far = set(&points.values.iter().map(|v| v + 100.0).collect::<Vec<_>>(), 3);
+        let far = FeatureSet::new(&points.values.iter().map(|v| v + 100.0).collect::<Vec<_>>(), 3);
         assert_prdc(prdc(&points, &far, 5).unwrap(), [0.0; 4]);
-        assert!(prdc(&points, &set(&[0.0; 9], 3), 3).is_err());
+        assert!(prdc(&points, &FeatureSet::new(&[0.0; 9], 3), 3).is_err());
     }
 }

@@ -6,8 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use faer::{Mat, MatRef};
 use hvae_runtime::npz::{self, Array, Loaded, Values};
 
-use crate::linear::add_product;
-use crate::origin::{ENTRY, Origin};
+use crate::{linear::add_product, origin::ENTRY, origin::Origin};
 
 /// Rows per update of the covariance, which is one matrix product.
 const BLOCK: usize = 512;
@@ -24,11 +23,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// From a mean and a covariance in row-major order.
-    ///
-    /// # Errors
-    ///
-    /// When the shapes do not fit, a value is not finite or the covariance is not symmetric.
+    /// From a mean and a covariance in row-major order. The covariance must be symmetric, and all
+    /// values finite.
     pub fn new(mean: Vec<f64>, covariance: &[f64]) -> Result<Self> {
         let dims = mean.len();
         ensure!(
@@ -62,42 +58,27 @@ impl Statistics {
     }
 
     /// Saves `mu` and `sigma` as pytorch-fid does, and `origin` in an entry that it ignores.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
     pub fn save(&self, path: &Path, origin: Option<&Origin>) -> Result<()> {
         let dims = self.dims();
         let sigma: Vec<f64> =
             (0..dims).flat_map(|i| (0..dims).map(move |j| self.covariance[(i, j)])).collect();
-        let origin = origin.map(Origin::to_bytes).transpose()?;
+        let origin = origin.map(serde_json::to_vec).transpose().context("writing their origin")?;
+        let entry = origin.iter().map(|bytes| (ENTRY, Array::U8(vec![bytes.len()], bytes)));
         let mut arrays = vec![
-            ("mu", Array::F64 { shape: vec![dims], values: &self.mean }),
-            ("sigma", Array::F64 { shape: vec![dims, dims], values: &sigma }),
+            ("mu", Array::F64(vec![dims], &self.mean)),
+            ("sigma", Array::F64(vec![dims, dims], &sigma)),
         ];
-        arrays.extend(
-            origin
-                .iter()
-                .map(|bytes| (ENTRY, Array::U8 { shape: vec![bytes.len()], values: bytes })),
-        );
+        arrays.extend(entry);
         npz::save(path, &arrays)
     }
 
     /// Whether the `.npz` file `path` holds statistics rather than images.
-    ///
-    /// # Errors
-    ///
-    /// When the file is not a `.npz`.
     pub fn is_in(path: &Path) -> Result<bool> {
         let names = npz::names(path)?;
         Ok(["mu", "sigma"].iter().all(|wanted| names.iter().any(|name| name == wanted)))
     }
 
     /// Reads `mu` and `sigma`, as pytorch-fid writes them.
-    ///
-    /// # Errors
-    ///
-    /// When an array is missing or not of the shape and values of a mean and a covariance.
     pub fn load(path: &Path) -> Result<Self> {
         let read = || {
             let (mu, sigma) = (npz::load(path, "mu")?, npz::load(path, "sigma")?);
@@ -151,11 +132,8 @@ impl Accumulator {
         }
     }
 
-    /// Adds the features of some images, `[images, dims]` in row-major order.
-    ///
-    /// # Errors
-    ///
-    /// When a feature is not finite.
+    /// Adds the features of some images, `[images, dims]` in row-major order. The error names the
+    /// feature that is not finite.
     pub fn add(&mut self, features: &[f32]) -> Result<()> {
         debug_assert!(features.len().is_multiple_of(self.dims));
         for row in features.chunks(self.dims) {
@@ -201,11 +179,7 @@ impl Accumulator {
         self.block.clear();
     }
 
-    /// The statistics of all images added.
-    ///
-    /// # Errors
-    ///
-    /// With fewer than two images, which have no covariance.
+    /// The statistics of all images added. There must be at least two.
     pub fn finish(mut self) -> Result<Statistics> {
         self.merge();
         ensure!(self.count >= 2, "{} images have no covariance: at least 2 are needed", self.count);
@@ -218,7 +192,6 @@ impl Accumulator {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 pub(crate) mod tests {
     use hvae_runtime::rng::{self, Stream};
 
@@ -232,20 +205,17 @@ pub(crate) mod tests {
         offset: f32,
     ) -> (Vec<f32>, Statistics) {
         let noise = rng::normal(seed, Stream::Starts, 0, rows * dims);
-        let features: Vec<f32> = noise
-            .chunks(dims)
-            .flat_map(|row| {
-                let first = row[0];
-                row.iter().enumerate().map(move |(i, v)| offset + v * (1.0 + i as f32) + first)
-            })
-            .collect();
+        let feature = |(at, v): (usize, &f32)| {
+            offset + v * (1.0 + (at % dims) as f32) + noise[at - at % dims]
+        };
+        let features: Vec<f32> = noise.iter().enumerate().map(feature).collect();
         let mut accumulator = Accumulator::new(dims);
         accumulator.add(&features).unwrap();
         (features, accumulator.finish().unwrap())
     }
 
     #[test]
-    fn one_pass_equals_two_passes_far_from_zero() {
+    fn one_pass_equals_two_passes_far_from_zero_in_any_batches() {
         let (rows, dims) = (BLOCK + 77, 5);
         let (features, found) = random(rows, dims, 3, 1000.0);
         let column = |j: usize| features.iter().skip(j).step_by(dims).map(|v| f64::from(*v));
@@ -261,18 +231,12 @@ pub(crate) mod tests {
             }
         }
         assert_eq!(found.count, Some(rows));
-    }
-
-    #[test]
-    fn batch_sizes_do_not_matter() {
-        let (features, whole) = random(1100, 3, 4, 5.0);
-        let mut pieces = Accumulator::new(3);
-        for piece in features.chunks(3 * 7) {
+        let mut pieces = Accumulator::new(dims);
+        for piece in features.chunks(dims * 7) {
             pieces.add(piece).unwrap();
         }
         let pieces = pieces.finish().unwrap();
-        assert_eq!(pieces.mean, whole.mean);
-        assert_eq!(pieces.covariance, whole.covariance);
+        assert_eq!((pieces.mean, pieces.covariance), (found.mean, found.covariance));
     }
 
     #[test]
@@ -301,21 +265,19 @@ pub(crate) mod tests {
     fn invalid_statistics_files_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("statistics.npz");
-        let error = |mu: Array<'_>, sigma: Array<'_>| {
+        let array = |shape: &[usize], values| Array::F64(shape.to_vec(), values);
+        let one = || array(&[1], &[0.0]);
+        for (mu, sigma, part) in [
+            (array(&[2], &[0.0; 2]), array(&[2, 1], &[0.0; 2]), "[2, 1]"),
+            (array(&[2], &[0.0; 2]), array(&[2, 2], &[1.0, 0.5, 0.0, 1.0]), "not symmetric"),
+            (one(), array(&[1, 1], &[f64::NAN]), "not finite"),
+            (Array::U8(vec![1], &[0]), array(&[1, 1], &[0.0]), "float64"),
+        ] {
             npz::save(&path, &[("mu", mu), ("sigma", sigma)]).unwrap();
             let message = format!("{:#}", Statistics::load(&path).unwrap_err());
-            assert!(message.contains("statistics.npz"), "{message}");
-            message
-        };
-        let array = |shape: &[usize], values| Array::F64 { shape: shape.to_vec(), values };
-        assert!(error(array(&[2], &[0.0; 2]), array(&[2, 1], &[0.0; 2])).contains("[2, 1]"));
-        let lopsided = array(&[2, 2], &[1.0, 0.5, 0.0, 1.0]);
-        assert!(error(array(&[2], &[0.0; 2]), lopsided).contains("not symmetric"));
-        let broken = array(&[1, 1], &[f64::NAN]);
-        assert!(error(array(&[1], &[0.0]), broken).contains("not finite"));
-        let bytes = Array::U8 { shape: vec![1], values: &[0] };
-        assert!(error(bytes, array(&[1, 1], &[0.0])).contains("float64"));
-        npz::save(&path, &[("mu", array(&[1], &[0.0]))]).unwrap();
+            assert!(message.contains(part) && message.contains("statistics.npz"), "{message}");
+        }
+        npz::save(&path, &[("mu", one())]).unwrap();
         assert!(!Statistics::is_in(&path).unwrap());
         assert!(format!("{:#}", Statistics::load(&path).unwrap_err()).contains("sigma"));
     }

@@ -14,13 +14,8 @@ pub struct ImageBatch<'a> {
 
 impl ImageBatch<'_> {
     /// Number of images.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len() / self.shape.pixels()
-    }
-
-    /// Whether the batch is empty.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 }
 
@@ -29,11 +24,8 @@ pub trait ImageStream {
     /// Number of images.
     fn count(&self) -> usize;
 
-    /// Passes the first `count` images to `take`, at most `batch` at a time.
-    ///
-    /// # Errors
-    ///
-    /// When the images cannot be produced, or the first error of `take`.
+    /// Passes the first `count` images to `take`, at most `batch` at a time. Ends with the first
+    /// error of `take`.
     fn stream(
         &self,
         count: usize,
@@ -61,7 +53,6 @@ impl ImageStream for ImageSet {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
 

@@ -9,16 +9,12 @@
     reason = "a test may stop, compare exactly and show what it measured"
 )]
 
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::Path;
+use std::{collections::BTreeMap, io::Write, path::Path};
 
 use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
-use hvae_data::ImageShape;
-use hvae_data::remote::RemoteFile;
-use hvae_runtime::files;
-use hvae_runtime::npz::{self, Values};
+use hvae_data::{ImageShape, KnownFile};
+use hvae_runtime::{files, npz, npz::Values};
 use hvae_scores::ImageBatch;
 use hvae_scores::inception::{Depth, FeatureMap, Inception, SIDE, preprocess, weights};
 use npyz::zip::{CompressionMethod, ZipWriter, write::FileOptions};
@@ -275,8 +271,8 @@ fn only_the_complete_file_loads(form: Form) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("weights.pth");
     torch_file(&path, &tensors(), form);
-    let expected = RemoteFile {
-        bytes: std::fs::metadata(&path).unwrap().len(),
+    let expected = KnownFile {
+        bytes: std::fs::metadata(&path).unwrap().len() as usize,
         sha256: files::file_sha256(&path).unwrap().leak(),
         ..weights::FILE
     };

@@ -4,40 +4,26 @@
 //! and renamed. A process that is interrupted removes its scratch files ([`remove_live_scratch`]);
 //! one that is killed leaves the old file untouched and, at worst, a scratch file or folder that
 //! [`remove_stale_scratch`] removes.
-//!
-//! ```
-//! let path = std::env::temp_dir().join("hvae-runtime-files-example.txt");
-//! hvae_runtime::files::write(&path, "complete")?;
-//! assert_eq!(std::fs::read_to_string(&path)?, "complete");
-//! # std::fs::remove_file(path)?;
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
-mod destination;
-mod hash;
 mod paths;
 mod scratch;
 
+use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Seek, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use destination::{Destination, destination};
-use paths::{sync_folder, sync_tree};
+use paths::{Destination, destination, sync_folder, sync_tree};
 use scratch::Live;
 
-pub use hash::{file_sha256, hex, hex_sha256};
 pub use paths::{is_present, parent_of};
 pub use scratch::{ScratchDir, remove_live_scratch, remove_stale_scratch, scratch_dir_in};
 
 /// Writes `content` with [`write_atomically`].
-///
-/// # Errors
-///
-/// When the file cannot be created, written, flushed or renamed. `path` is then unchanged.
 pub fn write<C: AsRef<[u8]> + ?Sized>(path: &Path, content: &C) -> anyhow::Result<()> {
     write_atomically(path, |file| Ok(file.write_all(content.as_ref())?))
 }
@@ -46,66 +32,59 @@ pub fn write<C: AsRef<[u8]> + ?Sized>(path: &Path, content: &C) -> anyhow::Resul
 ///
 /// Missing parent folders are created. The file gets the permissions of any new file. A link is
 /// followed, and a device or pipe receives the bytes.
-///
-/// # Errors
-///
-/// When `path` is a folder, `write` fails or the file cannot be created, flushed or renamed. `path`
-/// is then unchanged.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let written = match destination(path) {
-        Ok(Destination::File(file)) => write_file(&file, write),
-        Ok(Destination::Stream) => write_stream(path, write),
-        Err(error) => Err(error.into()),
+    let fill = |file: File| {
+        let mut writer = BufWriter::new(file);
+        write(&mut writer)?;
+        Ok::<_, anyhow::Error>(writer.into_inner().map_err(io::IntoInnerError::into_error)?)
     };
-    written.with_context(|| format!("cannot write {}", path.display()))
+    let write = || -> anyhow::Result<()> {
+        match destination(path)? {
+            // A stream cannot seek, and receives nothing when `write` fails.
+            Destination::Stream => {
+                let mut file = fill(tempfile::tempfile()?)?;
+                file.rewind()?;
+                io::copy(&mut file, &mut File::options().write(true).open(path)?)?;
+                Ok(())
+            }
+            Destination::File(path) => {
+                let folder = parent_of(&path);
+                fs::create_dir_all(folder)?;
+                let create = || scratch::builder(0o666).tempfile_in(folder);
+                let (file, _live) = Live::create(create, NamedTempFile::path)?;
+                let (file, scratch) = file.into_parts();
+                // On a file system without locks it is written all the same.
+                let _ = file.try_lock();
+                fill(file)?.sync_all()?;
+                scratch.persist(&path)?;
+                Ok(sync_folder(folder)?)
+            }
+        }
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes to the device or pipe at `path`. The bytes go to a temporary file first: a stream cannot
-/// seek, and receives nothing when `write` fails.
-fn write_stream(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut writer = BufWriter::new(tempfile::tempfile()?);
-    write(&mut writer)?;
-    let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.rewind()?;
-    io::copy(&mut file, &mut File::options().write(true).open(path)?)?;
-    Ok(())
+/// The SHA-256 of `bytes`, in lower-case hexadecimal.
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
-/// Writes a scratch file in the folder of `path` and renames it.
-fn write_file(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let folder = parent_of(path);
-    fs::create_dir_all(folder)?;
-    let create = || scratch::builder(0o666).tempfile_in(folder);
-    let (file, _live) = Live::create(create, NamedTempFile::path)?;
-    let (file, scratch) = file.into_parts();
-    // On a file system without locks it is written all the same.
-    let _ = file.try_lock();
-    let mut writer = BufWriter::new(file);
-    write(&mut writer)?;
-    let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    scratch.persist(path)?;
-    sync_folder(folder)?;
-    Ok(())
+/// The SHA-256 of a file.
+pub fn file_sha256(path: &Path) -> anyhow::Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(hex_sha256(&bytes))
 }
 
 /// Flushes a scratch folder to the disk and renames it to `destination`.
 ///
 /// The scratch folder must come from [`scratch_dir_in`] with the parent of `destination`.
-///
-/// # Errors
-///
-/// When `destination` exists, or the folder cannot be flushed or renamed. The scratch folder is
-/// then removed.
+/// `destination` must not exist; after an error the scratch folder is removed.
 pub fn publish_dir(scratch: ScratchDir, destination: &Path) -> anyhow::Result<()> {
     if is_present(destination)? {
         bail!("{} already exists: move it away or choose another name", destination.display());
@@ -121,21 +100,12 @@ pub fn publish_dir(scratch: ScratchDir, destination: &Path) -> anyhow::Result<()
 }
 
 /// Checks, before work is done, that files can be created in `folder`, which is created if missing.
-///
-/// # Errors
-///
-/// When they cannot; the message names the folder.
 pub fn require_writable_folder(folder: &Path) -> anyhow::Result<()> {
-    drop(scratch_dir_in(folder)?);
-    Ok(())
+    scratch_dir_in(folder).map(drop)
 }
 
 /// Checks, before work is done, that [`write()`] can write the file `path`. Nothing is created.
 /// Devices and pipes are not checked.
-///
-/// # Errors
-///
-/// When it cannot; the message names the file.
 pub fn require_writable(path: &Path) -> anyhow::Result<()> {
     let check = || match destination(path)? {
         Destination::Stream => Ok(()),
@@ -153,11 +123,7 @@ pub fn require_writable(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Locks the folder `path` for this process as long as the handle lives; `None` where folders
-/// cannot be opened.
-///
-/// # Errors
-///
-/// When another process holds the lock.
+/// cannot be opened. An error when another process holds the lock.
 pub fn lock_folder(path: &Path) -> anyhow::Result<Option<File>> {
     let Ok(handle) = File::open(path) else { return Ok(None) };
     if matches!(handle.try_lock(), Err(TryLockError::WouldBlock)) {
@@ -167,7 +133,6 @@ pub fn lock_folder(path: &Path) -> anyhow::Result<Option<File>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use std::io::Write;
 
@@ -179,6 +144,12 @@ mod tests {
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn hashes_are_hexadecimal_sha256() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex_sha256(b"abc"), expected);
     }
 
     #[test]
@@ -243,26 +214,22 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_published_under_its_name_only() {
-        let root = tempfile::tempdir().unwrap();
-        let scratch = scratch_dir_in(root.path()).unwrap();
-        fs::create_dir(scratch.path().join("inner")).unwrap();
-        fs::write(scratch.path().join("inner/file"), "content").unwrap();
-        publish_dir(scratch, &root.path().join("out")).unwrap();
-        assert_eq!(names(root.path()), ["out"]);
-        assert_eq!(fs::read(root.path().join("out/inner/file")).unwrap(), b"content");
-    }
-
-    #[test]
-    fn an_existing_folder_is_not_replaced_even_if_empty() {
+    fn a_folder_is_published_under_its_name_only_and_replaces_none() {
         let root = tempfile::tempdir().unwrap();
         let out = root.path().join("out");
+        let scratch = || {
+            let scratch = scratch_dir_in(root.path()).unwrap();
+            fs::create_dir(scratch.path().join("inner")).unwrap();
+            fs::write(scratch.path().join("inner/file"), "content").unwrap();
+            scratch
+        };
         fs::create_dir(&out).unwrap();
-        let scratch = scratch_dir_in(root.path()).unwrap();
-        fs::write(scratch.path().join("file"), "new").unwrap();
-        let error = publish_dir(scratch, &out).unwrap_err();
+        let error = publish_dir(scratch(), &out).unwrap_err();
         assert!(error.to_string().contains("already exists"), "{error}");
+        assert!(names(root.path()) == ["out"] && names(&out).is_empty());
+        fs::remove_dir(&out).unwrap();
+        publish_dir(scratch(), &out).unwrap();
         assert_eq!(names(root.path()), ["out"]);
-        assert!(names(&out).is_empty());
+        assert_eq!(fs::read(out.join("inner/file")).unwrap(), b"content");
     }
 }

@@ -11,6 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context;
 use tempfile::{Builder, TempDir};
 
+use super::paths::is_present;
+
 /// Prefix of the names of scratch files and folders.
 const PREFIX: &str = ".partial-";
 
@@ -40,10 +42,6 @@ impl ScratchDir {
 }
 
 /// Creates a scratch folder in `parent`, which is created if missing.
-///
-/// # Errors
-///
-/// When the folder cannot be created.
 pub fn scratch_dir_in(parent: &Path) -> anyhow::Result<ScratchDir> {
     let create = || {
         fs::create_dir_all(parent)?;
@@ -103,20 +101,12 @@ pub fn remove_live_scratch() {
 /// Removes the scratch files and folders in `parent` that killed processes left.
 ///
 /// Those of running processes are kept. A missing `parent` is not an error.
-///
-/// # Errors
-///
-/// When `parent` cannot be listed or a leftover cannot be removed.
 pub fn remove_stale_scratch(parent: &Path) -> anyhow::Result<()> {
-    let entries = match fs::read_dir(parent) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot list {}", parent.display()));
-        }
-    };
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot list {}", parent.display()))?;
+    if !is_present(parent)? {
+        return Ok(());
+    }
+    let list = || fs::read_dir(parent)?.collect::<io::Result<Vec<_>>>();
+    for entry in list().with_context(|| format!("cannot list {}", parent.display()))? {
         if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             remove_unless_in_use(&entry.path())
                 .with_context(|| format!("cannot remove {}", entry.path().display()))?;
@@ -157,13 +147,11 @@ pub(super) fn builder(mode: u32) -> Builder<'static, 'static> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::files::tests::names;
-    use crate::files::write_atomically;
+    use crate::{files::tests::names, files::write_atomically};
 
     #[test]
     fn creation_and_registration_are_one_step() {

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use hvae_data::ImageShape;
 use hvae_runtime::{files, tensors};
 use rand::Rng;
 use rand_distr::{Distribution, Uniform};
@@ -89,21 +90,12 @@ impl Classifier {
     }
 
     /// The weights as a safetensors file in half precision.
-    ///
-    /// # Errors
-    ///
-    /// When the device cannot be read.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let half = self.clone().map(&mut ToType(DType::F16));
         tensors::to_bytes(&half).context("collecting the classifier's weights")
     }
 
     /// A network from the bytes of [`Self::to_bytes`].
-    ///
-    /// # Errors
-    ///
-    /// When the bytes are damaged, a tensor is missing, unknown or of another shape, or a weight is
-    /// not finite.
     pub(crate) fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self> {
         let network = tensors::from_bytes(bytes, Self::zeros(device))
             .context("not the weights of a classifier")?;
@@ -111,6 +103,23 @@ impl Classifier {
         ensure!(tensors::is_finite(&network), "weights that are not finite");
         Ok(network)
     }
+}
+
+/// Refuses images of another shape than the network takes.
+pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
+    ensure!(
+        shape == ImageShape::grey(SIDE, SIDE),
+        "the classifier takes images of {SIDE}x{SIDE} pixels, not {}",
+        shape.size()
+    );
+    Ok(())
+}
+
+/// Images `[batch, 1, 28, 28]` of pixels in `[0, 1]`.
+pub(crate) fn images(pixels: impl Iterator<Item = f32>, device: &Device) -> Tensor<4> {
+    let pixels: Vec<f32> = pixels.collect();
+    let count = pixels.len() / (SIDE * SIDE);
+    Tensor::from_data(TensorData::new(pixels, [count, 1, SIDE, SIDE]), device)
 }
 
 fn fill<const D: usize>(
@@ -136,10 +145,6 @@ impl burn::module::ModuleMapper for ToType {
 }
 
 /// The classifier of this crate, and the SHA-256 of its weights.
-///
-/// # Errors
-///
-/// When the program file is damaged.
 pub fn shipped(device: &Device) -> Result<(Classifier, String)> {
     let hash = files::hex_sha256(SHIPPED);
     ensure!(hash == SHIPPED_SHA256, "the built-in classifier is damaged: rebuild the program");
@@ -147,16 +152,10 @@ pub fn shipped(device: &Device) -> Result<(Classifier, String)> {
 }
 
 /// The classifier in the file `path`, and the SHA-256 of its weights.
-///
-/// # Errors
-///
-/// When the file cannot be read or holds something else.
 pub fn load(path: &Path, device: &Device) -> Result<(Classifier, String)> {
     let read = || {
         let length = std::fs::metadata(path)?.len();
-        if length > MAX_BYTES {
-            bail!("{length} bytes are too many for the weights of a classifier");
-        }
+        ensure!(length <= MAX_BYTES, "{length} bytes are too many for the weights of a classifier");
         let bytes = std::fs::read(path)?;
         let hash = files::hex_sha256(&bytes);
         Ok((Classifier::from_bytes(bytes, device)?, hash))
@@ -167,20 +166,19 @@ pub fn load(path: &Path, device: &Device) -> Result<(Classifier, String)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
-    use super::*;
     use hvae_device::host::download;
     use hvae_runtime::rng::{self, Stream};
+
+    use super::*;
 
     fn network() -> Classifier {
         Classifier::new(&mut rng::generator(1, Stream::Weights, 0), &Device::flex())
     }
 
     fn features(network: &Classifier) -> Vec<f32> {
-        let values: Vec<f32> = (0..2 * SIDE * SIDE).map(|i| (i % 7) as f32 / 6.0).collect();
-        let data = TensorData::new(values, [2, 1, SIDE, SIDE]);
-        download(network.features(Tensor::from_data(data, &Device::flex()))).unwrap()
+        let pixels = (0..2 * SIDE * SIDE).map(|i| (i % 7) as f32 / 6.0);
+        download(network.features(images(pixels, &Device::flex()))).unwrap()
     }
 
     #[test]

@@ -5,15 +5,12 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use hvae_data::{ImageSet, ImageShape};
+use hvae_data::ImageSet;
 use hvae_device::host::download;
-use hvae_runtime::interrupt;
-use hvae_runtime::rng::{self, Stream};
-use hvae_runtime::terminal::Progress;
-use rand::RngExt;
-use rand::seq::SliceRandom;
+use hvae_runtime::{interrupt, rng, rng::Stream, terminal::Progress};
+use rand::{RngExt, seq::SliceRandom};
 
-use crate::classifier::network::{BATCH, CLASSES, Classifier, SIDE};
+use crate::classifier::network::{BATCH, CLASSES, Classifier, SIDE, check_shape, images};
 
 /// Steps over which the learning rate rises linearly from 0.
 const WARMUP: f64 = 100.0;
@@ -34,11 +31,7 @@ pub struct Schedule {
 }
 
 /// Trains a classifier; `None` if the user interrupted it. After each epoch `report` gets its
-/// number, its mean loss and the accuracy on `test`.
-///
-/// # Errors
-///
-/// When a set is empty or its images have another size, or a loss is not finite.
+/// number, its mean loss and the accuracy on `test`. A loss that is not finite is an error.
 pub fn train(
     train: &ImageSet,
     test: &ImageSet,
@@ -48,11 +41,7 @@ pub fn train(
 ) -> Result<Option<Classifier>> {
     for set in [train, test] {
         ensure!(!set.is_empty(), "the training or test set is empty");
-        ensure!(
-            set.shape() == ImageShape::grey(SIDE, SIDE),
-            "the classifier takes images of {SIDE}x{SIDE} pixels, not {}",
-            set.shape().size()
-        );
+        check_shape(set.shape())?;
     }
     let learning = device.clone().autodiff();
     let mut weights = rng::generator(schedule.seed, Stream::Weights, 0);
@@ -74,9 +63,8 @@ pub fn train(
             }
             let mut shifts = rng::generator(schedule.seed, Stream::Augmentation, step);
             let mut draw = || shifts.random_range(-SHIFT..=SHIFT);
-            let pixels =
-                rows.iter().flat_map(|&row| shifted(train.image(row), draw(), draw())).collect();
-            let images = tensor(pixels, rows.len(), &learning);
+            let pixels = rows.iter().flat_map(|&row| shifted(train.image(row), draw(), draw()));
+            let images = images(pixels, &learning);
             let labels = rows.iter().map(|&row| i64::from(train.labels()[row])).collect();
             let labels: Tensor<1, Int> =
                 Tensor::from_data(TensorData::new::<i64, _>(labels, [rows.len()]), &learning);
@@ -100,26 +88,18 @@ pub fn train(
 }
 
 /// The share of images of `set` that the network classifies correctly.
-///
-/// # Errors
-///
-/// When the device cannot be read.
 pub fn accuracy(network: &Classifier, set: &ImageSet, device: &Device) -> Result<f64> {
     let mut correct = 0;
     let batches = set.bytes().chunks(BATCH * set.pixels());
     for (bytes, labels) in batches.zip(set.labels().chunks(BATCH)) {
-        let pixels = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-        let logits = download(network.logits(tensor(pixels, labels.len(), device)))?;
+        let pixels = bytes.iter().map(|&byte| f32::from(byte) / 255.0);
+        let logits = download(network.logits(images(pixels, device)))?;
         for (row, &label) in logits.chunks(CLASSES).zip(labels) {
             let best = (0..CLASSES).max_by(|&a, &b| row[a].total_cmp(&row[b]));
             correct += usize::from(best == Some(usize::from(label)));
         }
     }
     Ok(correct as f64 / set.len() as f64)
-}
-
-fn tensor(pixels: Vec<f32>, count: usize, device: &Device) -> Tensor<4> {
-    Tensor::from_data(TensorData::new(pixels, [count, 1, SIDE, SIDE]), device)
 }
 
 /// The image shifted down and to the right, filled up with black, in `[0, 1]`.
@@ -135,10 +115,10 @@ fn shifted(image: &[u8], down: i32, right: i32) -> impl Iterator<Item = f32> + '
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
-    use super::*;
     use hvae_data::{Split, synthetic};
+
+    use super::*;
 
     #[test]
     fn training_learns_the_synthetic_classes_and_is_deterministic() {

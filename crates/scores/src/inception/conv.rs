@@ -1,6 +1,5 @@
 //! A convolution with its batch normalisation folded into the weights.
 
-use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// `eps` of the batch normalisations.
@@ -20,21 +19,26 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
-    /// A convolution of stride 1 that keeps the size of the maps.
-    pub fn same(channels: [usize; 2], kernel: [usize; 2]) -> Self {
-        Self { channels, kernel, stride: 1, padding: kernel.map(|length| length / 2) }
-    }
-
-    /// A 3x3 convolution without padding.
-    pub fn valid(channels: [usize; 2], stride: usize) -> Self {
-        Self { channels, kernel: [3, 3], stride, padding: [0, 0] }
-    }
-
     /// The shape of the weight in PyTorch's order: output and input channels, height, width.
     pub fn weight(&self) -> [usize; 4] {
         let ([from, to], [height, width]) = (self.channels, self.kernel);
         [to, from, height, width]
     }
+}
+
+/// A convolution of stride 1 that keeps the size of the maps.
+pub(super) fn same(channels: [usize; 2], kernel: [usize; 2]) -> ConvShape {
+    ConvShape { channels, kernel, stride: 1, padding: kernel.map(|length| length / 2) }
+}
+
+/// A 1x1 convolution.
+pub(super) fn point(from: usize, to: usize) -> ConvShape {
+    same([from, to], [1, 1])
+}
+
+/// A 3x3 convolution without padding.
+pub(super) fn valid(channels: [usize; 2], stride: usize) -> ConvShape {
+    ConvShape { channels, kernel: [3, 3], stride, padding: [0, 0] }
 }
 
 /// A convolution and its batch normalisation as PyTorch stores them.
@@ -53,13 +57,12 @@ pub struct BatchNormConv {
 }
 
 /// Weight and bias of a convolution that a `ReLU` follows.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Conv {
     /// `[height * width * input channels, output channels]`, input channels fastest.
-    pub(super) weight: Param<Tensor<2>>,
+    pub(super) weight: Tensor<2>,
     /// `[output channels]`.
-    pub(super) bias: Param<Tensor<1>>,
-    #[module(skip)]
+    pub(super) bias: Tensor<1>,
     pub(super) shape: ConvShape,
 }
 
@@ -71,10 +74,10 @@ impl Conv {
     /// ```
     pub fn fold(stored: &BatchNormConv, shape: ConvShape, device: &Device) -> Self {
         let [to, from, height, width] = shape.weight();
-        let factor = |out: usize| {
-            f64::from(stored.scale[out]) / (f64::from(stored.variance[out]) + EPSILON).sqrt()
+        let factor = |(&scale, &variance): (&f32, &f32)| {
+            f64::from(scale) / (f64::from(variance) + EPSILON).sqrt()
         };
-        let factors: Vec<f64> = (0..to).map(factor).collect();
+        let factors: Vec<f64> = stored.scale.iter().zip(&stored.variance).map(factor).collect();
         let positions = height * width;
         let mut weight = vec![0.0; to * from * positions];
         for (out, kernel) in stored.weight.chunks(from * positions).enumerate() {
@@ -92,21 +95,20 @@ impl Conv {
             .collect();
         let rows = from * positions;
         Self {
-            weight: Param::from_data(TensorData::new(weight, [rows, to]), device),
-            bias: Param::from_data(TensorData::new::<f32, _>(bias, [to]), device),
+            weight: Tensor::from_data(TensorData::new(weight, [rows, to]), device),
+            bias: Tensor::from_data(TensorData::new::<f32, _>(bias, [to]), device),
             shape,
         }
     }
 
     /// A placeholder of this shape, to list the tensors of the network.
     pub(super) fn without_weights(shape: ConvShape, device: &Device) -> Self {
-        let weight = Param::from_tensor(Tensor::zeros([1, 1], device));
-        Self { weight, bias: Param::from_tensor(Tensor::zeros([1], device)), shape }
+        Self { weight: Tensor::zeros([1, 1], device), bias: Tensor::zeros([1], device), shape }
     }
 
     /// The weight in the order of Burn's convolution, `[out, in, height, width]`.
     pub(super) fn kernel(&self) -> Tensor<4> {
         let [to, from, height, width] = self.shape.weight();
-        self.weight.val().reshape([height, width, from, to]).permute([3, 2, 0, 1])
+        self.weight.clone().reshape([height, width, from, to]).permute([3, 2, 0, 1])
     }
 }

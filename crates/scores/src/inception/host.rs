@@ -7,12 +7,11 @@
 use std::sync::Mutex;
 
 use anyhow::Result;
-use faer::{MatMut, MatRef};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use crate::inception::conv::{Conv, ConvShape};
-use crate::inception::map::FeatureMap;
-use crate::linear::{add_product_f32, product_f32};
+use crate::inception::map::{FeatureMap, Pool};
 
 /// Output pixels of a tile.
 const TILE: usize = 256;
@@ -20,7 +19,7 @@ const TILE: usize = 256;
 const LENGTH: usize = 512;
 
 /// Maps in the order `[batch, height, width, channels]`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct HostMap {
     pub(super) batch: usize,
     pub(super) height: usize,
@@ -53,25 +52,21 @@ pub(crate) fn release_memory() {
     }
 }
 
-/// A buffer of `length` arbitrary numbers, from the pool if one is large enough.
-fn unwritten(length: usize) -> Vec<f32> {
-    let reused = POOL.lock().ok().and_then(|mut pool| {
-        let fitting = (0..pool.len()).filter(|&at| pool[at].capacity() >= length);
-        let best = fitting.min_by_key(|&at| pool[at].capacity());
-        if best.is_none() && pool.len() == POOL_SIZE {
-            pool.clear();
-        }
-        best.map(|at| pool.swap_remove(at))
-    });
-    let mut values = reused.unwrap_or_default();
-    values.resize(length, 0.0);
-    values
-}
-
 impl HostMap {
-    /// A map of arbitrary numbers, all of which must be overwritten.
+    /// A map of arbitrary numbers, all of which must be overwritten, in a buffer of the pool if one
+    /// is large enough.
     fn unwritten(batch: usize, height: usize, width: usize, channels: usize) -> Self {
-        let values = unwritten(batch * height * width * channels);
+        let length = batch * height * width * channels;
+        let reused = POOL.lock().ok().and_then(|mut pool| {
+            let fitting = (0..pool.len()).filter(|&at| pool[at].capacity() >= length);
+            let best = fitting.min_by_key(|&at| pool[at].capacity());
+            if best.is_none() && pool.len() == POOL_SIZE {
+                pool.clear();
+            }
+            best.map(|at| pool.swap_remove(at))
+        });
+        let mut values = reused.unwrap_or_default();
+        values.resize(length, 0.0);
         Self { batch, height, width, channels, values }
     }
 
@@ -100,13 +95,13 @@ impl HostMap {
                 (pixel / (height * width), pixel / width % height, pixel % width);
             for (kernel_row, part) in kernel_rows.clone().zip(patch.chunks_exact_mut(seen)) {
                 let above = row * shape.stride + kernel_row;
-                let inside = above >= shape.padding[0] && above - shape.padding[0] < self.height;
-                if !inside {
-                    part.fill(0.0);
-                    continue;
+                match above.checked_sub(shape.padding[0]).filter(|&above| above < self.height) {
+                    Some(above) => {
+                        let (source, left) = (self.row(image, above), column * shape.stride);
+                        copy_padded(source, part, left, shape.padding[1], self.channels);
+                    }
+                    None => part.fill(0.0),
                 }
-                let source = self.row(image, above - shape.padding[0]);
-                copy_padded(source, part, column * shape.stride, shape.padding[1], self.channels);
             }
         }
     }
@@ -120,7 +115,7 @@ impl HostMap {
 
     /// Pools 3x3 windows: folds the pixels of a window from `start` by `join`, then applies `end`
     /// with their number.
-    fn pool(
+    fn windows(
         &self,
         stride: usize,
         padding: usize,
@@ -183,7 +178,7 @@ impl FeatureMap for HostMap {
         let (height, width) = (size(0, self.height), size(1, self.width));
         let mut output = Self::unwritten(self.batch, height, width, to);
 
-        let (weight, bias) = (conv.weight.val().into_data(), conv.bias.val().into_data());
+        let (weight, bias) = (conv.weight.to_data(), conv.bias.to_data());
         let weight: &[f32] = weight.as_slice().expect("host weights are f32");
         let bias: &[f32] = bias.as_slice().expect("host weights are f32");
         let seen = shape.kernel[1] * from;
@@ -208,11 +203,8 @@ impl FeatureMap for HostMap {
                 let right = &weight[kernel_row * seen * to..][..length * to];
                 let right = MatRef::from_row_major_slice(right, length, to);
                 let sum = MatMut::from_row_major_slice_mut(out, rows, to);
-                if kernel_row == 0 {
-                    product_f32(sum, left, right);
-                } else {
-                    add_product_f32(sum, left, right);
-                }
+                let accum = if kernel_row == 0 { Accum::Replace } else { Accum::Add };
+                matmul(sum, accum, left, right, 1.0, Par::Seq);
             }
             for out in out.chunks_exact_mut(to) {
                 for (out, bias) in out.iter_mut().zip(bias) {
@@ -225,16 +217,12 @@ impl FeatureMap for HostMap {
         output
     }
 
-    fn max_pool_stride_2(&self) -> Self {
-        self.pool(2, 0, f32::NEG_INFINITY, f32::max, |max, _| max)
-    }
-
-    fn max_pool(&self) -> Self {
-        self.pool(1, 1, f32::NEG_INFINITY, f32::max, |max, _| max)
-    }
-
-    fn avg_pool(&self) -> Self {
-        self.pool(1, 1, 0.0, |sum, value| sum + value, |sum, count| sum / count)
+    fn pool(&self, pool: Pool) -> Self {
+        match pool {
+            Pool::Reduce => self.windows(2, 0, f32::NEG_INFINITY, f32::max, |max, _| max),
+            Pool::Max => self.windows(1, 1, f32::NEG_INFINITY, f32::max, |max, _| max),
+            Pool::Mean => self.windows(1, 1, 0.0, |sum, x| sum + x, |sum, count| sum / count),
+        }
     }
 
     fn cat(parts: Vec<Self>) -> Self {

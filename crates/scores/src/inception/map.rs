@@ -9,55 +9,47 @@ use hvae_device::host::download;
 
 use crate::inception::conv::Conv;
 
-/// A batch of feature maps with the operations of the network. All pooling windows are 3x3.
+/// The pools of the network, of 3x3 windows.
+#[derive(Debug, Clone, Copy)]
+pub enum Pool {
+    /// The maximum, of stride 2 without padding.
+    Reduce,
+    /// The maximum, of stride 1; maps keep their size.
+    Max,
+    /// The mean, of stride 1; maps keep their size, and padding does not count.
+    Mean,
+}
+
+/// A batch of feature maps with the operations of the network.
 pub trait FeatureMap: Sized {
     /// Convolution, bias and `ReLU`.
     #[must_use]
     fn conv(&self, conv: &Conv) -> Self;
-    /// Max pooling of stride 2 without padding.
+    /// Pooling of 3x3 windows.
     #[must_use]
-    fn max_pool_stride_2(&self) -> Self;
-    /// Max pooling of stride 1 that keeps the size of the maps.
-    #[must_use]
-    fn max_pool(&self) -> Self;
-    /// Average pooling of stride 1 that keeps the size of the maps; padding does not count.
-    #[must_use]
-    fn avg_pool(&self) -> Self;
+    fn pool(&self, pool: Pool) -> Self;
     /// Concatenates the channels of `parts`.
     #[must_use]
     fn cat(parts: Vec<Self>) -> Self;
     /// The mean over all positions, `channels` numbers per image.
-    ///
-    /// # Errors
-    ///
-    /// When the device cannot be read.
     fn global_avg_pool(self) -> Result<Vec<f32>>;
 }
 
 /// `[batch, channels, height, width]`, by Burn's operations on any device.
 impl FeatureMap for Tensor<4> {
     fn conv(&self, conv: &Conv) -> Self {
-        let shape = conv.shape;
-        let [height, width] = shape.padding;
-        let options = ConvOptions::new([shape.stride; 2], [height, width], [1, 1], 1);
-        relu(conv2d(self.clone(), conv.kernel(), Some(conv.bias.val()), options))
+        let options = ConvOptions::new([conv.shape.stride; 2], conv.shape.padding, [1, 1], 1);
+        relu(conv2d(self.clone(), conv.kernel(), Some(conv.bias.clone()), options))
     }
 
-    fn max_pool_stride_2(&self) -> Self {
-        max_pool2d(self.clone(), MaxPoolOptions::new([3, 3]).with_stride([2, 2]))
-    }
-
-    fn max_pool(&self) -> Self {
-        let options = MaxPoolOptions::new([3, 3]).with_stride([1, 1]).with_padding([1, 1]);
-        max_pool2d(self.clone(), options)
-    }
-
-    fn avg_pool(&self) -> Self {
-        let options = AvgPoolOptions::new([3, 3])
-            .with_stride([1, 1])
-            .with_padding([1, 1])
-            .with_count_include_pad(false);
-        avg_pool2d(self.clone(), options)
+    fn pool(&self, pool: Pool) -> Self {
+        let max = MaxPoolOptions::new([3, 3]);
+        let mean = AvgPoolOptions::new([3, 3]).with_stride([1, 1]).with_padding([1, 1]);
+        match pool {
+            Pool::Reduce => max_pool2d(self.clone(), max.with_stride([2, 2])),
+            Pool::Max => max_pool2d(self.clone(), max.with_stride([1, 1]).with_padding([1, 1])),
+            Pool::Mean => avg_pool2d(self.clone(), mean.with_count_include_pad(false)),
+        }
     }
 
     fn cat(parts: Vec<Self>) -> Self {

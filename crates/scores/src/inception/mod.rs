@@ -4,10 +4,9 @@
 //! padding and the last block pools by the maximum. Batch normalisations are folded into the
 //! convolutions when the weights are loaded; the layers after the 2048 features are left out.
 //!
-//! The blocks are generic in the [`FeatureMap`] that they compute on: Burn's tensors on any device,
+//! The layers are generic in the [`FeatureMap`] that they compute on: Burn's tensors on any device,
 //! or, on the CPU, the faster products of `host`.
 
-mod blocks;
 mod conv;
 pub(crate) mod host;
 mod map;
@@ -16,6 +15,6 @@ mod preprocess;
 pub mod weights;
 
 pub use conv::{BatchNormConv, Conv, ConvShape};
-pub use map::FeatureMap;
+pub use map::{FeatureMap, Pool};
 pub use network::{Depth, Inception};
 pub use preprocess::{SIDE, preprocess};

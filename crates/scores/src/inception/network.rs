@@ -1,15 +1,11 @@
-//! The network: its layers in order, and its features.
-
-use std::str::FromStr;
+//! The network: its layers in order, in torchvision's names, and its features.
 
 use anyhow::{Result, ensure};
-use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::inception::blocks::{BlockA, BlockB, BlockC, BlockD, BlockE, ConvSource, Pooling};
-use crate::inception::conv::{Conv, ConvShape};
+use crate::inception::conv::{Conv, ConvShape, point, same, valid};
 use crate::inception::host::HostMap;
-use crate::inception::map::FeatureMap;
+use crate::inception::map::{FeatureMap, Pool};
 use crate::inception::preprocess::{SIDE, preprocess};
 use crate::stream::ImageBatch;
 
@@ -35,104 +31,95 @@ impl Depth {
 
     /// Number of features.
     pub fn dims(self) -> usize {
+        [64, 192, 768, 2048][self as usize]
+    }
+}
+
+/// Makes the convolution of a given name and shape.
+type ConvSource<'a> = &'a mut dyn FnMut(&str, ConvShape) -> Result<Conv>;
+
+#[derive(Debug)]
+enum Layer {
+    Conv(Box<Conv>),
+    Pool(Pool),
+    /// Sequences of layers side by side, whose channels are concatenated.
+    Branches(Vec<Vec<Self>>),
+}
+
+impl Layer {
+    fn conv(conv: Conv) -> Self {
+        Self::Conv(Box::new(conv))
+    }
+
+    fn forward<M: FeatureMap>(&self, x: &M) -> M {
         match self {
-            Self::D64 => 64,
-            Self::D192 => 192,
-            Self::D768 => 768,
-            Self::D2048 => 2048,
+            Self::Conv(conv) => x.conv(conv),
+            Self::Pool(pool) => x.pool(*pool),
+            Self::Branches(branches) => {
+                M::cat(branches.iter().map(|layers| sequence(layers, x)).collect())
+            }
         }
     }
 }
 
-impl FromStr for Depth {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|depth| depth.dims().to_string() == text);
-        known.ok_or_else(|| format!("Inception has 64, 192, 768 or 2048 features, not {text}"))
-    }
+/// Applies one layer after another.
+fn sequence<'a, M: FeatureMap>(layers: impl IntoIterator<Item = &'a Layer>, x: &M) -> M {
+    let mut layers = layers.into_iter();
+    let first = layers.next().expect("a sequence has layers");
+    layers.fold(first.forward(x), |x, layer| layer.forward(&x))
 }
 
 /// The network up to its 2048 features.
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Inception {
-    conv2d_1a: Conv,
-    conv2d_2a: Conv,
-    conv2d_2b: Conv,
-    conv2d_3b: Conv,
-    conv2d_4a: Conv,
-    mixed_5b: BlockA,
-    mixed_5c: BlockA,
-    mixed_5d: BlockA,
-    mixed_6a: BlockB,
-    mixed_6b: BlockC,
-    mixed_6c: BlockC,
-    mixed_6d: BlockC,
-    mixed_6e: BlockC,
-    mixed_7a: BlockD,
-    mixed_7b: BlockE,
-    mixed_7c: BlockE,
+    /// The layers up to each [`Depth`], from the one before.
+    stages: [Vec<Layer>; 4],
 }
 
 impl Inception {
     /// Builds the network from convolutions that `take` makes, given their names and shapes.
-    ///
-    /// # Errors
-    ///
-    /// The first error of `take`.
     pub fn new(take: ConvSource<'_>) -> Result<Self> {
-        let point = |from, to| ConvShape::same([from, to], [1, 1]);
-        Ok(Self {
-            conv2d_1a: take("Conv2d_1a_3x3", ConvShape::valid([3, 32], 2))?,
-            conv2d_2a: take("Conv2d_2a_3x3", ConvShape::valid([32, 32], 1))?,
-            conv2d_2b: take("Conv2d_2b_3x3", ConvShape::same([32, 64], [3, 3]))?,
-            conv2d_3b: take("Conv2d_3b_1x1", point(64, 80))?,
-            conv2d_4a: take("Conv2d_4a_3x3", ConvShape::valid([80, 192], 1))?,
-            mixed_5b: BlockA::new("Mixed_5b", 192, 32, take)?,
-            mixed_5c: BlockA::new("Mixed_5c", 256, 64, take)?,
-            mixed_5d: BlockA::new("Mixed_5d", 288, 64, take)?,
-            mixed_6a: BlockB::new("Mixed_6a", 288, take)?,
-            mixed_6b: BlockC::new("Mixed_6b", 128, take)?,
-            mixed_6c: BlockC::new("Mixed_6c", 160, take)?,
-            mixed_6d: BlockC::new("Mixed_6d", 160, take)?,
-            mixed_6e: BlockC::new("Mixed_6e", 192, take)?,
-            mixed_7a: BlockD::new("Mixed_7a", take)?,
-            mixed_7b: BlockE::new("Mixed_7b", 1280, take)?,
-            mixed_7c: BlockE::new("Mixed_7c", 2048, take)?,
-        })
+        let mut conv = |name: &str, shape| take(name, shape).map(Layer::conv);
+        let stages = [
+            vec![
+                conv("Conv2d_1a_3x3", valid([3, 32], 2))?,
+                conv("Conv2d_2a_3x3", valid([32, 32], 1))?,
+                conv("Conv2d_2b_3x3", same([32, 64], [3, 3]))?,
+                Layer::Pool(Pool::Reduce),
+            ],
+            vec![
+                conv("Conv2d_3b_1x1", point(64, 80))?,
+                conv("Conv2d_4a_3x3", valid([80, 192], 1))?,
+                Layer::Pool(Pool::Reduce),
+            ],
+            vec![
+                block_a("Mixed_5b", 192, 32, take)?,
+                block_a("Mixed_5c", 256, 64, take)?,
+                block_a("Mixed_5d", 288, 64, take)?,
+                block_b("Mixed_6a", 288, take)?,
+                block_c("Mixed_6b", 128, take)?,
+                block_c("Mixed_6c", 160, take)?,
+                block_c("Mixed_6d", 160, take)?,
+                block_c("Mixed_6e", 192, take)?,
+            ],
+            // In the network that FID is defined with, only the last block has a max pool.
+            vec![
+                block_d("Mixed_7a", take)?,
+                block_e("Mixed_7b", 1280, Pool::Mean, take)?,
+                block_e("Mixed_7c", 2048, Pool::Max, take)?,
+            ],
+        ];
+        Ok(Self { stages })
     }
 
     /// The feature maps after the stage `depth`; `images` have three channels in `[-1, 1]`.
     pub fn forward<M: FeatureMap>(&self, images: &M, depth: Depth) -> M {
-        let x = images
-            .conv(&self.conv2d_1a)
-            .conv(&self.conv2d_2a)
-            .conv(&self.conv2d_2b)
-            .max_pool_stride_2();
-        if depth == Depth::D64 {
-            return x;
-        }
-        let x = x.conv(&self.conv2d_3b).conv(&self.conv2d_4a).max_pool_stride_2();
-        if depth == Depth::D192 {
-            return x;
-        }
-        let x = self.mixed_5d.forward(&self.mixed_5c.forward(&self.mixed_5b.forward(&x)));
-        let x = self.mixed_6b.forward(&self.mixed_6a.forward(&x));
-        let x = self.mixed_6e.forward(&self.mixed_6d.forward(&self.mixed_6c.forward(&x)));
-        if depth == Depth::D768 {
-            return x;
-        }
-        let x = self.mixed_7b.forward(&self.mixed_7a.forward(&x), Pooling::Mean);
-        self.mixed_7c.forward(&x, Pooling::Max)
+        sequence(self.stages[..=depth as usize].iter().flatten(), images)
     }
 
     /// The features of grey images, image after image: maps averaged over all positions.
     ///
     /// Computed by `HostMap` on the CPU, by Burn's tensors on other devices.
-    ///
-    /// # Errors
-    ///
-    /// When the images are not grey, or the device cannot be read.
     pub fn features(
         &self,
         images: ImageBatch<'_>,
@@ -150,4 +137,97 @@ impl Inception {
         let grey = Tensor::<4>::from_data(TensorData::new(grey, [batch, 1, SIDE, SIDE]), device);
         self.forward(&grey.expand([batch, 3, SIDE, SIDE]), depth).global_avg_pool()
     }
+}
+
+/// Takes the convolutions `<block>.<name>`.
+fn layers_of(block: &str, take: ConvSource<'_>) -> impl FnMut(&str, ConvShape) -> Result<Layer> {
+    move |name, shape| take(&format!("{block}.{name}"), shape).map(Layer::conv)
+}
+
+/// 35x35 maps: branches of 1x1, 5x5, two 3x3 convolutions, and a pool.
+fn block_a(block: &str, from: usize, pooled: usize, take: ConvSource<'_>) -> Result<Layer> {
+    let mut conv = layers_of(block, take);
+    Ok(Layer::Branches(vec![
+        vec![conv("branch1x1", point(from, 64))?],
+        vec![conv("branch5x5_1", point(from, 48))?, conv("branch5x5_2", same([48, 64], [5, 5]))?],
+        vec![
+            conv("branch3x3dbl_1", point(from, 64))?,
+            conv("branch3x3dbl_2", same([64, 96], [3, 3]))?,
+            conv("branch3x3dbl_3", same([96, 96], [3, 3]))?,
+        ],
+        vec![Layer::Pool(Pool::Mean), conv("branch_pool", point(from, pooled))?],
+    ]))
+}
+
+/// From 35x35 to 17x17 maps.
+fn block_b(block: &str, from: usize, take: ConvSource<'_>) -> Result<Layer> {
+    let mut conv = layers_of(block, take);
+    Ok(Layer::Branches(vec![
+        vec![conv("branch3x3", valid([from, 384], 2))?],
+        vec![
+            conv("branch3x3dbl_1", point(from, 64))?,
+            conv("branch3x3dbl_2", same([64, 96], [3, 3]))?,
+            conv("branch3x3dbl_3", valid([96, 96], 2))?,
+        ],
+        vec![Layer::Pool(Pool::Reduce)],
+    ]))
+}
+
+/// 17x17 maps: 7x7 convolutions factorised into 1x7 and 7x1.
+fn block_c(block: &str, inner: usize, take: ConvSource<'_>) -> Result<Layer> {
+    let wide = |from, to| same([from, to], [1, 7]);
+    let high = |from, to| same([from, to], [7, 1]);
+    let mut conv = layers_of(block, take);
+    Ok(Layer::Branches(vec![
+        vec![conv("branch1x1", point(768, 192))?],
+        vec![
+            conv("branch7x7_1", point(768, inner))?,
+            conv("branch7x7_2", wide(inner, inner))?,
+            conv("branch7x7_3", high(inner, 192))?,
+        ],
+        vec![
+            conv("branch7x7dbl_1", point(768, inner))?,
+            conv("branch7x7dbl_2", high(inner, inner))?,
+            conv("branch7x7dbl_3", wide(inner, inner))?,
+            conv("branch7x7dbl_4", high(inner, inner))?,
+            conv("branch7x7dbl_5", wide(inner, 192))?,
+        ],
+        vec![Layer::Pool(Pool::Mean), conv("branch_pool", point(768, 192))?],
+    ]))
+}
+
+/// From 17x17 to 8x8 maps.
+fn block_d(block: &str, take: ConvSource<'_>) -> Result<Layer> {
+    let mut conv = layers_of(block, take);
+    Ok(Layer::Branches(vec![
+        vec![conv("branch3x3_1", point(768, 192))?, conv("branch3x3_2", valid([192, 320], 2))?],
+        vec![
+            conv("branch7x7x3_1", point(768, 192))?,
+            conv("branch7x7x3_2", same([192, 192], [1, 7]))?,
+            conv("branch7x7x3_3", same([192, 192], [7, 1]))?,
+            conv("branch7x7x3_4", valid([192, 192], 2))?,
+        ],
+        vec![Layer::Pool(Pool::Reduce)],
+    ]))
+}
+
+/// 8x8 maps: branches that split into 1x3 and 3x1 convolutions.
+fn block_e(block: &str, from: usize, pool: Pool, take: ConvSource<'_>) -> Result<Layer> {
+    let wide = same([384, 384], [1, 3]);
+    let high = same([384, 384], [3, 1]);
+    let split = |wide, high| Layer::Branches(vec![vec![wide], vec![high]]);
+    let mut conv = layers_of(block, take);
+    Ok(Layer::Branches(vec![
+        vec![conv("branch1x1", point(from, 320))?],
+        vec![
+            conv("branch3x3_1", point(from, 384))?,
+            split(conv("branch3x3_2a", wide)?, conv("branch3x3_2b", high)?),
+        ],
+        vec![
+            conv("branch3x3dbl_1", point(from, 448))?,
+            conv("branch3x3dbl_2", same([448, 384], [3, 3]))?,
+            split(conv("branch3x3dbl_3a", wide)?, conv("branch3x3dbl_3b", high)?),
+        ],
+        vec![Layer::Pool(pool), conv("branch_pool", point(from, 192))?],
+    ]))
 }

@@ -1,24 +1,25 @@
 //! The weights of FID Inception v3: finding, checking and loading their file.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, path::Path, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::store::{ModuleStore, PytorchStore};
 use burn::tensor::{DType, Device};
-use hvae_data::remote::RemoteFile;
+use hvae_data::KnownFile;
+use hvae_runtime::tensors::in_short;
 
-use crate::inception::conv::{BatchNormConv, Conv};
-use crate::inception::network::Inception;
+use crate::{inception::conv::BatchNormConv, inception::conv::Conv, inception::network::Inception};
 
 /// The file that pytorch-fid 0.3.0 uses.
-pub const FILE: RemoteFile = RemoteFile {
+pub const FILE: KnownFile = KnownFile {
     name: "pt_inception-2015-12-05-6726825d.pth",
-    url: "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     bytes: 95_628_359,
     sha256: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 };
+
+/// Where pytorch-fid publishes it.
+pub const URL: &str = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth";
 
 /// Layers after the features, which are in the file but not used.
 const UNUSED: [(&str, &[usize]); 2] = [("fc.weight", &[1008, 2048]), ("fc.bias", &[1008])];
@@ -35,10 +36,6 @@ pub fn default_path() -> PathBuf {
 }
 
 /// Loads the network with the weights of `path`, or of the default path, and their SHA-256.
-///
-/// # Errors
-///
-/// When the file is missing, truncated, altered or of another network.
 pub fn load(path: Option<&Path>, device: &Device) -> Result<(Inception, String)> {
     let place = path.map_or_else(default_path, Path::to_owned);
     if path.is_none() && !place.exists() {
@@ -52,13 +49,9 @@ pub fn load(path: Option<&Path>, device: &Device) -> Result<(Inception, String)>
 }
 
 /// Loads the network with the weights of `path`, which must have the length and hash of `expected`.
-///
-/// # Errors
-///
-/// As [`load`].
 pub fn load_checked(
     path: &Path,
-    expected: &RemoteFile,
+    expected: &KnownFile,
     device: &Device,
 ) -> Result<(Inception, String)> {
     expected.verify(path).with_context(|| {
@@ -77,10 +70,6 @@ pub fn load_checked(
 }
 
 /// Name and shape of every tensor of the file, except the batch counters.
-///
-/// # Errors
-///
-/// None in practice.
 pub fn expected_tensors() -> Result<BTreeMap<String, Vec<usize>>> {
     let mut expected: BTreeMap<String, Vec<usize>> =
         UNUSED.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())).collect();
@@ -95,19 +84,15 @@ pub fn expected_tensors() -> Result<BTreeMap<String, Vec<usize>>> {
     Ok(expected)
 }
 
-/// The network of these tensors.
-///
-/// # Errors
-///
-/// When a tensor is missing, unknown, of another shape or type, or not finite; the message names
-/// it.
+/// The network of these tensors. The error names the one that is missing, unknown, of another shape
+/// or type, or not finite.
 pub fn build(mut tensors: BTreeMap<String, StoredTensor>, device: &Device) -> Result<Inception> {
     let expected = expected_tensors()?;
-    let missing: Vec<_> = expected.keys().filter(|name| !tensors.contains_key(*name)).collect();
-    ensure!(missing.is_empty(), "missing tensors: {}", first_few(&missing));
+    let missing: Vec<_> = expected.keys().filter(|&name| !tensors.contains_key(name)).collect();
+    ensure!(missing.is_empty(), "missing tensors: {}", in_short(&missing));
     tensors.retain(|name, _| !name.ends_with(COUNTER));
-    let foreign: Vec<_> = tensors.keys().filter(|name| !expected.contains_key(*name)).collect();
-    ensure!(foreign.is_empty(), "unknown tensors: {}", first_few(&foreign));
+    let foreign: Vec<_> = tensors.keys().filter(|&name| !expected.contains_key(name)).collect();
+    ensure!(foreign.is_empty(), "unknown tensors: {}", in_short(&foreign));
     for (name, shape) in &expected {
         let found: Vec<usize> = tensors[name].shape.iter().copied().collect();
         ensure!(found == *shape, "{name} has shape {found:?}; expected {shape:?}");
@@ -140,12 +125,4 @@ fn numbers(tensor: StoredTensor) -> Result<Vec<f32>> {
         bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number)).collect();
     ensure!(numbers.iter().all(|number| number.is_finite()), "values that are not finite");
     Ok(numbers)
-}
-
-/// The first few of `names`.
-fn first_few(names: &[&String]) -> String {
-    let shown: Vec<_> = names.iter().take(3).map(|name| name.as_str()).collect();
-    let more =
-        if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
-    format!("{}{more}", shown.join(", "))
 }

@@ -134,7 +134,7 @@ impl<'a> Sheet<'a> {
         let ImageSize { height, width } = self.size;
         let array = |&(name, values): &(&'static str, &'a [f32])| {
             let shape = vec![values.len() / (height * width), height, width];
-            (name, Array::F32 { shape, values })
+            (name, Array::F32(shape, values))
         };
         self.layers.iter().map(array).collect()
     }

@@ -62,9 +62,9 @@ impl Run for Reconstruct {
         let latents = vec![count, trained.model.latent()];
         let labels = &test.set().labels()[..count];
         let arrays = vec![
-            ("labels", Array::U8 { shape: vec![count], values: labels }),
-            ("means", Array::F32 { shape: latents.clone(), values: &found.means }),
-            ("log_variances", Array::F32 { shape: latents, values: &found.log_variances }),
+            ("labels", Array::U8(vec![count], labels)),
+            ("means", Array::F32(latents.clone(), &found.means)),
+            ("log_variances", Array::F32(latents, &found.log_variances)),
         ];
         let error = found.error / count as f64;
         terminal::line(&format!("reconstruction error {error:.3} per image"));

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use hvae_runtime::{files, terminal};
-use hvae_scores::inception::weights::{self, FILE};
+use hvae_scores::inception::weights::{self, FILE, URL};
 
 use crate::cli::values::url;
 use crate::commands::context::{Context, Ended, Run};
@@ -64,11 +64,10 @@ fn fetch(out: Option<PathBuf>, url: Option<&str>) -> Result<()> {
         terminal::line("weights already present (checksum ok)");
     } else {
         files::require_writable(&path)?;
-        FILE.fetch(url.unwrap_or(FILE.url), &path).with_context(|| {
+        FILE.fetch(url.unwrap_or(URL), &path).with_context(|| {
             format!(
-                "cannot download the weights of Inception. Download {} on a machine with access \
-                 and name the copy with --inception-weights, or give another address with --url",
-                FILE.url
+                "cannot download the weights of Inception. Download {URL} on a machine with access \
+                 and name the copy with --inception-weights, or give another address with --url"
             )
         })?;
     }

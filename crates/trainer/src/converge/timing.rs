@@ -158,10 +158,10 @@ fn write(timed: &[(Timing, Vec<f32>)], folder: &Path, layers: u8, images: &Image
     let pixels = download(images.select(&rows))?;
     let names: Vec<String> = timings.iter().map(|t| format!("{}.{}", t.row, t.batch)).collect();
     let shape = vec![rows.len(), images.set().pixels()];
-    let mut arrays = vec![("images", Array::F32 { shape, values: &pixels })];
+    let mut arrays = vec![("images", Array::F32(shape, &pixels))];
     for (name, (timing, values)) in names.iter().zip(timed) {
         let shape = vec![timing.batch, values.len() / timing.batch];
-        arrays.push((name, Array::F32 { shape, values }));
+        arrays.push((name, Array::F32(shape, values)));
     }
     npz::save(&folder.join(format!("{layers}.npz")), &arrays)
 }

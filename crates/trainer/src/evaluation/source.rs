@@ -95,7 +95,7 @@ mod tests {
         let path = |name: &str| root.path().join(name);
         assert_eq!(Source::find(Path::new("mnist-test")).unwrap(), Source::Mnist(Split::Test));
         assert_eq!(Source::find(root.path()).unwrap(), Source::Folder(root.path().to_owned()));
-        let one = |value| Array::F64 { shape: vec![1, 1], values: value };
+        let one = |value| Array::F64(vec![1, 1], value);
         npz::save(&path("images.npz"), &[("x", one(&[0.5]))]).unwrap();
         npz::save(&path("stats.npz"), &[("mu", one(&[0.5])), ("sigma", one(&[1.0]))]).unwrap();
         std::fs::write(path("t10k-images-idx3-ubyte"), "x").unwrap();

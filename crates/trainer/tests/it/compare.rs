@@ -114,7 +114,7 @@ fn runs_tested_on_other_images_are_refused_before_any_work() {
     folder.ok(&train("a", "128", "1"));
     folder.ok(&train("b", "128", "1"));
     let images: Vec<u8> = (0..300 * 784_u32).map(|i| (i % 251) as u8).collect();
-    let array = Array::U8 { shape: vec![300, 28, 28], values: &images };
+    let array = Array::U8(vec![300, 28, 28], &images);
     npz::save(&folder.path("mine.npz"), &[("images", array)]).unwrap();
     let config = folder.path("checkpoints/b/config.toml");
     let text = String::from_utf8(read(&config)).unwrap();

@@ -260,7 +260,7 @@ fn prepare(folder: &Folder, found: &[Found]) {
     }
     if names("mine.npz") {
         let values = [7; 20 * 9];
-        let images = hvae_runtime::npz::Array::U8 { shape: vec![20, 3, 3], values: &values };
+        let images = hvae_runtime::npz::Array::U8(vec![20, 3, 3], &values);
         hvae_runtime::npz::save(&folder.path("mine.npz"), &[("images", images)]).unwrap();
     }
 }

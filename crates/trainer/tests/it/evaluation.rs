@@ -9,13 +9,13 @@ use hvae_runtime::npz::Array;
 /// `count` synthetic images as bytes in a `.npz`.
 fn images(folder: &Folder, name: &str, count: usize, split: Split) {
     let set = synthetic::synthetic(count, 1, split);
-    let array = Array::U8 { shape: vec![count, 28, 28], values: set.bytes() };
-    let labels = Array::U8 { shape: vec![count], values: set.labels() };
+    let array = Array::U8(vec![count, 28, 28], set.bytes());
+    let labels = Array::U8(vec![count], set.labels());
     npz::save(&folder.path(name), &[("images", array), ("labels", labels)]).unwrap();
 }
 
 fn floats(folder: &Folder, name: &str, shape: &[usize], values: &[f32]) {
-    let array = Array::F32 { shape: shape.to_vec(), values };
+    let array = Array::F32(shape.to_vec(), values);
     npz::save(&folder.path(name), &[("images", array)]).unwrap();
 }
 
@@ -157,10 +157,7 @@ fn errors_name_the_bad_input() {
     assert!(text.contains("good.npz has 20") && text.contains("21 images"), "{text}");
     npz::save(
         &folder.path("stats.npz"),
-        &[
-            ("mu", Array::F64 { shape: vec![3], values: &[0.0; 3] }),
-            ("sigma", Array::F64 { shape: vec![3, 3], values: &[0.0; 9] }),
-        ],
+        &[("mu", Array::F64(vec![3], &[0.0; 3])), ("sigma", Array::F64(vec![3, 3], &[0.0; 9]))],
     )
     .unwrap();
     error("stats.npz", &["stats.npz", "of 3 features", "gives 128"]);
@@ -185,8 +182,8 @@ fn statistics_of_other_features_are_refused() {
     let (npz::Values::F64(mean), npz::Values::F64(covariance)) = (mu.values, sigma.values) else {
         panic!("statistics are float64")
     };
-    let mean = Array::F64 { shape: mu.shape, values: &mean };
-    let covariance = Array::F64 { shape: sigma.shape, values: &covariance };
+    let mean = Array::F64(mu.shape, &mean);
+    let covariance = Array::F64(sigma.shape, &covariance);
     let both = [("mu", mean), ("sigma", covariance)];
     npz::save(&folder.path("plain.npz"), &both).unwrap();
     let output = folder.run(&["fid", "plain.npz", "b.npz", "--save-stats", "still-plain.npz"]);
@@ -209,7 +206,7 @@ fn statistics_of_other_features_are_refused() {
     folder.ok(&["fid", "o.npz", "b.npz", "--features", "mine.safetensors"]);
 
     let later = br#"{"format":2}"#;
-    let entry = Array::U8 { shape: vec![later.len()], values: later };
+    let entry = Array::U8(vec![later.len()], later);
     let three = [both[0].clone(), both[1].clone(), ("protocol", entry)];
     npz::save(&folder.path("later.npz"), &three).unwrap();
     let text = folder.fails(1, &["fid", "later.npz", "b.npz"]);
@@ -274,8 +271,8 @@ fn a_trained_classifier_gives_features() {
     assert!(text.contains("unlabelled.npz has no labels"), "{text}");
     // Whatever the source of the images, and whatever is wrong with the labels.
     let (values, grey) = (vec![7; 80 * 784], vec![0.5; 80 * 784]);
-    let images = Array::U8 { shape: vec![80, 28, 28], values: &values };
-    let labels = Array::I64 { shape: vec![80], values: &[300; 80] };
+    let images = Array::U8(vec![80, 28, 28], &values);
+    let labels = Array::I64(vec![80], &[300; 80]);
     npz::save(&folder.path("odd.npz"), &[("images", images), ("labels", labels)]).unwrap();
     floats(&folder, "bare.npz", &[80, 28, 28], &grey);
     let mut converge = vec!["converge", "--networks", "3", "--hidden", "8"];

@@ -50,8 +50,8 @@ fn trained() -> Folder {
     folder.ok(&train("run", "320", "1"));
     folder.ok(&["export", RUN, "--out", "e.safetensors"]);
     let set = synthetic::synthetic(40, 1, Split::Train);
-    let images = Array::U8 { shape: vec![40, 28, 28], values: set.bytes() };
-    let labels = Array::U8 { shape: vec![40], values: set.labels() };
+    let images = Array::U8(vec![40, 28, 28], set.bytes());
+    let labels = Array::U8(vec![40], set.labels());
     npz::save(&folder.path("images.npz"), &[("images", images), ("labels", labels)]).unwrap();
     folder
 }
