@@ -62,7 +62,7 @@ impl Worker {
         let (parts, queue) = channel();
         let (done, steps) = channel();
         let own = device.clone();
-        thread::spawn(move || queue.iter().try_for_each(|part: Part| done.send(part.step(&own))));
+        thread::spawn(move || queue.iter().all(|part: Part| done.send(part.step(&own)).is_ok()));
         Ok(Self { device, images, phases, parts, steps })
     }
 }
@@ -163,16 +163,16 @@ fn reduce(
         outcomes.encoder_nudged.extend(part.outcomes.encoder_nudged);
     }
     let losses = sums.map(|sum| Scalar::Host(sum / counted.max(1) as f64));
-    let mut mean = Mean { parts: &gradients, device, mean: GradientsParams::new() };
+    let mut mean = Mean { parts: &gradients, device, found: GradientsParams::new() };
     model.visit(&mut mean);
-    Ok(TrainingStep { gradients: mean.mean, losses, counted, dropped, betas: None, outcomes })
+    Ok(TrainingStep { gradients: mean.found, losses, counted, dropped, betas: None, outcomes })
 }
 
 /// The mean of the gradients of parts, each with its share of the batch.
 struct Mean<'a> {
     parts: &'a [(GradientsParams, f64)],
     device: &'a Device,
-    mean: GradientsParams,
+    found: GradientsParams,
 }
 
 impl ModuleVisitor for Mean<'_> {
@@ -182,7 +182,7 @@ impl ModuleVisitor for Mean<'_> {
             Some(gradient.to_device(self.device).mul_scalar(*share))
         });
         if let Some(mean) = parts.reduce(|sum, part| sum + part) {
-            self.mean.register::<D>(param.id, mean);
+            self.found.register::<D>(param.id, mean);
         }
     }
 }
