@@ -10,18 +10,17 @@ use crate::run::metrics::{MeanLosses, PhaseMeans, PhaseStats};
 
 /// How many images a step had, and how many of them it used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Images of the batch.
-    pub images: usize,
+pub(crate) struct Counts {
+    pub(crate) images: usize,
     /// Images that count in the losses.
-    pub counted: usize,
+    pub(crate) counted: usize,
     /// Images dropped from a gradient.
-    pub dropped: usize,
+    pub(crate) dropped: usize,
 }
 
 /// Sums over the samples of one phase.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PhaseSums {
+pub(crate) struct PhaseSums {
     samples: u64,
     sweeps: u64,
     converged: u64,
@@ -34,7 +33,7 @@ pub struct PhaseSums {
 
 impl PhaseSums {
     /// Adds the outcomes of a batch.
-    pub fn add(&mut self, outcomes: &[Outcome]) {
+    pub(crate) fn add(&mut self, outcomes: &[Outcome]) {
         for outcome in outcomes {
             self.samples += 1;
             self.sweeps += outcome.iterations as u64;
@@ -52,7 +51,7 @@ impl PhaseSums {
     }
 
     /// Means over the samples; `None` without samples.
-    pub fn means(&self) -> Option<PhaseStats> {
+    pub(crate) fn means(&self) -> Option<PhaseStats> {
         let n = self.samples as f64;
         (self.samples > 0).then(|| PhaseStats {
             sweeps: self.sweeps as f64 / n,
@@ -65,16 +64,14 @@ impl PhaseSums {
     }
 }
 
-/// Sums over the steps of an epoch; part of a checkpoint, so that a resumed epoch reports what an
-/// uninterrupted one does.
+/// Part of a checkpoint: a resumed epoch reports what an uninterrupted one does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochSums {
-    /// Images seen.
-    pub images: u64,
+pub(crate) struct EpochSums {
+    pub(crate) images: u64,
     /// Images that do not count in the losses.
     uncounted: u64,
     /// Images dropped from a gradient.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     reconstruction_error: f64,
     log_likelihood: f64,
     divergence: f64,
@@ -86,7 +83,7 @@ pub struct EpochSums {
 
 impl EpochSums {
     /// Adds a step: its counts, mean losses, gradient norm, and how its phases ended.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         counts: Counts,
         losses: Losses,
@@ -109,7 +106,7 @@ impl EpochSums {
     }
 
     /// Mean losses so far.
-    pub fn losses(&self) -> MeanLosses {
+    pub(crate) fn losses(&self) -> MeanLosses {
         let n = (self.images - self.uncounted).max(1) as f64;
         MeanLosses {
             reconstruction_error: self.reconstruction_error / n,
@@ -119,12 +116,12 @@ impl EpochSums {
     }
 
     /// Mean gradient norm so far.
-    pub fn gradient_norm(&self) -> f64 {
+    pub(crate) fn gradient_norm(&self) -> f64 {
         self.gradient_norm / self.steps.max(1) as f64
     }
 
     /// Means of the four phases so far.
-    pub fn phases(&self) -> PhaseMeans {
+    pub(crate) fn phases(&self) -> PhaseMeans {
         self.phases.each_ref().map(PhaseSums::means)
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use hvae::training::draws::StepDraws;
+use hvae::draws::StepDraws;
 use hvae::training::workers::Workers;
 use hvae_model::{PhaseSettings, ReadPolicy, Vae};
 
@@ -60,7 +60,7 @@ fn compare_split(kind: &str, more: &[&str]) {
     let on_device = hvae_device::host::upload(draws.noise.clone(), model.latent(), &device);
     let mut batch = images.gather(images.index_tensor(&rows));
     if binarise {
-        batch = hvae::training::binarize::binarize_from(batch, 1, Stream::Binarization, 0);
+        batch = hvae::draws::binarize_from(batch, 1, Stream::Binarization, 0);
     }
     let whole = model.training_step(batch, on_device, 1.0, &phases).unwrap();
     let expected = flat(&model, &whole.gradients);

@@ -1,5 +1,7 @@
-//! The random numbers of a training step.
+//! The random numbers of a training step, and images binarized with random numbers.
 
+use burn::tensor::Tensor;
+use hvae_device::host::upload;
 use hvae_model::Vae;
 use hvae_runtime::rng::{self, Stream};
 
@@ -27,4 +29,18 @@ impl StepDraws {
             uniforms: config.data.binarise.then(uniforms),
         }
     }
+}
+
+/// Every pixel 1 with the probability of its grey value, else 0 (dynamic binarization; Burda et
+/// al. 2016, arXiv 1509.00519), drawn from the stream `(seed, stream, index)`.
+pub fn binarize_from(images: Tensor<2>, seed: u64, stream: Stream, index: u64) -> Tensor<2> {
+    let [rows, pixels] = images.dims();
+    binarize(images, rng::uniform(seed, stream, index, rows * pixels))
+}
+
+/// Every pixel 1 where it exceeds its number in `uniforms`, one in `[0, 1)` for each, else 0.
+pub fn binarize(images: Tensor<2>, uniforms: Vec<f32>) -> Tensor<2> {
+    let [_, pixels] = images.dims();
+    let uniforms = upload(uniforms, pixels, &images.device());
+    images.greater(uniforms).float()
 }
