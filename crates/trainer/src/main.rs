@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use hvae::cli::Cli;
+use hvae::commands::Cli;
 use hvae::commands::context::Ended;
 use hvae::config::Usage;
 use hvae_device::fault;

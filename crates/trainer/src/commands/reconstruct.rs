@@ -10,8 +10,8 @@ use crate::cli::values::{NOT_NEGATIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::{RunArgs, Trained};
+use crate::latents::decode::EVALUATION_BATCH;
 use crate::training;
-use crate::training::evaluate::EVALUATION_BATCH;
 
 /// Reconstruct test images
 #[derive(Debug, Args)]

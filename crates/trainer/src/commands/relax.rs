@@ -9,7 +9,7 @@ use crate::cli::values::{DAMPING, Grid, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::{RunArgs, Trained};
-use crate::latents::prior::prior_latents;
+use crate::latents::decode::prior_latents;
 
 /// Show images relaxing to equilibrium
 #[derive(Debug, Args)]
@@ -75,9 +75,9 @@ impl Run for Relax {
 impl Relax {
     /// The images at the start and after every sweep.
     fn frames(&self, trained: &Trained) -> Result<Vec<Vec<f32>>> {
-        let Trained { model, device, .. } = trained;
+        let Trained { model, device, phases, .. } = trained;
         let latents = prior_latents(model, self.grid.cells(), self.seed);
-        let relaxation = model.decoder_phase(upload(latents, model.latent(), device))?;
+        let relaxation = model.decoder_phase(upload(latents, model.latent(), device), phases)?;
         // Uniform in [0, 1].
         let guess = relaxation.guess();
         let start = guess.components().iter().zip(0..).map(|(component, index)| {

@@ -12,7 +12,7 @@ use crate::cli::values::{self, POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::{Changes, RunConfig};
 use crate::observers::tui::Ui;
-use crate::training::phases::DEFERRED_CHECK_EVERY;
+use crate::training::DEFERRED_CHECK_EVERY;
 
 use start::{RunRequest, load, resume, start};
 

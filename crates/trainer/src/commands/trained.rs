@@ -9,10 +9,10 @@ use hvae_model::{PhaseSettings, Vae};
 
 use crate::commands::context::Context;
 use crate::config::RunConfig;
+use crate::latents::decode::{EVALUATION_BATCH, decode};
 use crate::latents::sampler::{LatentSource, Samples};
 use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::training;
-use crate::training::evaluate::EVALUATION_BATCH;
 
 /// A run of which a command uses the model.
 #[derive(Debug, Args)]
@@ -91,7 +91,7 @@ impl Trained {
 
     /// The images of `latents` (`[rows, latent]`), one after another, with values in `[0, 1]`.
     pub(super) fn decode(&self, latents: &[f32]) -> Result<Vec<f32>> {
-        training::decode(&self.model, latents, &self.phases, &self.device)
+        decode(&self.model, latents, &self.phases, &self.device)
     }
 
     /// `images`, one after another, on the device: `[images, pixels]`.

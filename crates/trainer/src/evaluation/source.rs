@@ -11,7 +11,7 @@ use hvae_scores::Statistics;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A part of MNIST.
     Mnist(Split),
     /// A run, to draw samples from.
@@ -26,11 +26,7 @@ pub enum Source {
 
 impl Source {
     /// The two sides that the arguments name. Beside a run, `train` and `test` are its images.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such file or folder, or it cannot be scored.
-    pub fn pair(a: &Path, b: &Path) -> Result<[Self; 2]> {
+    pub(crate) fn pair(a: &Path, b: &Path) -> Result<[Self; 2]> {
         let side = |text: &Path, other: &Path| match text.to_str() {
             Some("train") if is_run(other) => Ok(Self::OfRun(other.to_owned(), Split::Train)),
             Some("test") if is_run(other) => Ok(Self::OfRun(other.to_owned(), Split::Test)),
@@ -40,11 +36,7 @@ impl Source {
     }
 
     /// The source that `text` names.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such file or folder, or it cannot be scored.
-    pub fn find(text: &Path) -> Result<Self> {
+    pub(crate) fn find(text: &Path) -> Result<Self> {
         match text.to_str() {
             Some("mnist-train") => return Ok(Self::Mnist(Split::Train)),
             Some("mnist-test") => return Ok(Self::Mnist(Split::Test)),
@@ -70,11 +62,7 @@ impl Source {
     /// The images of a set, converted to `shape` if one is given; of a set that comes in parts,
     /// those of `split`. Runs and statistics have none. MNIST is read from `data_dir`, or from its
     /// default folder.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be read.
-    pub fn images(
+    pub(crate) fn images(
         &self,
         split: Split,
         shape: Option<ImageShape>,
@@ -121,11 +109,10 @@ impl fmt::Display for Source {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
+    use hvae_runtime::npz::{self, Array};
+
     use super::*;
-    use hvae_runtime::npz;
-    use hvae_runtime::npz::Array;
 
     #[test]
     fn sources_are_recognised_by_name_and_content() {

@@ -12,7 +12,7 @@ use crate::cli::global::{DEFAULT_DEVICE, Global};
 use crate::cli::new_run::Target;
 use crate::commands::context::{Context, Ended};
 use crate::config::RunConfig;
-use crate::observers::observer::Observer;
+use crate::observers::Observer;
 use crate::observers::progress_bar::ProgressBar;
 use crate::observers::tensorboard::TensorBoard;
 use crate::observers::trace::Trace;
