@@ -57,8 +57,12 @@ pub(crate) fn parts_of_file(path: &Path) -> Result<[Option<Files>; 3]> {
     let part = |names: &[&str]| names.iter().find_map(|part| find(&beside, prefix, part));
     let [train, test, valid] = PARTS.map(part);
     match (train, test) {
-        (Some(train), test) if train.images == path => Ok([Some(train), test, valid]),
-        (_, Some(test)) if test.images == path => Ok([Some(test), None, None]),
+        (Some(train), test) if train.images.file_name() == path.file_name() => {
+            Ok([Some(train), test, valid])
+        }
+        (_, Some(test)) if test.images.file_name() == path.file_name() => {
+            Ok([Some(test), None, None])
+        }
         _ => alone(),
     }
 }

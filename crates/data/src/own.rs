@@ -141,6 +141,3 @@ pub(crate) fn print_once(line: &str) {
         terminal::line(line);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -125,7 +125,7 @@ fn archived(bytes: Vec<u8>) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-fn gzipped(bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn gzipped(bytes: Vec<u8>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&bytes).unwrap();
     encoder.finish().unwrap()
