@@ -280,6 +280,27 @@ fn a_run_that_is_extended_ends_where_a_long_one_does() {
     assert!(cosines(&table).iter().all(|&c| c >= 0.999), "{table}");
 }
 
+/// Batches are cut into parts of a fixed size, and sums are taken in a fixed order.
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    let folder = Folder::new();
+    for kind in ["f-vae", "h-vae", "th-vae", "dh-vae", "tdh-vae"] {
+        let run = |threads: &str| {
+            let name = format!("{kind}-{threads}");
+            let mut arguments = vec!["train", "--model", kind, "--name", &name];
+            arguments.extend(["--dataset", "synthetic", "--test-images", "70"]);
+            arguments.extend(["--train-images", "200", "--batch-size", "100", "--epochs", "1"]);
+            arguments.extend(["--set", "model.hidden=[60]", "--threads", threads]);
+            folder.ok(&arguments);
+            folder.path(&format!("checkpoints/{name}"))
+        };
+        let one = run("1");
+        for threads in ["2", "7"] {
+            assert_same_run(&one, &run(threads));
+        }
+    }
+}
+
 /// A kill between writing a checkpoint and pointing at it leaves a folder beyond `latest`, and so
 /// does going back by hand.
 #[test]
