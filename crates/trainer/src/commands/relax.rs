@@ -3,6 +3,7 @@ use clap::Args;
 use hvae_device::host::{download, upload};
 use hvae_model::Kind;
 use hvae_runtime::rng::{self, Stream};
+use hvae_runtime::terminal::Progress;
 use hvae_solver::{State, StoppingRule};
 
 use crate::cli::values::{DAMPING, Grid, count, number};
@@ -93,12 +94,14 @@ impl Relax {
         let one_sweep = StoppingRule::new(0.0, 1)?;
         let mut frames = vec![shown(&state)?];
         let damping = self.damping;
-        for _ in 0..self.frames {
+        let mut progress = Progress::start("sweeps", self.frames, 0);
+        for done in 0..self.frames {
             // A solve returns the undamped image of the map, so damping is applied here.
             let swept = relaxation.relax(state.clone(), 0.0, &one_sweep)?.state;
             state = state
                 .zip(swept, |old, new| old.mul_scalar(damping) + new.mul_scalar(1.0 - damping));
             frames.push(shown(&state)?);
+            progress.update(done + 1, String::new);
         }
         Ok(frames)
     }

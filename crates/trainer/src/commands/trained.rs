@@ -11,7 +11,8 @@ use crate::commands::context::Context;
 use crate::config::RunConfig;
 use crate::latents::decode::{EVALUATION_BATCH, decode};
 use crate::latents::sampler::{LatentSource, Samples};
-use crate::run::dir::{CheckpointChoice, RunDir};
+use crate::run::choice::CheckpointChoice;
+use crate::run::dir::RunDir;
 use crate::training;
 
 /// A run of which a command uses the model.
@@ -20,8 +21,8 @@ pub(super) struct RunArgs {
     /// A run's folder
     #[arg(index = 1, value_name = "RUN")]
     pub(super) folder: PathBuf,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    /// Checkpoint of the run: latest, best or a step, such as 469
+    #[arg(long, value_name = "NAME", default_value = "latest")]
     pub(super) checkpoint: CheckpointChoice,
 }
 

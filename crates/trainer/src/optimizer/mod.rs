@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::optimizer::parameters::{flat_parameters, with_parameters};
 use crate::optimizer::rule::{CHUNK, Rule};
 
+/// The error of a gradient that is not finite.
+pub(crate) const NOT_FINITE: &str = "the gradient is not finite";
+
 /// Which rule updates the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -160,10 +163,7 @@ pub(crate) fn read_norms<'a>(
 
 /// The norm, from its square.
 fn norm(square: f64) -> Result<f64> {
-    ensure!(
-        square.is_finite(),
-        "the gradient is not finite; lower training.learning_rate or ep.nudge"
-    );
+    ensure!(square.is_finite(), "{NOT_FINITE}");
     Ok(square.sqrt())
 }
 

@@ -93,6 +93,12 @@ impl StepRunner {
         self.model.as_ref().expect("it is taken only while it is updated")
     }
 
+    /// Starts from these weights.
+    pub(super) fn start_from(&mut self, model: Vae) {
+        self.average = self.average.as_ref().map(|_| model.clone());
+        self.model = Some(model);
+    }
+
     /// The model that is evaluated: averaged weights where the configuration asks for them.
     pub(crate) fn evaluated(&self) -> &Vae {
         self.average.as_ref().unwrap_or_else(|| self.model())
