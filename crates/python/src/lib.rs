@@ -1,15 +1,35 @@
-//! The Python module `hvae`.
+//! The compiled part of the Python module `hvae`; `python/hvae` adds types and documentation.
 #![recursion_limit = "256"]
+
+mod array;
+mod compute;
+mod run;
+mod scores;
+mod train;
 
 use pyo3::prelude::*;
 
-/// The compiled part of the module `hvae`.
 #[pymodule]
 mod _hvae {
-    use super::*;
+    use std::ffi::OsString;
 
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::run::Run;
+    #[pymodule_export]
+    use crate::scores::{fid, kid, prdc};
+    #[pymodule_export]
+    use crate::train::train;
+
+    /// Runs the program `hvae` with these arguments, of which the first is its name; the exit code.
     #[pyfunction]
-    fn version() -> &'static str {
-        hvae::VERSION
+    fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+        py.detach(|| hvae::cli::main(arguments))
+    }
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -13,9 +13,11 @@
 //! | [`evaluation`], [`latents`] | scores of a model, and latents to decode |
 //! | `converge`, `transition` | two studies of other papers |
 //! | [`figures`], `report` | plots, and the HTML report of a run |
+//! | [`api`] | what commands do, for them and for other programs |
 //! | [`cli`], [`commands`] | the command line |
 #![recursion_limit = "256"]
 
+pub mod api;
 pub mod cli;
 pub mod commands;
 pub mod config;

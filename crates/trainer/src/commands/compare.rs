@@ -10,6 +10,7 @@ use hvae_data::images::Images;
 use hvae_model::Kind;
 use hvae_runtime::{files, interrupt, terminal};
 
+use crate::api::trained::Trained;
 use crate::cli::new_run::Target;
 use crate::cli::scoring::ScoreArgs;
 use crate::cli::values::count;
@@ -18,7 +19,6 @@ use crate::commands::eval::score;
 use crate::commands::output::write_json;
 use crate::commands::train::check_every;
 use crate::commands::train::start::{RunRequest, resume, start};
-use crate::commands::trained::Trained;
 use crate::config::{Changes, RunConfig};
 use crate::figures::plot;
 use crate::run::dir::{CheckpointChoice, RunDir};
@@ -143,7 +143,7 @@ impl Compare {
 
     /// The metrics and scores of `run`, one of `runs`.
     fn row(&self, run: &Compared, runs: &[Compared], cx: &Context) -> Result<Row> {
-        let trained = Trained::load(&run.path, CheckpointChoice::Latest, cx)?;
+        let trained = Trained::load(&run.path, CheckpointChoice::Latest, cx.device()?)?;
         let scores = score(&trained, &run.test, &self.scores, SEED, cx)?;
         let summary = &run.summary;
         let sweeps = |phases: fn(&PhaseMeans) -> [&Option<PhaseStats>; 2]| {

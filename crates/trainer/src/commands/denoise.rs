@@ -8,10 +8,11 @@ use hvae_runtime::terminal;
 use hvae_solver::{FixedPointMap, State, StoppingRule, Termination};
 use rand::RngExt;
 
+use crate::api::trained::Trained;
 use crate::cli::values::{NOT_NEGATIVE, SHARE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::trained::RunArgs;
 use crate::config::Usage;
 use crate::latents::completion::{Completion, complete, optimize_latents};
 

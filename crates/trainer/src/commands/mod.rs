@@ -9,8 +9,10 @@ mod classifier;
 mod compare;
 mod completions;
 mod converge;
+mod decode;
 mod denoise;
 mod devices;
+mod encode;
 mod eval;
 mod export;
 mod fid;
@@ -27,7 +29,7 @@ mod runs;
 mod sample;
 mod serve;
 mod show;
-mod train;
+pub(crate) mod train;
 mod weights;
 
 use anyhow::Result;
@@ -58,6 +60,8 @@ macro_rules! commands {
 commands![
     train::Train,
     sample::Sample,
+    encode::Encode,
+    decode::Decode,
     reconstruct::Reconstruct,
     interpolate::Interpolate,
     manifold::Manifold,

@@ -17,7 +17,7 @@ use crate::training::phases::DEFERRED_CHECK_EVERY;
 use start::{RunRequest, load, resume, start};
 
 mod dry_run;
-pub(super) mod start;
+pub(crate) mod start;
 
 /// Train a model, or continue a run
 #[derive(Debug, Args)]
@@ -108,13 +108,11 @@ impl Run for Train {
             return dry_run::run(&config, &images, &devices).map(|()| Ended::Done);
         }
         let request = RunRequest {
-            config,
-            target,
-            devices,
             device_names: self.devices,
             ui: self.ui,
             trace_device: self.trace_device,
             tensorboard: self.tensorboard,
+            ..RunRequest::on(config, target, devices)
         };
         start(request, cx)
     }
@@ -156,11 +154,11 @@ impl Train {
 }
 
 /// Default of `ep.check_every` on `device`, if it is not that of the configuration.
-pub(super) fn check_every(device: &Device) -> Option<usize> {
+pub(crate) fn check_every(device: &Device) -> Option<usize> {
     (!hvae_device::is_host(device)).then_some(DEFERRED_CHECK_EVERY)
 }
 
-fn warn_without_effect(config: &RunConfig) {
+pub(crate) fn warn_without_effect(config: &RunConfig) {
     if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
         let kind = config.model.kind.name();
         terminal::warning(&format!(

@@ -95,7 +95,8 @@ impl RunConfig {
         Self::parse_with(text, source, &Changes { set, ..Changes::default() })
     }
 
-    fn parse_with(text: &str, source: &str, changes: &Changes<'_>) -> Result<Self> {
+    /// The configuration in `text`, TOML from `source`, overridden by `changes`; checked.
+    pub(crate) fn parse_with(text: &str, source: &str, changes: &Changes<'_>) -> Result<Self> {
         Self::read(text, changes).map_err(|error| {
             // A mistake that is not in the file was made on the command line.
             if Self::read(text, &Changes::default()).is_ok() {

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use hvae_data::images::Images;
 use hvae_runtime::{interrupt, terminal};
 
+use crate::cli;
 use crate::cli::global::{DEFAULT_DEVICE, Global};
 use crate::cli::new_run::Target;
 use crate::commands::context::{Context, Ended};
@@ -23,7 +24,7 @@ use crate::training::memory::MemoryEstimate;
 use crate::training::trainer::{Finished, Trainer, TrainingRequest};
 
 /// The run at `path`, and its configuration with the number of epochs and the patience given.
-pub(in crate::commands) fn resume(
+pub(crate) fn resume(
     path: &Path,
     epochs: Option<usize>,
     patience: Option<usize>,
@@ -37,22 +38,27 @@ pub(in crate::commands) fn resume(
     Ok((Target::Existing(run), config))
 }
 
-pub(in crate::commands) struct RunRequest {
-    pub(in crate::commands) config: RunConfig,
-    pub(in crate::commands) target: Target,
+pub(crate) struct RunRequest {
+    pub(crate) config: RunConfig,
+    pub(crate) target: Target,
     /// Each batch is split over them; the first holds the weights.
-    pub(in crate::commands) devices: Vec<Device>,
+    pub(crate) devices: Vec<Device>,
     /// Their names in `--devices`; empty for the one of `--device`.
-    pub(in crate::commands) device_names: Vec<String>,
-    pub(in crate::commands) ui: Option<Ui>,
-    pub(in crate::commands) trace_device: bool,
-    pub(in crate::commands) tensorboard: bool,
+    pub(crate) device_names: Vec<String>,
+    pub(crate) ui: Option<Ui>,
+    pub(crate) trace_device: bool,
+    pub(crate) tensorboard: bool,
+    /// Called at every step and epoch, besides those that the other fields ask for.
+    pub(crate) observers: Vec<Box<dyn Observer>>,
+    /// Told the run's folder.
+    pub(crate) announce: Box<dyn Fn(&str)>,
 }
 
 /// Trains a run until it is complete or interrupted.
-pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<Ended> {
-    let RunRequest { config, target, devices, device_names, .. } = request;
-    let mut observers = vec![progress(request.ui)?];
+pub(crate) fn start(request: RunRequest, cx: &Context) -> Result<Ended> {
+    let RunRequest { config, target, devices, device_names, announce, .. } = request;
+    let mut observers = request.observers;
+    observers.push(progress(request.ui)?);
     let data_dir = match &target {
         Target::Existing(run) => environment::data_dir(cx.global.data_dir.as_deref(), run)?,
         _ => cx.global.data_dir.clone(),
@@ -78,7 +84,7 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<En
         if resumed { Trainer::resume(run, request) } else { Trainer::create(run, request) }?;
     if trainer.is_complete() {
         terminal::line(&complete(&trainer, &shown));
-        terminal::result(&shown);
+        announce(&shown);
         return Ok(Ended::Done);
     }
     terminal::line(&if resumed {
@@ -87,7 +93,7 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<En
         format!("training in {shown}")
     });
     let finished = trainer.train()?;
-    terminal::result(&shown);
+    announce(&shown);
     if matches!(finished, Finished::Interrupted) {
         let command = resume_command(&cx.global, &device_names, &shown);
         let step = trainer.state().step;
@@ -103,15 +109,22 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<En
 
 impl RunRequest {
     /// On one device, with the default observers.
-    pub(in crate::commands) fn new(config: RunConfig, target: Target, device: &Device) -> Self {
+    pub(crate) fn new(config: RunConfig, target: Target, device: &Device) -> Self {
+        Self::on(config, target, vec![device.clone()])
+    }
+
+    /// On these devices, with the default observers.
+    pub(crate) fn on(config: RunConfig, target: Target, devices: Vec<Device>) -> Self {
         Self {
             config,
             target,
-            devices: vec![device.clone()],
+            devices,
             device_names: Vec::new(),
             ui: None,
             trace_device: false,
             tensorboard: false,
+            observers: Vec::new(),
+            announce: Box::new(terminal::result),
         }
     }
 }
@@ -156,8 +169,7 @@ fn complete(trainer: &Trainer, run: &str) -> String {
 
 /// The command that resumes a run: this program as it was called, with the options that matter.
 fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "hvae".to_owned());
-    let mut words = vec![program, "train".to_owned(), "--resume".to_owned(), run.to_owned()];
+    let mut words = vec![cli::program(), "train".to_owned(), "--resume".to_owned(), run.to_owned()];
     if !devices.is_empty() {
         words.extend(["--devices".to_owned(), devices.join(",")]);
     } else if global.device != DEFAULT_DEVICE {

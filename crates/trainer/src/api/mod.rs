@@ -1,0 +1,18 @@
+//! What commands do, without a command line: the front that the commands and the Python module use.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`trained`] | a trained model: encode, decode, sample, reconstruct, bounds, weights |
+//! | [`relax`] | the states of a decoder, sweep by sweep |
+//! | [`comparison`] | FID, KID, precision and recall of two sets of images |
+//! | [`train`] | a run, trained under a configuration |
+
+pub mod comparison;
+pub mod relax;
+pub mod train;
+pub mod trained;
+
+pub use comparison::{Comparison, Side, Subject};
+pub use relax::{LayerStates, Sweeps};
+pub use train::{NewRun, Training};
+pub use trained::{Encoded, Reconstructed, Trained, WeightArray};
