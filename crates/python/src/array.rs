@@ -58,15 +58,7 @@ pub(crate) fn matrix(
         let text = format!("{what} has shape {shape:?}, but {needed} is needed");
         return Err(PyValueError::new_err(text));
     }
-    let values: Vec<f32> = match values {
-        Values::F32(values) => values,
-        Values::F64(values) => values.into_iter().map(|value| value as f32).collect(),
-        Values::U8(values) => values.into_iter().map(f32::from).collect(),
-        Values::I64(values) => values.into_iter().map(|value| value as f32).collect(),
-        Values::Bool(values) => {
-            values.into_iter().map(|value| f32::from(u8::from(value))).collect()
-        }
-    };
+    let values = singles(values);
     let width = shape[1..].iter().product::<usize>().max(1);
     match values.iter().position(|value| !value.is_finite()) {
         Some(at) => {
@@ -74,6 +66,17 @@ pub(crate) fn matrix(
             Err(PyValueError::new_err(text))
         }
         None => Ok((values, shape)),
+    }
+}
+
+/// Numbers in single precision.
+pub(crate) fn singles(values: Values) -> Vec<f32> {
+    match values {
+        Values::F32(values) => values,
+        Values::F64(values) => values.into_iter().map(|value| value as f32).collect(),
+        Values::U8(values) => values.into_iter().map(f32::from).collect(),
+        Values::I64(values) => values.into_iter().map(|value| value as f32).collect(),
+        Values::Bool(values) => values.into_iter().map(u8::from).map(f32::from).collect(),
     }
 }
 

@@ -3,8 +3,12 @@
 
 mod array;
 mod compute;
+mod modern;
+mod network;
+mod outcome;
 mod run;
 mod scores;
+mod solve;
 mod train;
 
 use pyo3::prelude::*;
@@ -16,9 +20,17 @@ mod _hvae {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::modern::ModernHopfield;
+    #[pymodule_export]
+    use crate::network::{Equilibrium, HopfieldNetwork};
+    #[pymodule_export]
+    use crate::outcome::Outcome;
+    #[pymodule_export]
     use crate::run::Run;
     #[pymodule_export]
     use crate::scores::{fid, kid, prdc};
+    #[pymodule_export]
+    use crate::solve::solve;
     #[pymodule_export]
     use crate::train::train;
 
