@@ -9,14 +9,15 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use hvae_model::{
-    Activation, CouplingSpec, Force, HopfieldNetwork, LayerId, LayerSpec, ModelError, Nudge,
+    Activation, Cost, CouplingSpec, Force, HopfieldNetwork, LayerId, LayerSpec, ModelError, Nudge,
     NudgeSize, Nudging, Relaxation, Role, Shape, Unconverged, gradient,
 };
 use hvae_solver::StoppingRule;
 use rand::SeedableRng;
 
-/// The layer that is clamped, and the one that has a target.
+/// The layer that is clamped, one between, and the one that has a target.
 const INPUT: LayerId = LayerId(0);
+const HIDDEN: LayerId = LayerId(1);
 const OUTPUT: LayerId = LayerId(2);
 
 fn main() -> Result<(), ModelError> {
@@ -30,10 +31,10 @@ fn main() -> Result<(), ModelError> {
         LayerSpec::new("output", 4, Activation::Sigmoid).with_gain(2.0),
     ];
     let couplings = [
-        CouplingSpec::dense(0, 1),
-        CouplingSpec::dense(1, 2),
-        CouplingSpec::dense(0, 2),
-        CouplingSpec::banded(1, 1),
+        CouplingSpec::dense(INPUT, HIDDEN),
+        CouplingSpec::dense(HIDDEN, OUTPUT),
+        CouplingSpec::dense(INPUT, OUTPUT),
+        CouplingSpec::banded(HIDDEN, 1),
     ];
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let network = HopfieldNetwork::new(layers, &couplings, &mut rng, &device)?;
@@ -53,7 +54,7 @@ fn main() -> Result<(), ModelError> {
         damping: 0.3,
         rule,
     };
-    let found = gradient(&phase, &free, &forces, &nudge)?;
+    let found = gradient(&phase, &free, Cost::Forces(&forces), &nudge)?;
     println!("beta = {:.4}", found.beta().read());
 
     let mut estimate = GradientsParams::new();

@@ -57,12 +57,13 @@
 //! | `dynamics` | free layers relax while others are clamped | [`Relaxation`] |
 //! | `kernels` | fused updates for the CPU | |
 //! | `eqprop` | from the difference of equilibria to a gradient | [`EpGradient`] |
-//! | `vae` | encoder and decoder, prior and likelihood | [`Vae`] |
-//! | `checks` | unrolled gradients, and the feed-forward baseline | |
+//! | `vae` | encoder and decoder, prior and likelihood, the baseline | [`Vae`] |
+//! | `checks` | unrolled gradients | |
 //! | [`chn_ham`] | layered classifying networks of arXiv 2311.15673 | [`chn_ham::LayeredNetwork`] |
 //! | [`modern`] | modern (softmax) Hopfield networks | [`modern::ModernHopfield`] |
 //!
-//! The crate opens no file, prints nothing and draws no random numbers but from generators that it is given.
+//! The crate opens no file, prints nothing and draws random numbers only from generators that it is
+//! given.
 #![recursion_limit = "256"]
 
 /// The examples of this README and of the project's are tests like any other.
@@ -82,34 +83,22 @@ pub mod modern;
 mod scalar;
 mod vae;
 
-pub use dynamics::relaxation::{Equilibrium, Relaxation, Role};
-pub use dynamics::substrate::{Exact, NudgedPhase, Phase, Programmed, Site, Substrate};
-pub use energy::activation::{Activation, HiddenActivation};
-pub use energy::coupling::{Coupling, CouplingSpec};
-pub use energy::interaction::dense::Dense;
-pub use energy::interaction::symmetric::Symmetric;
-pub use energy::interaction::{Interaction, InteractionKind};
-pub use energy::layer::{Layer, LayerId, LayerSpec, Shape};
-pub use energy::network::HopfieldNetwork;
-pub use energy::per_layer::PerLayer;
-pub use eqprop::all_reduce::AllReduce;
-pub use eqprop::config::EpConfig;
-pub use eqprop::cost::{Force, Readout};
-pub use eqprop::estimate::{gradient, readout_gradient};
-pub use eqprop::gradient::EpGradient;
-pub use eqprop::nudge::{Nudge, Nudging, Unconverged};
-pub use eqprop::nudge_size::NudgeSize;
-pub use eqprop::phases::PhaseSettings;
+pub use dynamics::{
+    Equilibrium, Exact, NudgedPhase, Phase, PhaseId, Programmed, Relaxation, Role, Side, Site,
+    Substrate,
+};
+pub use energy::{
+    Activation, Coupling, CouplingSpec, Dense, HiddenActivation, HopfieldNetwork, Interaction,
+    InteractionKind, Layer, LayerId, LayerSpec, PerLayer, Shape, Symmetric,
+};
+pub use eqprop::{
+    AllReduce, Cost, EpConfig, EpGradient, Force, Nudge, NudgeSize, Nudging, PhaseSettings,
+    Readout, Squares, Unconverged, gradient,
+};
 pub use error::ModelError;
 pub use scalar::{ReadPolicy, Scalar};
-pub use vae::completion::LatentGradient;
-pub use vae::config::VaeConfig;
-pub use vae::inference::Reconstruction;
-pub use vae::kind::Kind;
-pub use vae::likelihood::{Decoding, Likelihood};
-pub use vae::losses::Losses;
-pub use vae::model::Vae;
-pub use vae::outcomes::PhaseOutcomes;
-pub use vae::posterior::{LOG_VARIANCE_RANGE, Posterior, PosteriorGradient};
-pub use vae::prior::Prior;
-pub use vae::step::{Betas, TrainingStep};
+pub use vae::{
+    Decoding, Kind, LatentGradient, Likelihood, Losses, PerPhase, PerSide, PhaseOutcomes,
+    Posterior, PosteriorGradient, Prior, Reconstruction, StandardNormal, TrainingStep, Vae,
+    VaeConfig,
+};

@@ -14,9 +14,9 @@ use common::vae::settings;
 use common::{distance, host, rng, uniform};
 use hvae_model::chn_ham::{Form, LayeredNetwork};
 use hvae_model::{
-    Activation, EpConfig, EpGradient, Force, Kind, LayerId, Likelihood, Nudge, NudgeSize, Nudging,
-    PhaseSettings, ReadPolicy, Readout, Relaxation, Shape, TrainingStep, Unconverged, Vae,
-    VaeConfig, gradient, readout_gradient,
+    Activation, Cost, EpConfig, EpGradient, Force, Kind, LayerId, Likelihood, Nudge, NudgeSize,
+    Nudging, PhaseSettings, ReadPolicy, Readout, Shape, TrainingStep, Unconverged, Vae, VaeConfig,
+    gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -90,27 +90,27 @@ fn dropped_samples_contribute_nothing() {
         let model = model(kind, Likelihood::Bernoulli, Activation::Relu);
         let latents = uniform([BATCH, 3], -1.0, 1.0, 2, &device);
         let error = uniform([BATCH, PIXELS], -1.0, 1.0, 3, &device);
-        let (network, image, latent) = match &model.decoder {
-            Some(decoder) => (decoder, LayerId(2), LayerId(0)),
-            None => (&model.encoder, LayerId(0), LayerId(2)),
-        };
-        let run = |latents: Tensor<2>, error: Tensor<2>, readout| -> EpGradient {
-            let relaxation: Relaxation<'_> = model.decoder_phase(latents).unwrap();
+        let [image, latent] = if model.decoder.is_some() { [2, 0] } else { [0, 2] }.map(LayerId);
+        let phases = settings(&EpConfig::default());
+        let run = |latents: Tensor<2>, error: Tensor<2>, readout| -> (EpGradient, Tensor<2>) {
+            let relaxation = model.decoder_phase(latents, &phases).unwrap();
             let rule = StoppingRule::new(1e-6, 250).unwrap();
             let free = relaxation.free_equilibrium(0.0, &rule).unwrap();
-            if readout {
+            let found = if readout {
                 let readout = Readout { layer: image, error };
-                readout_gradient(&relaxation, &free, &readout, &nudge()).unwrap()
+                gradient(&relaxation, &free, Cost::Readout(&readout), &nudge()).unwrap()
             } else {
                 let force = Force { layer: image, force: error };
-                gradient(&relaxation, &free, &[force], &nudge()).unwrap()
-            }
+                gradient(&relaxation, &free, Cost::Forces(&[force]), &nudge()).unwrap()
+            };
+            let down = found.input(&relaxation, latent);
+            (found, down)
         };
         for value in VALUES {
             for readout in [false, true] {
                 let case = format!("{kind:?} {value} readout {readout}");
-                let whole = run(broken(&latents, value), broken(&error, value), readout);
-                let seven = run(others(&latents), others(&error), readout);
+                let (whole, down) = run(broken(&latents, value), broken(&error, value), readout);
+                let (seven, down_of_seven) = run(others(&latents), others(&error), readout);
                 for (i, (a, b)) in whole.weights.iter().zip(&seven.weights).enumerate() {
                     let name = format!("{case}: weight {i}");
                     assert_is_that_of_the_others(&name, &host(a.clone()), &host(b.clone()));
@@ -119,10 +119,9 @@ fn dropped_samples_contribute_nothing() {
                     let (a, b) = (a.clone(), b.clone());
                     assert_is_that_of_the_others(&format!("{case}: bias"), &host(a), &host(b));
                 }
-                let down = whole.input(network, latent);
                 let of_bad = host(down.clone().slice([BAD..BAD + 1, 0..3]));
                 assert!(of_bad.iter().all(|g| *g == 0.0), "{case}: {of_bad:?}");
-                let (a, b) = (host(others(&down)), host(seven.input(network, latent)));
+                let (a, b) = (host(others(&down)), host(down_of_seven));
                 assert!(distance(&a, &b) < 1e-3, "{case}: {:e}", distance(&a, &b));
             }
         }

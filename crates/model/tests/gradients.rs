@@ -20,9 +20,9 @@ use common::vae::{
 };
 use common::{chain_of, compare, distance, host, layer, matrix, pairs, rng, strengthen, uniform};
 use hvae_model::{
-    Activation, EpConfig, Force, HiddenActivation, HopfieldNetwork, LayerId, Nudge, NudgeSize,
-    Nudging, ReadPolicy, Readout, Relaxation, Role, Shape, Unconverged, Vae, VaeConfig, gradient,
-    readout_gradient,
+    Activation, Cost, EpConfig, Force, HiddenActivation, HopfieldNetwork, LayerId, Nudge,
+    NudgeSize, Nudging, ReadPolicy, Readout, Relaxation, Role, Shape, Unconverged, Vae, VaeConfig,
+    gradient,
 };
 use hvae_solver::StoppingRule;
 
@@ -257,7 +257,8 @@ fn beta_is_the_size_over_the_root_mean_square_of_the_gained_force() {
             rule,
         };
         let forces = [Force { layer: LayerId(1), force: force.clone() }];
-        let beta = gradient(&relaxation, &free, &forces, &nudge).unwrap().beta().read();
+        let beta =
+            gradient(&relaxation, &free, Cost::Forces(&forces), &nudge).unwrap().beta().read();
         assert!((beta / expected - 1.0).abs() < 1e-5, "{size:?}: {beta} is not {expected}");
     }
 }
@@ -322,7 +323,7 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
         damping: 0.3,
         rule,
     };
-    let ep = gradient(&relaxation, &free, &[force], &nudge).unwrap();
+    let ep = gradient(&relaxation, &free, Cost::Forces(&[force]), &nudge).unwrap();
 
     let check = |name: &str, estimate: Vec<f64>, exact: Vec<f64>| {
         let (cosine, ratio) = compare(&estimate, &exact);
@@ -330,7 +331,7 @@ fn a_dense_network_has_exact_parameter_and_input_gradients() {
     };
     // The reference is a sum over the batch, the estimate a mean.
     let sum = BATCH as f64;
-    check("input", host(ep.input(&network, LayerId(0))), host(x.grad(&exact).unwrap()));
+    check("input", host(ep.input(&relaxation, LayerId(0))), host(x.grad(&exact).unwrap()));
     for ((coupling, traced), estimate) in
         network.couplings.iter().zip(&traced.couplings).zip(&ep.weights)
     {
@@ -376,7 +377,7 @@ fn a_layer_that_is_read_out_and_does_not_relax_has_the_gradient_of_its_bias() {
         let phase = Relaxation::new(&network, roles).unwrap();
         let free = phase.free_equilibrium(0.0, &rule).unwrap();
         let readout = Readout { layer: LayerId(2), error: error.clone() };
-        let found = readout_gradient(&phase, &free, &readout, &nudge).unwrap();
+        let found = gradient(&phase, &free, Cost::Readout(&readout), &nudge).unwrap();
         assert!(found.biases.get(LayerId(0)).is_none(), "it is clamped and not read out");
         let bias = host(found.biases[LayerId(2)].clone());
         assert!(distance(&bias, &[1.7, 1.7]) < 1e-6, "{bias:?}");

@@ -10,9 +10,9 @@ use common::vae::{self, PIXELS, data, model, parameters, settings};
 use common::{chain_of, layer, rng, uniform};
 use hvae_model::chn_ham::{Form, LayeredNetwork, Learning, Order};
 use hvae_model::{
-    Activation, Decoding, EpConfig, Force, HiddenActivation, Kind, LayerId, Likelihood, ModelError,
-    Nudge, NudgeSize, Nudging, ReadPolicy, Readout, Relaxation, Role, Shape, Unconverged, Vae,
-    VaeConfig, gradient, readout_gradient,
+    Activation, Cost, Decoding, EpConfig, Force, HiddenActivation, Kind, LayerId, Likelihood,
+    ModelError, Nudge, NudgeSize, Nudging, ReadPolicy, Readout, Relaxation, Role, Shape,
+    Unconverged, Vae, VaeConfig, gradient,
 };
 use hvae_solver::{State, StoppingRule};
 
@@ -70,27 +70,30 @@ fn tensors_of_another_shape_are_refused_by_name() {
     assert_shape(latent([1, 8], [3, 8]), "images");
     assert_shape(latent([3, 8], [3, 7]), "weights of the pixels");
 
-    let phase = model.encoder_phase(uniform([3, 8], 0.0, 1.0, 1, &device)).unwrap();
+    let phase = model.encoder_phase(uniform([3, 8], 0.0, 1.0, 1, &device), &phases).unwrap();
     let rule = StoppingRule::new(1e-5, 50).unwrap();
     let free = phase.free_equilibrium(0.0, &rule).unwrap();
-    let force =
-        |layer, force| gradient(&phase, &free, &[Force { layer: LayerId(layer), force }], &nudge());
+    let force = |layer, force| {
+        let force = Force { layer: LayerId(layer), force };
+        gradient(&phase, &free, Cost::Forces(&[force]), &nudge())
+    };
     assert_shape(force(2, zeros(1, 2)), "force on layer mean");
     assert_shape(force(2, zeros(3, 1)), "force on layer mean");
-    let nudged = |layer, force: Tensor<2>| phase.clone().nudged(LayerId(layer), &force, 0.1);
-    assert_shape(nudged(2, zeros(1, 2)), "force on layer mean");
     for layer in [0, 9] {
         assert!(force(layer, zeros(3, 8)).unwrap_err().to_string().contains("does not relax"));
-        assert!(nudged(layer, zeros(3, 8)).unwrap_err().to_string().contains("does not relax"));
     }
     let readout = |layer, error| {
-        readout_gradient(&phase, &free, &Readout { layer: LayerId(layer), error }, &nudge())
+        let readout = Readout { layer: LayerId(layer), error };
+        gradient(&phase, &free, Cost::Readout(&readout), &nudge())
     };
     assert_shape(readout(2, zeros(1, 2)), "error of layer mean");
     assert!(readout(9, zeros(3, 8)).unwrap_err().to_string().contains("no coupling"));
-    let other = model.encoder_phase(zeros(4, 8)).unwrap();
+    let other = model.encoder_phase(zeros(4, 8), &phases).unwrap();
     let forces = [Force { layer: LayerId(2), force: zeros(4, 2) }];
-    assert_shape(gradient(&other, &free, &forces, &nudge()), "the equilibrium of layer");
+    assert_shape(
+        gradient(&other, &free, Cost::Forces(&forces), &nudge()),
+        "the equilibrium of layer",
+    );
 }
 
 /// On the CPU the update takes the drive as it comes, chunk by chunk.
@@ -98,7 +101,8 @@ fn tensors_of_another_shape_are_refused_by_name() {
 fn a_start_that_is_not_one_of_the_free_layers_is_refused() {
     let config = VaeConfig { hidden: vec![6], latent: 2, ..VaeConfig::default() };
     let model = Vae::new(&config, Shape::flat(8), &mut rng(1), &Device::flex()).unwrap();
-    let phase = model.encoder_phase(zeros(3, 8)).unwrap();
+    let phases = settings(&EpConfig::default());
+    let phase = model.encoder_phase(zeros(3, 8), &phases).unwrap();
     let rule = StoppingRule::new(1e-5, 50).unwrap();
     let state = |rows, sizes: &[usize]| {
         State::new(sizes.iter().map(|&n| zeros(rows, n)).collect()).unwrap()
@@ -130,8 +134,8 @@ fn an_f_vae_has_no_equilibria() {
     let config = VaeConfig { kind: Kind::FVae, hidden: vec![4], latent: 2, ..VaeConfig::default() };
     let model = Vae::new(&config, Shape::flat(6), &mut rng(1), &Device::flex()).unwrap();
     let phases = settings(&EpConfig::default());
-    assert_refused(model.encoder_phase(zeros(1, 6)));
-    assert_refused(model.decoder_phase(zeros(1, 2)));
+    assert_refused(model.encoder_phase(zeros(1, 6), &phases));
+    assert_refused(model.decoder_phase(zeros(1, 2), &phases));
     assert_refused(model.loop_gains(zeros(1, 6), &phases, 3));
     assert_refused(model.latent_gradient(&zeros(1, 6), &zeros(1, 6), zeros(1, 2), &phases));
     assert_refused(model.unrolled_gradient(zeros(1, 6), zeros(1, 2), 1.0, 2));
@@ -142,14 +146,16 @@ fn an_f_vae_has_no_equilibria() {
 fn a_size_of_the_nudge_that_is_not_positive_is_refused() {
     let config = VaeConfig { hidden: vec![6], latent: 2, ..VaeConfig::default() };
     let model = Vae::new(&config, Shape::flat(8), &mut rng(1), &Device::flex()).unwrap();
-    let phase = model.encoder_phase(zeros(3, 8)).unwrap();
+    let phases = settings(&EpConfig::default());
+    let phase = model.encoder_phase(zeros(3, 8), &phases).unwrap();
     let free = phase.free_equilibrium(0.0, &StoppingRule::new(1e-5, 50).unwrap()).unwrap();
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         for (name, size) in [
             ("nudge", NudgeSize::new(bad)),
             ("nudge", NudgeSize { rms: bad, read: ReadPolicy::Deferred }),
         ] {
-            let error = gradient(&phase, &free, &[], &Nudge { size, ..nudge() }).unwrap_err();
+            let error =
+                gradient(&phase, &free, Cost::Forces(&[]), &Nudge { size, ..nudge() }).unwrap_err();
             assert!(error.to_string().starts_with(name), "{name}: {error}");
         }
     }

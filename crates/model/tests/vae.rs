@@ -179,9 +179,9 @@ fn couplings_within_a_layer_can_join_near_units_only() {
         let network = HopfieldNetwork::new(grid(), &[coupling], &mut rng(3), &device).unwrap();
         (host(network.couplings[0].weights()), network.parameters())
     };
-    let (all, parameters) = with(CouplingSpec::within(0));
+    let (all, parameters) = with(CouplingSpec::within(LayerId(0)));
     assert_eq!(parameters, 15 * 14 / 2 + 15);
-    let (near, parameters) = with(CouplingSpec::banded(0, 1));
+    let (near, parameters) = with(CouplingSpec::banded(LayerId(0), 1));
     for (at, (old, new)) in all.iter().zip(&near).enumerate() {
         let (i, j) = (at / 15, at % 15);
         let joined = (i / 5).abs_diff(j / 5) <= 1 && (i % 5).abs_diff(j % 5) <= 1;
@@ -198,7 +198,7 @@ fn couplings_within_a_layer_can_join_near_units_only() {
 fn weights_without_an_energy_are_refused() {
     let grid = vec![layer("grid", 9, Activation::Tanh, 1.0).with_shape(Shape::grey(3, 3))];
     let device = Device::flex();
-    let couplings = [CouplingSpec::banded(0, 1)];
+    let couplings = [CouplingSpec::banded(LayerId(0), 1)];
     let mut network = HopfieldNetwork::new(grid, &couplings, &mut rng(3), &device).unwrap();
     let whole = host(matrix(&network.couplings[0]).val());
     let largest = whole.iter().fold(0.0_f64, |m, w| m.max(w.abs()));

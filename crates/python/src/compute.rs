@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use hvae::config::Usage;
+use hvae::api::Usage;
 use hvae_device::fault;
 use hvae_model::ModelError;
 use hvae_runtime::interrupt::{self, Stopped};

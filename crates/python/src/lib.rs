@@ -37,7 +37,7 @@ mod _hvae {
     /// Runs the program `hvae` with these arguments, of which the first is its name; the exit code.
     #[pyfunction]
     fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
-        py.detach(|| hvae::cli::main(arguments))
+        py.detach(|| hvae::commands::main(arguments))
     }
 
     #[pymodule_init]

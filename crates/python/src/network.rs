@@ -7,7 +7,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use hvae_device::{download, upload};
 use hvae_model::{
-    Activation, CouplingSpec, Equilibrium as Reached, Force, HopfieldNetwork as Network,
+    Activation, Cost, CouplingSpec, Equilibrium as Reached, Force, HopfieldNetwork as Network,
     Interaction, LayerId, LayerSpec, Nudge, NudgeSize, Nudging, Relaxation, Role, Shape,
     Unconverged, gradient,
 };
@@ -75,7 +75,7 @@ impl CouplingArgs {
     fn spec(&self, layers: &[LayerSpec]) -> Result<CouplingSpec> {
         let place = |name: &String| {
             let found = layers.iter().position(|layer| layer.name == *name);
-            found.with_context(|| format!("there is no layer {name:?}"))
+            found.map(LayerId).with_context(|| format!("there is no layer {name:?}"))
         };
         Ok(match self {
             Self::Pair(a, b) if a == b => CouplingSpec::within(place(a)?),
@@ -258,7 +258,7 @@ impl HopfieldNetwork {
         let of = network.clone();
         let (found, inputs) = compute(py, move || {
             let relaxation = Relaxation::new(&of, roles(&clamped))?;
-            let found = gradient(&relaxation, &free, &forces, &how)?;
+            let found = gradient(&relaxation, &free, Cost::Forces(&forces), &how)?;
             let is_coupled = |k| {
                 of.couplings.iter().any(|c| {
                     let other = if c.lower == k { c.upper } else { c.lower };
@@ -266,7 +266,7 @@ impl HopfieldNetwork {
                 })
             };
             let inputs = of.ids().filter(|k| clamped[k.0].is_some() && is_coupled(*k));
-            let inputs: Vec<_> = inputs.map(|k| (k, found.input(&of, k))).collect();
+            let inputs: Vec<_> = inputs.map(|k| (k, found.input(&relaxation, k))).collect();
             Ok((found, inputs))
         })?;
         let weights = PyDict::new(py);

@@ -3,13 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
-use hvae::api::{Comparison, Side, Subject};
-use hvae::evaluation::scores::feature_metrics;
-use hvae::evaluation::source::Source;
-use hvae::latents::sampler::LatentSource;
-use hvae::run::CheckpointChoice;
+use hvae::api::{CheckpointChoice, Comparison, LatentSource, Subject};
 use hvae_scores::{Extractor, FeatureChoice, FeatureMetrics, frechet_distance};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::array::{loaded, object, wrong};
@@ -31,12 +26,12 @@ pub(crate) struct How {
 }
 
 impl How {
-    /// Both sides; with the features of each image if `keep`.
-    fn sides(self, subjects: [&Subject; 2], keep: bool) -> Result<[Side; 2]> {
+    /// The comparison; with the features of each image if `keep`.
+    fn comparison(self, keep: bool) -> Result<Comparison> {
         let device = hvae_device::open(&self.device, false)?;
         let features: FeatureChoice =
             self.features.parse().map_err(|text: String| anyhow!(text))?;
-        let comparison = Comparison {
+        Ok(Comparison {
             extractor: Extractor::load(&features, self.inception_weights.as_deref(), &device)?,
             batch: self.batch,
             count: self.count,
@@ -46,19 +41,14 @@ impl How {
             keep,
             data_dir: self.data_dir,
             device,
-        };
-        let [a, b] = subjects;
-        Ok([comparison.side(a)?, comparison.side(b)?])
+        })
     }
 }
 
 /// A path or `mnist-test`, or an array of images.
 fn subject(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Subject> {
     match object.extract::<PathBuf>() {
-        Ok(path) => {
-            let found = Source::find(&path);
-            found.map(Subject::Named).map_err(|error| PyValueError::new_err(error.to_string()))
-        }
+        Ok(path) => Subject::find(&path).map_err(wrong),
         Err(_) => {
             let images = hvae_data::arrays::set(what, loaded(what, object)?);
             Ok(Subject::Images(images.map_err(wrong)?))
@@ -76,7 +66,8 @@ pub(crate) fn fid(
 ) -> PyResult<f64> {
     let (a, b) = (subject("a", a)?, subject("b", b)?);
     compute(py, || {
-        let [a, b] = how.sides([&a, &b], false)?;
+        let comparison = how.comparison(false)?;
+        let (a, b) = (comparison.side(&a)?, comparison.side(&b)?);
         frechet_distance(&a.found.statistics, &b.found.statistics)
     })
 }
@@ -89,9 +80,8 @@ fn metrics(
 ) -> PyResult<FeatureMetrics> {
     let (samples, real) = (subject("a", samples)?, subject("b", real)?);
     compute(py, || {
-        let seed = how.seed;
-        let [samples, real] = how.sides([&samples, &real], true)?;
-        feature_metrics(&real.found, &samples.found, seed)
+        let comparison = how.comparison(true)?;
+        comparison.metrics(&comparison.side(&samples)?, &comparison.side(&real)?)
     })
 }
 

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use hvae::api::{NewRun, Training};
-use hvae::observers::observer::Observer;
-use hvae::run::metrics::EpochMetrics;
+use hvae::api::{EpochMetrics, NewRun, Observer, Training};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use serde_json::Value;

@@ -8,23 +8,27 @@
 //! | [`config`] | the settings of a run: presets, TOML, overrides |
 //! | [`run`] | the folder of a run: checkpoints, metrics, environment |
 //! | `optimizer` | Adam, SGD, Madam |
+//! | [`draws`] | random numbers of a training step, and images binarized with random numbers |
 //! | [`training`] | the training loop and its step |
 //! | [`observers`] | training callbacks |
-//! | [`evaluation`], [`latents`] | scores of a model, and latents to decode |
+//! | `latents`, `evaluation` | scores of a model, and latents to decode |
 //! | `converge`, `transition` | two studies of other papers |
 //! | [`figures`], `report` | plots, and the HTML report of a run |
 //! | [`api`] | what commands do, for them and for other programs |
 //! | [`cli`], [`commands`] | the command line |
 #![recursion_limit = "256"]
+#![allow(missing_debug_implementations, reason = "a library for its own program and tests")]
+#![allow(clippy::missing_errors_doc, reason = "errors are messages for the user of the program")]
 
 pub mod api;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub(crate) mod converge;
-pub mod evaluation;
+pub mod draws;
+pub(crate) mod evaluation;
 pub mod figures;
-pub mod latents;
+pub(crate) mod latents;
 pub mod observers;
 pub(crate) mod optimizer;
 pub(crate) mod report;

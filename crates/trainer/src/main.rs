@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(hvae::cli::main(std::env::args_os().collect()))
+    ExitCode::from(hvae::commands::main(std::env::args_os().collect()))
 }

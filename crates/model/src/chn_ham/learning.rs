@@ -9,14 +9,13 @@ use crate::chn_ham::network::{Form, LayeredNetwork, STEEPNESS, rho};
 use crate::chn_ham::pointwise::fire;
 use crate::chn_ham::unrolled::go_back;
 use crate::dynamics::relaxation::{Relaxation, Role};
-use crate::dynamics::two_states::halves;
 use crate::energy::layer::LayerId;
 use crate::energy::per_layer::PerLayer;
-use crate::eqprop::cost::Readout;
+use crate::eqprop::cost::{Cost, Readout};
 use crate::eqprop::difference::{Difference, Moved};
-use crate::eqprop::estimate::readout_gradient;
-use crate::eqprop::nudge::Nudge;
-use crate::eqprop::nudge_size::NudgeNorm;
+use crate::eqprop::displacement::halves;
+use crate::eqprop::estimate::gradient;
+use crate::eqprop::nudge::{Nudge, Squares};
 use crate::eqprop::sample_mask::{SampleMask, valid_samples};
 use crate::error::{ModelError, require, require_shape};
 
@@ -164,10 +163,10 @@ impl LayeredNetwork {
         // Of the gained input 4 (s_L - 1/2).
         let error = (outputs.clone() - targets).div_scalar(STEEPNESS);
         let readout = Readout { layer: LayerId(last), error };
-        let found = readout_gradient(&relaxation, &equilibrium, &readout, nudge)?;
+        let found = gradient(&relaxation, &equilibrium, Cost::Readout(&readout), nudge)?;
         let weights = found.weights.into_iter().zip(&self.weights);
         Ok(Gradient {
-            weights: weights.map(|(gradient, w)| gradient.reshape(w.dims())).collect(),
+            weights: weights.map(|(of_weight, w)| of_weight.reshape(w.dims())).collect(),
             biases: found.biases.iter().map(|(_, bias)| bias.clone()).collect(),
             outputs,
             free: equilibrium.outcomes,
@@ -193,8 +192,8 @@ impl LayeredNetwork {
         let settled = mask(&[&free.outcomes]);
         let delta = settled.apply(outputs.clone() - targets);
         // The loss pushes the state itself, not an input multiplied by a gain.
-        let norm = NudgeNorm::with_gains([(1.0, &delta)], settled.count());
-        let beta = nudge.size.beta(norm)?;
+        let norm = Squares::of([(1.0, &delta)], settled.count());
+        let beta = nudge.size.beta(norm, None)?;
         let signs = nudge.nudging.signs();
         let pushes = signs.map(|sign| beta.times(delta.clone(), sign)).to_vec();
         let both = dynamics.nudged(Tensor::cat(pushes, 0));
@@ -203,21 +202,17 @@ impl LayeredNetwork {
         let nudged = solve_in_parts(both, start, &Picard, &nudge.rule, part)?;
         let second = nudged.outcomes;
         let converged = mask(&[&free.outcomes, &second]);
-        let [a, b] = halves(&nudged.state);
         // What couples are the activities `rho(s)`, of the pixels first.
+        let [a, b] = halves(&nudged.state).map(|s| s.map(fire));
         let mut held = PerLayer::empty(self.depth() + 1);
         held.set(LayerId(0), fire(images));
-        let pairs = a.into_components().into_iter().zip(b.into_components());
-        let moved = pairs.enumerate().map(|(k, (a, b))| {
-            let (a, b) = (fire(a), fire(b));
-            Moved { layer: LayerId(k + 1), sum: a.clone() + b.clone(), difference: a - b }
-        });
-        let difference = Difference::new(&held, moved, &converged, beta, nudge.nudging.spread());
+        let layers = || (1..=self.depth()).map(LayerId);
+        let (moved, spread) = (Moved::between(a, b), nudge.nudging.spread());
+        let difference = Difference::new(&held, layers(), moved, &converged, beta, spread);
         let product = |s: Tensor<2>, t: Tensor<2>| s.transpose().matmul(t);
-        let layers = 1..=self.depth();
-        let weight = |k: usize| difference.weights(LayerId(k - 1), LayerId(k), product);
-        let weights = layers.clone().filter_map(weight).collect();
-        let biases = layers.filter_map(|k| difference.bias(LayerId(k))).collect();
+        let weight = |k: LayerId| difference.weights(LayerId(k.0 - 1), k, product);
+        let weights = layers().filter_map(weight).collect();
+        let biases = layers().filter_map(|k| difference.bias(k)).collect();
         Ok(Gradient { weights, biases, outputs, free: free.outcomes, second })
     }
 

@@ -5,8 +5,7 @@ use hvae_solver::{BlockMap, Damped, Solution, State, StoppingRule, Sweep, solve}
 
 use crate::dynamics::drive::Drive;
 use crate::dynamics::relaxation::{Relaxation, repeat};
-use crate::energy::layer::{LayerId, LayerSpec};
-use crate::energy::per_layer::PerLayer;
+use crate::energy::{LayerId, LayerSpec, PerLayer};
 use crate::error::ModelError;
 
 /// The dynamics of the deviations `d_k = s_k - s_k*` of the free layers of a phase from their
@@ -49,7 +48,7 @@ pub(crate) fn relax(
     let input = phase.inputs(free);
     let input = input.map(|_, a| Drive::Tensor(repeat(a.clone(), copies)).prepare());
     let mut blocks = phase.blocks().to_vec();
-    let is_pushed = |&c: &usize| push.get(phase.free_layers().layer(c)).is_some();
+    let is_pushed = |&c: &usize| push.get(phase.free[c]).is_some();
     blocks.sort_by_key(|block| block.iter().any(is_pushed));
     let deviation = Deviation { phase, input, push, blocks };
     let fronts = deviation.fronts();
@@ -62,9 +61,8 @@ pub(crate) fn relax(
 impl Deviation<'_, '_> {
     /// The layers that are not pushed, grouped by their distance from a pushed one in couplings.
     fn fronts(&self) -> Vec<Vec<LayerId>> {
-        let free = || self.phase.free_layers().iter();
         let (mut last, mut rest): (Vec<LayerId>, Vec<LayerId>) =
-            free().partition(|&k| self.push.get(k).is_some());
+            self.phase.free.iter().copied().partition(|&k| self.push.get(k).is_some());
         let network = self.phase.network();
         let mut fronts = Vec::new();
         while !last.is_empty() && !rest.is_empty() {
@@ -79,13 +77,13 @@ impl Deviation<'_, '_> {
     /// one. From zeros a sample could converge before the nudge has reached the layers far from it,
     /// whose part in the residual is small, and these would have no gradient.
     fn start(&self, fronts: &[Vec<LayerId>]) -> State {
-        let free = self.phase.free_layers();
-        let mut state = free.gather(|k| self.response(k, None));
+        let mut state = self.phase.gather(|k| self.response(k, None));
         // A first sweep begins with the layers next to the pushed ones anyway.
         if fronts.len() > 1 {
             for &k in fronts.iter().flatten() {
                 let response = self.response(k, self.phase.field(k, &state));
-                state.replace(free.component(k), response).expect("an update keeps the shape");
+                let component = self.phase.component(k).expect("the layer relaxes");
+                state.replace(component, response).expect("an update keeps the shape");
             }
         }
         state
@@ -113,7 +111,7 @@ impl BlockMap for Deviation<'_, '_> {
     }
 
     fn update(&self, component: usize, state: &State, _iteration: usize) -> Tensor<2> {
-        let k = self.phase.free_layers().layer(component);
+        let k = self.phase.free[component];
         self.response(k, self.phase.field(k, state))
     }
 
@@ -131,8 +129,8 @@ impl BlockMap for Deviation<'_, '_> {
     }
 
     fn weight(&self, component: usize) -> f64 {
-        let free = self.phase.free_layers();
-        let gains = free.iter().map(|k| self.spec(k).gain);
-        gains.fold(0.0, f64::max) / self.spec(free.layer(component)).gain
+        let gain = |k: &LayerId| self.spec(*k).gain;
+        let free = &self.phase.free;
+        free.iter().map(gain).fold(0.0, f64::max) / gain(&free[component])
     }
 }

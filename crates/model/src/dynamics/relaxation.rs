@@ -6,12 +6,9 @@ use hvae_solver::{
 };
 
 use crate::dynamics::drive::Drive;
-use crate::dynamics::free_layers::FreeLayers;
-use crate::dynamics::substrate::{Exact, NudgedPhase, Phase, Site, Substrate};
+use crate::dynamics::substrate::{Exact, NudgedPhase, Phase, PhaseId, Site, Substrate};
 use crate::dynamics::wiring::Wiring;
-use crate::energy::layer::{LayerId, LayerSpec};
-use crate::energy::network::HopfieldNetwork;
-use crate::energy::per_layer::PerLayer;
+use crate::energy::{HopfieldNetwork, LayerId, LayerSpec, PerLayer};
 use crate::error::{ModelError, require_shape};
 
 /// What a layer does during a phase.
@@ -36,13 +33,13 @@ pub enum Role {
 /// layers.
 #[derive(Debug, Clone)]
 pub struct Relaxation<'n> {
-    wiring: Wiring<'n>,
-    substrate: &'n dyn Substrate,
-    phase: Phase,
+    pub(crate) wiring: Wiring<'n>,
+    pub(crate) substrate: &'n dyn Substrate,
+    phase: PhaseId,
     clamped: PerLayer<Tensor<2>>,
-    free: FreeLayers,
+    /// The layers that relax, in the order of the components.
+    pub(crate) free: Vec<LayerId>,
     drive: PerLayer<Drive>,
-    /// The components of each block.
     blocks: Vec<Vec<usize>>,
     /// The local slopes `c_k g_k'` about which the dynamics are linearised, see
     /// [`Self::loop_gain`].
@@ -74,21 +71,22 @@ impl<'n> Relaxation<'n> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] when no layer is free or none is clamped, [`ModelError::Shape`]
-    /// when a clamped state does not fit its layer or batches differ.
+    /// When no layer is free or none is clamped, a clamped state does not fit its layer, or batches
+    /// differ.
     pub fn new(network: &'n HopfieldNetwork, roles: Vec<Role>) -> Result<Self, ModelError> {
-        Self::on(network, roles, &Exact)
+        Self::on(&Exact, PhaseId::default(), network, roles)
     }
 
-    /// The same dynamics as `substrate` carries them out.
+    /// The same dynamics as `substrate` carries them out in the phase `phase`.
     ///
     /// # Errors
     ///
     /// As [`Self::new`].
     pub fn on(
+        substrate: &'n dyn Substrate,
+        phase: PhaseId,
         network: &'n HopfieldNetwork,
         roles: Vec<Role>,
-        substrate: &'n dyn Substrate,
     ) -> Result<Self, ModelError> {
         let layers = network.layers.len();
         if roles.len() != layers {
@@ -107,32 +105,17 @@ impl<'n> Relaxation<'n> {
         if free.is_empty() {
             return Err(ModelError::Network("a phase needs a free layer".to_owned()));
         }
-        let wiring = Wiring::new(network, substrate);
+        let wiring = Wiring::new(network, substrate, phase);
         let mut drive = PerLayer::empty(layers);
         for &k in &free {
-            drive.set(k, Drive::Tensor(wiring.drive(k, |l| clamped.get(l), batch)));
+            drive.set(k, Drive::Tensor(wiring.input(k, |l| clamped.get(l), batch)));
         }
         let blocks = colour(network, &free);
-        let (free, phase) = (FreeLayers::new(free, layers), Phase::Free);
         Ok(Self { wiring, substrate, phase, clamped, free, drive, blocks, slopes: None })
     }
 
-    /// The same dynamics with a constant force `-scale * force` (`[batch, n_k]`) on layer `k`:
-    /// those of `E(s) + scale <force, s_k>`.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Network`] when layer `k` does not relax, [`ModelError::Shape`] when `force`
-    /// does not fit it.
-    pub fn nudged(self, k: LayerId, force: &Tensor<2>, scale: f64) -> Result<Self, ModelError> {
-        self.require_force(k, force)?;
-        let mut push = PerLayer::empty(self.network().layers.len());
-        push.set(k, force.clone().mul_scalar(scale));
-        Ok(self.pushed(&push, 1))
-    }
-
-    /// `copies` of these dynamics side by side, as one batch, each under its part of `push`,
-    /// `[copies batch, n_k]` per pushed layer.
+    /// `copies` of these dynamics side by side, as one batch, with `push` (`[copies batch, n_k]`)
+    /// subtracted from the inputs of the pushed layers.
     pub(crate) fn pushed(mut self, push: &PerLayer<Tensor<2>>, copies: usize) -> Self {
         self.drive = self.drive.map(|k, drive| {
             let drive = repeat(drive.tensor(), copies);
@@ -141,14 +124,14 @@ impl<'n> Relaxation<'n> {
                 None => drive,
             })
         });
-        self.phase = Phase::Nudged;
+        self.phase.phase = Phase::Nudged;
         self
     }
 
     /// The default start of a phase: every free layer as if no other free layer were active,
     /// `g(c * drive)`.
     pub fn guess(&self) -> State {
-        self.free.gather(|k| self.drive[k].activate(None, self.spec(k)))
+        self.gather(|k| self.drive[k].activate(None, self.spec(k)))
     }
 
     /// Relaxes from `start`, a component `[batch, n_k]` for each free layer, by block sweeps,
@@ -156,9 +139,7 @@ impl<'n> Relaxation<'n> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] when `start` has another number of components than there are free
-    /// layers, [`ModelError::Shape`] when one does not fit its layer or the batch,
-    /// [`ModelError::Solver`] when `damping` is out of range.
+    /// When `start` is not a state of the free layers, or `damping` is out of range.
     pub fn relax(
         &self,
         start: State,
@@ -175,10 +156,10 @@ impl<'n> Relaxation<'n> {
             solution.state = self.average(solution.state, damping, last, more);
             last += more;
         }
-        let state = &solution.state;
-        solution.state = self.free.gather(|k| {
-            let site = Site { layer: k, sweep: last, phase: self.phase };
-            self.substrate.read_out(state.component(self.free.component(k)).clone(), site)
+        let mut layers = self.free.iter();
+        solution.state = solution.state.map(|state| {
+            let layer = *layers.next().expect("a component for each free layer");
+            self.substrate.read_out(state, Site { phase: self.phase, layer, sweep: last })
         });
         Ok(solution)
     }
@@ -209,7 +190,7 @@ impl<'n> Relaxation<'n> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Solver`] when `damping` is out of range.
+    /// When `damping` is out of range.
     pub fn free_equilibrium(
         &self,
         damping: f64,
@@ -219,20 +200,45 @@ impl<'n> Relaxation<'n> {
         Ok(self.equilibrium(solution.state, solution.outcomes))
     }
 
-    /// The states of all layers, from those of the free ones.
     pub(crate) fn equilibrium(&self, free: State, outcomes: Vec<Outcome>) -> Equilibrium {
         let mut states = self.clamped.clone();
-        for (k, state) in self.free.iter().zip(free.into_components()) {
+        for (&k, state) in self.free.iter().zip(free.into_components()) {
             states.set(k, state);
         }
         Equilibrium { states, outcomes }
     }
 
+    /// The gain of one linearised sweep about `state`, for every sample, `[batch]`.
+    ///
+    /// The largest eigenvalue in modulus of the product of the block Jacobians, by `iterations`
+    /// steps (at least one) of power iteration. Where it is below 1, undamped sweeps converge
+    /// locally, by that factor a sweep.
+    ///
+    /// # Errors
+    ///
+    /// When `state` is not one of the free layers.
+    pub fn loop_gain(&self, state: &State, iterations: usize) -> Result<Tensor<1>, ModelError> {
+        let linear = Sweep(self.linearised(state)?);
+        let measured = linear.measured(state.components().len());
+        let norm = |s: &State| {
+            let squares = measured.iter().map(|&c| s.component(c).clone().square().sum_dim(1));
+            squares.reduce(|a, b| a + b).expect("a sweep carries a component").sqrt()
+        };
+        let mut vector = state.map(|s| s.ones_like());
+        let mut gain = norm(&vector);
+        for iteration in 0..iterations.max(1) {
+            let length = norm(&vector).clamp_min(f32::MIN_POSITIVE);
+            vector = linear.apply(&vector.map(|v| v / length.clone()), iteration);
+            gain = norm(&vector);
+        }
+        Ok(gain.squeeze_dim(1))
+    }
+
     /// The dynamics linearised about `state`, as a map of changes to changes.
-    pub(crate) fn linearised(&self, state: &State) -> Result<Self, ModelError> {
+    fn linearised(&self, state: &State) -> Result<Self, ModelError> {
         self.require_state(state)?;
         let mut slopes = PerLayer::empty(self.network().layers.len());
-        for (k, s) in self.free.iter().zip(state.components()) {
+        for (&k, s) in self.free.iter().zip(state.components()) {
             let spec = self.spec(k);
             slopes.set(k, spec.activation.slope(s.clone()).mul_scalar(spec.gain));
         }
@@ -241,59 +247,62 @@ impl<'n> Relaxation<'n> {
 
     /// The network.
     pub fn network(&self) -> &'n HopfieldNetwork {
-        self.wiring.network()
+        self.wiring.network
     }
 
-    /// What carries out the dynamics.
-    pub(crate) fn substrate(&self) -> &'n dyn Substrate {
-        self.substrate
-    }
-
-    /// The state of layer `k` within `state`, the state of all free layers; `None` if the layer does
-    /// not relax.
+    /// The state of layer `k` within that of all free layers; `None` if the layer does not relax.
     pub fn layer_state<'s>(&self, state: &'s State, k: LayerId) -> Option<&'s Tensor<2>> {
-        self.free.of(state, k)
+        self.component(k).map(|component| state.component(component))
     }
 
-    /// The layers that relax.
-    pub(crate) fn free_layers(&self) -> &FreeLayers {
-        &self.free
+    /// Which component of a state layer `k` is.
+    pub(crate) fn component(&self, k: LayerId) -> Option<usize> {
+        self.free.binary_search(&k).ok()
+    }
+
+    /// A state of the free layers.
+    pub(crate) fn gather(&self, of: impl FnMut(LayerId) -> Tensor<2>) -> State {
+        let components = self.free.iter().copied().map(of).collect();
+        State::new(components).expect("all layers have one batch size")
     }
 
     /// The states of the free layers at an equilibrium of these dynamics.
     pub(crate) fn free_state(&self, equilibrium: &Equilibrium) -> State {
-        self.free.gather(|k| equilibrium.state(k))
+        self.gather(|k| equilibrium.state(k))
     }
 
-    /// Number of samples.
     pub(crate) fn batch(&self) -> usize {
-        self.drive[self.free.layer(0)].rows()
+        self.drive[self.free[0]].rows()
     }
 
-    /// Refuses a state that is not one of the free layers, `[batch, n_k]` each.
     fn require_state(&self, state: &State) -> Result<(), ModelError> {
-        let (found, expected) = (state.components().len(), self.free.count());
+        let (found, expected) = (state.components().len(), self.free.len());
         if found != expected {
             let text = format!("a state of {found} components for {expected} free layers");
             return Err(ModelError::Network(text));
         }
-        for (k, component) in self.free.iter().zip(state.components()) {
-            let spec = self.spec(k);
-            let what = format!("the state of layer {}", spec.name);
-            require_shape(what, component, [self.batch(), spec.size()])?;
-        }
-        Ok(())
+        let mut states = self.free.iter().zip(state.components());
+        states.try_for_each(|(&k, component)| self.require_fit("the state of", k, component))
     }
 
-    /// Refuses a force that does not fit layer `k`, or any if that does not relax.
+    /// Refuses what is not `[batch, n_k]`.
+    pub(crate) fn require_fit(
+        &self,
+        what: &str,
+        k: LayerId,
+        tensor: &Tensor<2>,
+    ) -> Result<(), ModelError> {
+        let LayerSpec { name, shape, .. } = self.spec(k);
+        require_shape(format!("{what} layer {name}"), tensor, [self.batch(), shape.size()])
+    }
+
     pub(crate) fn require_force(&self, k: LayerId, force: &Tensor<2>) -> Result<(), ModelError> {
-        let name = self.network().name(k);
-        if !self.free.contains(k) {
+        if !self.free.contains(&k) {
+            let name = self.network().name(k);
             let text = format!("a force on layer {k} ({name}), which does not relax");
             return Err(ModelError::Network(text));
         }
-        let expected = [self.batch(), self.spec(k).size()];
-        require_shape(format!("the force on layer {name}"), force, expected)
+        self.require_fit("the force on", k, force)
     }
 
     /// `a_k = b_k + sum_l W_kl s_l + R_k s_k` of each free layer, all layers included, where the
@@ -308,7 +317,7 @@ impl<'n> Relaxation<'n> {
     /// What layer `k` receives from the free layers, `sum_l W_kl s_l + R_k s_k`; `None` if it is
     /// coupled with none of them.
     pub(crate) fn field(&self, k: LayerId, free: &State) -> Option<Tensor<2>> {
-        self.wiring.field(k, |l| self.free.of(free, l))
+        self.wiring.field(k, |l| self.layer_state(free, l))
     }
 
     fn spec(&self, k: LayerId) -> &'n LayerSpec {
@@ -322,15 +331,16 @@ impl BlockMap for Relaxation<'_> {
     }
 
     fn update(&self, component: usize, state: &State, iteration: usize) -> Tensor<2> {
-        let k = self.free.layer(component);
+        let k = self.free[component];
         let field = self.field(k, state);
         if let Some(slopes) = &self.slopes {
             let slope = slopes[k].clone();
             return field.map_or_else(|| slope.zeros_like(), |f| f * slope.clone());
         }
-        let next = self.drive[k].activate(field, self.spec(k));
-        let site = Site { layer: k, sweep: iteration + 1, phase: self.phase };
-        self.substrate.update(next, site)
+        let site = Site { phase: self.phase, layer: k, sweep: iteration + 1 };
+        let noise = self.substrate.noise(state.component(component), site);
+        let noise = noise.map(|noise| noise.div_scalar(self.spec(k).gain));
+        self.drive[k].activate(field.into_iter().chain(noise).reduce(|a, b| a + b), self.spec(k))
     }
 
     fn select(&self, rows: &Tensor<1, Int>) -> Self {
@@ -343,12 +353,11 @@ impl BlockMap for Relaxation<'_> {
     }
 
     fn is_self_coupled(&self, component: usize) -> bool {
-        let k = self.free.layer(component);
+        let k = self.free[component];
         self.network().are_coupled(k, k)
     }
 }
 
-/// `tensor`, repeated along the batch.
 pub(crate) fn repeat(tensor: Tensor<2>, copies: usize) -> Tensor<2> {
     if copies == 1 { tensor } else { Tensor::cat(vec![tensor; copies], 0) }
 }

@@ -4,26 +4,35 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use crate::dynamics::substrate::{Programmed, Substrate};
-use crate::energy::coupling;
-use crate::energy::layer::LayerId;
-use crate::energy::network::HopfieldNetwork;
+use crate::dynamics::substrate::{PhaseId, Programmed, Substrate};
+use crate::energy::{HopfieldNetwork, LayerId, coupling};
 
 /// A network, and what its substrate has made of its weights.
 #[derive(Debug, Clone)]
 pub(crate) struct Wiring<'n> {
-    network: &'n HopfieldNetwork,
+    pub(crate) network: &'n HopfieldNetwork,
     programmed: Option<Arc<Programmed>>,
 }
 
 impl<'n> Wiring<'n> {
-    pub(crate) fn new(network: &'n HopfieldNetwork, substrate: &dyn Substrate) -> Self {
-        Self { network, programmed: substrate.program(network).map(Arc::new) }
+    pub(crate) fn new(
+        network: &'n HopfieldNetwork,
+        substrate: &dyn Substrate,
+        phase: PhaseId,
+    ) -> Self {
+        Self { network, programmed: substrate.program(network, phase).map(Arc::new) }
     }
 
-    /// The network itself.
-    pub(crate) fn network(&self) -> &'n HopfieldNetwork {
-        self.network
+    pub(crate) fn exact(network: &'n HopfieldNetwork) -> Self {
+        Self { network, programmed: None }
+    }
+
+    /// The network with the weights of signals to upper and to lower layers.
+    fn directions(&self) -> [&HopfieldNetwork; 2] {
+        match &self.programmed {
+            None => [self.network; 2],
+            Some(held) => [&held.up, &held.down],
+        }
     }
 
     /// See [`coupling::field`].
@@ -32,31 +41,29 @@ impl<'n> Wiring<'n> {
         k: LayerId,
         state: impl Fn(LayerId) -> Option<&'s Tensor<2>>,
     ) -> Option<Tensor<2>> {
-        match &self.programmed {
-            None => self.network.field(k, state),
-            Some(held) => coupling::field(&held.up.couplings, &held.down.couplings, k, state),
-        }
+        let [up, down] = self.directions().map(|network| &network.couplings);
+        coupling::field(up, down, k, state)
     }
 
-    /// The constant input of layer `k`: its bias and the field of the `clamped` layers,
-    /// `[batch, n_k]`.
-    pub(crate) fn drive<'s>(
+    /// The input of layer `k`, `b_k + sum_l W_kl s_l + R_k s_k` over the layers for which `state`
+    /// has a tensor, `[batch, n_k]`.
+    pub(crate) fn input<'s>(
         &self,
         k: LayerId,
-        clamped: impl Fn(LayerId) -> Option<&'s Tensor<2>>,
+        state: impl Fn(LayerId) -> Option<&'s Tensor<2>>,
         batch: usize,
     ) -> Tensor<2> {
-        let network = self.programmed.as_ref().map_or(self.network, |held| &held.up);
-        let layer = &network.layers[k.0];
-        let size = layer.spec.size();
-        let bias = layer.bias.as_ref().map(|b| b.val().unsqueeze::<2>());
-        match (self.field(k, &clamped), bias) {
+        let [network, _] = self.directions();
+        let size = network.spec(k).size();
+        let bias = network.layers[k.0].bias.as_ref().map(|b| b.val().unsqueeze::<2>());
+        match (self.field(k, &state), bias) {
             (Some(field), Some(bias)) => field + bias,
             (Some(field), None) => field,
             (None, Some(bias)) => bias.expand([batch, size]),
             (None, None) => {
-                let held = network.ids().find_map(clamped).expect("a phase has a clamped layer");
-                Tensor::zeros([batch, size], &held.device())
+                let held = self.network.ids().find_map(state);
+                let device = held.expect("some layer has a state").device();
+                Tensor::zeros([batch, size], &device)
             }
         }
     }

@@ -18,25 +18,24 @@ pub struct CouplingSpec {
 }
 
 impl CouplingSpec {
-    /// All pairs of units of layers `lower` and `upper`.
-    pub fn dense(lower: usize, upper: usize) -> Self {
-        let (lower, upper) = (LayerId(lower.min(upper)), LayerId(lower.max(upper)));
-        Self { lower, upper, kind: InteractionKind::Dense }
+    /// All pairs of units of layers `a` and `b`, in either order.
+    pub fn dense(a: LayerId, b: LayerId) -> Self {
+        Self { lower: a.min(b), upper: a.max(b), kind: InteractionKind::Dense }
     }
 
     /// All pairs of units within layer `k`.
-    pub fn within(k: usize) -> Self {
-        Self { lower: LayerId(k), upper: LayerId(k), kind: InteractionKind::Within }
+    pub fn within(k: LayerId) -> Self {
+        Self { lower: k, upper: k, kind: InteractionKind::Within }
     }
 
     /// Pairs of units within layer `k` that are at most `reach` rows and `reach` columns apart.
-    pub fn banded(k: usize, reach: usize) -> Self {
+    pub fn banded(k: LayerId, reach: usize) -> Self {
         Self { kind: InteractionKind::Banded { reach }, ..Self::within(k) }
     }
 
     /// Each of `layers` layers coupled densely with the next.
     pub fn chain(layers: usize) -> Vec<Self> {
-        (1..layers).map(|k| Self::dense(k - 1, k)).collect()
+        (1..layers).map(|k| Self::dense(LayerId(k - 1), LayerId(k))).collect()
     }
 }
 

@@ -17,3 +17,12 @@ pub(crate) mod layer;
 pub(crate) mod limits;
 pub(crate) mod network;
 pub(crate) mod per_layer;
+
+pub use activation::{Activation, HiddenActivation};
+pub use coupling::{Coupling, CouplingSpec};
+pub use interaction::dense::Dense;
+pub use interaction::symmetric::Symmetric;
+pub use interaction::{Interaction, InteractionKind};
+pub use layer::{Layer, LayerId, LayerSpec, Shape};
+pub use network::HopfieldNetwork;
+pub use per_layer::PerLayer;

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
 
 use crate::energy::activation::Activation;
-use crate::energy::coupling::{self, Coupling, CouplingSpec};
+use crate::energy::coupling::{Coupling, CouplingSpec};
 use crate::energy::interaction::InteractionKind;
 use crate::energy::interaction::bilinear::Direction;
 use crate::energy::layer::{Layer, LayerId, LayerSpec};
@@ -149,32 +149,6 @@ impl HopfieldNetwork {
         });
         let total = own.chain(pairs).reduce(|a, b| a + b).expect("a network has layers");
         Ok(total.squeeze_dim(1))
-    }
-
-    /// `sum_l W_kl s_l + R_k s_k` over the layers for which `state` has a tensor, `[batch, n_k]`;
-    /// `None` if no layer coupled with `k` has one.
-    pub(crate) fn field<'s>(
-        &self,
-        k: LayerId,
-        state: impl Fn(LayerId) -> Option<&'s Tensor<2>>,
-    ) -> Option<Tensor<2>> {
-        coupling::field(&self.couplings, &self.couplings, k, state)
-    }
-
-    /// The gained input of layer `k`, `c_k (b_k + sum_l W_kl s_l + R_k s_k)` over the layers for
-    /// which `state` has a tensor, `[batch, n_k]`. Some layer coupled with `k` has a state.
-    pub(crate) fn input<'s>(
-        &self,
-        k: LayerId,
-        state: impl Fn(LayerId) -> Option<&'s Tensor<2>>,
-    ) -> Tensor<2> {
-        let layer = &self.layers[k.0];
-        let field = self.field(k, state).expect("a layer that is read has a neighbour");
-        let field = match &layer.bias {
-            Some(bias) => field + bias.val().unsqueeze(),
-            None => field,
-        };
-        field.mul_scalar(layer.spec.gain)
     }
 
     /// Number of independent parameters: within a layer one for each joined pair of units.

@@ -2,6 +2,8 @@
 
 use std::ops::Index;
 
+use burn::tensor::Tensor;
+
 use crate::energy::layer::LayerId;
 
 /// A value for some of the layers of a network, such as the states of those that take part in a
@@ -46,6 +48,17 @@ impl<T> PerLayer<T> {
     pub fn map<U>(&self, mut op: impl FnMut(LayerId, &T) -> U) -> PerLayer<U> {
         let values = self.0.iter().enumerate();
         PerLayer(values.map(|(k, v)| v.as_ref().map(|v| op(LayerId(k), v))).collect())
+    }
+}
+
+impl<const D: usize> PerLayer<Tensor<D>> {
+    /// Adds `value` to that of layer `k`, if it has one; else it becomes the value.
+    pub(crate) fn add(&mut self, k: LayerId, value: Tensor<D>) {
+        let sum = match self.take(k) {
+            Some(before) => before + value,
+            None => value,
+        };
+        self.set(k, sum);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::energy::layer::LayerId;
+use crate::energy::LayerId;
 
 /// A cost that acts on one layer: the force `dC/ds_k` at the free equilibrium, `[batch, n_k]`.
 ///
@@ -32,9 +32,11 @@ pub struct Readout {
     pub error: Tensor<2>,
 }
 
-/// Either of them.
+/// How a cost acts on a network.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Cost<'c> {
+pub enum Cost<'c> {
+    /// On the states of layers.
     Forces(&'c [Force]),
+    /// On the input of a layer.
     Readout(&'c Readout),
 }

@@ -1,11 +1,27 @@
 //! The gradient from the difference of two states.
 
 use burn::tensor::Tensor;
+use hvae_solver::State;
 
-use crate::energy::layer::LayerId;
-use crate::energy::per_layer::PerLayer;
+use crate::energy::{LayerId, PerLayer};
 use crate::eqprop::sample_mask::SampleMask;
 use crate::scalar::Scalar;
+
+/// Two states `a` and `b` by sum and difference.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    /// `s_a + s_b`.
+    pub(crate) sum: State,
+    /// `s_a - s_b`.
+    pub(crate) difference: State,
+}
+
+impl Moved {
+    pub(crate) fn between(a: State, b: State) -> Self {
+        let sum = a.clone().zip(b.clone(), |a, b| a + b);
+        Self { sum, difference: a.zip(b, |a, b| a - b) }
+    }
+}
 
 /// Two states `a` and `b` of one network under the strengths `beta_a` and `beta_b` of a nudge,
 /// whose difference gives
@@ -25,46 +41,43 @@ pub(crate) struct Difference {
     /// `s_a + s_b` of each of the other layers.
     sum: PerLayer<Tensor<2>>,
     /// `s_a - s_b` likewise.
-    change: PerLayer<Tensor<2>>,
-    beta: Scalar,
-    /// `(beta_a - beta_b) / beta`.
-    spread: f64,
+    pub(crate) scaled: Scaled,
     rows: usize,
 }
 
-/// One layer in two states.
-#[derive(Debug)]
-pub(crate) struct Moved {
-    pub(crate) layer: LayerId,
-    /// `s_a + s_b`, `[batch, n_k]`.
-    pub(crate) sum: Tensor<2>,
-    /// `s_a - s_b`, `[batch, n_k]`.
-    pub(crate) difference: Tensor<2>,
+/// A difference of states, and the difference of strengths that it is to be divided by.
+#[derive(Debug, Clone)]
+pub(crate) struct Scaled {
+    /// `s_a - s_b` of each layer that has moved, `[batch, n_k]`.
+    pub(crate) change: PerLayer<Tensor<2>>,
+    pub(crate) beta: Scalar,
+    /// `(beta_a - beta_b) / beta`.
+    spread: f64,
 }
 
 impl Difference {
-    /// The difference for layers that `moved` between the states and others that are `held` in
+    /// The difference for `layers` that `moved` between the states and others that are `held` in
     /// both. Samples that do not count are left out, but the mean is over all.
     pub(crate) fn new(
         held: &PerLayer<Tensor<2>>,
-        moved: impl Iterator<Item = Moved>,
+        layers: impl Iterator<Item = LayerId>,
+        moved: Moved,
         mask: &SampleMask,
         beta: Scalar,
         spread: f64,
     ) -> Self {
-        let layers = held.layers();
-        let (mut sums, mut differences) = (PerLayer::empty(layers), PerLayer::empty(layers));
-        let mut rows = 0;
-        for Moved { layer, sum, difference } in moved {
-            rows = sum.dims()[0];
-            sums.set(layer, mask.apply(sum));
-            differences.set(layer, mask.apply(difference));
+        let rows = moved.sum.batch();
+        let [mut sum, mut change, mut unmoved] = [(); 3].map(|()| PerLayer::empty(held.layers()));
+        let states = moved.sum.into_components().into_iter();
+        let states = states.zip(moved.difference.into_components());
+        for (k, (total, difference)) in layers.zip(states) {
+            sum.set(k, mask.apply(total));
+            change.set(k, mask.apply(difference));
         }
-        let mut unmoved = PerLayer::empty(layers);
-        for (k, state) in held.iter().filter(|(k, _)| differences.get(*k).is_none()) {
+        for (k, state) in held.iter().filter(|(k, _)| change.get(*k).is_none()) {
             unmoved.set(k, mask.apply(state.clone()));
         }
-        Self { held: unmoved, sum: sums, change: differences, beta, spread, rows }
+        Self { held: unmoved, sum, scaled: Scaled { change, beta, spread }, rows }
     }
 
     /// `dC/dW` of a coupling of layers `k` and `l`, from the `gradient` of its bilinear form in the
@@ -75,7 +88,7 @@ impl Difference {
         l: LayerId,
         gradient: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<D>,
     ) -> Option<Tensor<D>> {
-        let (d, sum) = (&self.change, &self.sum);
+        let (d, sum) = (&self.scaled.change, &self.sum);
         let gradient =
             |s: Option<&Tensor<2>>, t: Option<&Tensor<2>>| Some(gradient(s?.clone(), t?.clone()));
         let total = match (d.get(k), d.get(l)) {
@@ -90,39 +103,19 @@ impl Difference {
             (Some(_), None) => gradient(d.get(k), self.held.get(l))?,
             (None, None) => return None,
         };
-        Some(self.share(total))
+        Some(self.scaled.share(total, self.rows))
     }
 
     /// `dC/db_k`, `[n_k]`; `None` where the layer has not moved.
     pub(crate) fn bias(&self, k: LayerId) -> Option<Tensor<1>> {
-        let sum = self.change.get(k)?.clone().sum_dim(0);
-        Some(self.share(sum.squeeze_dim::<1>(0)))
+        let sum = self.scaled.change.get(k)?.clone().sum_dim(0);
+        Some(self.scaled.share(sum.squeeze_dim(0), self.rows))
     }
-
-    /// What the gradients in clamped states need.
-    pub(crate) fn into_scaled(self) -> Scaled {
-        Scaled { difference: self.change, beta: self.beta, spread: self.spread }
-    }
-
-    /// Energies have products of states with a minus sign.
-    fn share<const D: usize>(&self, sum: Tensor<D>) -> Tensor<D> {
-        self.beta.divide(sum, -self.spread * self.rows as f64)
-    }
-}
-
-/// A difference of states, and the difference of strengths that it is to be divided by.
-#[derive(Debug, Clone)]
-pub(crate) struct Scaled {
-    /// `s_a - s_b` of each layer that has moved.
-    pub(crate) difference: PerLayer<Tensor<2>>,
-    pub(crate) beta: Scalar,
-    /// `(beta_a - beta_b) / beta`.
-    spread: f64,
 }
 
 impl Scaled {
-    /// `-field / (beta_a - beta_b)`.
-    pub(crate) fn share(&self, field: Tensor<2>) -> Tensor<2> {
-        self.beta.divide(field, -self.spread)
+    /// `-sum / (beta_a - beta_b) / rows`: energies have products of states with a minus sign.
+    pub(crate) fn share<const D: usize>(&self, sum: Tensor<D>, rows: usize) -> Tensor<D> {
+        self.beta.divide(sum, -self.spread * rows as f64)
     }
 }

@@ -1,20 +1,18 @@
 //! From a cost to its gradient by equilibrium propagation.
 
-use crate::dynamics::relaxation::{Equilibrium, Relaxation};
+use crate::dynamics::{Equilibrium, Relaxation};
 use crate::eqprop::cost::{Cost, Force, Readout};
-use crate::eqprop::difference::{Difference, Moved};
-use crate::eqprop::displacement::Displacement;
+use crate::eqprop::difference::Difference;
+use crate::eqprop::displacement::displacement;
 use crate::eqprop::gradient::EpGradient;
-use crate::eqprop::nudge::Nudge;
-use crate::eqprop::nudge_size::NudgeNorm;
+use crate::eqprop::nudge::{AllReduce, Nudge, Squares};
 use crate::eqprop::readout::ReadoutGradient;
 use crate::eqprop::sample_mask::{SampleMask, valid_samples};
-use crate::error::{ModelError, require_shape};
-use crate::scalar::Scalar;
+use crate::error::ModelError;
 
 /// The gradient of a cost by equilibrium propagation.
 ///
-/// `free` is the equilibrium `s*` of `relaxation`; `forces` hold `dC/ds` there. A nudged phase
+/// `free` is the equilibrium `s*` of `relaxation`; the cost holds `dC/ds` there. A nudged phase
 /// relaxes the deviation `d = s - s*`, from the response of the nudged layers; the two phases of a
 /// centred nudge run side by side as one batch. The dynamics are those of the network, in terms of
 /// what changes,
@@ -32,43 +30,26 @@ use crate::scalar::Scalar;
 ///
 /// # Errors
 ///
-/// [`ModelError::Setting`] for a size of the nudge that is not positive and finite,
-/// [`ModelError::Shape`] for a force or an equilibrium that does not fit, [`ModelError::Network`]
-/// for a force on a layer that does not relax, [`ModelError::NotFinite`] for forces that are not
-/// finite, [`ModelError::Solver`] for a damping out of range. With
-/// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) nothing is read: a force that is not
-/// finite makes `beta`, and with it the whole gradient, NaN.
+/// When a setting is out of range, cost or equilibrium do not fit, a forced layer does not relax, a
+/// layer that is read out has no coupling, or a force is not finite. With
+/// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) nothing is read: such a force makes
+/// `beta`, and with it the whole gradient, NaN.
 pub fn gradient(
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
-    forces: &[Force],
+    cost: Cost<'_>,
     nudge: &Nudge,
 ) -> Result<EpGradient, ModelError> {
-    estimate(relaxation, free, Cost::Forces(forces), nudge, |norm| nudge.size.beta(norm))
+    estimate(relaxation, free, cost, nudge, None)
 }
 
-/// The gradient of the cost of a [`Readout`] by equilibrium propagation; otherwise as [`gradient`].
-///
-/// # Errors
-///
-/// As [`gradient`], with the readout's error in place of a force; [`ModelError::Network`] for a
-/// readout of a layer without a coupling.
-pub fn readout_gradient(
-    relaxation: &Relaxation<'_>,
-    free: &Equilibrium,
-    readout: &Readout,
-    nudge: &Nudge,
-) -> Result<EpGradient, ModelError> {
-    estimate(relaxation, free, Cost::Readout(readout), nudge, |norm| nudge.size.beta(norm))
-}
-
-/// The gradient of a cost, where `beta` gives the strength of the nudge for the norm of its forces.
+/// The gradient of a cost by one of `workers`, which share a nudging strength.
 pub(crate) fn estimate(
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
     cost: Cost<'_>,
     nudge: &Nudge,
-    beta: impl FnOnce(Option<NudgeNorm>) -> Result<Scalar, ModelError>,
+    workers: Option<&dyn AllReduce>,
 ) -> Result<EpGradient, ModelError> {
     let network = relaxation.network();
     check(relaxation, free, cost)?;
@@ -77,33 +58,31 @@ pub(crate) fn estimate(
     let device = free_state.component(0).device();
     let mask = |phases: &[_]| SampleMask::new(&valid_samples(nudge.unconverged, phases), &device);
     let settled = mask(&[&free.outcomes]);
-    let readout = match cost {
-        Cost::Forces(_) => None,
-        Cost::Readout(readout) => Some(ReadoutGradient::new(network, readout, &settled)),
-    };
-    let forces: Vec<Force> = match (cost, &readout) {
-        (Cost::Forces(forces), _) => {
-            forces.iter().map(|f| Force { force: settled.apply(f.force.clone()), ..*f }).collect()
+    let (readout, forces): (_, Vec<Force>) = match cost {
+        Cost::Forces(forces) => {
+            let settle = |f: &Force| Force { force: settled.apply(f.force.clone()), ..*f };
+            (None, forces.iter().map(settle).collect())
         }
-        (_, readout) => readout.iter().flat_map(|r| r.forces(relaxation)).collect(),
+        Cost::Readout(readout) => {
+            let readout = ReadoutGradient::new(relaxation, readout, &settled);
+            let forces = readout.forces();
+            (Some(readout), forces)
+        }
     };
-    let beta = beta(NudgeNorm::of(network, &forces, settled.count()))?;
-    let Displacement { sum, difference, outcomes } =
-        Displacement::by(&forces, &beta, relaxation, &free_state, nudge)?;
+    let pushed = forces.iter().map(|f| (network.spec(f.layer).gain, &f.force));
+    let norm = Squares::of(pushed, settled.count());
+    let beta = nudge.size.beta(norm, workers)?;
+    let (moved, outcomes) = displacement(&forces, &beta, relaxation, &free_state, nudge)?;
     let converged = mask(&[&free.outcomes, &outcomes]);
-    let moved = sum.into_components().into_iter().zip(difference.into_components());
-    let moved = relaxation.free_layers().iter().zip(moved);
-    let moved = moved.map(|(layer, (sum, difference))| Moved { layer, sum, difference });
-    let spread = nudge.nudging.spread();
-    let difference = Difference::new(&free.states, moved, &converged, beta, spread);
+    let (layers, spread) = (relaxation.free.iter().copied(), nudge.nudging.spread());
+    let difference = Difference::new(&free.states, layers, moved, &converged, beta, spread);
     let result = EpGradient::new(network, difference, outcomes);
     Ok(match readout {
-        Some(readout) => readout.add_direct_terms(result, relaxation, free, &converged),
+        Some(readout) => readout.add_direct_terms(result, free, &converged),
         None => result,
     })
 }
 
-/// Refuses a cost or an equilibrium that does not belong to `relaxation`.
 fn check(
     relaxation: &Relaxation<'_>,
     free: &Equilibrium,
@@ -111,13 +90,12 @@ fn check(
 ) -> Result<(), ModelError> {
     let network = relaxation.network();
     let rows = relaxation.batch();
-    for k in relaxation.free_layers().iter() {
-        let name = network.name(k);
+    for &k in &relaxation.free {
         let state = free.states.get(k).ok_or_else(|| {
+            let name = network.name(k);
             ModelError::Network(format!("the equilibrium has no state of layer {name}"))
         })?;
-        let expected = [rows, network.spec(k).size()];
-        require_shape(format!("the equilibrium of layer {name}"), state, expected)?;
+        relaxation.require_fit("the equilibrium of", k, state)?;
     }
     if free.outcomes.len() != rows {
         let text =
@@ -131,13 +109,12 @@ fn check(
             }
         }
         Cost::Readout(Readout { layer, error }) => {
-            let name = network.name(*layer);
             if !network.couplings.iter().any(|c| c.touches(*layer)) {
+                let name = network.name(*layer);
                 let text = format!("a readout of layer {layer} ({name}), which has no coupling");
                 return Err(ModelError::Network(text));
             }
-            let expected = [rows, network.spec(*layer).size()];
-            require_shape(format!("the error of layer {name}"), error, expected)?;
+            relaxation.require_fit("the error of", *layer, error)?;
         }
     }
     Ok(())

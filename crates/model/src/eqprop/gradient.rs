@@ -4,9 +4,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use hvae_solver::Outcome;
 
-use crate::energy::layer::LayerId;
-use crate::energy::network::HopfieldNetwork;
-use crate::energy::per_layer::PerLayer;
+use crate::dynamics::Relaxation;
+use crate::energy::{HopfieldNetwork, LayerId, PerLayer};
 use crate::eqprop::difference::{Difference, Scaled};
 use crate::scalar::Scalar;
 
@@ -17,7 +16,6 @@ pub struct EpGradient {
     pub weights: Vec<Tensor<1>>,
     /// `dC/db` per layer, `[n_k]`; only of layers that have a bias and relax or are read out.
     pub biases: PerLayer<Tensor<1>>,
-    /// The difference of states that made the gradient.
     scaled: Scaled,
     /// What a readout adds to `dC/ds_k` of a clamped layer, for every sample.
     pub(crate) direct: PerLayer<Tensor<2>>,
@@ -27,7 +25,6 @@ pub struct EpGradient {
 }
 
 impl EpGradient {
-    /// From the difference of two states.
     pub(crate) fn new(
         network: &HopfieldNetwork,
         difference: Difference,
@@ -46,7 +43,7 @@ impl EpGradient {
             }
         }
         let direct = PerLayer::empty(network.layers.len());
-        Self { weights, biases, scaled: difference.into_scaled(), direct, outcomes }
+        Self { weights, biases, scaled: difference.scaled, direct, outcomes }
     }
 
     /// The nudging strength that was used.
@@ -54,8 +51,9 @@ impl EpGradient {
         &self.scaled.beta
     }
 
-    /// `dC/ds_k` for a *clamped* layer `k`, for every sample, `[batch, n_k]`: with `dE/ds_k =
-    /// A'(s_k)/c_k - b_k - sum_l W_kl s_l` the terms of the layer itself cancel and
+    /// `dC/ds_k` for a *clamped* layer `k` of `relaxation`, of which this is the gradient, for each
+    /// sample, `[batch, n_k]`: with `dE/ds_k = A'(s_k)/c_k - b_k - sum_l W_kl s_l` the terms of the
+    /// layer itself cancel and
     ///
     /// ```text
     /// dC/ds_k = - sum_l W_kl (s_l,a - s_l,b) / (beta_a - beta_b)
@@ -64,10 +62,10 @@ impl EpGradient {
     /// # Panics
     ///
     /// When no free layer is coupled with layer `k`.
-    pub fn input(&self, network: &HopfieldNetwork, k: LayerId) -> Tensor<2> {
-        let others = |l: LayerId| self.scaled.difference.get(l).filter(|_| l != k);
-        let field = network.field(k, others).expect("a clamped layer has a free neighbour");
-        let gradient = self.scaled.share(field);
+    pub fn input(&self, relaxation: &Relaxation<'_>, k: LayerId) -> Tensor<2> {
+        let others = |l: LayerId| self.scaled.change.get(l).filter(|_| l != k);
+        let field = relaxation.wiring.field(k, others);
+        let gradient = self.scaled.share(field.expect("a clamped layer has a free neighbour"), 1);
         match self.direct.get(k) {
             Some(direct) => gradient + direct.clone(),
             None => gradient,
@@ -82,11 +80,7 @@ impl EpGradient {
         self.weights = weights.collect();
         for k in (0..self.biases.layers()).map(LayerId) {
             if let Some(b) = other.biases.take(k) {
-                let sum = match self.biases.take(k) {
-                    Some(a) => a + b,
-                    None => b,
-                };
-                self.biases.set(k, sum);
+                self.biases.add(k, b);
             }
         }
         self

@@ -10,12 +10,9 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`config`] | settings of the phases, as plain data |
-//! | [`phases`] | the same, checked: how free and nudged phases are run |
+//! | [`phases`] | settings: how free and nudged phases are run |
 //! | [`cost`] | how a cost acts on a network: a force, or a readout |
-//! | [`nudge`] | which nudged phases are run |
-//! | [`nudge_size`] | `beta` from the size of a nudge |
-//! | [`all_reduce`] | one `beta` for many workers |
+//! | [`nudge`] | which nudged phases are run, and `beta` from the size of a nudge |
 //! | [`sample_mask`] | which samples count |
 //! | [`displacement`] | how far a nudge takes the states |
 //! | [`difference`] | the gradient from the difference of two states |
@@ -23,15 +20,19 @@
 //! | [`gradient`] | the gradient of all parameters |
 //! | [`estimate`] | all of it, from a cost to its gradient |
 
-pub(crate) mod all_reduce;
-pub(crate) mod config;
 pub(crate) mod cost;
 pub(crate) mod difference;
 pub(crate) mod displacement;
 pub(crate) mod estimate;
 pub(crate) mod gradient;
 pub(crate) mod nudge;
-pub(crate) mod nudge_size;
 pub(crate) mod phases;
 pub(crate) mod readout;
 pub(crate) mod sample_mask;
+
+pub use cost::{Cost, Force, Readout};
+pub use estimate::gradient;
+pub use gradient::EpGradient;
+pub use nudge::{AllReduce, Nudge, NudgeSize, Nudging, Squares, Unconverged};
+pub use phases::{EpConfig, PhaseSettings};
+pub(crate) use sample_mask::{SampleMask, valid_samples};

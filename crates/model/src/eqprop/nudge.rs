@@ -1,9 +1,14 @@
-//! Which nudged phases are run, and how.
+//! Which nudged phases are run, and how strong the nudge is.
 
+use std::fmt::Debug;
+
+use burn::tensor::Tensor;
+use hvae_device::read;
 use hvae_solver::StoppingRule;
 use serde::{Deserialize, Serialize};
 
-use crate::eqprop::nudge_size::NudgeSize;
+use crate::error::{ModelError, require};
+use crate::scalar::{ReadPolicy, Scalar};
 
 /// Which nudged phases are run. `s_beta` is the equilibrium of `E(s) + beta C(s)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,4 +68,105 @@ pub struct Nudge {
     pub damping: f64,
     /// When a nudged phase ends.
     pub rule: StoppingRule,
+}
+
+/// How strong a nudge is.
+///
+/// `beta` is chosen such that `c beta delta`, the push on the gained inputs of the nudged layers,
+/// has a given root mean square over samples and units; in a [CHN](crate::chn_ham), whose loss acts
+/// on the raw state, `beta delta`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NudgeSize {
+    /// That root mean square, > 0.
+    pub rms: f64,
+    /// With [`ReadPolicy::Deferred`] `beta` stays on the device, which is not read. A force that is
+    /// not finite then makes it, and all that follows from it, NaN.
+    pub read: ReadPolicy,
+}
+
+/// A sum of squares.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Squares<T = f64> {
+    /// The sum.
+    pub sum: T,
+    /// Of how many numbers.
+    pub count: f64,
+}
+
+/// Sums over the workers of one step, each of which has a part of the batch.
+///
+/// `beta` follows from a mean over the whole batch. With a `beta` of its own each part's gradient
+/// would have another bias, and their sum would not be that of the whole batch.
+pub trait AllReduce: Debug + Send + Sync {
+    /// The sum of `part` over all workers. Waits for them.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Worker`] when one of them has failed.
+    fn sum(&self, part: Squares) -> Result<Squares, ModelError>;
+}
+
+/// Smallest root mean square of a force for which `beta` is computed: a smaller one has nothing to
+/// teach, and `beta` must not overflow.
+const SMALLEST_FORCE: f64 = 1e-12;
+
+impl NudgeSize {
+    /// A nudge of this size, whose `beta` the host reads.
+    pub fn new(rms: f64) -> Self {
+        Self { rms, read: ReadPolicy::EveryStep }
+    }
+
+    pub(crate) fn check(self) -> Result<(), ModelError> {
+        let valid = self.rms.is_finite() && self.rms > 0.0;
+        require(valid, "nudge", self.rms, "must be positive")
+    }
+
+    /// `beta` for this force, and those of other workers if there are any; without a force its
+    /// value does not matter, and no worker waits.
+    pub(crate) fn beta(
+        self,
+        force: Option<Squares<Tensor<1>>>,
+        workers: Option<&dyn AllReduce>,
+    ) -> Result<Scalar, ModelError> {
+        self.check()?;
+        let Some(Squares { sum, count }) = force else {
+            return self.beta_of(Squares::default());
+        };
+        if self.read == ReadPolicy::Deferred && workers.is_none() {
+            let rms = sum.div_scalar(count.max(1.0)).sqrt().clamp_min(SMALLEST_FORCE);
+            return Ok(Scalar::Device(rms.recip().mul_scalar(self.rms)));
+        }
+        let squares = Squares { sum: f64::from(read(sum)[0]), count };
+        self.beta_of(workers.map_or(Ok(squares), |all| all.sum(squares))?)
+    }
+
+    /// `beta` where the squares of `c delta` have this mean.
+    fn beta_of(self, Squares { sum, count }: Squares) -> Result<Scalar, ModelError> {
+        let mean_square = sum / count.max(1.0);
+        if !mean_square.is_finite() {
+            return Err(ModelError::NotFinite {
+                what: "the force of the cost on the network".to_owned(),
+                remedy: "check the images for values outside [0, 1], or lower the learning rate"
+                    .to_owned(),
+            });
+        }
+        Ok(Scalar::Host(self.rms / mean_square.sqrt().max(SMALLEST_FORCE)))
+    }
+}
+
+impl Squares<Tensor<1>> {
+    /// What a nudge with `beta = 1` would push, `c delta` for gains `c` and forces `delta`; `None`
+    /// without a force. The rows of all but `samples` samples are 0.
+    pub(crate) fn of<'f>(
+        forces: impl IntoIterator<Item = (f64, &'f Tensor<2>)>,
+        samples: usize,
+    ) -> Option<Self> {
+        let mut count = 0;
+        let squares = forces.into_iter().map(|(gain, force)| {
+            count += samples * force.dims()[1];
+            force.clone().mul_scalar(gain).square().sum()
+        });
+        let sum = squares.reduce(|a, b| a + b)?;
+        Some(Self { sum, count: count as f64 })
+    }
 }

@@ -1,30 +1,72 @@
-//! How the free and nudged phases of a step are run.
+//! Settings of equilibrium propagation: how the free and nudged phases of a step are run.
 
 use std::sync::Arc;
 
 use hvae_solver::{Damped, StoppingRule};
+use serde::{Deserialize, Serialize};
 
-use crate::dynamics::relaxation::{Equilibrium, Relaxation};
-use crate::dynamics::substrate::{Exact, Substrate};
+use crate::dynamics::{Equilibrium, Exact, PhaseId, Relaxation, Role, Side, Substrate};
+use crate::energy::HopfieldNetwork;
 use crate::energy::network::FACTORS;
-use crate::eqprop::all_reduce::{self, AllReduce};
-use crate::eqprop::config::EpConfig;
 use crate::eqprop::cost::Cost;
-use crate::eqprop::estimate;
+use crate::eqprop::estimate::estimate;
 use crate::eqprop::gradient::EpGradient;
-use crate::eqprop::nudge::Nudge;
-use crate::eqprop::nudge_size::NudgeSize;
+use crate::eqprop::nudge::{AllReduce, Nudge, NudgeSize, Nudging, Unconverged};
 use crate::error::{ModelError, require};
 use crate::scalar::ReadPolicy;
+
+/// How equilibria are found and contrasted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EpConfig {
+    /// Which nudged phases are run.
+    pub nudging: Nudging,
+    /// Size of a nudge, between 1e-15 and 1e15: `beta` is chosen for every batch and network so
+    /// that `c beta delta`, the push on the gained pre-activations of the nudged layers, has this
+    /// root mean square. The bias of the estimate then stays the same while the costs change.
+    pub nudge: f64,
+    /// Relative residual at which a sample of a free phase has converged, >= 0.
+    pub tolerance: f64,
+    /// Relative residual at which a sample of a nudged phase has converged: relative to how far the
+    /// nudge has taken the states, so that it is about the relative error of the gradient.
+    pub nudged_tolerance: f64,
+    /// Maximum number of sweeps of a free phase, >= 1.
+    pub free_sweeps: usize,
+    /// Maximum number of sweeps of a nudged phase, >= 1.
+    pub nudged_sweeps: usize,
+    /// Sweeps between two convergence checks, >= 1.
+    pub check_every: usize,
+    /// Damping of every sweep, in `[0, 1)`.
+    pub damping: f64,
+    /// What happens to samples that do not converge.
+    pub unconverged: Unconverged,
+}
+
+impl Default for EpConfig {
+    fn default() -> Self {
+        Self {
+            nudging: Nudging::Positive,
+            nudge: 1e-4,
+            tolerance: 3e-4,
+            nudged_tolerance: 3e-3,
+            free_sweeps: 30,
+            nudged_sweeps: 15,
+            check_every: 1,
+            damping: 0.0,
+            unconverged: Unconverged::Use,
+        }
+    }
+}
 
 /// How phases are run, checked.
 #[derive(Debug, Clone)]
 pub struct PhaseSettings {
     free: StoppingRule,
-    nudge: Nudge,
-    /// The workers that nudge with one strength, if there are several.
+    pub(crate) nudge: Nudge,
     workers: Option<Arc<dyn AllReduce>>,
     substrate: Arc<dyn Substrate>,
+    /// Index and part of the batch.
+    batch: PhaseId,
 }
 
 impl PhaseSettings {
@@ -36,7 +78,7 @@ impl PhaseSettings {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Setting`] or [`ModelError::Solver`], naming the setting.
+    /// Naming the setting that is out of range.
     pub fn new(config: &EpConfig, read: ReadPolicy) -> Result<Self, ModelError> {
         let fits = FACTORS.contains(&config.nudge);
         require(fits, "nudge", config.nudge, "must lie between 1e-15 and 1e15")?;
@@ -70,21 +112,28 @@ impl PhaseSettings {
             rule: rule(config.nudged_tolerance, config.nudged_sweeps)?,
         };
         let free = rule(config.tolerance, config.free_sweeps)?;
-        Ok(Self { free, nudge, workers: None, substrate: Arc::new(Exact) })
+        let batch = PhaseId::default();
+        Ok(Self { free, nudge, workers: None, substrate: Arc::new(Exact), batch })
     }
 
-    /// The same phases for one of several workers, which nudge with one strength.
+    /// The same phases for part `part` (from 0) of a batch that several workers share, which nudge
+    /// with one strength.
     #[must_use]
-    pub fn with_workers(mut self, workers: Arc<dyn AllReduce>) -> Self {
-        self.workers = Some(workers);
-        self
+    pub fn with_workers(self, workers: Arc<dyn AllReduce>, part: usize) -> Self {
+        Self { workers: Some(workers), batch: PhaseId { part, ..self.batch }, ..self }
+    }
+
+    /// The same phases of step or batch number `index`, on which the random numbers of a
+    /// [`Substrate`] depend.
+    #[must_use]
+    pub fn numbered(self, index: u64) -> Self {
+        Self { batch: PhaseId { index, ..self.batch }, ..self }
     }
 
     /// The same phases carried out by `substrate`.
     #[must_use]
-    pub fn on(mut self, substrate: Arc<dyn Substrate>) -> Self {
-        self.substrate = substrate;
-        self
+    pub fn on(self, substrate: Arc<dyn Substrate>) -> Self {
+        Self { substrate, ..self }
     }
 
     /// When the device may be read.
@@ -92,32 +141,29 @@ impl PhaseSettings {
         self.nudge.size.read
     }
 
-    /// How nudged phases are run.
-    pub(crate) fn nudge(&self) -> &Nudge {
-        &self.nudge
+    /// The dynamics of `network` when its layers play these roles: used as `side`, with the weights
+    /// that the device holds for `weights`.
+    pub(crate) fn relaxation<'n>(
+        &'n self,
+        weights: Side,
+        side: Side,
+        network: &'n HopfieldNetwork,
+        roles: Vec<Role>,
+    ) -> Result<Relaxation<'n>, ModelError> {
+        let phase = PhaseId { weights, side, ..self.batch };
+        Relaxation::on(&*self.substrate, phase, network, roles)
     }
 
-    /// What carries out the phases.
-    pub(crate) fn substrate(&self) -> &dyn Substrate {
-        &*self.substrate
-    }
-
-    /// The free equilibrium of `relaxation`.
     pub(crate) fn free(&self, relaxation: &Relaxation<'_>) -> Result<Equilibrium, ModelError> {
         relaxation.free_equilibrium(self.nudge.damping, &self.free)
     }
 
-    /// The gradient of `cost` about the equilibrium `free`.
     pub(crate) fn gradient(
         &self,
         relaxation: &Relaxation<'_>,
         free: &Equilibrium,
         cost: Cost<'_>,
     ) -> Result<EpGradient, ModelError> {
-        let size = self.nudge.size;
-        estimate::estimate(relaxation, free, cost, &self.nudge, |norm| match &self.workers {
-            Some(workers) => all_reduce::beta(size, norm, &**workers),
-            None => size.beta(norm),
-        })
+        estimate(relaxation, free, cost, &self.nudge, self.workers.as_deref())
     }
 }

@@ -26,7 +26,6 @@ pub(crate) struct SampleMask {
 }
 
 impl SampleMask {
-    /// From whether each sample counts.
     pub(crate) fn new(valid: &[bool], device: &Device) -> Self {
         let count = valid.iter().filter(|&&v| v).count();
         let dropped = (count < valid.len()).then(|| {
@@ -36,7 +35,6 @@ impl SampleMask {
         Self { dropped, count }
     }
 
-    /// How many samples count.
     pub(crate) fn count(&self) -> usize {
         self.count
     }

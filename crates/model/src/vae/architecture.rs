@@ -1,11 +1,14 @@
-//! The layers and couplings that a configuration describes.
+//! The layers and couplings that a configuration describes, and a new model of them.
 
-use crate::energy::activation::Activation;
-use crate::energy::coupling::CouplingSpec;
-use crate::energy::layer::{LayerId, LayerSpec, Shape};
+use burn::module::Param;
+use burn::tensor::{Device, Tensor};
+use rand::Rng;
+
+use crate::energy::{Activation, CouplingSpec, HopfieldNetwork, LayerId, LayerSpec, Shape};
+use crate::error::{ModelError, require};
 use crate::vae::config::VaeConfig;
+use crate::vae::model::Vae;
 
-/// The layers and couplings of a network.
 #[derive(Debug)]
 pub(crate) struct Architecture {
     pub(crate) layers: Vec<LayerSpec>,
@@ -15,13 +18,13 @@ pub(crate) struct Architecture {
     pub(crate) extra: Vec<CouplingSpec>,
 }
 
-/// The name of the image layer.
 const IMAGE: &str = "image";
 
 impl VaeConfig {
-    /// By what the state of layer `k` of a weight-tied network is multiplied where it is clamped.
+    /// By what the state of the encoder's layer `k` is multiplied where it is clamped.
     pub(crate) fn amplitude(&self, k: LayerId) -> f64 {
         match k.0 {
+            _ if !self.kind.is_tied() => 1.0,
             0 => self.image_amplitude,
             k if k == self.hidden.len() + 1 => self.latent_amplitude,
             _ => 1.0,
@@ -48,7 +51,7 @@ impl VaeConfig {
         layers.push(output("mean"));
         if self.sigma.is_none() {
             layers.push(output("log_variance"));
-            chain.push(CouplingSpec::dense(hidden, hidden + 2));
+            chain.push(CouplingSpec::dense(LayerId(hidden), LayerId(hidden + 2)));
         }
         let relaxing = usize::from(!tied);
         self.completed(layers, chain, relaxing)
@@ -91,21 +94,21 @@ impl VaeConfig {
     ) -> Architecture {
         let mut extra = Vec::new();
         if self.kind.is_dense() {
-            for k in 0..layers.len() {
-                if k >= relaxing {
+            let ids = || (0..layers.len()).map(LayerId);
+            for k in ids() {
+                if k.0 >= relaxing {
                     extra.push(match self.visible_reach {
-                        Some(reach) if layers[k].name == IMAGE => CouplingSpec::banded(k, reach),
+                        Some(reach) if layers[k.0].name == IMAGE => CouplingSpec::banded(k, reach),
                         _ => CouplingSpec::within(k),
                     });
                 }
-                let pairs = (k + 1..layers.len()).map(|l| CouplingSpec::dense(k, l));
+                let pairs = ids().filter(|l| *l > k).map(|l| CouplingSpec::dense(k, l));
                 extra.extend(pairs.filter(|pair| !chain.contains(pair)));
             }
         }
         Architecture { layers, chain, extra }
     }
 
-    /// Size and nonlinearity of every hidden layer, from the image to the latent.
     fn hidden_sizes(&self) -> impl DoubleEndedIterator<Item = (usize, Activation)> {
         let sizes = self.hidden.iter().enumerate();
         sizes.map(|(i, &size)| (size, self.hidden_activation.of(i)))
@@ -129,5 +132,47 @@ impl VaeConfig {
     /// The gain of a layer after the hidden ones, `gain` times that of the last of them.
     fn outer(&self, gain: f64) -> f64 {
         (1..self.hidden.len()).fold(gain, |gain, _| gain * self.gain_step())
+    }
+}
+
+impl Vae {
+    /// A new model for images of this shape.
+    ///
+    /// Couplings from layer to layer start as [`HopfieldNetwork::new`] says; those of a weight-tied
+    /// network at the geometric mean of what its two directions need. All others, which make a
+    /// network dense, start at zero: it starts as the layered one.
+    ///
+    /// # Errors
+    ///
+    /// As [`VaeConfig::check`], or for an image without pixels.
+    pub fn new(
+        config: &VaeConfig,
+        image: Shape,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        config.check()?;
+        require(image.size() > 0, "pixels", image.size(), "an image needs at least one")?;
+        let tied = config.kind.is_tied();
+        let mut network = |architecture: Architecture| {
+            let Architecture { layers, chain, extra } = architecture;
+            let mut network = HopfieldNetwork::new(layers, &chain, rng, device)?;
+            if tied {
+                network.balance(|k| config.amplitude(k));
+            }
+            network.add_couplings(&extra, device)?;
+            Ok::<_, ModelError>(network)
+        };
+        // The decoder first: the order of the random draws.
+        let decoder = if tied { None } else { Some(network(config.decoder(image))?) };
+        let mut encoder = network(config.encoder(image))?;
+        if config.sigma.is_none() {
+            let layer = encoder.layers.last_mut().expect("an encoder has layers");
+            let start = config.initial_log_variance / layer.spec.gain;
+            layer.bias = Some(Param::from_tensor(Tensor::full([config.latent], start, device)));
+        }
+        let ones = || Param::from_tensor(Tensor::ones([config.latent], device));
+        let amplitudes = (config.learned_amplitudes && tied).then(ones);
+        Ok(Self { encoder, decoder, amplitudes, config: config.clone() }.limited())
     }
 }

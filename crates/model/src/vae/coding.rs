@@ -2,26 +2,25 @@
 
 use burn::tensor::Tensor;
 
-use crate::dynamics::relaxation::{Relaxation, Role};
-use crate::dynamics::substrate::Substrate;
-use crate::energy::layer::LayerId;
-use crate::energy::network::HopfieldNetwork;
-use crate::eqprop::gradient::EpGradient;
+use crate::dynamics::{Relaxation, Role, Side};
+use crate::energy::{HopfieldNetwork, LayerId};
+use crate::eqprop::{EpGradient, PhaseSettings};
 use crate::error::{ModelError, require_shape};
 
 /// A network as encoder or decoder.
 #[derive(Debug, Clone)]
 pub(crate) struct Coding<'v> {
     pub(crate) network: &'v HopfieldNetwork,
-    /// The layer that is clamped.
+    /// Whose weights these are.
+    pub(crate) weights: Side,
+    /// As which it is used.
+    pub(crate) side: Side,
     pub(crate) input: LayerId,
-    /// The layer that is read.
     pub(crate) output: LayerId,
     /// By what the input is multiplied where it is clamped.
     pub(crate) amplitude: f64,
     /// Another factor for each unit of the input, `[1, n]`.
     pub(crate) scale: Option<Tensor<2>>,
-    /// The layer that takes no part.
     pub(crate) absent: Option<LayerId>,
 }
 
@@ -39,7 +38,7 @@ impl<'v> Coding<'v> {
     pub(crate) fn forward(
         &self,
         input: Tensor<2>,
-        substrate: &'v dyn Substrate,
+        phases: &'v PhaseSettings,
     ) -> Result<Relaxation<'v>, ModelError> {
         let spec = self.network.spec(self.input);
         let expected = [input.dims()[0], spec.size()];
@@ -50,13 +49,18 @@ impl<'v> Coding<'v> {
         if let Some(layer) = self.absent {
             roles[layer.0] = Role::Absent;
         }
-        Relaxation::on(self.network, roles, substrate)
+        phases.relaxation(self.weights, self.side, self.network, roles)
     }
 
-    /// The gradient of the cost in `input`, from the one in the clamped layer.
-    pub(crate) fn backward(&self, gradient: &EpGradient, input: &Tensor<2>) -> CodingGradient {
-        let amplified = self.amplified(gradient.input(self.network, self.input));
-        let scale = self.scale.is_some().then(|| amplified.clone() * input.clone());
+    /// The gradient of the cost in the `input` of the dynamics `relaxation`, from theirs.
+    pub(crate) fn backward(
+        &self,
+        relaxation: &Relaxation<'_>,
+        gradient: &EpGradient,
+        input: impl FnOnce() -> Tensor<2>,
+    ) -> CodingGradient {
+        let amplified = self.amplified(gradient.input(relaxation, self.input));
+        let scale = self.scale.is_some().then(|| amplified.clone() * input());
         CodingGradient { input: self.scaled(amplified), scale }
     }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::eqprop::phases::PhaseSettings;
+use crate::eqprop::PhaseSettings;
 use crate::error::{ModelError, require_shape};
 use crate::vae::model::Vae;
 
@@ -33,10 +33,9 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::decoder_phase`]; [`ModelError::Shape`] also when images or weights have another
-    /// shape, [`ModelError::NotFinite`] for known pixels that are not finite. With
-    /// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) one such pixel makes `beta`, and with
-    /// it the gradients of all samples, NaN.
+    /// As [`Self::decoder_phase`], for images or weights of another shape, and for known pixels
+    /// that are not finite. With [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) one such
+    /// pixel makes `beta`, and with it the gradients of all samples, NaN.
     pub fn latent_gradient(
         &self,
         images: &Tensor<2>,
@@ -48,15 +47,15 @@ impl Vae {
         let expected = [latents.dims()[0], self.pixels()];
         require_shape("the images", images, expected)?;
         require_shape("the weights of the pixels", weight, expected)?;
-        let decoding = self.decoding();
-        let phase = decoding.forward(latents.clone(), phases.substrate())?;
+        let phase = self.decoder_phase(latents.clone(), phases)?;
         let free = phases.free(&phase)?;
-        let decoded = self.decoded(&free.states).images;
+        let decoded = self.decoded(&free.states, &phase.wiring).images;
         let error = (decoded.clone() - images.clone()) * weight.clone();
         // 0 times NaN is NaN.
         let error = error.mask_fill(weight.clone().equal_elem(0.0), 0.0);
         let found = self.reconstruction_gradient(error, &phase, &free, phases)?;
-        let gradient = decoding.backward(&found, &latents).input - self.prior().score(latents);
+        let backward = self.decoding().backward(&phase, &found, || latents.clone());
+        let gradient = backward.input - self.prior().score(latents);
         Ok(LatentGradient { gradient, images: decoded })
     }
 }

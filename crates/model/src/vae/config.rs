@@ -5,11 +5,9 @@ use std::ops::RangeInclusive;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::energy::activation::{Activation, HiddenActivation};
-use crate::energy::layer::Shape;
 use crate::energy::network::FACTORS;
+use crate::energy::{Activation, HiddenActivation, Shape};
 use crate::error::{ModelError, require};
-use crate::vae::kind::Kind;
 use crate::vae::likelihood::{Decoding, Likelihood};
 use crate::vae::posterior::LOG_VARIANCE_RANGE;
 
@@ -19,26 +17,53 @@ const LARGEST_LAYER: usize = 1 << 16;
 /// `exp(2)`.
 const SIGMAS: RangeInclusive<f64> = 0.0068..=7.0;
 
+/// A member of the family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Encoder and decoder are layered Hopfield networks, trained by equilibrium propagation.
+    HVae,
+    /// One layered Hopfield network, weight-tied: both encoder and decoder.
+    ThVae,
+    /// Encoder and decoder are dense Hopfield networks: couplings between all layers and within
+    /// them.
+    DhVae,
+    /// One dense Hopfield network, weight-tied.
+    TdhVae,
+    /// The layers of an H-VAE without feedback, trained by backpropagation: the baseline.
+    FVae,
+}
+
+impl Kind {
+    /// All members, in the order in which they are compared.
+    pub const ALL: [Self; 5] = [Self::FVae, Self::HVae, Self::ThVae, Self::DhVae, Self::TdhVae];
+
+    /// Such as `h-vae`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HVae => "h-vae",
+            Self::ThVae => "th-vae",
+            Self::DhVae => "dh-vae",
+            Self::TdhVae => "tdh-vae",
+            Self::FVae => "f-vae",
+        }
+    }
+
+    /// Whether one network both encodes and decodes.
+    pub fn is_tied(self) -> bool {
+        matches!(self, Self::ThVae | Self::TdhVae)
+    }
+
+    /// Whether all layers are coupled with each other, and with themselves.
+    pub fn is_dense(self) -> bool {
+        matches!(self, Self::DhVae | Self::TdhVae)
+    }
+}
+
 /// The architecture and objective of a VAE.
 ///
-/// | setting | default | range |
-/// |---|---|---|
-/// | `kind` | `h-vae` | `h-vae`, `th-vae`, `dh-vae`, `tdh-vae`, `f-vae` |
-/// | `hidden` | `[512]` | each >= 1 |
-/// | `latent` | 16 | >= 1 |
-/// | `hidden_activation` | `relu` | any [`Activation`], or a list with one for each of `hidden` |
-/// | `visible_activation` | `sigmoid` | `sigmoid`, `hard-sigmoid`, `identity` |
-/// | `hidden_gain`, `visible_gain`, `latent_gain` | 30 | > 0 |
-/// | `image_amplitude`, `latent_amplitude` | 30 | > 0 |
-/// | `learned_amplitudes` | false | true, false |
-/// | `coupling_limit` | 0.5 | > 0 |
-/// | `visible_reach` | none, which joins all pixels | >= 1 |
-/// | `likelihood` | `gaussian` | `gaussian`, `bernoulli` |
-/// | `precision` | 10 | > 0 |
-/// | `initial_log_variance` | -2 | in [-10, 4] |
-/// | `sigma` | none: log-variances are learned | in [0.0068, 7] |
-///
-/// Numbers that must be > 0 must lie between 1e-15 and 1e15, and so must the gains of all layers.
+/// Gains, amplitudes, `coupling_limit` and `precision` must lie between 1e-15 and 1e15, and so must
+/// the gains of all layers.
 ///
 /// A layer's gain `c` divides its loop gain: with the same signal passed forward, the feedback to
 /// the layer before it is `c` times weaker. That layer's own gain multiplies it again, which is why
@@ -48,13 +73,13 @@ const SIGMAS: RangeInclusive<f64> = 0.0068..=7.0;
 pub struct VaeConfig {
     /// Which member of the family.
     pub kind: Kind,
-    /// Sizes of the hidden layers, from the image to the latent; mirrored in the decoder.
+    /// Sizes of the hidden layers, each >= 1, from image to latent; mirrored in the decoder.
     pub hidden: Vec<usize>,
-    /// Latent dimensions.
+    /// Latent dimensions, >= 1.
     pub latent: usize,
-    /// Nonlinearity of the hidden layers.
+    /// Nonlinearity of the hidden layers: one for all, or a list with one for each.
     pub hidden_activation: HiddenActivation,
-    /// Nonlinearity of the decoder's image layer.
+    /// Nonlinearity of the decoder's image layer: sigmoid, hard sigmoid or identity.
     pub visible_activation: Activation,
     /// Gain of a hidden layer over that of the one before it; the first has 1, as have all hidden
     /// layers of a weight-tied network.
@@ -73,16 +98,17 @@ pub struct VaeConfig {
     /// Dense and weight-tied networks: largest strength of a coupling between layers that relax
     /// together, see [`limit_couplings`](crate::HopfieldNetwork::limit_couplings).
     pub coupling_limit: f64,
-    /// Dense networks: how many rows, and how many columns, two coupled pixels are apart at most.
+    /// Dense networks: how many rows, and how many columns, two coupled pixels are apart at most,
+    /// >= 1; without it all pixels are joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visible_reach: Option<usize>,
     /// `p(x|z)`.
     pub likelihood: Likelihood,
     /// `w` in the cost `w/2 |x^ - x|^2` of the Gaussian likelihood, whose variance is `1/w`.
     pub precision: f64,
-    /// Where `ln sigma^2` starts.
+    /// Where `ln sigma^2` starts, in -10 to 4.
     pub initial_log_variance: f64,
-    /// One fixed standard deviation of the posterior, instead of a learned one.
+    /// One fixed standard deviation of the posterior, in 0.0068 to 7, instead of learned ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma: Option<f64>,
 }
@@ -116,7 +142,7 @@ impl VaeConfig {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Setting`], naming the first that is out of range.
+    /// Naming the first that is out of range.
     pub fn check(&self) -> Result<(), ModelError> {
         let sizes = || format!("{:?}", self.hidden);
         require(!self.hidden.is_empty(), "hidden", sizes(), "needs at least one layer")?;
@@ -147,9 +173,8 @@ impl VaeConfig {
             require(given == layers, "hidden_activation", format!("a list of {given}"), &reason)?;
         }
         self.check_gains()?;
-        let (low, high) = LOG_VARIANCE_RANGE;
         let start = self.initial_log_variance;
-        let inside = (low..=high).contains(&start);
+        let inside = LOG_VARIANCE_RANGE.contains(&start);
         require(inside, "initial_log_variance", start, "must lie between -10 and 4")?;
         let visible = self.visible_activation;
         let image =
@@ -174,8 +199,7 @@ impl VaeConfig {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Shape`] when images and decoding differ in shape, [`ModelError::Network`] for
-    /// a Bernoulli likelihood of a decoding without logits.
+    /// When images and decoding differ in shape, or a Bernoulli likelihood has no logits.
     pub fn log_likelihood(
         &self,
         decoding: &Decoding,

@@ -3,17 +3,16 @@
 use burn::tensor::Tensor;
 use hvae_solver::Outcome;
 
-use crate::dynamics::feed_forward::feed_forward;
-use crate::dynamics::relaxation::{Equilibrium, Relaxation};
-use crate::dynamics::substrate::Exact;
-use crate::energy::per_layer::PerLayer;
-use crate::eqprop::phases::PhaseSettings;
+use crate::dynamics::{Equilibrium, Relaxation, Wiring};
+use crate::energy::PerLayer;
+use crate::eqprop::PhaseSettings;
 use crate::error::ModelError;
+use crate::vae::baseline::feed_forward;
 use crate::vae::coding::Coding;
-use crate::vae::kind::Kind;
+use crate::vae::config::Kind;
 use crate::vae::likelihood::{Decoding, Likelihood, squared_error};
 use crate::vae::model::Vae;
-use crate::vae::outcomes::PhaseOutcomes;
+use crate::vae::outcomes::{PerSide, PhaseOutcomes};
 use crate::vae::posterior::Posterior;
 
 /// An image batch, its posterior and reconstruction.
@@ -34,44 +33,46 @@ pub struct Reconstruction {
 }
 
 impl Vae {
-    /// The dynamics with the images `[batch, pixels]` clamped, in exact arithmetic.
+    /// The dynamics with the images `[batch, pixels]` clamped, as the substrate of `phases` carries
+    /// them out.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] for an F-VAE, which has no equilibria; [`ModelError::Shape`] when
-    /// `images` has another width.
-    pub fn encoder_phase(&self, images: Tensor<2>) -> Result<Relaxation<'_>, ModelError> {
+    /// For an F-VAE, which has no equilibria, and for images of another width.
+    pub fn encoder_phase<'n>(
+        &'n self,
+        images: Tensor<2>,
+        phases: &'n PhaseSettings,
+    ) -> Result<Relaxation<'n>, ModelError> {
         self.require_equilibria()?;
-        self.encoding().forward(images, &Exact)
+        self.encoding().forward(images, phases)
     }
 
-    /// The dynamics with the latents `[batch, latent]` clamped, in exact arithmetic.
+    /// The dynamics with the latents `[batch, latent]` clamped, likewise.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Network`] for an F-VAE, which has no equilibria; [`ModelError::Shape`] when
-    /// `latents` has another width.
-    pub fn decoder_phase(&self, latents: Tensor<2>) -> Result<Relaxation<'_>, ModelError> {
+    /// As [`Self::encoder_phase`].
+    pub fn decoder_phase<'n>(
+        &'n self,
+        latents: Tensor<2>,
+        phases: &'n PhaseSettings,
+    ) -> Result<Relaxation<'n>, ModelError> {
         self.require_equilibria()?;
-        self.decoding().forward(latents, &Exact)
+        self.decoding().forward(latents, phases)
     }
 
     /// `q(z|x)` of the images `[batch, pixels]`, and how its phase ended.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Shape`] when `images` has another width.
+    /// For images of another width.
     pub fn encode(
         &self,
         images: Tensor<2>,
         phases: &PhaseSettings,
     ) -> Result<(Posterior, Vec<Outcome>), ModelError> {
-        let encoding = self.encoding();
-        if self.kind() == Kind::FVae {
-            let states = feed_forward(encoding.network, images)?;
-            return Ok((self.posterior(&states), Vec::new()));
-        }
-        let free = phases.free(&encoding.forward(images, phases.substrate())?)?;
+        let (free, _) = self.pass(&self.encoding(), images, phases)?;
         Ok((self.posterior(&free.states), free.outcomes))
     }
 
@@ -79,19 +80,30 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Shape`] when `latents` has another width.
+    /// For latents of another width.
     pub fn decode(
         &self,
         latents: Tensor<2>,
         phases: &PhaseSettings,
     ) -> Result<(Decoding, Vec<Outcome>), ModelError> {
-        let decoding = self.decoding();
+        let (free, wiring) = self.pass(&self.decoding(), latents, phases)?;
+        Ok((self.decoded(&free.states, &wiring), free.outcomes))
+    }
+
+    /// The free equilibrium with `input` clamped; the states of an F-VAE, which has no outcomes.
+    fn pass<'n>(
+        &self,
+        coding: &Coding<'n>,
+        input: Tensor<2>,
+        phases: &'n PhaseSettings,
+    ) -> Result<(Equilibrium, Wiring<'n>), ModelError> {
         if self.kind() == Kind::FVae {
-            let states = feed_forward(decoding.network, latents)?;
-            return Ok((self.decoded(&states), Vec::new()));
+            let states = feed_forward(coding.network, input)?;
+            let wiring = Wiring::exact(coding.network);
+            return Ok((Equilibrium { states, outcomes: Vec::new() }, wiring));
         }
-        let free = phases.free(&decoding.forward(latents, phases.substrate())?)?;
-        Ok((self.decoded(&free.states), free.outcomes))
+        let phase = coding.forward(input, phases)?;
+        Ok((phases.free(&phase)?, phase.wiring))
     }
 
     /// Encodes and decodes the images `[batch, pixels]`, at the posterior mean, or with `noise`
@@ -99,7 +111,7 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// As [`Self::encode`]; [`ModelError::Shape`] also when `noise` is not `[batch, latent]`.
+    /// As [`Self::encode`], and for noise of another shape.
     pub fn reconstruct(
         &self,
         images: Tensor<2>,
@@ -127,8 +139,8 @@ impl Vae {
         })
     }
 
-    /// The gain of one sweep of encoding and decoding at their free equilibria, each `[batch]`; see
-    /// [`Relaxation::loop_gain`].
+    /// The gain of one sweep at the free equilibrium of each side, `[batch]`, the decoder's at the
+    /// posterior mean; see [`Relaxation::loop_gain`].
     ///
     /// # Errors
     ///
@@ -138,13 +150,13 @@ impl Vae {
         images: Tensor<2>,
         phases: &PhaseSettings,
         iterations: usize,
-    ) -> Result<(Tensor<1>, Tensor<1>), ModelError> {
-        let encoder = self.encoder_phase(images)?;
+    ) -> Result<PerSide<Tensor<1>>, ModelError> {
+        let encoder = self.encoder_phase(images, phases)?;
         let free = phases.free(&encoder)?;
-        let decoder = self.decoder_phase(self.posterior(&free.states).mean)?;
+        let decoder = self.decoder_phase(self.posterior(&free.states).mean, phases)?;
         let image = phases.free(&decoder)?;
         let gain = |r: &Relaxation<'_>, e: &Equilibrium| r.loop_gain(&r.free_state(e), iterations);
-        Ok((gain(&encoder, &free)?, gain(&decoder, &image)?))
+        Ok(PerSide { encoder: gain(&encoder, &free)?, decoder: gain(&decoder, &image)? })
     }
 
     /// The posterior in the states of the encoder's layers.
@@ -160,12 +172,14 @@ impl Vae {
         Posterior { mean, log_variance }
     }
 
-    /// The image in the states of the decoder's layers.
-    pub(crate) fn decoded(&self, states: &PerLayer<Tensor<2>>) -> Decoding {
-        let Coding { network, output, .. } = self.decoding();
-        let images = states[output].clone();
-        let logits = (self.config.likelihood == Likelihood::Bernoulli)
-            .then(|| network.input(output, |k| states.get(k)));
+    /// The image in the states of the decoder's layers, which act on it through `wiring`.
+    pub(crate) fn decoded(&self, states: &PerLayer<Tensor<2>>, wiring: &Wiring<'_>) -> Decoding {
+        let layer = self.image_layer();
+        let images = states[layer].clone();
+        let gain = wiring.network.spec(layer).gain;
+        let input = || wiring.input(layer, |k| states.get(k), images.dims()[0]);
+        let logits =
+            (self.config.likelihood == Likelihood::Bernoulli).then(|| input().mul_scalar(gain));
         Decoding { images, logits }
     }
 }

@@ -28,15 +28,7 @@ pub struct Decoding {
 }
 
 impl Likelihood {
-    /// `ln p(x|z)` of the images `x` (`[batch, pixels]`), in nats per image, `[batch]`, with
-    /// `w = precision`.
-    ///
-    /// Gaussian: `pixels/2 ln(w / 2 pi) - w/2 |x^ - x|^2`. Bernoulli: `sum a x - ln(1 + exp a)`.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Shape`] when images and decoding differ in shape, [`ModelError::Network`] for
-    /// a Bernoulli likelihood of a decoding without logits.
+    /// See [`VaeConfig::log_likelihood`](crate::VaeConfig::log_likelihood); `w = precision`.
     pub(crate) fn log_density(
         self,
         decoding: &Decoding,

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use hvae_device::read;
 
-use crate::eqprop::sample_mask::SampleMask;
+use crate::eqprop::SampleMask;
 use crate::error::ModelError;
 use crate::scalar::{ReadPolicy, Scalar};
 use crate::vae::model::Vae;
@@ -118,7 +118,6 @@ impl Vae {
     }
 }
 
-/// Collects the sum of every parameter.
 struct Sums(Vec<Tensor<1>>);
 
 impl ModuleVisitor for Sums {

@@ -3,14 +3,12 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::Tensor;
 
-use crate::energy::coupling::Coupling;
-use crate::energy::layer::{Layer, LayerId, Shape};
-use crate::energy::network::HopfieldNetwork;
+use crate::dynamics::Side;
+use crate::energy::{Coupling, HopfieldNetwork, Layer, LayerId, Shape};
 use crate::error::{ModelError, require_shape};
 use crate::vae::coding::Coding;
-use crate::vae::config::VaeConfig;
-use crate::vae::kind::Kind;
-use crate::vae::prior::Prior;
+use crate::vae::config::{Kind, VaeConfig};
+use crate::vae::prior::{Prior, StandardNormal};
 
 /// Factor on the learning rate of a weight-tied network's amplitudes: they start at 1 and end
 /// between a half and two, and until then the means spread too far, or not far enough.
@@ -72,8 +70,8 @@ impl Vae {
     }
 
     /// The prior of the latents.
-    pub fn prior(&self) -> Prior {
-        Prior::StandardNormal
+    pub fn prior(&self) -> &dyn Prior {
+        &StandardNormal
     }
 
     /// Number of independent parameters; see [`HopfieldNetwork::parameters`].
@@ -88,7 +86,6 @@ impl Vae {
         std::iter::once((name, &self.encoder)).chain(self.decoder.iter().map(|d| ("decoder", d)))
     }
 
-    /// The layer of the means in the encoder.
     pub(crate) fn mean_layer(&self) -> LayerId {
         LayerId(self.config.hidden.len() + 1)
     }
@@ -98,7 +95,6 @@ impl Vae {
         self.config.sigma.is_none().then(|| LayerId(self.config.hidden.len() + 2))
     }
 
-    /// Refuses noise that is not `[batch, latent]`.
     pub(crate) fn require_noise(
         &self,
         images: &Tensor<2>,
@@ -107,7 +103,6 @@ impl Vae {
         require_shape("the noise", noise, [images.dims()[0], self.latent()])
     }
 
-    /// Refuses a model without equilibria.
     pub(crate) fn require_equilibria(&self) -> Result<(), ModelError> {
         if self.kind() == Kind::FVae {
             let text = "an f-vae is feed-forward and has no equilibria";
@@ -116,33 +111,41 @@ impl Vae {
         Ok(())
     }
 
-    /// The network that encodes.
     pub(crate) fn encoding(&self) -> Coding<'_> {
         let input = LayerId(0);
-        let amplitude = if self.decoder.is_some() { 1.0 } else { self.config.amplitude(input) };
-        let output = self.mean_layer();
-        Coding { network: &self.encoder, input, output, amplitude, scale: None, absent: None }
+        Coding {
+            network: &self.encoder,
+            weights: Side::Encoder,
+            side: Side::Encoder,
+            input,
+            output: self.mean_layer(),
+            amplitude: self.config.amplitude(input),
+            scale: None,
+            absent: None,
+        }
     }
 
-    /// The network that decodes.
     pub(crate) fn decoding(&self) -> Coding<'_> {
         match &self.decoder {
-            Some(network) => {
-                let output = LayerId(network.layers.len() - 1);
-                let input = LayerId(0);
-                Coding { network, input, output, amplitude: 1.0, scale: None, absent: None }
-            }
-            None => {
-                let input = self.mean_layer();
-                Coding {
-                    network: &self.encoder,
-                    input,
-                    output: LayerId(0),
-                    amplitude: self.config.amplitude(input),
-                    scale: self.amplitudes.as_ref().map(|a| a.val().unsqueeze()),
-                    absent: self.log_variance_layer(),
-                }
-            }
+            Some(network) => Coding {
+                network,
+                weights: Side::Decoder,
+                side: Side::Decoder,
+                input: LayerId(0),
+                output: LayerId(network.layers.len() - 1),
+                amplitude: 1.0,
+                scale: None,
+                absent: None,
+            },
+            None => Coding {
+                side: Side::Decoder,
+                input: self.mean_layer(),
+                output: LayerId(0),
+                amplitude: self.config.amplitude(self.mean_layer()),
+                scale: self.amplitudes.as_ref().map(|a| a.val().unsqueeze()),
+                absent: self.log_variance_layer(),
+                ..self.encoding()
+            },
         }
     }
 
@@ -150,8 +153,7 @@ impl Vae {
     /// [`HopfieldNetwork::learning_rate_scales`], times `visible_rate` for weights and bias of the
     /// decoder's image layer, whose output saturates; 5 for [`Self::amplitudes`].
     pub fn learning_rate_scales(&self, visible_rate: f64) -> Vec<(ParamId, f64)> {
-        let tied = self.decoder.is_none();
-        let amplitude = |k: LayerId| if tied { self.config.amplitude(k) } else { 1.0 };
+        let amplitude = |k| self.config.amplitude(k);
         let decoding = self.decoding();
         let (image, network) = (decoding.output, decoding.network);
         let couplings = network.couplings.iter().filter(|c| c.touches(image));

@@ -1,24 +1,34 @@
 //! The Gaussian posterior `q(z|x) = N(mu, sigma^2)`.
 
+use std::f64::consts::TAU;
+use std::ops::RangeInclusive;
+
 use burn::tensor::Tensor;
 
 /// Range of the log-variance. Outside it the variance no longer follows the network.
-pub const LOG_VARIANCE_RANGE: (f64, f64) = (-10.0, 4.0);
+pub(crate) const LOG_VARIANCE_RANGE: RangeInclusive<f64> = -10.0..=4.0;
 
 /// A batch of diagonal Gaussians.
 #[derive(Debug, Clone)]
 pub struct Posterior {
     /// Means, `[batch, latent]`.
     pub mean: Tensor<2>,
-    /// `ln sigma^2` as the network gave it, `[batch, latent]`, or a constant of that shape.
+    /// `ln sigma^2` as the network gave it, `[batch, latent]`, or a constant of that shape. Outside
+    /// -10 to 4 the variance is that of the nearer end.
     pub log_variance: Tensor<2>,
 }
 
 impl Posterior {
     /// `ln sigma^2` within [`LOG_VARIANCE_RANGE`], `[batch, latent]`.
     pub(crate) fn clamped_log_variance(&self) -> Tensor<2> {
-        let (low, high) = LOG_VARIANCE_RANGE;
-        self.log_variance.clone().clamp(low, high)
+        self.log_variance.clone().clamp(*LOG_VARIANCE_RANGE.start(), *LOG_VARIANCE_RANGE.end())
+    }
+
+    /// The entropy of every sample, `sum(ln sigma) + d/2 (1 + ln(2 pi))`, in nats, `[batch]`.
+    pub fn entropy(&self) -> Tensor<1> {
+        let constant = 0.5 * self.mean.dims()[1] as f64 * (1.0 + TAU.ln());
+        let logarithms: Tensor<1> = self.clamped_log_variance().sum_dim(1).squeeze_dim(1);
+        logarithms.mul_scalar(0.5).add_scalar(constant)
     }
 
     /// Standard deviations, `[batch, latent]`.
@@ -39,8 +49,7 @@ impl Posterior {
     /// d/d ln sigma^2  = dC/dz * noise * sigma / 2 + kl_weight dKL/d ln sigma^2
     /// ```
     ///
-    /// Where the log-variance has left [`LOG_VARIANCE_RANGE`], only the part that leads back in is
-    /// kept.
+    /// Where the log-variance has left its range, only the part that leads back in is kept.
     pub fn gradient(
         &self,
         cost: &Tensor<2>,
@@ -51,9 +60,8 @@ impl Posterior {
         let mean = cost.clone() + divergence.mean.mul_scalar(kl_weight);
         let spread = (cost.clone() * noise * self.sigma()).mul_scalar(0.5)
             + divergence.log_variance.mul_scalar(kl_weight);
-        let (low, high) = LOG_VARIANCE_RANGE;
-        let below = self.log_variance.clone().lower_elem(low).float();
-        let above = self.log_variance.clone().greater_elem(high).float();
+        let below = self.log_variance.clone().lower_elem(*LOG_VARIANCE_RANGE.start()).float();
+        let above = self.log_variance.clone().greater_elem(*LOG_VARIANCE_RANGE.end()).float();
         let inside = (below.clone() + above.clone()).neg().add_scalar(1.0);
         let inward = below * spread.clone().clamp_max(0.0) + above * spread.clone().clamp_min(0.0);
         PosteriorGradient { mean, log_variance: spread * inside + inward }

@@ -4,49 +4,16 @@ use burn::module::ParamId;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::dynamics::relaxation::{Equilibrium, Relaxation};
-use crate::energy::network::HopfieldNetwork;
-use crate::eqprop::cost::{Cost, Force, Readout};
-use crate::eqprop::gradient::EpGradient;
-use crate::eqprop::phases::PhaseSettings;
-use crate::eqprop::sample_mask::{SampleMask, valid_samples};
+use crate::dynamics::{Equilibrium, Relaxation};
+use crate::energy::HopfieldNetwork;
+use crate::eqprop::{Cost, EpGradient, Force, PhaseSettings, Readout, SampleMask, valid_samples};
 use crate::error::ModelError;
-use crate::scalar::Scalar;
-use crate::vae::kind::Kind;
+use crate::vae::config::Kind;
 use crate::vae::likelihood::{Likelihood, squared_error};
 use crate::vae::losses::Losses;
 use crate::vae::model::Vae;
-use crate::vae::outcomes::PhaseOutcomes;
+use crate::vae::outcomes::{PerSide, PhaseOutcomes, TrainingStep};
 use crate::vae::posterior::PosteriorGradient;
-
-/// The gradients of one step and its statistics.
-#[derive(Debug)]
-pub struct TrainingStep {
-    /// The gradient of the batch's mean cost, under the parameters' ids.
-    pub gradients: GradientsParams,
-    /// The losses.
-    pub losses: Losses<Scalar>,
-    /// How many samples count in the losses: all, or under
-    /// [`Unconverged::Drop`](crate::Unconverged::Drop) those whose free phases converged, or again
-    /// all if none did. So a part of a larger batch in which none converged counts wholly, though
-    /// in the whole batch it would not. Gradients have no such exception.
-    pub counted: usize,
-    /// How many samples were dropped from the gradient of a network.
-    pub dropped: usize,
-    /// The nudging strengths; `None` without nudging.
-    pub betas: Option<Betas>,
-    /// How the phases ended.
-    pub outcomes: PhaseOutcomes,
-}
-
-/// The nudging strengths of a step.
-#[derive(Debug, Clone)]
-pub struct Betas {
-    /// For the encoder.
-    pub encoder: Scalar,
-    /// For the decoder.
-    pub decoder: Scalar,
-}
 
 impl Vae {
     /// The gradient of `-ln p(x|z) + kl_weight KL(q || p)`, averaged over the batch, by equilibrium
@@ -59,11 +26,10 @@ impl Vae {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Shape`] when `images` have another width or `noise` has another shape,
-    /// [`ModelError::NotFinite`] when pixels, weights or states of a sample that is not dropped
-    /// give a force, a reconstruction or a divergence that is not finite (with
-    /// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) by [`Self::read_losses`]), and
-    /// [`ModelError::Worker`] when another worker of the step has failed.
+    /// When images or noise have another shape, a force, a reconstruction or a divergence of a
+    /// sample that is not dropped is not finite (with
+    /// [`ReadPolicy::Deferred`](crate::ReadPolicy::Deferred) by [`Self::read_losses`]), or another
+    /// worker of the step has failed.
     pub fn training_step(
         &self,
         images: Tensor<2>,
@@ -75,38 +41,34 @@ impl Vae {
         if self.kind() == Kind::FVae {
             return self.backpropagation_step(images, noise, kl_weight, phases);
         }
-        let encoder_phase = self.encoding().forward(images.clone(), phases.substrate())?;
+        let encoder_phase = self.encoder_phase(images.clone(), phases)?;
         let encoder_free = phases.free(&encoder_phase)?;
         let posterior = self.posterior(&encoder_free.states);
 
-        let decoding = self.decoding();
         let latents = posterior.sample(noise.clone());
-        let decoder_phase = decoding.forward(latents.clone(), phases.substrate())?;
+        let decoder_phase = self.decoder_phase(latents.clone(), phases)?;
         let decoder_free = phases.free(&decoder_phase)?;
-        let decoded = self.decoded(&decoder_free.states);
+        let decoded = self.decoded(&decoder_free.states, &decoder_phase.wiring);
         let log_likelihood = self.config.log_likelihood(&decoded, &images)?;
         let error = decoded.images - images;
         let decoder =
             self.reconstruction_gradient(error.clone(), &decoder_phase, &decoder_free, phases)?;
 
-        let unconverged = phases.nudge().unconverged;
+        let unconverged = phases.nudge.unconverged;
         let divergence = self.prior().divergence(&posterior, &latents);
         let of_divergence = self.prior().divergence_gradient(&posterior, &latents);
-        let latents = if self.amplitudes.is_some() {
-            let valid = [&decoder_free.outcomes[..], &decoder.outcomes];
-            let valid = valid_samples(unconverged, &valid);
-            SampleMask::new(&valid, &latents.device()).apply(latents)
-        } else {
-            latents
+        let valid_latents = || {
+            let valid = valid_samples(unconverged, &[&decoder_free.outcomes, &decoder.outcomes]);
+            SampleMask::new(&valid, &latents.device()).apply(latents.clone())
         };
-        let backward = decoding.backward(&decoder, &latents);
+        let backward = self.decoding().backward(&decoder_phase, &decoder, valid_latents);
         let gradient = posterior.gradient(&backward.input, noise, of_divergence, kl_weight);
         let forces = self.posterior_forces(gradient);
         let encoder = phases.gradient(&encoder_phase, &encoder_free, Cost::Forces(&forces))?;
 
         let free = [&encoder_free.outcomes[..], &decoder_free.outcomes];
         let all = [free[0], free[1], &decoder.outcomes, &encoder.outcomes];
-        let dropped = valid_samples(unconverged, &all).into_iter().filter(|valid| !valid).count();
+        let valid = valid_samples(unconverged, &all);
         let mut counted = valid_samples(unconverged, &free);
         if !counted.contains(&true) {
             counted.fill(true);
@@ -115,18 +77,22 @@ impl Vae {
         let losses = Losses { reconstruction: squared_error(error), log_likelihood, divergence };
         let amplitudes = self.amplitudes.as_ref().zip(backward.scale);
         let amplitudes = amplitudes.map(|(a, of_each)| (a.id, of_each.mean_dim(0).squeeze_dim(0)));
+        let betas = PerSide { encoder: encoder.beta().clone(), decoder: decoder.beta().clone() };
+        let outcomes = PhaseOutcomes {
+            encoder_free: encoder_free.outcomes,
+            decoder_free: decoder_free.outcomes,
+            decoder_nudged: decoder.outcomes.clone(),
+            encoder_nudged: encoder.outcomes.clone(),
+        };
+        let mut gradients = self.register(encoder, decoder, amplitudes);
+        self.prior().accumulate_gradient(&latents, &valid, kl_weight, &mut gradients);
         Ok(TrainingStep {
+            gradients,
             losses: self.losses(losses, &mask, phases.read_policy())?,
             counted: mask.count(),
-            dropped,
-            betas: Some(Betas { encoder: encoder.beta().clone(), decoder: decoder.beta().clone() }),
-            outcomes: PhaseOutcomes {
-                encoder_free: encoder_free.outcomes,
-                decoder_free: decoder_free.outcomes,
-                decoder_nudged: decoder.outcomes.clone(),
-                encoder_nudged: encoder.outcomes.clone(),
-            },
-            gradients: self.register(encoder, decoder, amplitudes),
+            dropped: valid.iter().filter(|valid| !**valid).count(),
+            betas: Some(betas),
+            outcomes,
         })
     }
 

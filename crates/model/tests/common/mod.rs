@@ -6,7 +6,8 @@ pub(crate) mod vae;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use hvae_model::{
-    Activation, Coupling, CouplingSpec, HopfieldNetwork, Interaction, LayerSpec, ModelError,
+    Activation, Coupling, CouplingSpec, HopfieldNetwork, Interaction, LayerId, LayerSpec,
+    ModelError,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -44,8 +45,9 @@ pub(crate) fn chain_of(
 
 /// A coupling of all units for each pair of layers, within a layer for a pair of equal numbers.
 pub(crate) fn pairs(pairs: &[(usize, usize)]) -> Vec<CouplingSpec> {
-    let one = |&(k, l): &(usize, usize)| {
-        if k == l { CouplingSpec::within(k) } else { CouplingSpec::dense(k, l) }
+    let one = |&(k, l): &(usize, usize)| match [k, l].map(LayerId) {
+        [k, l] if k == l => CouplingSpec::within(k),
+        [k, l] => CouplingSpec::dense(k, l),
     };
     pairs.iter().map(one).collect()
 }

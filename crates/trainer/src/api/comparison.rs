@@ -6,9 +6,12 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use hvae_data::ImageSet;
 use hvae_runtime::terminal;
-use hvae_scores::{ExtractOptions, Extractor, FeatureStats, Origin, Statistics, extract};
+use hvae_scores::{
+    ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics, extract,
+};
 
 use crate::api::trained::Trained;
+use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
 use crate::run::dir::CheckpointChoice;
@@ -59,12 +62,16 @@ pub struct Side {
     pub origin: Option<Origin>,
 }
 
+impl Subject {
+    /// What `path` names: a run, a file or a folder of images, statistics, `mnist-train` or
+    /// `mnist-test`.
+    pub fn find(path: &Path) -> Result<Self> {
+        Source::find(path).map(Self::Named)
+    }
+}
+
 impl Comparison {
     /// The features of `subject`.
-    ///
-    /// # Errors
-    ///
-    /// When its images cannot be read or drawn, or its statistics are of other features.
     pub fn side(&self, subject: &Subject) -> Result<Side> {
         let data_dir = self.data_dir.as_deref();
         match subject {
@@ -82,6 +89,11 @@ impl Comparison {
             }
             Subject::Named(source) => self.images(&source.to_string(), &source.images(data_dir)?),
         }
+    }
+
+    /// KID, precision, recall, density and coverage of `samples` among the `real` images.
+    pub fn metrics(&self, samples: &Side, real: &Side) -> Result<FeatureMetrics> {
+        feature_metrics(&real.found, &samples.found, self.seed)
     }
 
     fn images(&self, name: &str, set: &ImageSet) -> Result<Side> {

@@ -33,19 +33,15 @@ pub struct LayerStates {
 
 impl Trained {
     /// Relaxes the decoder with `latents` clamped. The layers are those that relax, in their order.
-    ///
-    /// # Errors
-    ///
-    /// For an F-VAE, damping out of range, or when the device cannot be read.
     pub fn relax(&self, latents: Vec<f32>, sweeps: Sweeps) -> Result<Vec<LayerStates>> {
-        let Self { model, device, .. } = self;
+        let Self { model, device, phases, .. } = self;
         ensure!(
             model.kind() != Kind::FVae,
             "an f-vae is a feedforward network: there is no relaxation to show"
         );
         let Sweeps { count, damping, seed } = sweeps;
         ensure!((0.0..1.0).contains(&damping), "damping = {damping}: must lie in [0, 1)");
-        let relaxation = model.decoder_phase(upload(latents, model.latent(), device))?;
+        let relaxation = model.decoder_phase(upload(latents, model.latent(), device), phases)?;
         let guess = relaxation.guess();
         let start = guess.components().iter().zip(0..).map(|(component, index)| {
             let [rows, units] = component.dims();

@@ -1,23 +1,196 @@
-//! A run, trained under a configuration.
+//! A run, trained as it was requested by flags, by another command or by another program.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use clap::CommandFactory;
+use burn::tensor::Device;
+use hvae_data::images::Images;
+use hvae_runtime::{interrupt, terminal};
 
-use crate::cli::Cli;
-use crate::cli::global::Global;
-use crate::cli::new_run::NewRunArgs;
-use crate::commands::context::{Context, Ended};
-use crate::commands::train::start::{RunRequest, resume, start};
-use crate::commands::train::{check_every, warn_without_effect};
+use crate::cli;
+use crate::cli::global::{DEFAULT_DEVICE, Global};
+use crate::cli::new_run::{NewRunArgs, Target};
 use crate::config::{Changes, RunConfig};
-use crate::observers::observer::Observer;
+use crate::observers::Observer;
+use crate::observers::progress_bar::ProgressBar;
+use crate::observers::tensorboard::TensorBoard;
+use crate::observers::trace::Trace;
+use crate::observers::tui::{Tui, Ui};
+use crate::run::dir::RunDir;
+use crate::run::environment::{self, Environment};
+use crate::training::DEFERRED_CHECK_EVERY;
+use crate::training::memory::MemoryEstimate;
+use crate::training::trainer::{Finished, Trainer, TrainingRequest};
+
+/// The run at `path`, and its configuration with the number of epochs and the patience given.
+pub(crate) fn resume(
+    path: &Path,
+    epochs: Option<usize>,
+    patience: Option<usize>,
+) -> Result<(Target, RunConfig)> {
+    let run = RunDir::open(path)?;
+    let mut config = run.config()?;
+    config.training.epochs = epochs.unwrap_or(config.training.epochs);
+    config.training.patience = patience.or(config.training.patience);
+    // Before images are read and a model is built.
+    run.require_own(&config)?;
+    Ok((Target::Existing(run), config))
+}
+
+pub(crate) struct RunRequest {
+    pub(crate) config: RunConfig,
+    pub(crate) target: Target,
+    /// Each batch is split over them; the first holds the weights.
+    pub(crate) devices: Vec<Device>,
+    /// Their names in `--devices`; empty for the one of `--device`.
+    pub(crate) device_names: Vec<String>,
+    pub(crate) ui: Option<Ui>,
+    pub(crate) trace_device: bool,
+    pub(crate) tensorboard: bool,
+    /// Called at every step and epoch, besides those that the other fields ask for.
+    pub(crate) observers: Vec<Box<dyn Observer>>,
+    /// Told the run's folder.
+    pub(crate) announce: Box<dyn Fn(&str)>,
+}
+
+/// Trains a run until it is complete or interrupted.
+pub(crate) fn start(request: RunRequest, global: &Global) -> Result<Finished> {
+    let RunRequest { config, target, devices, device_names, announce, .. } = request;
+    let mut observers = request.observers;
+    observers.push(progress(request.ui)?);
+    let data_dir = match &target {
+        Target::Existing(run) => environment::data_dir(global.data_dir.as_deref(), run)?,
+        _ => global.data_dir.clone(),
+    };
+    let images = load(&config, data_dir.as_ref(), &devices[0])?;
+    MemoryEstimate::of(&config).require(&devices[0])?;
+    interrupt::ask_first()?;
+    let names =
+        if device_names.is_empty() { global.device.clone() } else { device_names.join(",") };
+    let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
+    let environment = Environment::current(names, dataset, folder, images[0].set());
+    let resumed = matches!(target, Target::Existing(_));
+    let run = target.open(&config)?;
+    let shown = run.path().display().to_string();
+    if request.trace_device {
+        observers.push(Box::new(Trace::default()));
+    }
+    if request.tensorboard {
+        observers.push(Box::new(TensorBoard::new(run.path())));
+    }
+    let request = TrainingRequest { config, images, devices, environment, observers };
+    let mut trainer =
+        if resumed { Trainer::resume(run, request) } else { Trainer::create(run, request) }?;
+    if trainer.is_complete() {
+        terminal::line(&complete(&trainer, &shown));
+        announce(&shown);
+        return Ok(Finished::Complete);
+    }
+    terminal::line(&if resumed {
+        format!("resuming at step {} in {shown}", trainer.state().step)
+    } else {
+        format!("training in {shown}")
+    });
+    let finished = trainer.train()?;
+    announce(&shown);
+    if matches!(finished, Finished::Interrupted) {
+        let command = resume_command(global, &device_names, &shown);
+        let step = trainer.state().step;
+        terminal::line(&format!("saved at step {step}; resume with: {command}"));
+        return Ok(finished);
+    }
+    if trainer.is_out_of_patience() {
+        terminal::line(&complete(&trainer, &shown));
+    }
+    terminal::line(&format!("done; see {shown}/samples, or `hvae sample {shown}`"));
+    Ok(Finished::Complete)
+}
+
+impl RunRequest {
+    /// On one device, with the default observers.
+    pub(crate) fn new(config: RunConfig, target: Target, device: &Device) -> Self {
+        Self::on(config, target, vec![device.clone()])
+    }
+
+    /// On these devices, with the default observers.
+    pub(crate) fn on(config: RunConfig, target: Target, devices: Vec<Device>) -> Self {
+        Self {
+            config,
+            target,
+            devices,
+            device_names: Vec::new(),
+            ui: None,
+            trace_device: false,
+            tensorboard: false,
+            observers: Vec::new(),
+            announce: Box::new(terminal::result),
+        }
+    }
+}
+
+pub(crate) fn load(
+    config: &RunConfig,
+    folder: Option<&PathBuf>,
+    device: &Device,
+) -> Result<[Images; 2]> {
+    let started = Instant::now();
+    let images = Images::load_for_training(&config.data, folder, device)?;
+    let ([train, test], monitor) = (images.each_ref().map(Images::len), config.data.monitor());
+    let (set, seconds) = (&config.data.dataset, started.elapsed().as_secs_f64());
+    terminal::detail(&format!(
+        "{train} training and {test} {monitor} images of {set}, read in {seconds:.1} s"
+    ));
+    Ok(images)
+}
+
+fn progress(ui: Option<Ui>) -> Result<Box<dyn Observer>> {
+    Ok(if ui == Some(Ui::Tui) {
+        Box::new(Tui::new()?)
+    } else {
+        terminal::set_lines(ui == Some(Ui::Lines));
+        Box::new(ProgressBar::default())
+    })
+}
+
+/// Why a run is complete, and how to train it further.
+fn complete(trainer: &Trainer, run: &str) -> String {
+    let state = trainer.state();
+    let (epoch, stale, monitor) = (state.epoch, state.stale, state.config.data.monitor());
+    if trainer.is_out_of_patience() {
+        format!(
+            "{run} stopped after {epoch} epochs: the {monitor} loss has not fallen for {stale} \
+             evaluations; continue with a larger --patience N"
+        )
+    } else {
+        format!("{run} has completed its {epoch} epochs; continue with --epochs N")
+    }
+}
+
+/// The command that resumes a run: this program as it was called, with the options that matter.
+fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
+    let mut words = vec![cli::program(), "train".to_owned(), "--resume".to_owned(), run.to_owned()];
+    if !devices.is_empty() {
+        words.extend(["--devices".to_owned(), devices.join(",")]);
+    } else if global.device != DEFAULT_DEVICE {
+        words.extend(["--device".to_owned(), global.device.clone()]);
+    }
+    if global.allow_software {
+        words.push("--allow-software".to_owned());
+    }
+    if let Some(folder) = &global.data_dir {
+        words.extend(["--data-dir".to_owned(), folder.display().to_string()]);
+    }
+    if let Some(threads) = global.threads {
+        words.extend(["--threads".to_owned(), threads.to_string()]);
+    }
+    let quote = |word: String| if word.contains(' ') { format!("'{word}'") } else { word };
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
 
 /// Where training computes and reads, and who watches it.
-#[derive(Debug)]
 pub struct Training {
     /// Name of the device.
     pub device: String,
@@ -40,34 +213,25 @@ pub struct NewRun {
 
 impl Training {
     /// Trains a new run. Its folder, and whether the caller's request to stop ended it early.
-    ///
-    /// # Errors
-    ///
-    /// For a configuration that cannot work, images that cannot be read, and files that cannot be
-    /// written.
     pub fn create(self, new: NewRun) -> Result<(PathBuf, bool)> {
-        let cx = self.context();
+        let (global, device) = self.global()?;
         let NewRun { runs, name, config } = new;
         let (config_file, set) = (None, Vec::new());
         let target = NewRunArgs { runs, name, config: config_file, set }.target()?;
-        let changes = Changes { check_every: check_every(cx.device()?), ..Changes::default() };
-        let config = RunConfig::parse_with(&config, "the configuration", &changes)?;
+        let changes = Changes { check_every: check_every(&device), ..Changes::default() };
+        let config = RunConfig::parse(&config, "the configuration", &changes)?;
         warn_without_effect(&config);
-        self.run(RunRequest::new(config, target, cx.device()?), &cx)
+        self.run(RunRequest::new(config, target, &device), &global)
     }
 
     /// Continues the run in the folder `run`, with another number of epochs if that is given.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::create`], and when the run has no usable checkpoint.
-    pub fn resume(self, run: &std::path::Path, epochs: Option<usize>) -> Result<(PathBuf, bool)> {
-        let cx = self.context();
+    pub fn resume(self, run: &Path, epochs: Option<usize>) -> Result<(PathBuf, bool)> {
+        let (global, device) = self.global()?;
         let (target, config) = resume(run, epochs, None)?;
-        self.run(RunRequest::new(config, target, cx.device()?), &cx)
+        self.run(RunRequest::new(config, target, &device), &global)
     }
 
-    fn context(&self) -> Context {
+    fn global(&self) -> Result<(Global, Device)> {
         let global = Global {
             device: self.device.clone(),
             allow_software: false,
@@ -76,10 +240,11 @@ impl Training {
             quiet: true,
             verbose: false,
         };
-        Context::new(global, Cli::command)
+        let device = hvae_device::open(&global.device, global.allow_software)?;
+        Ok((global, device))
     }
 
-    fn run(self, request: RunRequest, cx: &Context) -> Result<(PathBuf, bool)> {
+    fn run(self, request: RunRequest, global: &Global) -> Result<(PathBuf, bool)> {
         let folder = Rc::new(RefCell::new(None));
         let told = Rc::clone(&folder);
         let request = RunRequest {
@@ -87,8 +252,22 @@ impl Training {
             announce: Box::new(move |run| *told.borrow_mut() = Some(PathBuf::from(run))),
             ..request
         };
-        let ended = start(request, cx)?;
+        let ended = start(request, global)?;
         let folder = folder.take().context("a run that was trained has a folder")?;
-        Ok((folder, ended == Ended::Interrupted))
+        Ok((folder, ended == Finished::Interrupted))
+    }
+}
+
+/// Default of `ep.check_every` on `device`, if it is not that of the configuration.
+pub(crate) fn check_every(device: &Device) -> Option<usize> {
+    (!hvae_device::is_host(device)).then_some(DEFERRED_CHECK_EVERY)
+}
+
+pub(crate) fn warn_without_effect(config: &RunConfig) {
+    if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
+        let kind = config.model.kind.name();
+        terminal::warning(&format!(
+            "model.visible_reach has no effect: an {kind} has no couplings between pixels"
+        ));
     }
 }

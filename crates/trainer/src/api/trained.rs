@@ -13,13 +13,13 @@ use hvae_solver::StoppingRule;
 use safetensors::SafeTensors;
 
 use crate::config::RunConfig;
-use crate::evaluation::gradients::{GradientComparison, Reference};
+use crate::evaluation::gradients::{self, Reference};
 use crate::evaluation::likelihood::{self, LikelihoodSettings};
+use crate::latents::decode::{EVALUATION_BATCH, decode};
 use crate::latents::sampler::{LatentSource, Samples};
 use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::run::environment;
 use crate::training;
-use crate::training::evaluate::EVALUATION_BATCH;
 
 /// A trained model and what is needed to use it.
 #[derive(Debug)]
@@ -71,10 +71,6 @@ pub struct WeightArray {
 
 impl Trained {
     /// Loads the checkpoint `choice` of the run in the folder `run`.
-    ///
-    /// # Errors
-    ///
-    /// When there is no run, or its checkpoint is damaged or does not fit its configuration.
     pub fn load(run: &Path, choice: CheckpointChoice, device: &Device) -> Result<Self> {
         let (run, device) = (RunDir::open(run)?, device.clone());
         let config = run.config()?;
@@ -85,20 +81,12 @@ impl Trained {
     }
 
     /// The run's images, from `folder` or the one that it was trained from.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be read.
     pub fn images_from(&self, split: Split, folder: Option<&Path>) -> Result<Images> {
         let folder: Option<PathBuf> = environment::data_dir(folder, &self.run)?;
         Images::load(&self.config.data, split, folder.as_ref(), &self.device)
     }
 
     /// The posteriors of `images`.
-    ///
-    /// # Errors
-    ///
-    /// When the device cannot be read.
     pub fn encode(&self, images: &[f32]) -> Result<Encoded> {
         let mut found = Encoded::default();
         let mut progress = self.progress("encoding", images);
@@ -110,20 +98,12 @@ impl Trained {
     }
 
     /// The images of `latents`, clamped to `[0, 1]`.
-    ///
-    /// # Errors
-    ///
-    /// When they do not fit into memory, or the device cannot be read.
     pub fn decode(&self, latents: &[f32]) -> Result<Vec<f32>> {
-        training::decode(&self.model, latents, &self.phases, &self.device)
+        decode(&self.model, latents, &self.phases, &self.device)
     }
 
     /// `count` latents from `source`; for the mixture the training images are read as by
     /// [`Self::images_from`].
-    ///
-    /// # Errors
-    ///
-    /// When the training images cannot be loaded, or the mixture cannot be fitted.
     pub fn latents_from(
         &self,
         source: LatentSource,
@@ -147,10 +127,6 @@ impl Trained {
     }
 
     /// Reconstructs `images` at the means of their posteriors.
-    ///
-    /// # Errors
-    ///
-    /// When the device cannot be read.
     pub fn reconstruct(&self, images: &[f32]) -> Result<Reconstructed> {
         let mut found = Reconstructed::default();
         let mut progress = self.progress("reconstructing", images);
@@ -164,30 +140,23 @@ impl Trained {
         Ok(found)
     }
 
-    /// ELBO and NLL of each of `images` from `samples` latents each, as `hvae eval` finds them.
-    ///
-    /// # Errors
-    ///
-    /// When a bound is not finite, or the device cannot be read.
+    /// `[ELBO, NLL]` of each of `images` from `samples` latents each, as `hvae eval` finds them.
     pub fn bounds(&self, images: &[f32], samples: usize, seed: u64) -> Result<Vec<[f64; 2]>> {
         let count = images.len() / self.model.pixels();
         let binarise = self.config.data.binarise;
         let settings = LikelihoodSettings { images: count, samples, binarise, seed };
-        likelihood::bounds(&self.model, &self.phases, images, settings, &self.device)
+        let found = likelihood::bounds(&self.model, &self.phases, images, settings, &self.device)?;
+        Ok(found.iter().map(|both| [both.elbo, both.nll]).collect())
     }
 
     /// The encoder's energy at the equilibrium that it reaches with each of `images` clamped: a
     /// minimum of `E(x, s)` over the other layers.
-    ///
-    /// # Errors
-    ///
-    /// For an F-VAE, which has no equilibria, or when the device cannot be read.
     pub fn free_energies(&self, images: &[f32]) -> Result<Vec<f32>> {
         let EpConfig { tolerance, free_sweeps, check_every, damping, .. } = self.config.ep;
         let rule = StoppingRule::new(tolerance, free_sweeps)?.with_check_every(check_every)?;
         let mut found = Vec::new();
         for batch in self.batches(images) {
-            let relaxation = self.model.encoder_phase(batch?)?;
+            let relaxation = self.model.encoder_phase(batch?, &self.phases)?;
             let free = relaxation.free_equilibrium(damping, &rule)?;
             let network = relaxation.network();
             let states: Vec<_> = network.ids().map(|k| free.state(k)).collect();
@@ -197,10 +166,6 @@ impl Trained {
     }
 
     /// All parameters under the names that `hvae export` gives them.
-    ///
-    /// # Errors
-    ///
-    /// When the device cannot be read.
     pub fn weights(&self) -> Result<Vec<WeightArray>> {
         let bytes = tensors::to_bytes(&self.model)?;
         let tensors = SafeTensors::deserialize(&bytes).context("collecting tensors")?;
@@ -213,23 +178,24 @@ impl Trained {
     }
 
     /// Compares the EP gradient on `images` with the one unrolled over `sweeps` sweeps, with nudges
-    /// of size `nudge` or those of the run.
-    ///
-    /// # Errors
-    ///
-    /// For an F-VAE, a nudge out of range, or when the device cannot be read.
+    /// of size `nudge` or those of the run: for each parameter, and for `all parameters`, the cosine
+    /// between the two and the ratio of their norms.
     pub fn gradcheck(
         &self,
         images: &[f32],
         nudge: Option<f64>,
         sweeps: usize,
-    ) -> Result<Vec<GradientComparison>> {
+    ) -> Result<Vec<(String, f64, f64)>> {
         let ep = &self.config.ep;
         let ep = EpConfig { nudge: nudge.unwrap_or(ep.nudge), ..ep.clone() };
         let phases = training::phases(&ep, &self.device).context("ep")?;
         let images = self.upload(images);
         let reference = Reference::new(&self.model, images, &self.config.training, sweeps)?;
-        Ok(reference.check(&phases)?.1)
+        let found = reference.check(&phases)?.1;
+        let all = gradients::summary(&found);
+        let each = found.into_iter().map(|one| (one.name, one.cosine, one.norm_ratio));
+        let all = ("all parameters".to_owned(), all.cosine, all.norm_ratio);
+        Ok(each.chain([all]).collect())
     }
 
     /// `images` on the device, batch by batch, until the caller asks to stop.

@@ -10,6 +10,7 @@ use hvae_data::images::Images;
 use hvae_model::Kind;
 use hvae_runtime::{files, interrupt, terminal};
 
+use crate::api::train::{RunRequest, check_every, resume, start};
 use crate::api::trained::Trained;
 use crate::cli::new_run::Target;
 use crate::cli::scoring::ScoreArgs;
@@ -17,13 +18,12 @@ use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::eval::score;
 use crate::commands::output::write_json;
-use crate::commands::train::check_every;
-use crate::commands::train::start::{RunRequest, resume, start};
 use crate::config::{Changes, RunConfig};
 use crate::figures::plot;
 use crate::run::dir::{CheckpointChoice, RunDir};
 use crate::run::metrics::{PhaseMeans, PhaseStats};
 use crate::run::summary::Summary;
+use crate::training::Finished;
 
 use protocol::Basis;
 use table::Row;
@@ -102,7 +102,7 @@ impl Compare {
         let mut paths = Vec::new();
         for kind in Kind::ALL {
             let path = self.path(kind);
-            if start(self.request(kind, &path, cx)?, cx)? == Ended::Interrupted {
+            if start(self.request(kind, &path, cx)?, &cx.global)? == Finished::Interrupted {
                 terminal::line("the same `hvae compare` command continues from here");
                 return Ok(None);
             }

@@ -11,7 +11,6 @@ use crate::cli::scoring::FeatureArgs;
 use crate::cli::values::{count, file};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::write_json;
-use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
 use crate::run::dir::CheckpointChoice;
@@ -92,7 +91,7 @@ impl Run for Fid {
         });
         terminal::result(&format!("FID {distance:.4}"));
         if self.more {
-            let metrics = feature_metrics(&b.found, &a.found, self.seed)?;
+            let metrics = comparison.metrics(&a, &b)?;
             terminal::result(&metrics.to_string());
             scores["more"] = serde_json::to_value(metrics)?;
         }

@@ -6,7 +6,7 @@ use hvae_runtime::terminal;
 
 use crate::cli::new_run::NewRunArgs;
 use crate::commands::context::{Context, Ended, Run};
-use crate::config::RunConfig;
+use crate::config::{Changes, RunConfig};
 use crate::optimizer::Optimizer;
 use crate::run::checkpoint::{self, Checkpoint, TrainingState};
 use crate::run::exchange;
@@ -34,9 +34,10 @@ impl Run for Import {
     fn run(self, cx: &Context) -> Result<Ended> {
         let (bytes, metadata) = exchange::read(&self.file)?;
         let shown = self.file.display().to_string();
+        let changes = Changes { set: &self.new.set, ..Changes::default() };
         let config = match (&self.new.config, metadata) {
-            (Some(file), _) => RunConfig::resolve(Some(file), &self.new.set)?,
-            (None, Some(metadata)) => RunConfig::parse(&metadata.config, &shown, &self.new.set)?,
+            (Some(file), _) => RunConfig::resolve_with(Some(file), &changes)?,
+            (None, Some(metadata)) => RunConfig::parse(&metadata.config, &shown, &changes)?,
             (None, None) => bail!(
                 "{shown} has no metadata about its model: name a configuration with --config, such \
                  as another run's config.toml"

@@ -7,7 +7,7 @@ use crate::cli::values::{DAMPING, Grid, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
 use crate::commands::trained::RunArgs;
-use crate::latents::prior::prior_latents;
+use crate::latents::decode::prior_latents;
 
 /// Show images relaxing to equilibrium
 #[derive(Debug, Args)]

@@ -5,19 +5,15 @@ use burn::tensor::Device;
 use clap::Args;
 use hvae_data::dataset::Dataset;
 use hvae_model::Kind;
-use hvae_runtime::terminal;
 
+use crate::api::train::{RunRequest, check_every, load, resume, start, warn_without_effect};
 use crate::cli::new_run::NewRunArgs;
 use crate::cli::values::{self, POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::config::{Changes, RunConfig};
 use crate::observers::tui::Ui;
-use crate::training::phases::DEFERRED_CHECK_EVERY;
-
-use start::{RunRequest, load, resume, start};
 
 mod dry_run;
-pub(crate) mod start;
 
 /// Train a model, or continue a run
 #[derive(Debug, Args)]
@@ -114,7 +110,7 @@ impl Run for Train {
             tensorboard: self.tensorboard,
             ..RunRequest::on(config, target, devices)
         };
-        start(request, cx)
+        Ok(start(request, &cx.global)?.into())
     }
 }
 
@@ -150,20 +146,6 @@ impl Train {
             flags: Some(&flags),
         };
         RunConfig::resolve_with(file, &changes)
-    }
-}
-
-/// Default of `ep.check_every` on `device`, if it is not that of the configuration.
-pub(crate) fn check_every(device: &Device) -> Option<usize> {
-    (!hvae_device::is_host(device)).then_some(DEFERRED_CHECK_EVERY)
-}
-
-pub(crate) fn warn_without_effect(config: &RunConfig) {
-    if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
-        let kind = config.model.kind.name();
-        terminal::warning(&format!(
-            "model.visible_reach has no effect: an {kind} has no couplings between pixels"
-        ));
     }
 }
 

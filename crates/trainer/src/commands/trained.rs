@@ -7,9 +7,9 @@ use hvae_data::{ImageSize, Split, images::Images};
 
 use crate::api::trained::Trained;
 use crate::commands::context::Context;
+use crate::latents::decode::EVALUATION_BATCH;
 use crate::latents::sampler::LatentSource;
 use crate::run::dir::CheckpointChoice;
-use crate::training::evaluate::EVALUATION_BATCH;
 
 /// A run of which a command uses the model.
 #[derive(Debug, Args)]

@@ -2,12 +2,10 @@
 
 mod overrides;
 mod presets;
-pub mod run;
-pub mod schedule;
-pub mod training;
-pub mod usage;
+mod run;
+mod training;
 
-pub use crate::optimizer::OptimizerKind;
-pub use run::{Changes, RunConfig};
-pub use training::TrainingConfig;
-pub use usage::Usage;
+pub use overrides::Usage;
+pub(crate) use run::Changes;
+pub use run::RunConfig;
+pub(crate) use training::{Schedule, TrainingConfig};

@@ -2,6 +2,18 @@
 
 use anyhow::{Context, Result, bail};
 
+/// A mistake on the command line that the grammar of its flags cannot detect.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")] // With its causes, because an outer error prints only this.
+pub struct Usage(pub anyhow::Error);
+
+impl Usage {
+    /// The mistake that `text` describes.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(anyhow::Error::msg(text.into()))
+    }
+}
+
 /// Sets `section.key=value` in `table`.
 pub(super) fn set(table: &mut toml::Table, text: &str) -> Result<()> {
     let Some((path, value)) = text.split_once('=') else {
@@ -13,22 +25,15 @@ pub(super) fn set(table: &mut toml::Table, text: &str) -> Result<()> {
         .and_then(|mut t| t.remove("value"))
         .or_else(|| list_of_words(value))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let (sections, key) = match path.trim().rsplit_once('.') {
-        Some((sections, key)) => (sections.split('.').collect(), key),
-        None => (Vec::new(), path.trim()),
-    };
-    insert(table, &sections, key, value).with_context(|| format!("--set {text}"))
+    insert(table, path.trim(), value).with_context(|| format!("--set {text}"))
 }
 
-/// Sets `key` in the section at the path `sections`.
-pub(super) fn insert(
-    mut table: &mut toml::Table,
-    sections: &[&str],
-    key: &str,
-    value: toml::Value,
-) -> Result<()> {
-    for &section in sections {
-        let entry = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+/// Sets `section.key`, the `path`.
+pub(super) fn insert(mut table: &mut toml::Table, path: &str, value: toml::Value) -> Result<()> {
+    let mut sections: Vec<&str> = path.split('.').collect();
+    let key = sections.pop().unwrap_or_default();
+    for section in sections {
+        let entry = table.entry(section).or_insert_with(|| toml::Table::new().into());
         let Some(inner) = entry.as_table_mut() else {
             bail!("{section} is a value, not a section");
         };

@@ -30,23 +30,17 @@ const OPTIONAL: [(&str, &str); 8] = [
 pub(super) fn with_explicit_none(mut text: String, kind: &str) -> Result<String> {
     let table: toml::Table = text.parse().context("reading the configuration back")?;
     let preset: toml::Table = preset(kind).parse().context("in a built-in preset")?;
-    let has = |table: &toml::Table, section: &str, key: &str| {
-        table.get(section).and_then(|values| values.get(key)).is_some()
-    };
     for (section, key) in OPTIONAL {
-        if has(&preset, section, key) && !has(&table, section, key) {
-            text = text.replacen(
-                &format!("[{section}]\n"),
-                &format!("[{section}]\n{key} = \"none\"\n"),
-                1,
-            );
+        let is_in = |table: &toml::Table| table.get(section)?.get(key).map(|_| ());
+        if is_in(&preset).is_some() && is_in(&table).is_none() {
+            let heading = format!("[{section}]\n");
+            text = text.replacen(&heading, &format!("{heading}{key} = \"none\"\n"), 1);
         }
     }
     Ok(text)
 }
 
-/// The preset of the kind of model in `table`, overridden by `table`, without settings that are
-/// `none`.
+/// The preset of the kind in `table`, overridden by `table`, without settings that are `none`.
 pub(super) fn over_preset(table: toml::Table) -> Result<toml::Table> {
     let kind = table.get("model").and_then(|m| m.get("kind")).and_then(toml::Value::as_str);
     let mut base: toml::Table =

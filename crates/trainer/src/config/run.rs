@@ -1,5 +1,4 @@
-//! The configuration of a run: a preset, overridden by a TOML file, overridden by the command line,
-//! then checked.
+//! The configuration of a run: a preset, overridden by a file, overridden by the command line.
 
 use std::path::Path;
 
@@ -8,16 +7,14 @@ use hvae_data::config::DataConfig;
 use hvae_model::{EpConfig, Kind, PhaseSettings, ReadPolicy, VaeConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::config::training::TrainingConfig;
-use crate::config::usage::Usage;
-use crate::config::{overrides, presets};
+use crate::config::{overrides, overrides::Usage, presets, training::TrainingConfig};
 
 /// The settings of a run. With the images and the code they determine its results.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
     /// Batches, learning rate, schedule, seed.
-    pub training: TrainingConfig,
+    pub(crate) training: TrainingConfig,
     /// Which images.
     pub data: DataConfig,
     /// Architecture and objective.
@@ -28,75 +25,49 @@ pub struct RunConfig {
 
 /// What the command line changes in a configuration, in the order in which it is applied.
 #[derive(Clone, Copy, Default)]
-pub struct Changes<'a> {
+pub(crate) struct Changes<'a> {
     /// `ep.check_every`, whose default depends on the device.
-    pub check_every: Option<usize>,
-    /// `section.key=value` as the user typed it.
-    pub set: &'a [String],
+    pub(crate) check_every: Option<usize>,
+    /// `section.key=value` as the user typed it; the value as TOML or as a plain word.
+    pub(crate) set: &'a [String],
     /// The kind of model, which chooses the preset.
-    pub kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
     /// Applies the flags of single settings.
-    pub flags: Option<&'a dyn Fn(&mut RunConfig)>,
-}
-
-impl std::fmt::Debug for Changes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut debug = f.debug_struct("Changes");
-        debug.field("set", &self.set).field("kind", &self.kind).finish_non_exhaustive()
-    }
+    pub(crate) flags: Option<&'a dyn Fn(&mut RunConfig)>,
 }
 
 impl Changes<'_> {
     fn apply_to(&self, table: &mut toml::Table) -> Result<()> {
         if let Some(every) = self.check_every {
             let every = i64::try_from(every).context("ep.check_every")?;
-            overrides::insert(table, &["ep"], "check_every", every.into())?;
+            overrides::insert(table, "ep.check_every", every.into())?;
         }
         for text in self.set {
             overrides::set(table, text)?;
         }
         if let Some(kind) = self.kind {
-            overrides::insert(table, &["model"], "kind", kind.name().into())?;
+            overrides::insert(table, "model.kind", kind.name().into())?;
         }
         Ok(())
     }
 }
 
 impl RunConfig {
-    /// The preset, overridden by `file`, overridden by `set` (`section.key=value`, the value as
-    /// TOML or as a plain word); checked.
-    ///
-    /// # Errors
-    ///
-    /// For a file that cannot be read, an unknown key, or an invalid value; the message names the
-    /// key.
+    /// The preset, overridden by `file`, overridden by `set` (`section.key=value`); checked.
     pub fn resolve(file: Option<&Path>, set: &[String]) -> Result<Self> {
         Self::resolve_with(file, &Changes { set, ..Changes::default() })
     }
 
     /// The preset, overridden by `file`, overridden by `changes`; checked.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::resolve`].
-    pub fn resolve_with(file: Option<&Path>, changes: &Changes<'_>) -> Result<Self> {
-        let Some(path) = file else { return Self::parse_with("", "configuration", changes) };
+    pub(crate) fn resolve_with(file: Option<&Path>, changes: &Changes<'_>) -> Result<Self> {
+        let Some(path) = file else { return Self::parse("", "configuration", changes) };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("reading configuration {}", path.display()))?;
-        Self::parse_with(&text, &path.display().to_string(), changes)
-    }
-
-    /// The configuration in `text`, TOML from `source`, overridden by `set`; checked.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::resolve`]; the message names `source`.
-    pub fn parse(text: &str, source: &str, set: &[String]) -> Result<Self> {
-        Self::parse_with(text, source, &Changes { set, ..Changes::default() })
+        Self::parse(&text, &path.display().to_string(), changes)
     }
 
     /// The configuration in `text`, TOML from `source`, overridden by `changes`; checked.
-    pub(crate) fn parse_with(text: &str, source: &str, changes: &Changes<'_>) -> Result<Self> {
+    pub(crate) fn parse(text: &str, source: &str, changes: &Changes<'_>) -> Result<Self> {
         Self::read(text, changes).map_err(|error| {
             // A mistake that is not in the file was made on the command line.
             if Self::read(text, &Changes::default()).is_ok() {
@@ -126,21 +97,12 @@ impl RunConfig {
     }
 
     /// As TOML, with every key.
-    ///
-    /// # Errors
-    ///
-    /// When a value has no TOML form.
     pub fn to_toml(&self) -> Result<String> {
         let text = toml::to_string(self).context("writing the configuration as TOML")?;
         presets::with_explicit_none(text, self.model.kind.name())
     }
 
-    /// The first setting that differs from `other`, as `key = now (was then)`, except those that
-    /// may change when a run is resumed.
-    ///
-    /// # Errors
-    ///
-    /// When a configuration has no TOML form.
+    /// The first difference to `other` that a resumed run may not have, as `key = now (was then)`.
     pub fn change_since(&self, other: &Self) -> Result<Option<String>> {
         let mut then = other.clone();
         then.training = TrainingConfig {
@@ -152,15 +114,13 @@ impl RunConfig {
             ..then.training
         };
         let (now, then) = (toml::Table::try_from(self)?, toml::Table::try_from(&then)?);
-        let empty = toml::Table::new();
+        let show = |value: Option<&toml::Value>| value.map_or("none".into(), ToString::to_string);
         for (section, values) in &now {
-            let values = values.as_table().unwrap_or(&empty);
-            let before = then.get(section).and_then(toml::Value::as_table).unwrap_or(&empty);
-            for key in values.keys().chain(before.keys()) {
-                let (new, old) = (values.get(key), before.get(key));
+            let sections =
+                [Some(values), then.get(section)].map(|s| s.and_then(toml::Value::as_table));
+            for key in sections.into_iter().flatten().flat_map(toml::Table::keys) {
+                let [new, old] = sections.map(|section| section.and_then(|s| s.get(key)));
                 if new != old {
-                    let show =
-                        |v: Option<&toml::Value>| v.map_or("none".to_owned(), ToString::to_string);
                     let (new, old) = (show(new), show(old));
                     return Ok(Some(format!("{section}.{key} = {new} (was {old})")));
                 }
@@ -171,10 +131,6 @@ impl RunConfig {
 
     /// The first setting of the model or the shape of its images that differs from `other`, in the
     /// same words: weights of the one are not valid in the other.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::change_since`].
     pub fn model_change_since(&self, other: &Self) -> Result<Option<String>> {
         let mut now = Self { model: self.model.clone(), ..other.clone() };
         (now.data.channels, now.data.size) = (self.data.channels, self.data.size);
@@ -210,24 +166,31 @@ mod tests {
 
     use super::*;
 
-    fn error(overrides: &[&str]) -> String {
+    fn resolve(overrides: &[&str]) -> Result<RunConfig> {
         let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
-        format!("{:#}", RunConfig::resolve(None, &overrides).unwrap_err())
+        RunConfig::resolve(None, &overrides)
+    }
+
+    fn assert_reads_back(config: &RunConfig) {
+        let written = config.to_toml().unwrap();
+        assert_eq!(RunConfig::parse(&written, "", &Changes::default()).unwrap(), *config);
     }
 
     #[test]
     fn overrides_reach_every_kind_of_value() {
-        let overrides = [
-            "training.learning_rate=0.005".to_owned(),
-            "model.hidden=[64, 32]".to_owned(),
-            "model.hidden_activation=tanh".to_owned(),
-            "data.dataset=\"synthetic\"".to_owned(),
-        ];
-        let config = RunConfig::resolve(None, &overrides).unwrap();
+        let config = resolve(&[
+            "training.learning_rate=0.005",
+            "model.hidden=[64, 32]",
+            "model.hidden_activation=tanh",
+            "data.dataset=\"synthetic\"",
+        ]);
+        let mut config = config.unwrap();
         assert!((config.training.learning_rate - 0.005).abs() < f64::EPSILON);
         assert_eq!(config.model.hidden, [64, 32]);
         assert_eq!(config.model.hidden_activation, Activation::Tanh.into());
         assert_eq!(config.data.dataset, Dataset::Synthetic);
+        config.training.clip_norm = Some(3.5);
+        assert_reads_back(&config);
     }
 
     #[test]
@@ -235,25 +198,10 @@ mod tests {
         let each = HiddenActivation::Each(vec![Activation::Relu, Activation::Tanh]);
         for list in [r#"["relu", "tanh"]"#, "[relu, tanh]"] {
             let overrides = ["model.hidden=[8, 4]", &format!("model.hidden_activation={list}")];
-            let config = RunConfig::resolve(None, &overrides.map(str::to_owned)).unwrap();
+            let config = resolve(&overrides).unwrap();
             assert_eq!(config.model.hidden_activation, each);
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("config.toml");
-            std::fs::write(&path, config.to_toml().unwrap()).unwrap();
-            assert_eq!(RunConfig::resolve(Some(&path), &[]).unwrap(), config);
+            assert_reads_back(&config);
         }
-        let message = error(&["model.hidden_activation=[relu, tanh]"]);
-        assert!(message.contains("hidden_activation") && message.contains("one for each"));
-    }
-
-    #[test]
-    fn the_written_configuration_reads_back_as_itself() {
-        let mut config = RunConfig::default();
-        config.training.clip_norm = Some(3.5);
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("config.toml");
-        std::fs::write(&path, config.to_toml().unwrap()).unwrap();
-        assert_eq!(RunConfig::resolve(Some(&path), &[]).unwrap(), config);
     }
 
     #[test]
@@ -279,6 +227,8 @@ mod tests {
             ("training.epochs=none", "none"),
             ("model.hidden_activation=softmax", "hard-sigmoid"),
             ("model.hidden_activation=[relu, softmax]", "softmax"),
+            ("model.hidden_activation=[relu, tanh]", "hidden_activation"),
+            ("model.hidden_activation=[relu, tanh]", "one for each"),
             ("ep.nudge=0", "nudge"),
             ("ep.damping=1", "damping"),
             ("ep.free_sweeps=0", "free_sweeps"),
@@ -288,7 +238,7 @@ mod tests {
             ("data.dataset=imagenet", "imagenet"),
             ("epochs", "section.key=value"),
         ] {
-            let message = error(&[override_]);
+            let message = format!("{:#}", resolve(&[override_]).unwrap_err());
             assert_eq!(message.lines().count(), 1, "{override_}: {message}");
             assert!(message.contains(expected), "{override_}: {message}");
         }
@@ -296,39 +246,32 @@ mod tests {
 
     #[test]
     fn optional_settings_can_be_none() {
-        let resolve = |sets: [&str; 2]| RunConfig::resolve(None, &sets.map(str::to_owned)).unwrap();
-        let reach = |set| resolve(["model.kind=tdh-vae", set]).model.visible_reach;
-        assert_eq!(reach("model.visible_reach=5"), Some(5));
-        assert_eq!(reach("model.visible_reach=none"), None);
-        // A complete configuration leaves out a setting without a value.
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("config.toml");
-        let all = resolve(["model.kind=tdh-vae", "model.visible_reach=none"]);
-        std::fs::write(&path, all.to_toml().unwrap()).unwrap();
-        assert_eq!(RunConfig::resolve(Some(&path), &[]).unwrap(), all);
+        for (set, reach) in [("model.visible_reach=5", Some(5)), ("model.visible_reach=none", None)]
+        {
+            let config = resolve(&["model.kind=tdh-vae", set]).unwrap();
+            assert_eq!(config.model.visible_reach, reach);
+            // A complete configuration leaves out a setting without a value.
+            assert_reads_back(&config);
+        }
     }
 
     #[test]
     fn mistakes_in_a_file_are_one_line_with_its_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("mine.toml");
-        let good = "[training]\nepochs = 3\n";
         for (text, expected) in [
             ("[training]\nepochs = 3\n[model\nlatent = 3\n", "mine.toml: line 3: "),
             ("[training]\nepochs = 0\n", "mine.toml: training.epochs = 0"),
             ("[training]\nlearnign_rate = 1.0\n", "mine.toml: unknown field `learnign_rate`"),
             ("[model]\nvisible_gain = 0.0\n", "mine.toml: model: "),
         ] {
-            std::fs::write(&path, text).unwrap();
-            let error = RunConfig::resolve(Some(&path), &[]).unwrap_err();
+            let error = RunConfig::parse(text, "mine.toml", &Changes::default()).unwrap_err();
             let message = format!("{error:#}");
             assert_eq!(message.lines().count(), 1, "{message}");
             assert!(message.contains(expected) && !error.is::<Usage>(), "{message}");
         }
         // A mistake of the command line is not reported as one of the file.
-        std::fs::write(&path, good).unwrap();
-        let error = RunConfig::resolve(Some(&path), &["training.epochs=0".to_owned()]);
-        let error = error.unwrap_err();
+        let changes = Changes { set: &["training.epochs=0".to_owned()], ..Changes::default() };
+        let good = "[training]\nepochs = 3\n";
+        let error = RunConfig::parse(good, "mine.toml", &changes).unwrap_err();
         assert!(error.is::<Usage>() && !format!("{error:#}").contains("mine.toml"), "{error:#}");
     }
 }

@@ -3,65 +3,54 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::config::schedule::Schedule;
 use crate::optimizer::OptimizerKind;
+
+/// How the learning rate decays after its warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Schedule {
+    /// Half a period of a cosine.
+    Cosine,
+    Linear,
+    /// No decay.
+    Constant,
+}
 
 /// Upper limit of every count: far above what is sensible, far below an overflow.
 const MAX_COUNT: usize = 10_000_000;
 
-/// How a model is trained. `docs/settings.md` has a table of defaults and ranges.
+/// How a model is trained. `docs/settings.md` has a table of meanings, defaults and ranges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct TrainingConfig {
-    /// Passes over the training images, in total.
-    pub epochs: usize,
-    /// Images per step.
-    pub batch_size: usize,
-    /// Update rule of the weights.
-    pub optimizer: OptimizerKind,
-    /// Momentum of [`OptimizerKind::Sgd`], in `[0, 1)`.
-    pub momentum: f64,
-    /// The peak learning rate.
-    pub learning_rate: f64,
-    /// Factor on the learning rate of the decoder's image layer, after division by its gain.
-    pub visible_rate: f64,
-    /// Steps over which the learning rate rises linearly from 0.
-    pub warmup_steps: usize,
-    /// Shape of the decay after the warm-up.
-    pub schedule: Schedule,
-    /// Epochs until the decay of the learning rate ends; then it is constant.
-    pub decay_epochs: usize,
-    /// Share of `learning_rate` at the end of the decay, in `[0, 1]`.
-    pub final_learning_rate: f64,
-    /// Weight of the KL divergence.
-    pub kl_weight: f64,
-    /// Steps over which that weight rises linearly from 0.
-    pub kl_warmup_steps: usize,
-    /// Euclidean norm to which a step's gradient is clipped.
+pub(crate) struct TrainingConfig {
+    pub(crate) epochs: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) optimizer: OptimizerKind,
+    pub(crate) momentum: f64,
+    pub(crate) learning_rate: f64,
+    pub(crate) visible_rate: f64,
+    pub(crate) warmup_steps: usize,
+    pub(crate) schedule: Schedule,
+    pub(crate) decay_epochs: usize,
+    pub(crate) final_learning_rate: f64,
+    pub(crate) kl_weight: f64,
+    pub(crate) kl_warmup_steps: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_norm: Option<f64>,
-    /// Decay per step of averaged weights, which are evaluated, sampled and exported instead of the
-    /// newest ones, in `[0, 1)`; 0 for no averages.
-    pub ema_decay: f64,
-    /// Seed of weights, batch order and noise.
-    pub seed: u64,
-    /// Epochs between two evaluations; the last epoch always has one.
-    pub evaluate_every: usize,
-    /// Evaluations without a lower validation loss after which training ends.
+    pub(crate) clip_norm: Option<f64>,
+    pub(crate) ema_decay: f64,
+    pub(crate) seed: u64,
+    pub(crate) evaluate_every: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub patience: Option<usize>,
-    /// Steps between two checkpoints within an epoch; each epoch ends with one.
+    pub(crate) patience: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub checkpoint_every: Option<usize>,
-    /// Newest checkpoints kept, besides the best.
-    pub keep_checkpoints: usize,
-    /// Checkpoints of lowest validation loss kept.
-    pub keep_best: usize,
+    pub(crate) checkpoint_every: Option<usize>,
+    pub(crate) keep_checkpoints: usize,
+    pub(crate) keep_best: usize,
 }
 
 impl TrainingConfig {
     /// Whether averaged weights are kept.
-    pub fn averages(&self) -> bool {
+    pub(crate) fn averages(&self) -> bool {
         self.ema_decay > 0.0
     }
 
@@ -82,31 +71,22 @@ impl TrainingConfig {
                 "training.{name} = {value}: must lie between 1 and {MAX_COUNT}"
             );
         }
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        for (name, value) in [
-            ("learning_rate", self.learning_rate),
-            ("visible_rate", self.visible_rate),
-            ("clip_norm", self.clip_norm.unwrap_or(1.0)),
+        let positive: fn(f64) -> bool = |x| x.is_finite() && x > 0.0;
+        let not_negative: fn(f64) -> bool = |x| x.is_finite() && x >= 0.0;
+        let share: fn(f64) -> bool = |x| (0.0..=1.0).contains(&x);
+        let below_one: fn(f64) -> bool = |x| (0.0..1.0).contains(&x);
+        let decays = "must lie in [0, 1), such as 0.999, or 0 for no averages";
+        for (name, value, is_valid, range) in [
+            ("learning_rate", self.learning_rate, positive, "must be a positive number"),
+            ("visible_rate", self.visible_rate, positive, "must be a positive number"),
+            ("clip_norm", self.clip_norm.unwrap_or(1.0), positive, "must be a positive number"),
+            ("final_learning_rate", self.final_learning_rate, share, "must lie in [0, 1]"),
+            ("momentum", self.momentum, below_one, "must lie in [0, 1)"),
+            ("ema_decay", self.ema_decay, below_one, decays),
+            ("kl_weight", self.kl_weight, not_negative, "must be 0 or more"),
         ] {
-            ensure!(positive(value), "training.{name} = {value}: must be a positive number");
+            ensure!(is_valid(value), "training.{name} = {value}: {range}");
         }
-        let last = self.final_learning_rate;
-        ensure!(
-            (0.0..=1.0).contains(&last),
-            "training.final_learning_rate = {last}: must lie in [0, 1]"
-        );
-        let momentum = self.momentum;
-        ensure!(
-            (0.0..1.0).contains(&momentum),
-            "training.momentum = {momentum}: must lie in [0, 1)"
-        );
-        let decay = self.ema_decay;
-        ensure!(
-            (0.0..1.0).contains(&decay),
-            "training.ema_decay = {decay}: must lie in [0, 1), such as 0.999, or 0 for no averages"
-        );
-        let kl = self.kl_weight;
-        ensure!(kl.is_finite() && kl >= 0.0, "training.kl_weight = {kl}: must be 0 or more");
         Ok(())
     }
 }

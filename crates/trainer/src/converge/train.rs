@@ -22,7 +22,7 @@ use crate::converge::weights::{
     EpochStats, OPTIMIZER_STATE, Training, epoch_path, file_path, folder, load, resume, save_epoch,
 };
 use crate::optimizer::Optimizer;
-use crate::optimizer::madam::{MadamRule, MadamSettings};
+use crate::optimizer::madam::MadamRule;
 
 /// Relative residual at which free and adjoint phases end before their limits, which the paper
 /// always uses up. The adjoint of deep networks is small in layers far from the output: at 1e-3 and
@@ -59,7 +59,7 @@ pub(crate) fn train(
     files::remove_stale_scratch(&folder)?;
     let mut rng = rng::generator(recipe.seed, Stream::Weights, 0);
     let mut model = LayeredNetwork::new(&recipe.sizes, recipe.form, &mut rng, &device)?;
-    let rule = MadamRule::new(MadamSettings::default())?;
+    let rule = MadamRule::default();
     let mut madam = Optimizer::new(Box::new(rule), Vec::new());
     let mut training = Training::new(recipe);
     let last = needed.last().copied().unwrap_or(0);

@@ -1,7 +1,5 @@
 //! Gradients of equilibrium propagation compared with the reference gradient.
 
-use std::iter::Sum;
-
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -10,8 +8,8 @@ use hvae_device::host::{download, upload};
 use hvae_model::{Kind, PhaseOutcomes, PhaseSettings, Vae};
 use hvae_runtime::rng::{self, Stream};
 
-use crate::config::training::TrainingConfig;
-use crate::run::metrics::GradientCheck;
+use crate::config::TrainingConfig;
+use crate::run::GradientCheck;
 
 /// The unrolled gradient of a batch, with which estimates are compared.
 #[derive(Debug)]
@@ -56,22 +54,17 @@ impl<'a> Reference<'a> {
 
 /// Estimate and reference of the gradient of one parameter.
 #[derive(Debug, Clone)]
-pub struct GradientComparison {
+pub(crate) struct GradientComparison {
     /// Such as `decoder hidden1-image`.
-    pub name: String,
-    /// Cosine of the angle between estimate and reference.
-    pub cosine: f64,
+    pub(crate) name: String,
+    pub(crate) cosine: f64,
     /// Norm of the estimate over that of the reference.
-    pub norm_ratio: f64,
+    pub(crate) norm_ratio: f64,
     products: Products,
 }
 
 /// Compares `estimate` with `reference` for every parameter of `model`.
-///
-/// # Errors
-///
-/// When a gradient is missing or the device cannot be read.
-pub fn compare(
+pub(crate) fn compare(
     model: &Vae,
     estimate: &GradientsParams,
     reference: &GradientsParams,
@@ -82,14 +75,16 @@ pub fn compare(
 }
 
 /// The comparison of all parameters as one vector.
-pub fn summary(comparisons: &[GradientComparison]) -> GradientCheck {
-    let products: Products = comparisons.iter().map(|c| c.products).sum();
+pub(crate) fn summary(comparisons: &[GradientComparison]) -> GradientCheck {
+    let sum =
+        |product: fn(&Products) -> f64| comparisons.iter().map(|c| product(&c.products)).sum();
+    let products = Products { er: sum(|p| p.er), ee: sum(|p| p.ee), rr: sum(|p| p.rr) };
     let worst_cosine = comparisons.iter().map(|c| c.cosine).fold(1.0, f64::min);
     GradientCheck { cosine: products.cosine(), norm_ratio: products.norm_ratio(), worst_cosine }
 }
 
 /// Scalar products of estimate `e` and reference `r`.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Products {
     er: f64,
     ee: f64,
@@ -115,16 +110,6 @@ impl Products {
 
     fn norm_ratio(self) -> f64 {
         self.ee.sqrt() / self.rr.sqrt()
-    }
-}
-
-impl Sum for Products {
-    fn sum<I: Iterator<Item = Self>>(products: I) -> Self {
-        products.fold(Self::default(), |a, b| Self {
-            er: a.er + b.er,
-            ee: a.ee + b.ee,
-            rr: a.rr + b.rr,
-        })
     }
 }
 

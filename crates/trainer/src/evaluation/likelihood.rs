@@ -12,13 +12,13 @@ use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
 use serde::Serialize;
 
-use crate::training::binarize::binarize;
+use crate::draws::binarize;
 
 /// Latents decoded at once.
 const BATCH: usize = 500;
 
 /// Decoder distribution and binarization, for the protocol of a score.
-pub fn protocol(config: &VaeConfig, binarise: bool) -> String {
+pub(crate) fn protocol(config: &VaeConfig, binarise: bool) -> String {
     let decoder = match config.likelihood {
         Likelihood::Gaussian => format!("Gaussian decoder of precision {}", config.precision),
         Likelihood::Bernoulli => "Bernoulli decoder".to_owned(),
@@ -33,11 +33,10 @@ pub fn protocol(config: &VaeConfig, binarise: bool) -> String {
 
 /// A mean over images with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Estimate {
-    /// The mean.
-    pub mean: f64,
+pub(crate) struct Estimate {
+    pub(crate) mean: f64,
     /// Standard deviation over the images, divided by the root of their number.
-    pub standard_error: f64,
+    pub(crate) standard_error: f64,
 }
 
 impl Estimate {
@@ -57,36 +56,29 @@ impl fmt::Display for Estimate {
 
 /// Bounds on the likelihood of a set of images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Likelihoods {
-    /// Evidence lower bound in nats per image, with the KL divergence in closed form.
-    pub elbo: Estimate,
+pub(crate) struct Likelihoods {
+    /// Evidence lower bound in nats per image; the KL divergence in closed form if there is one.
+    pub(crate) elbo: Estimate,
     /// Negative log-likelihood in nats per image: the importance-weighted bound.
-    pub nll: Estimate,
+    pub(crate) nll: Estimate,
     /// Latents per image, `K`.
-    pub samples: usize,
-    /// Number of images.
-    pub images: usize,
+    pub(crate) samples: usize,
+    pub(crate) images: usize,
 }
 
 /// How bounds are estimated.
 #[derive(Debug, Clone, Copy)]
-pub struct LikelihoodSettings {
+pub(crate) struct LikelihoodSettings {
     /// Number of images, from the first of the set.
-    pub images: usize,
+    pub(crate) images: usize,
     /// Latents per image, `K`.
-    pub samples: usize,
-    /// Binarize the images first.
-    pub binarise: bool,
-    /// Seed of all random numbers.
-    pub seed: u64,
+    pub(crate) samples: usize,
+    pub(crate) binarise: bool,
+    pub(crate) seed: u64,
 }
 
 /// Bounds on the likelihood of images of `set`, as [`bounds`] finds them.
-///
-/// # Errors
-///
-/// When the set is smaller, a number is not finite, or the device cannot be read.
-pub fn likelihoods(
+pub(crate) fn likelihoods(
     model: &Vae,
     phases: &PhaseSettings,
     set: &ImageSet,
@@ -98,8 +90,8 @@ pub fn likelihoods(
     let bytes = &set.bytes()[..count * set.pixels()];
     let images: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
     let found = bounds(model, phases, &images, settings, device)?;
-    let estimate = |which: usize| Estimate::of(&found.iter().map(|b| b[which]).collect::<Vec<_>>());
-    Ok(Likelihoods { elbo: estimate(0), nll: estimate(1), samples, images: count })
+    let of = |value: fn(&Bounds) -> f64| Estimate::of(&found.iter().map(value).collect::<Vec<_>>());
+    Ok(Likelihoods { elbo: of(|b| b.elbo), nll: of(|b| b.nll), samples, images: count })
 }
 
 /// For each of `images`, one after another in `[0, 1]`, bounds on `ln p(x)` from posterior samples
@@ -109,17 +101,13 @@ pub fn likelihoods(
 /// ELBO = mean_k ln p(x|z_k) - KL(q(z|x) || p(z))
 /// -NLL = ln 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)          z_k from q(z|x)
 /// ```
-///
-/// # Errors
-///
-/// When a number is not finite, or the device cannot be read.
-pub fn bounds(
+pub(crate) fn bounds(
     model: &Vae,
     phases: &PhaseSettings,
     images: &[f32],
     settings: LikelihoodSettings,
     device: &Device,
-) -> Result<Vec<[f64; 2]>> {
+) -> Result<Vec<Bounds>> {
     let LikelihoodSettings { samples, binarise, seed, .. } = settings;
     ensure!(samples >= 1, "at least one latent per image is needed");
     let count = images.len() / model.pixels();
@@ -131,9 +119,9 @@ pub fn bounds(
         let images = upload(pixels.to_vec(), model.pixels(), device);
         let images = if binarise { binarized(images, from, seed) } else { images };
         let (posterior, _) = model.encode(images.clone(), phases)?;
-        let divergence = download(model.prior().divergence(&posterior, &posterior.mean))?;
+        let divergence = model.prior().closed_divergence(&posterior).map(download).transpose()?;
         let [mean, sigma] = [download(posterior.mean.clone())?, download(posterior.sigma())?];
-        for (row, &divergence) in divergence.iter().enumerate() {
+        for row in 0..images.dims()[0] {
             interrupt::check()?;
             let of_row = |values: &[f32]| values[row * model.latent()..][..model.latent()].to_vec();
             let image = ImagePosterior {
@@ -143,16 +131,15 @@ pub fn bounds(
                 mean: of_row(&mean),
                 sigma: of_row(&sigma),
             };
-            let (elbo, nll) = image.bounds(samples, seed, (from + row) as u64, divergence)?;
-            ensure!(
-                elbo.is_finite() && nll.is_finite(),
-                "the likelihood of image {} is {nll}",
-                from + row
-            );
-            found.push([elbo, nll]);
+            let index = from + row;
+            let divergence = divergence.as_ref().map(|of_each| of_each[row]);
+            let both = image.bounds(samples, seed, index as u64, divergence)?;
+            let finite = both.elbo.is_finite() && both.nll.is_finite();
+            ensure!(finite, "the likelihood of image {index} is {}", both.nll);
+            found.push(both);
         }
         progress.update(found.len(), || {
-            let sum: f64 = found.iter().map(|[_, nll]| nll).sum();
+            let sum: f64 = found.iter().map(|both: &Bounds| both.nll).sum();
             format!("NLL {:.2}", sum / found.len() as f64)
         });
     }
@@ -177,11 +164,24 @@ struct ImagePosterior<'a> {
     sigma: Vec<f32>,
 }
 
+/// The bounds of one image, in nats.
+pub(crate) struct Bounds {
+    pub(crate) elbo: f64,
+    pub(crate) nll: f64,
+}
+
 impl ImagePosterior<'_> {
-    fn bounds(&self, samples: usize, seed: u64, index: u64, divergence: f32) -> Result<(f64, f64)> {
+    /// Without the `divergence` the ELBO, too, is a mean over all samples.
+    fn bounds(
+        &self,
+        samples: usize,
+        seed: u64,
+        index: u64,
+        divergence: Option<f32>,
+    ) -> Result<Bounds> {
         let dims = self.mean.len();
         let noise = rng::normal(seed, Stream::Importance, index, samples * dims);
-        let (mut reconstruction, mut logs) = (0.0, Vec::with_capacity(samples));
+        let (mut reconstruction, mut ratios, mut logs) = (0.0, 0.0, Vec::with_capacity(samples));
         for noise in noise.chunks(BATCH * dims) {
             let rows = noise.len() / dims;
             let latent = |(at, e): (usize, &f32)| self.mean[at % dims] + self.sigma[at % dims] * e;
@@ -192,18 +192,21 @@ impl ImagePosterior<'_> {
             let likelihoods = download(self.model.config.log_likelihood(&decoded, &images)?)?;
             let rows = latents.chunks(dims).zip(noise.chunks(dims)).zip(likelihoods);
             for ((latent, noise), likelihood) in rows {
-                // ln p(z) - ln q(z|x); the terms ln 2 pi cancel.
+                // ln p(z) - ln q(z|x), both per (2 pi)^(d/2).
                 let posterior = noise.iter().zip(&self.sigma).map(|(&e, &s)| {
                     let [e, s] = [e, s].map(f64::from);
                     -0.5 * e * e - s.ln()
                 });
-                let ratio = self.model.prior().log_kernel(latent) - posterior.sum::<f64>();
+                let prior = self.model.prior().log_density_per_gaussian(latent);
+                let ratio = prior - posterior.sum::<f64>();
+                ratios += ratio;
                 reconstruction += f64::from(likelihood);
                 logs.push(f64::from(likelihood) + ratio);
             }
         }
-        let elbo = reconstruction / samples as f64 - f64::from(divergence);
-        Ok((elbo, -log_mean_exp(&logs)))
+        let divergence = divergence.map_or(-ratios / samples as f64, f64::from);
+        let elbo = reconstruction / samples as f64 - divergence;
+        Ok(Bounds { elbo, nll: -log_mean_exp(&logs) })
     }
 }
 
@@ -215,12 +218,10 @@ fn log_mean_exp(values: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use burn::module::Param;
-    use hvae_model::{Activation, EpConfig, Kind, ReadPolicy, Shape, VaeConfig};
-
     use hvae_data::ImageShape;
+    use hvae_model::{Activation, EpConfig, Kind, ReadPolicy, Shape, VaeConfig};
 
     use super::*;
 
@@ -236,9 +237,8 @@ mod tests {
         };
         let draw = |index, seed| images(index, 1, seed);
         let all: Vec<f32> = (0..50).flat_map(|index| draw(index, 1)).collect();
-        assert!(
-            all.iter().all(|pixel| [0.0_f32, 1.0].map(f32::to_bits).contains(&pixel.to_bits()))
-        );
+        let binary = [0.0_f32, 1.0].map(f32::to_bits);
+        assert!(all.iter().all(|pixel| binary.contains(&pixel.to_bits())));
         assert!(all.iter().step_by(2).all(|&pixel| pixel > 0.5));
         let share = all.iter().skip(1).step_by(2).sum::<f32>() / 5000.0;
         // Five standard errors around 0.2.
@@ -291,43 +291,46 @@ mod tests {
         model
     }
 
+    const WEIGHT: [f32; 3] = [0.8, -0.3, 0.4];
+
+    /// Of two images of three pixels.
+    fn run(pixels: [u8; 6], images: usize, samples: usize, binarise: bool) -> Result<Likelihoods> {
+        let set = ImageSet::new(pixels.to_vec(), vec![0; 2], ImageShape::grey(1, 3)).unwrap();
+        let phases = PhaseSettings::new(&EpConfig::default(), ReadPolicy::EveryStep).unwrap();
+        let settings = LikelihoodSettings { images, samples, binarise, seed: 5 };
+        likelihoods(&linear_model(WEIGHT), &phases, &set, settings, &Device::flex())
+    }
+
     #[test]
     fn the_bound_reaches_the_exact_likelihood_of_a_linear_model() {
-        let weight = [0.8_f32, -0.3, 0.4];
-        let model = linear_model(weight);
-        let set = ImageSet::new(vec![200, 30, 90, 10, 120, 60], vec![0; 2], ImageShape::grey(1, 3))
-            .unwrap();
-        let phases = PhaseSettings::new(&EpConfig::default(), ReadPolicy::EveryStep).unwrap();
-        let settings = LikelihoodSettings { images: 2, samples: 20_000, binarise: false, seed: 5 };
-        let found = likelihoods(&model, &phases, &set, settings, &Device::flex()).unwrap();
+        let pixels = [200, 30, 90, 10, 120, 60];
+        let found = run(pixels, 2, 20_000, false).unwrap();
         // x ~ N(0, w w^T + I/4), by the Sherman-Morrison formula with |w|^2 = s.
-        let s: f64 = weight.iter().map(|w| f64::from(*w).powi(2)).sum();
+        let s: f64 = WEIGHT.iter().map(|w| f64::from(*w).powi(2)).sum();
         let exact = |image: &[u8]| {
             let x: Vec<f64> = image.iter().map(|&b| f64::from(b) / 255.0).collect();
             let square: f64 = x.iter().map(|x| x * x).sum();
-            let along: f64 = x.iter().zip(weight).map(|(x, w)| x * f64::from(w)).sum();
+            let along: f64 = x.iter().zip(WEIGHT).map(|(x, w)| x * f64::from(w)).sum();
             let form = 4.0 * square - 16.0 * along * along / (1.0 + 4.0 * s);
             let log_det = (1.0 + 4.0 * s).ln() - 3.0 * 4.0_f64.ln();
             0.5 * (form + log_det + 3.0 * (2.0 * std::f64::consts::PI).ln())
         };
-        let expected = 0.5 * (exact(set.image(0)) + exact(set.image(1)));
+        let [first, second] = [exact(&pixels[..3]), exact(&pixels[3..])];
+        let expected = 0.5 * (first + second);
         assert!((found.nll.mean - expected).abs() < 0.01, "{found:?} for {expected}");
         assert!(-found.elbo.mean > found.nll.mean + 0.01, "{found:?}");
-        assert!(protocol(&model.config, false).contains("precision 4; binarization: none"));
+        assert!(
+            protocol(&linear_model(WEIGHT).config, false)
+                .contains("precision 4; binarization: none")
+        );
         // The standard error of the mean of two values is half their difference.
-        let half = 0.5 * (exact(set.image(0)) - exact(set.image(1))).abs();
+        let half = 0.5 * (first - second).abs();
         assert!((found.nll.standard_error - half).abs() < 0.01, "{found:?} for {half}");
     }
 
     #[test]
     fn likelihoods_are_deterministic_and_counts_are_checked() {
-        let model = linear_model([0.8, -0.3, 0.4]);
-        let set = ImageSet::new(vec![9; 6], vec![0; 2], ImageShape::grey(1, 3)).unwrap();
-        let phases = PhaseSettings::new(&EpConfig::default(), ReadPolicy::EveryStep).unwrap();
-        let run = |images, samples| {
-            let settings = LikelihoodSettings { images, samples, binarise: true, seed: 5 };
-            likelihoods(&model, &phases, &set, settings, &Device::flex())
-        };
+        let run = |images, samples| run([9; 6], images, samples, true);
         assert!(run(3, 1).unwrap_err().to_string().contains("3 of 2"));
         assert!(run(1, 0).is_err());
         assert_eq!(run(2, 700).unwrap(), run(2, 700).unwrap());

@@ -1,7 +1,7 @@
-//! Scores of a trained model: losses, likelihood, distances of its samples from real images; and
-//! the comparison of its gradients with the reference gradient.
+//! Scores of a trained model: losses, likelihood, gradients, distances of samples from images.
 
-pub mod gradients;
-pub mod likelihood;
-pub mod scores;
-pub mod source;
+pub(crate) mod gradients;
+pub(crate) mod likelihood;
+pub(crate) mod losses;
+pub(crate) mod scores;
+pub(crate) mod source;

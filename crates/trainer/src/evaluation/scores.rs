@@ -12,85 +12,66 @@ use serde::Serialize;
 
 use crate::config::RunConfig;
 use crate::evaluation::likelihood::{self, LikelihoodSettings, Likelihoods, likelihoods};
-use crate::latents::prior::prior_latents;
+use crate::evaluation::losses::evaluate;
+use crate::latents::decode::prior_latents;
 use crate::latents::sampler::{LatentSource, Samples, mixture_latents};
-use crate::run::metrics::MeanLosses;
-use crate::training::evaluate::evaluate;
+use crate::run::MeanLosses;
 
 /// How a model is scored.
 #[derive(Debug, Clone, Copy)]
-pub struct ScoreSettings {
+pub(crate) struct ScoreSettings {
     /// Samples for each distance, and real images at most.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Test images whose likelihood is estimated, at most.
-    pub nll_images: usize,
+    pub(crate) nll_images: usize,
     /// Latents per image of that estimate, `K`.
-    pub nll_samples: usize,
+    pub(crate) nll_samples: usize,
     /// Images per batch of the feature network; by default what suits it.
-    pub batch: Option<usize>,
-    /// Seed of all random numbers.
-    pub seed: u64,
+    pub(crate) batch: Option<usize>,
+    pub(crate) seed: u64,
 }
 
 /// The scores of a model on its test images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Scores {
-    /// Number of test images.
-    pub test_images: usize,
+pub(crate) struct Scores {
+    pub(crate) test_images: usize,
     /// Mean losses over all test images.
     #[serde(flatten)]
-    pub losses: MeanLosses,
-    /// What the losses depend on.
-    pub loss_protocol: String,
+    pub(crate) losses: MeanLosses,
+    pub(crate) loss_protocol: String,
     /// ELBO and NLL of the first test images.
-    pub likelihood: Likelihoods,
-    /// What the likelihood depends on.
-    pub likelihood_protocol: String,
-    /// Distances of samples of the prior.
-    pub prior: Distances,
+    pub(crate) likelihood: Likelihoods,
+    pub(crate) likelihood_protocol: String,
+    pub(crate) prior: Distances,
     /// Distances of samples of the mixture (ex-post density estimation).
-    pub mixture: Distances,
-    /// What the distances depend on.
-    pub distance_protocol: String,
+    pub(crate) mixture: Distances,
+    pub(crate) distance_protocol: String,
 }
 
 /// Distances of samples from the test images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Distances {
-    /// The source of the samples' latents.
-    pub latents: String,
-    /// Fréchet distance.
-    pub fid: f64,
+pub(crate) struct Distances {
+    pub(crate) latents: String,
+    pub(crate) fid: f64,
     /// KID, precision, recall, density and coverage.
     #[serde(flatten)]
-    pub metrics: FeatureMetrics,
+    pub(crate) metrics: FeatureMetrics,
 }
 
 /// What is scored, and with what.
 #[derive(Debug, Clone, Copy)]
-pub struct Scoring<'a> {
-    /// The model.
-    pub model: &'a Vae,
-    /// How its phases are run.
-    pub phases: &'a PhaseSettings,
-    /// The configuration of its run.
-    pub config: &'a RunConfig,
-    /// The real images.
-    pub test: &'a Images,
-    /// The feature network.
-    pub extractor: &'a Extractor,
-    /// Counts and seed.
-    pub settings: ScoreSettings,
+pub(crate) struct Scoring<'a> {
+    pub(crate) model: &'a Vae,
+    pub(crate) phases: &'a PhaseSettings,
+    pub(crate) config: &'a RunConfig,
+    pub(crate) test: &'a Images,
+    pub(crate) extractor: &'a Extractor,
+    pub(crate) settings: ScoreSettings,
 }
 
 impl Scoring<'_> {
     /// Computes all scores. `training_images` loads the images that the mixture is fitted to.
-    ///
-    /// # Errors
-    ///
-    /// When a number is not finite, there are too few images, the training images cannot be loaded
-    /// or the device cannot be read.
-    pub fn run(&self, training_images: impl FnOnce() -> Result<Images>) -> Result<Scores> {
+    pub(crate) fn run(&self, training_images: impl FnOnce() -> Result<Images>) -> Result<Scores> {
         let Self { model, phases, config, test, settings, .. } = *self;
         let (set, device) = (&config.data.dataset, test.device());
         let losses = {
@@ -98,22 +79,15 @@ impl Scoring<'_> {
             let _working = Progress::start("reconstructing", 1, 0);
             evaluate(model, test, config, phases)?
         };
-        let effort = LikelihoodSettings {
-            images: test.len().min(settings.nll_images),
-            samples: settings.nll_samples,
-            binarise: config.data.binarise,
-            seed: settings.seed,
-        };
-        terminal::stage(&format!(
-            "likelihood of {} test images, {} latents each",
-            effort.images, effort.samples
-        ));
+        let ScoreSettings { count, seed, nll_images, nll_samples: samples, .. } = settings;
+        let (images, binarise) = (test.len().min(nll_images), config.data.binarise);
+        let effort = LikelihoodSettings { images, samples, binarise, seed };
+        terminal::stage(&format!("likelihood of {images} test images, {samples} latents each"));
         let likelihood = likelihoods(model, phases, test.set(), effort, &device)?;
-        let decoder = likelihood::protocol(&model.config, config.data.binarise);
+        let decoder = likelihood::protocol(&model.config, binarise);
 
-        let real_count = test.len().min(settings.count);
+        let real_count = test.len().min(count);
         let real = self.features("test images", test.set(), Some(real_count))?;
-        let (count, seed) = (settings.count, settings.seed);
         let latents = prior_latents(model, count, seed);
         let prior = self.distances(LatentSource::Prior, latents, &real)?;
         let latents = mixture_latents(model, phases, &training_images()?, count, seed)?;
@@ -124,16 +98,13 @@ impl Scoring<'_> {
             loss_protocol: format!("all {} test images of {set}; {decoder}", test.len()),
             likelihood,
             likelihood_protocol: format!(
-                "first {} test images, K = {}, seed {}; {decoder}",
-                effort.images, effort.samples, effort.seed
+                "first {images} test images, K = {samples}, seed {seed}; {decoder}"
             ),
             prior,
             mixture,
             distance_protocol: format!(
-                "{}; {} samples, seed {}; {real_count} test images of {set}",
-                self.extractor.description(),
-                count,
-                seed
+                "{}; {count} samples, seed {seed}; {real_count} test images of {set}",
+                self.extractor.description()
             ),
         })
     }
@@ -173,22 +144,15 @@ impl Scoring<'_> {
 }
 
 /// KID, precision, recall, density and coverage of sets whose features were kept.
-///
-/// # Errors
-///
-/// When features were not kept, or there are too few images.
-pub fn feature_metrics(
+pub(crate) fn feature_metrics(
     real: &FeatureStats,
     samples: &FeatureStats,
     seed: u64,
 ) -> Result<FeatureMetrics> {
     let real = real.features.as_ref().context("features of the real images")?;
     let samples = samples.features.as_ref().context("features of the samples")?;
-    terminal::stage(&format!(
-        "KID, precision and recall of {} samples and {} images",
-        samples.len(),
-        real.len()
-    ));
+    let (count, images) = (samples.len(), real.len());
+    terminal::stage(&format!("KID, precision and recall of {count} samples and {images} images"));
     let _working = Progress::start("KID, precision, recall", 1, 0);
     FeatureMetrics::of(real, samples, seed)
 }
@@ -197,11 +161,8 @@ impl fmt::Display for Scores {
     /// A table with the protocols below it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { losses, likelihood, .. } = self;
-        row(
-            f,
-            "reconstruction error per image",
-            format_args!("{:.3}", losses.reconstruction_error),
-        )?;
+        let error = losses.reconstruction_error;
+        row(f, "reconstruction error per image", format_args!("{error:.3}"))?;
         row(f, "KL divergence, nats", format_args!("{:.3}", losses.divergence))?;
         row(f, "ELBO, nats", format_args!("{:.3}", losses.elbo))?;
         row(f, &format!("ELBO, {} images", likelihood.images), likelihood.elbo)?;

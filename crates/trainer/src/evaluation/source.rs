@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-
 use hvae_data::{ImageSet, MNIST, Split, arrays, folder, idx, published};
 use hvae_scores::Statistics;
 
@@ -27,11 +26,7 @@ pub enum Source {
 
 impl Source {
     /// The source that `text` names.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such file or folder, or it cannot be scored.
-    pub fn find(text: &Path) -> Result<Self> {
+    pub(crate) fn find(text: &Path) -> Result<Self> {
         match text.to_str() {
             Some("mnist-train") => return Ok(Self::Mnist(Split::Train)),
             Some("mnist-test") => return Ok(Self::Mnist(Split::Test)),
@@ -58,13 +53,8 @@ impl Source {
         }
     }
 
-    /// The images of a set; a run and statistics have none. MNIST is read from `data_dir`, or from
-    /// its default folder.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be read.
-    pub fn images(&self, data_dir: Option<&Path>) -> Result<ImageSet> {
+    /// The images of a set; a run and statistics have none. `data_dir` is MNIST's folder.
+    pub(crate) fn images(&self, data_dir: Option<&Path>) -> Result<ImageSet> {
         let data_dir = data_dir.unwrap_or(Path::new(MNIST.folder));
         match self {
             Self::Mnist(split) => published::load(&MNIST, data_dir, *split),
@@ -94,11 +84,10 @@ impl fmt::Display for Source {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
+    use hvae_runtime::npz::{self, Array};
+
     use super::*;
-    use hvae_runtime::npz;
-    use hvae_runtime::npz::Array;
 
     #[test]
     fn sources_are_recognised_by_name_and_content() {

@@ -6,8 +6,7 @@ use burn::tensor::{Int, Tensor};
 use hvae_model::{PhaseSettings, Vae};
 use hvae_solver::{FixedPointMap, Outcome, Picard, Solution, State, StoppingRule, solve};
 
-use crate::optimizer::adam::AdamRule;
-use crate::optimizer::rule::Rule;
+use crate::optimizer::{adam::AdamRule, rule::Rule};
 
 /// The map `x <- k * known + (1 - k) * decode(mean of encode(x))` on images `x`, `[batch, pixels]`.
 ///
@@ -15,15 +14,13 @@ use crate::optimizer::rule::Rule;
 /// a prior. Encoder and decoder each relax to the equilibrium of their own energy within one
 /// iteration; the composed map has no energy, so convergence is observed, not guaranteed.
 #[derive(Debug)]
-pub struct Completion<'a> {
-    /// The model.
-    pub model: &'a Vae,
-    /// How its phases are run.
-    pub phases: &'a PhaseSettings,
+pub(crate) struct Completion<'a> {
+    pub(crate) model: &'a Vae,
+    pub(crate) phases: &'a PhaseSettings,
     /// The known pixels, `[batch, pixels]`.
-    pub known: Tensor<2>,
+    pub(crate) known: Tensor<2>,
     /// `k`, `[batch, pixels]` in `[0, 1]`.
-    pub weight: Tensor<2>,
+    pub(crate) weight: Tensor<2>,
 }
 
 impl FixedPointMap for Completion<'_> {
@@ -49,13 +46,8 @@ impl FixedPointMap for Completion<'_> {
     }
 }
 
-/// Iterates from `start` (`[batch, pixels]`) to a fixed point, image by image, as `rule` defines
-/// it.
-///
-/// # Errors
-///
-/// When shapes do not fit the model.
-pub fn complete(
+/// Iterates from `start`, `[batch, pixels]`, to a fixed point as `rule` defines it, image by image.
+pub(crate) fn complete(
     map: Completion<'_>,
     start: Tensor<2>,
     rule: &StoppingRule,
@@ -73,11 +65,7 @@ const RATE: f64 = 0.05;
 ///
 /// The latent minimises `C(z) = -sum_i k_i ln p(x_i|z) + |z|^2/2`, starting from the posterior mean
 /// of `known`. Its gradient comes from equilibrium propagation, see [`Vae::latent_gradient`].
-///
-/// # Errors
-///
-/// When shapes do not fit the model, or it has no equilibria.
-pub fn optimize_latents(map: &Completion<'_>, steps: usize) -> Result<Vec<Tensor<2>>> {
+pub(crate) fn optimize_latents(map: &Completion<'_>, steps: usize) -> Result<Vec<Tensor<2>>> {
     let mut latents = map.model.encode(map.known.clone(), map.phases)?.0.mean;
     let shape = latents.dims();
     let adam = AdamRule::new();

@@ -4,17 +4,15 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use hvae_runtime::rng::{self, Stream};
 use hvae_scores::linear;
-use linfa::DatasetBase;
-use linfa::traits::Fit;
+use linfa::{DatasetBase, traits::Fit};
 use linfa_clustering::GaussianMixtureModel;
 use ndarray::Array2;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
-use rand_xoshiro::Xoshiro256Plus;
-use rand_xoshiro::rand_core::SeedableRng;
+use rand_xoshiro::{Xoshiro256Plus, rand_core::SeedableRng};
 
 /// Components of the mixture of the evaluation protocol.
-pub const COMPONENTS: usize = 10;
+pub(crate) const COMPONENTS: usize = 10;
 /// Added to every variance of the standardised latents.
 const REGULARISATION: f64 = 1e-6;
 /// Most EM iterations.
@@ -24,7 +22,7 @@ const TOLERANCE: f64 = 1e-3;
 
 /// A fitted mixture `sum_k pi_k N(mu_k, L_k L_k^T)`.
 #[derive(Debug, Clone)]
-pub struct Mixture {
+pub(crate) struct Mixture {
     dims: usize,
     /// Cumulative weights of the components; the last is 1.
     cumulative: Vec<f64>,
@@ -36,11 +34,7 @@ pub struct Mixture {
 
 /// Fits `components` Gaussians with full covariances to `latents` (`[rows, dims]`) by expectation
 /// maximisation (EM), initialised by k-means. Deterministic in `latents` and `seed`.
-///
-/// # Errors
-///
-/// When there are too few latents, one is not finite, or the fit fails.
-pub fn fit(latents: &[f32], dims: usize, components: usize, seed: u64) -> Result<Mixture> {
+pub(crate) fn fit(latents: &[f32], dims: usize, components: usize, seed: u64) -> Result<Mixture> {
     let rows = latents.len() / dims.max(1);
     ensure!(
         dims > 0 && components > 0 && rows >= components * (dims + 1),
@@ -89,7 +83,7 @@ pub fn fit(latents: &[f32], dims: usize, components: usize, seed: u64) -> Result
 
 impl Mixture {
     /// `count` latents, `[count, dims]`; deterministic in `seed`.
-    pub fn sample(&self, count: usize, seed: u64) -> Vec<f32> {
+    pub(crate) fn sample(&self, count: usize, seed: u64) -> Vec<f32> {
         let mut rng = rng::generator(seed, Stream::Mixture, 0);
         let mut latents = Vec::with_capacity(count * self.dims);
         for _ in 0..count {
@@ -131,7 +125,6 @@ fn cholesky(dims: usize, entry: impl Fn(usize, usize) -> f64) -> Option<Vec<f64>
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
 

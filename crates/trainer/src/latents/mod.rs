@@ -1,8 +1,7 @@
-//! Latents of trained models: where they come from, their principal axes, and those that complete
-//! an image.
+//! Latents of trained models: their sources, images and principal axes; completion of images.
 
-pub mod completion;
-pub mod mixture;
-pub mod pca;
-pub mod prior;
-pub mod sampler;
+pub(crate) mod completion;
+pub(crate) mod decode;
+pub(crate) mod mixture;
+pub(crate) mod pca;
+pub(crate) mod sampler;

@@ -6,23 +6,19 @@ use hvae_scores::linear::{eigen, product};
 
 /// Mean and principal directions of points, by decreasing variance.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pca {
+pub(crate) struct Pca {
     /// The mean, `[d]`.
-    pub mean: Vec<f64>,
+    pub(crate) mean: Vec<f64>,
     /// Unit vectors, each `[d]`.
-    pub directions: Vec<Vec<f64>>,
+    pub(crate) directions: Vec<Vec<f64>>,
     /// Standard deviation along each.
-    pub deviations: Vec<f64>,
+    pub(crate) deviations: Vec<f64>,
 }
 
 impl Pca {
     /// Of `points`, `[n, d]` in row-major order, by the eigenvectors of their covariance. The signs
     /// of the directions make their largest components positive.
-    ///
-    /// # Errors
-    ///
-    /// With fewer than two points, or when the eigendecomposition fails.
-    pub fn of(points: &[f32], d: usize) -> Result<Self> {
+    pub(crate) fn of(points: &[f32], d: usize) -> Result<Self> {
         let n = points.len() / d;
         ensure!(n >= 2, "principal component analysis needs at least two points");
         let mean: Vec<f64> = (0..d)
@@ -51,7 +47,7 @@ impl Pca {
     }
 
     /// The point at `coordinates` along the first directions, in standard deviations.
-    pub fn point(&self, coordinates: &[f64]) -> Vec<f32> {
+    pub(crate) fn point(&self, coordinates: &[f64]) -> Vec<f32> {
         let mut point = self.mean.clone();
         for (k, x) in coordinates.iter().enumerate() {
             for (p, u) in point.iter_mut().zip(&self.directions[k]) {
@@ -62,7 +58,7 @@ impl Pca {
     }
 
     /// The coordinate of `point` along direction `k`, in standard deviations.
-    pub fn coordinate(&self, point: &[f32], k: usize) -> f64 {
+    pub(crate) fn coordinate(&self, point: &[f32], k: usize) -> f64 {
         let offset = point.iter().zip(&self.mean).map(|(&x, m)| f64::from(x) - m);
         let along: f64 = offset.zip(&self.directions[k]).map(|(x, u)| x * u).sum();
         along / self.deviations[k].max(f64::MIN_POSITIVE)
@@ -70,7 +66,6 @@ impl Pca {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
 

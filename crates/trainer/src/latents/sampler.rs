@@ -2,18 +2,17 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
-use hvae_data::ImageShape;
-use hvae_data::images::Images;
+use hvae_data::{ImageShape, images::Images};
 use hvae_device::host::{download, upload};
 use hvae_model::{PhaseSettings, Vae};
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::{self, Progress};
 use hvae_scores::{ImageBatch, ImageStream};
 
-use crate::latents::mixture::{self, COMPONENTS, Mixture};
-use crate::latents::prior::prior_latents;
-use crate::training::decode::decode_batches;
-use crate::training::evaluate::EVALUATION_BATCH;
+use crate::latents::{
+    decode::{EVALUATION_BATCH, decode_batches, prior_latents},
+    mixture::{self, COMPONENTS},
+};
 
 /// The distribution of the latents that samples are decoded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -27,20 +26,15 @@ pub enum LatentSource {
 
 impl LatentSource {
     /// Its name in protocols.
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Self::Prior => "prior".to_owned(),
             Self::Mixture => format!("GMM prior ({COMPONENTS} components)"),
         }
     }
 
-    /// `count` latents, `[count, latent]`. The mixture is fitted to `training_images`, which are
-    /// loaded for it only.
-    ///
-    /// # Errors
-    ///
-    /// When the training images cannot be loaded, the fit fails or the device cannot be read.
-    pub fn latents(
+    /// `count` latents, `[count, latent]`. `training_images` are loaded for the mixture only.
+    pub(crate) fn latents(
         self,
         model: &Vae,
         phases: &PhaseSettings,
@@ -55,26 +49,19 @@ impl LatentSource {
     }
 }
 
-/// `count` latents drawn from a mixture fitted to the latents of `images`, `[count, latent]`.
-///
-/// # Errors
-///
-/// When the fit fails or the device cannot be read.
-pub fn mixture_latents(
+/// `count` latents, `[count, latent]`, drawn from a mixture of [`COMPONENTS`] Gaussians that is
+/// fitted to one posterior sample for each of `images`.
+pub(crate) fn mixture_latents(
     model: &Vae,
     phases: &PhaseSettings,
     images: &Images,
     count: usize,
     seed: u64,
 ) -> Result<Vec<f32>> {
-    Ok(fit_mixture(model, phases, images, seed)?.sample(count, seed))
-}
-
-/// Fits the mixture of [`COMPONENTS`] Gaussians to one posterior sample per image.
-fn fit_mixture(model: &Vae, phases: &PhaseSettings, images: &Images, seed: u64) -> Result<Mixture> {
-    let mut latents = Vec::with_capacity(images.len() * model.latent());
-    terminal::stage(&format!("encoding {} training images", images.len()));
-    let mut progress = Progress::start("encoding", images.len(), 0);
+    let total = images.len();
+    let mut latents = Vec::with_capacity(total * model.latent());
+    terminal::stage(&format!("encoding {total} training images"));
+    let mut progress = Progress::start("encoding", total, 0);
     for (index, batch) in images.batches(EVALUATION_BATCH).enumerate() {
         let [rows, _] = batch.dims();
         let noise = rng::normal(seed, Stream::MixtureFit, index as u64, rows * model.latent());
@@ -83,26 +70,19 @@ fn fit_mixture(model: &Vae, phases: &PhaseSettings, images: &Images, seed: u64) 
         progress.update(latents.len() / model.latent(), String::new);
     }
     drop(progress);
-    terminal::line(&format!(
-        "fitting a mixture of {COMPONENTS} Gaussians to {} latents",
-        images.len()
-    ));
-    mixture::fit(&latents, model.latent(), COMPONENTS, seed)
+    terminal::line(&format!("fitting a mixture of {COMPONENTS} Gaussians to {total} latents"));
+    Ok(mixture::fit(&latents, model.latent(), COMPONENTS, seed)?.sample(count, seed))
 }
 
 /// The samples of a model, decoded batch by batch while they are scored.
 #[derive(Debug)]
-pub struct Samples<'a> {
-    /// The model.
-    pub model: &'a Vae,
-    /// How its phases are run.
-    pub phases: &'a PhaseSettings,
+pub(crate) struct Samples<'a> {
+    pub(crate) model: &'a Vae,
+    pub(crate) phases: &'a PhaseSettings,
     /// The latents, `[samples, latent]`.
-    pub latents: Vec<f32>,
-    /// The shape of an image.
-    pub shape: ImageShape,
-    /// The device to decode on.
-    pub device: Device,
+    pub(crate) latents: Vec<f32>,
+    pub(crate) shape: ImageShape,
+    pub(crate) device: Device,
 }
 
 impl ImageStream for Samples<'_> {

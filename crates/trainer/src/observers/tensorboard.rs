@@ -11,8 +11,8 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use syntaxdot_summary::SummaryWriter;
 
-use crate::observers::observer::{Observer, StepEvent, TrainingStart};
-use crate::run::metrics::EpochMetrics;
+use crate::observers::{Observer, StepEvent, TrainingStart};
+use crate::run::EpochMetrics;
 
 /// Steps between two points of the curves of steps.
 const EVERY: usize = 10;
@@ -21,12 +21,6 @@ const EVERY: usize = 10;
 pub(crate) struct TensorBoard {
     folder: PathBuf,
     writer: Option<SummaryWriter<BufWriter<File>>>,
-}
-
-impl std::fmt::Debug for TensorBoard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TensorBoard").field("folder", &self.folder).finish_non_exhaustive()
-    }
 }
 
 impl TensorBoard {

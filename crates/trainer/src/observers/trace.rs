@@ -4,12 +4,11 @@ use anyhow::Result;
 use hvae_device::{Transfers, transfers};
 use hvae_runtime::terminal;
 
-use crate::observers::observer::{Observer, StepEvent};
-use crate::run::metrics::EpochMetrics;
+use crate::observers::{Observer, StepEvent};
+use crate::run::EpochMetrics;
 
-/// Counts reads, uploads and, where the backend reports them, kernel launches of each epoch's
-/// steps.
-#[derive(Debug, Default)]
+/// Counts an epoch's reads, uploads and, where the backend reports them, kernel launches.
+#[derive(Default)]
 pub(crate) struct Trace {
     start: Option<Counts>,
     end: Option<Counts>,
@@ -101,12 +100,6 @@ mod launches {
             let counter = Arc::new(Counter::default());
             let watching = LaunchObservation::new(counter.clone());
             Self { counter, _observation: watching }
-        }
-    }
-
-    impl std::fmt::Debug for Launches {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "Launches({})", self.count())
         }
     }
 

@@ -14,8 +14,8 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
 use hvae_runtime::{interrupt, terminal};
 
-use crate::observers::observer::{Observer, StepEvent, TrainingStart};
-use crate::run::metrics::{EpochMetrics, MeanLosses};
+use crate::observers::{Observer, StepEvent, TrainingStart};
+use crate::run::{EpochMetrics, MeanLosses};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -45,28 +45,16 @@ const METRICS: [Metric; 7] =
 pub(crate) struct Tui {
     renderer: Option<TuiMetricsRendererWrapper>,
     interrupter: Interrupter,
-    epochs: usize,
-    monitor: &'static str,
-    steps: usize,
-}
-
-impl std::fmt::Debug for Tui {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tui").field("open", &self.renderer.is_some()).finish_non_exhaustive()
-    }
+    training: TrainingStart,
 }
 
 impl Tui {
     /// The interface, which opens when training starts.
-    ///
-    /// # Errors
-    ///
-    /// When stdout is not a terminal.
     pub(crate) fn new() -> Result<Self> {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         ensure!(terminal, "--ui tui needs a terminal on stdout; use --ui lines");
-        let interrupter = Interrupter::new();
-        Ok(Self { renderer: None, interrupter, epochs: 0, monitor: "", steps: 0 })
+        let training = TrainingStart::default();
+        Ok(Self { renderer: None, interrupter: Interrupter::new(), training })
     }
 
     /// Calls `work` with the renderer. The renderer panics when the user ends the program from it.
@@ -111,8 +99,7 @@ fn losses(losses: &MeanLosses) -> [(Metric, f64); 3] {
 
 impl Observer for Tui {
     fn start(&mut self, start: &TrainingStart) -> Result<()> {
-        (self.epochs, self.steps, self.monitor) =
-            (start.epochs, start.steps_per_epoch, start.monitor);
+        self.training = *start;
         terminal::hold();
         let interrupter = self.interrupter.clone();
         let open = || TuiMetricsRendererWrapper::new(interrupter, None);
@@ -121,7 +108,7 @@ impl Observer for Tui {
             terminal::release();
             return Err(anyhow!("the terminal interface cannot be opened; use --ui lines"));
         }
-        let (epochs, images) = (start.epochs, start.images);
+        let TrainingStart { epochs, images, .. } = *start;
         self.with(|renderer| {
             for metric in METRICS {
                 renderer.register_metric(definition(metric));
@@ -131,7 +118,7 @@ impl Observer for Tui {
     }
 
     fn start_epoch(&mut self, epoch: usize, done: usize) {
-        let steps = self.steps;
+        let steps = self.training.steps_per_epoch;
         // An error comes again at the next step, which can return it.
         let _ = self.with(|renderer| {
             renderer.update_epoch(epoch);
@@ -157,8 +144,8 @@ impl Observer for Tui {
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
-        terminal::line(&metrics.summary(self.epochs, self.monitor));
-        let steps = self.steps;
+        terminal::line(&metrics.summary(self.training.epochs, self.training.monitor));
+        let steps = self.training.steps_per_epoch;
         self.with(|renderer| {
             renderer.end_split();
             let Some(test) = &metrics.test else { return };

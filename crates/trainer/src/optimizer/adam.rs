@@ -13,22 +13,10 @@ const EPSILON: f32 = 1e-8;
 /// Its state: first and second moments.
 pub(crate) struct AdamRule(Adam);
 
-impl std::fmt::Debug for AdamRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AdamRule")
-    }
-}
-
 impl AdamRule {
-    /// Adam with an epsilon of 1e-8.
+    /// With an epsilon of 1e-8.
     pub(crate) fn new() -> Self {
         Self(AdamConfig::new().with_epsilon(EPSILON).build())
-    }
-}
-
-impl Default for AdamRule {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

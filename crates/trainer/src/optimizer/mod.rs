@@ -12,7 +12,7 @@ pub(crate) mod sgd;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use hvae_device::read;
@@ -25,10 +25,8 @@ use crate::optimizer::rule::Rule;
 /// Which rule updates the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum OptimizerKind {
-    /// Adam (Kingma & Ba 2015, arXiv 1412.6980).
+pub(crate) enum OptimizerKind {
     Adam,
-    /// Stochastic gradient descent with momentum.
     Sgd,
 }
 
@@ -53,15 +51,6 @@ pub(crate) struct Optimizer {
     steps: usize,
 }
 
-impl std::fmt::Debug for Optimizer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Optimizer")
-            .field("parameters", &self.state.len())
-            .field("steps", &self.steps)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Optimizer {
     /// An optimizer before its first step, with these learning-rate factors.
     pub(crate) fn new(rule: Box<dyn Rule>, scales: Vec<(ParamId, f64)>) -> Self {
@@ -72,11 +61,6 @@ impl Optimizer {
     /// One step of `learning_rate`, times each parameter's factor. `max_norm` clips the gradient.
     /// Also returns the squared norm of the gradient, which [`ReadPolicy::Deferred`] leaves on the
     /// device.
-    ///
-    /// # Errors
-    ///
-    /// When a parameter has no gradient, or the gradient is not finite (if deferred, [`read_norms`]
-    /// reports that). The model is then lost, the last checkpoint is not.
     pub(crate) fn step<M: Module>(
         &mut self,
         model: M,
@@ -85,7 +69,7 @@ impl Optimizer {
         max_norm: Option<f64>,
         reads: ReadPolicy,
     ) -> Result<(M, Scalar)> {
-        let square = squared_norm(&model, gradients)?;
+        let (mut gradients, square) = flat_gradients(&model, gradients)?;
         let (square, clip) = match reads {
             ReadPolicy::Deferred => {
                 let clip = max_norm.map(|max| {
@@ -102,12 +86,24 @@ impl Optimizer {
             }
         };
         self.steps += 1;
-        let mut update = Update { optimizer: self, gradients, learning_rate, clip };
-        Ok((model.map(&mut update), square))
+        let Self { rule, scales, state, steps } = self;
+        let model = with_parameters(model, |id, value| {
+            let mut gradient = gradients.remove(&id).expect("every parameter has a gradient");
+            if let Some(clip) = &clip {
+                gradient = clip.times(gradient, 1.0);
+            }
+            let rate = learning_rate * scales.get(&id).copied().unwrap_or(1.0);
+            // Removed, not cloned: a tensor with one owner is updated in place.
+            let before =
+                state.remove(&id).unwrap_or_else(|| vec![value.zeros_like(); rule.state_len()]);
+            let (value, after) = rule.step(*steps, rate, value, gradient, before);
+            state.insert(id, after);
+            value
+        });
+        Ok((model, square))
     }
 
-    /// The state as models: each holds, in place of a parameter, one tensor of its state; and the
-    /// number of steps taken.
+    /// Models with a tensor of state in place of each parameter, and the number of steps taken.
     pub(crate) fn state<M: Module>(&self, model: &M) -> (Vec<M>, usize) {
         let state = |index: usize| {
             with_parameters(model.clone(), |id, like| match self.state.get(&id) {
@@ -124,10 +120,6 @@ impl Optimizer {
     }
 
     /// Replaces the state by one that [`Self::state`] returned.
-    ///
-    /// # Errors
-    ///
-    /// When it does not hold the state of every parameter.
     pub(crate) fn restore<M: Module>(&mut self, state: &[M], steps: usize) -> Result<()> {
         self.state.clear();
         self.steps = steps;
@@ -145,10 +137,6 @@ impl Optimizer {
 }
 
 /// The norms of several gradients, from their squares, in at most one read of the device.
-///
-/// # Errors
-///
-/// When one is not finite.
 pub(crate) fn read_norms<'a>(
     squares: impl Iterator<Item = &'a Scalar> + Clone,
 ) -> Result<Vec<f64>> {
@@ -175,53 +163,29 @@ fn norm(square: f64) -> Result<f64> {
     Ok(square.sqrt())
 }
 
-/// Applies one step to every parameter.
-struct Update<'a> {
-    optimizer: &'a mut Optimizer,
-    gradients: &'a GradientsParams,
-    learning_rate: f64,
-    clip: Option<Scalar>,
-}
-
-impl ModuleMapper for Update<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        let shape = tensor.dims();
-        let gradient = self.gradients.get::<D>(id).expect("squared_norm has seen every gradient");
-        let gradient = gradient.reshape([-1]);
-        let gradient = match &self.clip {
-            Some(clip) => clip.times(gradient, 1.0),
-            None => gradient,
-        };
-        let Optimizer { rule, scales, state, steps } = &mut *self.optimizer;
-        let rate = self.learning_rate * scales.get(&id).copied().unwrap_or(1.0);
-        let value = tensor.reshape([-1]);
-        // Removed, not cloned: a tensor with one owner is updated in place.
-        let before =
-            state.remove(&id).unwrap_or_else(|| vec![value.zeros_like(); rule.state_len()]);
-        let (value, after) = rule.step(*steps, rate, value, gradient, before);
-        state.insert(id, after);
-        Param::from_mapped_value(id, value.reshape(shape), mapper)
-    }
-}
-
-/// Squared Euclidean norm over all gradients, `[1]`; an error when a parameter has none.
-fn squared_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<Tensor<1>> {
-    struct Sum<'a> {
+/// The gradient of every parameter, flat, and the squared Euclidean norm over all, `[1]`.
+fn flat_gradients<M: Module>(
+    model: &M,
+    gradients: &GradientsParams,
+) -> Result<(HashMap<ParamId, Tensor<1>>, Tensor<1>)> {
+    struct Collect<'a> {
         gradients: &'a GradientsParams,
+        flat: HashMap<ParamId, Tensor<1>>,
         squares: Vec<Tensor<1>>,
         missing: usize,
     }
-    impl ModuleVisitor for Sum<'_> {
+    impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            match self.gradients.get::<D>(param.id) {
-                Some(gradient) => self.squares.push(gradient.square().sum()),
-                None => self.missing += 1,
-            }
+            let Some(gradient) = self.gradients.get::<D>(param.id) else {
+                self.missing += 1;
+                return;
+            };
+            self.squares.push(gradient.clone().square().sum());
+            self.flat.insert(param.id, gradient.reshape([-1]));
         }
     }
-    let mut sum = Sum { gradients, squares: Vec::new(), missing: 0 };
-    model.visit(&mut sum);
-    ensure!(sum.missing == 0, "{} parameters have no gradient", sum.missing);
-    Ok(Tensor::cat(sum.squares, 0).sum())
+    let mut found = Collect { gradients, flat: HashMap::new(), squares: Vec::new(), missing: 0 };
+    model.visit(&mut found);
+    ensure!(found.missing == 0, "{} parameters have no gradient", found.missing);
+    Ok((found.flat, Tensor::cat(found.squares, 0).sum()))
 }

@@ -7,8 +7,7 @@ pub(crate) trait Rule: Send {
     /// Tensors of state per parameter, each of its size and initially 0.
     fn state_len(&self) -> usize;
 
-    /// The parameter after its step number `step` (from 1) at learning rate `rate`, and its state
-    /// then.
+    /// Parameter and state after step number `step` (from 1) at learning rate `rate`.
     fn step(
         &self,
         step: usize,

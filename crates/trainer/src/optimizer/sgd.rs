@@ -14,7 +14,6 @@ use crate::optimizer::rule::Rule;
 /// so that a checkpoint could not hold it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SgdRule {
-    /// `m`, in `[0, 1)`.
     pub(crate) momentum: f64,
 }
 

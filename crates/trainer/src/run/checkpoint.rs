@@ -5,16 +5,14 @@
 //!                      moment2.safetensors, state.json}
 //! ```
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use hvae_model::Vae;
 use hvae_runtime::{files, tensors};
 use serde::{Deserialize, Serialize};
 
-use crate::config::RunConfig;
-use crate::run::sums::EpochSums;
+use crate::{config::RunConfig, run::sums::EpochSums};
 
 /// Version of the layout of a checkpoint.
 const FORMAT: u32 = 1;
@@ -23,64 +21,52 @@ const AVERAGE: &str = "ema.safetensors";
 const MOMENTS: [&str; 2] = ["moment1.safetensors", "moment2.safetensors"];
 const STATE: &str = "state.json";
 
-/// Version of this program.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// The state of training, besides weights and moments.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingState {
-    /// Version of the checkpoint's layout.
-    pub format: u32,
-    /// Version of the program that wrote it.
-    pub version: String,
-    /// Commit of the program that wrote it.
-    pub commit: String,
-    /// Steps taken in all.
-    pub step: usize,
-    /// Epochs finished.
-    pub epoch: usize,
+    /// Version of the checkpoint's layout; version and commit of the program that wrote it.
+    pub(crate) format: u32,
+    pub(crate) version: String,
+    pub(crate) commit: String,
+    pub(crate) step: usize,
+    pub(crate) epoch: usize,
     /// Steps taken in the current epoch.
-    pub step_in_epoch: usize,
+    pub(crate) step_in_epoch: usize,
     /// Optimizer steps, as the bias correction of Adam counts them.
-    pub optimizer_steps: usize,
+    pub(crate) optimizer_steps: usize,
     /// Evaluations since the lowest validation loss.
-    pub stale: usize,
+    pub(crate) stale: usize,
     /// Sums over the current epoch.
-    pub sums: EpochSums,
+    pub(crate) sums: EpochSums,
     /// The checkpoints of lowest validation loss so far, from the lowest; as many as are kept.
-    pub best: Vec<Ranked>,
-    /// The configuration, seed included.
-    pub config: RunConfig,
+    pub(crate) best: Vec<Ranked>,
+    pub(crate) config: RunConfig,
     /// SHA-256 of each file of tensors.
-    pub sha256: BTreeMap<String, String>,
+    pub(crate) sha256: BTreeMap<String, String>,
 }
 
 /// A checkpoint in memory.
 #[derive(Debug)]
-pub struct Checkpoint {
-    /// Weights.
-    pub model: Vae,
-    /// Averaged weights, if the run has them.
-    pub average: Option<Vae>,
+pub(crate) struct Checkpoint {
+    pub(crate) model: Vae,
+    pub(crate) average: Option<Vae>,
     /// The optimizer's state, each in the shape of the model: at most two.
-    pub moments: Vec<Vae>,
-    /// The state of training.
-    pub state: TrainingState,
+    pub(crate) moments: Vec<Vae>,
+    pub(crate) state: TrainingState,
 }
 
 /// A step and its validation loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Ranked {
+pub(crate) struct Ranked {
     /// The negative ELBO.
-    pub loss: f64,
-    /// The step.
-    pub step: usize,
+    pub(crate) loss: f64,
+    pub(crate) step: usize,
 }
 
 impl TrainingState {
     /// Records the validation loss at this step: the `keep` lowest are kept.
-    pub fn rank(&mut self, loss: f64, keep: usize) {
+    pub(crate) fn rank(&mut self, loss: f64, keep: usize) {
         let improved = self.best.first().is_none_or(|lowest| loss < lowest.loss);
         self.stale = if improved { 0 } else { self.stale + 1 };
         let place = self.best.partition_point(|other| other.loss <= loss);
@@ -89,21 +75,8 @@ impl TrainingState {
     }
 
     /// The state before the first step.
-    pub fn new(config: RunConfig) -> Self {
-        Self {
-            format: FORMAT,
-            version: VERSION.to_owned(),
-            commit: crate::COMMIT.to_owned(),
-            step: 0,
-            epoch: 0,
-            step_in_epoch: 0,
-            optimizer_steps: 0,
-            stale: 0,
-            sums: EpochSums::default(),
-            best: Vec::new(),
-            config,
-            sha256: BTreeMap::new(),
-        }
+    pub(crate) fn new(config: RunConfig) -> Self {
+        Self { format: FORMAT, config, ..Self::default() }
     }
 }
 
@@ -111,24 +84,27 @@ impl Checkpoint {
     /// Writes its files into `folder`; returns the state as it is written there.
     pub(crate) fn write(self, folder: &Path) -> Result<TrainingState> {
         let Self { model, average, moments, mut state } = self;
-        VERSION.clone_into(&mut state.version);
+        env!("CARGO_PKG_VERSION").clone_into(&mut state.version);
         crate::COMMIT.clone_into(&mut state.commit);
         let average = average.map(|average| (AVERAGE, average));
         let moments = MOMENTS.into_iter().zip(moments);
+        let write = |file: &str, bytes: &[u8]| {
+            let path = folder.join(file);
+            std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
+        };
         state.sha256.clear();
         for (file, module) in [(MODEL, model)].into_iter().chain(average).chain(moments) {
             ensure!(tensors::is_finite(&module), "{file} would hold numbers that are not finite");
             let bytes = tensors::to_bytes(&module)?;
             state.sha256.insert(file.to_owned(), files::hex_sha256(&bytes));
-            write(&folder.join(file), &bytes)?;
+            write(file, &bytes)?;
         }
         let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
-        write(&folder.join(STATE), &json)?;
+        write(STATE, &json)?;
         Ok(state)
     }
 
-    /// Reads the checkpoint in `folder` with `moments` tensors of the optimizer; `like` gives the
-    /// shapes.
+    /// The checkpoint in `folder`, with models like `like` and `moments` states of the optimizer.
     pub(crate) fn read(folder: &Path, like: &Vae, moments: usize) -> Result<Self> {
         let state = read_state(folder)?;
         let load = |file| load_module(folder, file, &state, like.clone());
@@ -142,16 +118,10 @@ impl Checkpoint {
     }
 }
 
-/// Reads the weights of the checkpoint in `folder` with this `state` into `model`: averaged ones if
-/// the run has them.
+/// The weights of the checkpoint in `folder`, averaged ones if the run has them.
 pub(crate) fn read_model(folder: &Path, state: &TrainingState, model: Vae) -> Result<Vae> {
-    let averaged = state.config.training.averages();
-    let file = if averaged { AVERAGE } else { MODEL };
+    let file = if state.config.training.averages() { AVERAGE } else { MODEL };
     load_module(folder, file, state, model)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
 /// The state of training at the checkpoint.
@@ -161,9 +131,9 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<TrainingState> {
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let corrupt = || format!("{} is corrupt", path.display());
     let value: serde_json::Value = serde_json::from_str(&text).with_context(corrupt)?;
-    let format = value.get("format").and_then(serde_json::Value::as_u64);
+    let format = value["format"].as_u64();
     ensure!(
-        format == Some(u64::from(FORMAT)),
+        format == Some(FORMAT.into()),
         "{}: checkpoint format {}, but this program reads format {FORMAT}",
         path.display(),
         format.map_or("missing".to_owned(), |f| f.to_string())

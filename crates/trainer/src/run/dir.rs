@@ -44,10 +44,6 @@ pub struct RunDir {
 
 impl RunDir {
     /// The folder `path`, which must hold a run.
-    ///
-    /// # Errors
-    ///
-    /// When there is no run in it.
     pub fn open(path: &Path) -> Result<Self> {
         // Without a trailing slash, which messages would double.
         let run = Self { path: path.components().collect(), lock: None };
@@ -64,10 +60,6 @@ impl RunDir {
     }
 
     /// A new run with this configuration in the folder `path`, which must not exist; locked.
-    ///
-    /// # Errors
-    ///
-    /// When the folder exists or cannot be created.
     pub fn create(path: &Path, config: &RunConfig) -> Result<Self> {
         Self::require_new(path)?;
         let create = || {
@@ -84,12 +76,7 @@ impl RunDir {
         Ok(run)
     }
 
-    /// The same run, locked by this process for training, without scratch files of killed
-    /// processes.
-    ///
-    /// # Errors
-    ///
-    /// When another process trains in it.
+    /// The same run, locked for training by this process, without scratch files of killed ones.
     pub fn locked(mut self) -> Result<Self> {
         self.lock = files::lock_folder(&self.path)?.map(Arc::new);
         for folder in
@@ -101,18 +88,11 @@ impl RunDir {
     }
 
     /// Refuses a folder that exists: a run is never overwritten.
-    ///
-    /// # Errors
-    ///
-    /// When `path` exists.
     pub fn require_new(path: &Path) -> Result<()> {
         let shown = path.display();
         let is_run = path.join("config.toml").is_file();
-        let resume = if is_run {
-            format!("resume it with `hvae train --resume {shown}`, or ")
-        } else {
-            String::new()
-        };
+        let resume = format!("resume it with `hvae train --resume {shown}`, or ");
+        let resume = if is_run { &resume } else { "" };
         ensure!(!path.exists(), "{shown} exists already; {resume}choose another --name");
         Ok(())
     }
@@ -142,30 +122,18 @@ impl RunDir {
     }
 
     /// The run's configuration.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read or is not valid.
     pub fn config(&self) -> Result<RunConfig> {
         RunConfig::resolve(Some(&self.config_path()), &[])
     }
 
     /// Writes `text` to the file `name` of the run, atomically.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
     pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
         files::write(&self.path.join(name), text)
     }
 
     /// Saves a checkpoint, points `latest` (and `best`) at it, and removes those that need not be
-    /// kept.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be written; earlier checkpoints are then unchanged.
-    pub fn save(&self, checkpoint: Checkpoint, keep: usize) -> Result<()> {
+    /// kept. After an error the earlier checkpoints are unchanged.
+    pub(crate) fn save(&self, checkpoint: Checkpoint, keep: usize) -> Result<()> {
         let name = step_name(checkpoint.state.step);
         let scratch = files::scratch_dir_in(&self.path)?;
         let state = checkpoint.write(scratch.path())?;
@@ -173,17 +141,12 @@ impl RunDir {
         // In this order: `best` must not name a step after `latest`, which resuming would repeat.
         self.write_text("latest", &format!("{name}\n"))?;
         self.point_at_best(&state)?;
-        let mut steps = self.steps()?;
-        steps.sort_unstable_by(|a, b| b.cmp(a));
+        let steps = self.steps()?.into_iter().rev();
         let best = |step: usize| state.best.iter().any(|best| best.step == step);
-        steps.iter().skip(keep).filter(|&&s| !best(s)).try_for_each(|&s| self.remove(s))
+        steps.skip(keep).filter(|&s| !best(s)).try_for_each(|s| self.remove(s))
     }
 
     /// Points `best` at the best checkpoint in `state`, or removes the pointer without one.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
     pub fn point_at_best(&self, state: &TrainingState) -> Result<()> {
         let path = self.path.join("best");
         match state.best.first() {
@@ -197,10 +160,6 @@ impl RunDir {
 
     /// Removes the checkpoints after `step`: those of a process that was killed before `latest`
     /// named them, or those that the user has gone back from.
-    ///
-    /// # Errors
-    ///
-    /// When one cannot be removed.
     pub fn remove_after(&self, step: usize) -> Result<()> {
         self.steps()?.into_iter().filter(|&s| s > step).try_for_each(|s| self.remove(s))
     }
@@ -214,16 +173,11 @@ impl RunDir {
     }
 
     /// The names of the checkpoints, from the oldest.
-    ///
-    /// # Errors
-    ///
-    /// When the folder cannot be listed.
     pub fn checkpoints(&self) -> Result<Vec<String>> {
-        let mut steps = self.steps()?;
-        steps.sort_unstable();
-        Ok(steps.into_iter().map(step_name).collect())
+        Ok(self.steps()?.into_iter().map(step_name).collect())
     }
 
+    /// Their steps, in order.
     fn steps(&self) -> Result<Vec<usize>> {
         let mut steps = Vec::new();
         let entries = std::fs::read_dir(&self.path)
@@ -234,17 +188,13 @@ impl RunDir {
             // A copy that a user named, such as `step-5`, is not ours.
             steps.extend(step.filter(|&step| name.to_str() == Some(&step_name(step))));
         }
+        steps.sort_unstable();
         Ok(steps)
     }
 
     /// The newest checkpoint's folder, or the best one's.
-    ///
-    /// # Errors
-    ///
-    /// When the run has no checkpoint yet.
     pub fn checkpoint_path(&self, choice: CheckpointChoice) -> Result<PathBuf> {
-        let name = choice.name();
-        let pointer = self.path.join(name);
+        let pointer = self.path.join(choice.name());
         if !pointer.exists() {
             let shown = self.path.display();
             let steps = self.checkpoints().unwrap_or_default();
@@ -259,27 +209,19 @@ impl RunDir {
             );
             bail!("{shown} has no checkpoint yet");
         }
-        let text = std::fs::read_to_string(&pointer)
-            .with_context(|| format!("reading {}", pointer.display()))?;
+        let shown = pointer.display();
+        let text = std::fs::read_to_string(&pointer).with_context(|| format!("reading {shown}"))?;
         let name = text.trim();
-        let is_step =
-            name.strip_prefix("step-").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        let step = name.strip_prefix("step-");
         ensure!(
-            is_step,
-            "{} is corrupt: it should hold one line such as step-00000469",
-            pointer.display()
+            step.is_some_and(|step| step.bytes().all(|b| b.is_ascii_digit())),
+            "{shown} is corrupt: it should hold one line such as step-00000469"
         );
         Ok(self.path.join(name))
     }
 
     /// Loads weights into `model` from the newest or best checkpoint, averaged ones if the run has
     /// them; also returns the state of training. `config` is the run's own configuration.
-    ///
-    /// # Errors
-    ///
-    /// When files are missing, altered, or do not fit the model, or hold numbers that are not
-    /// finite; the message names the file. When `config` describes another model than the
-    /// checkpoint's.
     pub fn load_model(
         &self,
         choice: CheckpointChoice,
@@ -297,10 +239,6 @@ impl RunDir {
     }
 
     /// Refuses to use a checkpoint when there is a `change` of its configuration.
-    ///
-    /// # Errors
-    ///
-    /// When there is one.
     pub fn require_unchanged(&self, change: Option<String>) -> Result<()> {
         let Some(change) = change else { return Ok(()) };
         bail!(
@@ -311,16 +249,10 @@ impl RunDir {
     }
 
     /// Refuses a configuration that is not that of the newest checkpoint, if that can be read.
-    ///
-    /// # Errors
-    ///
-    /// When there is a change of a setting that must stay.
     pub fn require_own(&self, config: &RunConfig) -> Result<()> {
         let folder = self.checkpoint_path(CheckpointChoice::Latest);
-        match folder.and_then(|folder| checkpoint::read_state(&folder)) {
-            Ok(state) => self.require_unchanged(config.change_since(&state.config)?),
-            Err(_) => Ok(()),
-        }
+        let Ok(state) = folder.and_then(|f| checkpoint::read_state(&f)) else { return Ok(()) };
+        self.require_unchanged(config.change_since(&state.config)?)
     }
 
     /// `error`, and how to go back to an earlier checkpoint than the newest if there is one.
@@ -329,22 +261,16 @@ impl RunDir {
             return error;
         }
         let names = self.checkpoints().unwrap_or_default();
-        let pointer = self.path.join("latest");
         let hint = format!(
             "cannot use the checkpoint. The run has {}; to go back to one, write its name into {}",
             names.join(", "),
-            pointer.display()
+            self.path.join("latest").display()
         );
         if names.len() > 1 { error.context(hint) } else { error }
     }
 
-    /// Loads the newest checkpoint with `moments` tensors of the optimizer; `like` gives the
-    /// shapes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::load_model`].
-    pub fn load(&self, like: &Vae, moments: usize) -> Result<Checkpoint> {
+    /// The newest checkpoint, with models like `like` and `moments` states of the optimizer.
+    pub(crate) fn load(&self, like: &Vae, moments: usize) -> Result<Checkpoint> {
         let latest = CheckpointChoice::Latest;
         let load = || Checkpoint::read(&self.checkpoint_path(latest)?, like, moments);
         load().map_err(|error| self.with_alternatives(latest, error))

@@ -4,8 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use hvae_data::ImageSet;
-use hvae_data::dataset::Dataset;
+use hvae_data::{ImageSet, dataset::Dataset};
 use hvae_runtime::files;
 use serde::{Deserialize, Serialize};
 
@@ -13,26 +12,20 @@ use crate::run::dir::RunDir;
 
 const FILE: &str = "environment.json";
 
-/// Program, machine and data of a run when it was last started or resumed. Only the images affect
-/// the results.
+/// As it was when the run was last started or resumed. Only the images affect the results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// Version of the program.
-    pub version: String,
-    /// Commit that the program was built from.
-    pub commit: String,
-    /// Operating system and processor architecture.
-    pub system: String,
-    /// The processor, where the system reports it.
-    pub processor: Option<String>,
-    /// Compute threads.
-    pub threads: usize,
+    pub(crate) version: String,
+    pub(crate) commit: String,
+    pub(crate) system: String,
+    pub(crate) processor: Option<String>,
+    pub(crate) threads: usize,
     /// `--device`.
-    pub device: String,
+    pub(crate) device: String,
     /// Folder of the images; `None` for sets without files.
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     /// SHA-256 of the training images and their labels.
-    pub images_sha256: String,
+    pub(crate) images_sha256: String,
 }
 
 impl Environment {
@@ -64,10 +57,6 @@ impl Environment {
     }
 
     /// The environment of `run`, if it is recorded.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read or is corrupt; the message names the file.
     pub fn of(run: &RunDir) -> Result<Option<Self>> {
         let path = run.path().join(FILE);
         let shown = path.display();
@@ -80,10 +69,6 @@ impl Environment {
     }
 
     /// Writes it into `run`.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
     pub fn save(&self, run: &RunDir) -> Result<()> {
         let text = serde_json::to_string_pretty(self).context("writing the environment")?;
         run.write_text(FILE, &(text + "\n"))
@@ -91,10 +76,6 @@ impl Environment {
 }
 
 /// The folder of a run's images: the `given` one, else the one that it was trained with.
-///
-/// # Errors
-///
-/// As [`Environment::of`].
 pub fn data_dir(given: Option<&Path>, run: &RunDir) -> Result<Option<PathBuf>> {
     if let Some(folder) = given {
         return Ok(Some(folder.to_owned()));

@@ -1,13 +1,10 @@
 //! `metrics.jsonl`, one epoch a line, and `metrics.csv`, the same as a table.
 
-use std::collections::BTreeSet;
-use std::io::Write;
-use std::path::Path;
+use std::{collections::BTreeSet, io::Write};
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::dir::RunDir;
-use crate::run::metrics::EpochMetrics;
+use crate::run::{dir::RunDir, metrics::EpochMetrics};
 
 /// The metrics as JSON lines.
 const METRICS: &str = "metrics.jsonl";
@@ -15,10 +12,6 @@ const METRICS: &str = "metrics.jsonl";
 const TABLE: &str = "metrics.csv";
 
 /// Adds an epoch.
-///
-/// # Errors
-///
-/// When a file cannot be written.
 pub(crate) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
     let path = run.path().join(METRICS);
     let line = serde_json::to_string(metrics).context("writing metrics")? + "\n";
@@ -32,53 +25,37 @@ pub(crate) fn append(run: &RunDir, metrics: &EpochMetrics) -> Result<()> {
 }
 
 /// Removes the metrics of steps after `step`, which will be repeated, and a truncated last line.
-///
-/// # Errors
-///
-/// When a file cannot be read or written.
 pub(crate) fn cut(run: &RunDir, step: usize) -> Result<()> {
-    let path = run.path().join(METRICS);
-    if !path.exists() {
+    if !run.path().join(METRICS).exists() {
         return Ok(());
     }
-    let text = text_of(&path)?;
-    let kept: Vec<_> =
-        parse(&path, &text)?.into_iter().filter(|(_, epoch)| epoch.step <= step).collect();
-    run.write_text(METRICS, &kept.iter().flat_map(|(line, _)| [line, "\n"]).collect::<String>())?;
+    let mut kept = lines(run)?;
+    kept.retain(|(_, epoch)| epoch.step <= step);
+    let text: String = kept.iter().flat_map(|(line, _)| [line.as_str(), "\n"]).collect();
+    run.write_text(METRICS, &text)?;
     tabulate(run, &kept.into_iter().map(|(_, epoch)| epoch).collect::<Vec<_>>())
 }
 
 /// The epochs so far; empty for a run that has none. A truncated last line is ignored.
-///
-/// # Errors
-///
-/// When the file cannot be read, or another line is corrupt.
 pub(crate) fn read(run: &RunDir) -> Result<Vec<EpochMetrics>> {
+    Ok(lines(run)?.into_iter().map(|(_, epoch)| epoch).collect())
+}
+
+/// The lines so far with their epochs. Only the last line may be corrupt: a kill truncates it.
+fn lines(run: &RunDir) -> Result<Vec<(String, EpochMetrics)>> {
     let path = run.path().join(METRICS);
+    let (mut found, shown) = (Vec::new(), path.display());
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok(found);
     }
-    let text = text_of(&path)?;
-    Ok(parse(&path, &text)?.into_iter().map(|(_, epoch)| epoch).collect())
-}
-
-fn text_of(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The lines of the file `path` with their epochs. Only the last line may be corrupt: a kill
-/// truncates it.
-fn parse<'t>(path: &Path, text: &'t str) -> Result<Vec<(&'t str, EpochMetrics)>> {
-    let mut found = Vec::new();
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {shown}"))?;
+    let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.lines().zip(1..).peekable();
     while let Some((line, number)) = lines.next() {
         match serde_json::from_str(line) {
-            Ok(epoch) => found.push((line, epoch)),
+            Ok(epoch) => found.push((line.to_owned(), epoch)),
             Err(_) if lines.peek().is_none() => {}
-            Err(error) => {
-                bail!("{}: line {number} is corrupt ({error}); fix or delete it", path.display())
-            }
+            Err(error) => bail!("{shown}: line {number} is corrupt ({error}); fix or delete it"),
         }
     }
     Ok(found)
@@ -109,32 +86,22 @@ fn tabulate(run: &RunDir, epochs: &[EpochMetrics]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RunConfig;
-    use crate::run::metrics::MeanLosses;
-    use crate::run::sums::EpochSums;
+    use crate::{config::RunConfig, run::metrics::MeanLosses};
 
     fn epoch(epoch: usize, test: Option<f64>) -> EpochMetrics {
-        let losses = |elbo| MeanLosses { reconstruction_error: 1.0, divergence: 2.0, elbo };
-        EpochMetrics {
-            epoch,
-            step: 5 * epoch,
-            train: losses(-4.0),
-            test: test.map(losses),
-            phases: EpochSums::default().phases(),
-            dropped: 0,
-            loop_gains: None,
-            gradient_check: None,
-            gradient_norm: 0.5,
-            learning_rate: 0.1,
-            images_per_second: 10.0,
-            seconds: 3.0,
-        }
+        let test = test.map(|elbo| MeanLosses { elbo, ..MeanLosses::default() });
+        EpochMetrics { epoch, step: 5 * epoch, test, ..EpochMetrics::default() }
+    }
+
+    fn new_run() -> (tempfile::TempDir, RunDir) {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&root.path().join("run"), &RunConfig::default()).unwrap();
+        (root, run)
     }
 
     #[test]
     fn the_table_has_a_column_for_every_number() {
-        let root = tempfile::tempdir().unwrap();
-        let run = RunDir::create(&root.path().join("run"), &RunConfig::default()).unwrap();
+        let (_root, run) = new_run();
         let epochs = [epoch(1, Some(-3.5)), epoch(2, None), epoch(3, None)];
         let mut lines: Vec<String> =
             epochs.iter().map(|epoch| serde_json::to_string(epoch).unwrap()).collect();
@@ -153,8 +120,7 @@ mod tests {
 
     #[test]
     fn a_corrupt_line_is_an_error_unless_it_is_the_last() {
-        let root = tempfile::tempdir().unwrap();
-        let run = RunDir::create(&root.path().join("run"), &RunConfig::default()).unwrap();
+        let (_root, run) = new_run();
         let good = serde_json::to_string(&epoch(1, None)).unwrap();
         let text = [&good, "{\"epoch\":2,\"st", &good].join("\n");
         std::fs::write(run.path().join(METRICS), &text).unwrap();

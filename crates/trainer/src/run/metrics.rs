@@ -1,5 +1,6 @@
 //! What a run reports of an epoch.
 
+use hvae_model::PerPhase;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -10,110 +11,93 @@ const COSINE_BELOW: f64 = 0.9;
 
 /// Means over the samples of one phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PhaseStats {
-    /// Sweeps per sample.
-    pub sweeps: f64,
+pub(crate) struct PhaseStats {
+    pub(crate) sweeps: f64,
     /// Share of samples whose residual met the tolerance.
-    pub converged: f64,
+    pub(crate) converged: f64,
     /// Number of samples whose state was not finite.
-    pub not_finite: u64,
+    pub(crate) not_finite: u64,
     /// Relative residual at the end, over finite samples; `None` without any.
-    pub residual: Option<f64>,
+    pub(crate) residual: Option<f64>,
     /// Histogram of the sweeps: entry `n` is the number of samples that took `n`.
-    pub by_sweeps: Vec<u64>,
+    pub(crate) by_sweeps: Vec<u64>,
 }
 
 /// Mean losses per image.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct MeanLosses {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MeanLosses {
     /// Sum over pixels of `(x^ - x)^2`; pixels in `[0, 1]`.
-    pub reconstruction_error: f64,
+    pub(crate) reconstruction_error: f64,
     /// `KL(q(z|x) || p(z))`, nats.
     #[serde(rename = "kl")]
-    pub divergence: f64,
+    pub(crate) divergence: f64,
     /// Evidence lower bound `ln p(x|z) - KL`, nats, at a sample `z` of the posterior.
-    pub elbo: f64,
+    pub(crate) elbo: f64,
 }
 
 /// Means over the samples of each phase of a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PhaseMeans {
-    /// Encoder, image clamped.
-    pub encoder_free: Option<PhaseStats>,
-    /// Decoder, latent clamped.
-    pub decoder_free: Option<PhaseStats>,
-    /// Decoder, nudged by the reconstruction cost.
-    pub decoder_nudged: Option<PhaseStats>,
-    /// Encoder, nudged by the gradient of the cost with respect to the latent.
-    pub encoder_nudged: Option<PhaseStats>,
-}
+pub(crate) type PhaseMeans = PerPhase<Option<PhaseStats>>;
 
 /// Largest loop gain of encoder and decoder over a batch of images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct LoopGains {
-    /// The encoder's.
+pub(crate) struct LoopGains {
     #[serde(deserialize_with = "null_as_nan")]
-    pub encoder: f64,
-    /// The decoder's.
+    pub(crate) encoder: f64,
     #[serde(deserialize_with = "null_as_nan")]
-    pub decoder: f64,
+    pub(crate) decoder: f64,
 }
 
 /// The EP gradient compared with the unrolled gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct GradientCheck {
+pub(crate) struct GradientCheck {
     /// Cosine between the gradients of all parameters.
     #[serde(deserialize_with = "null_as_nan")]
-    pub cosine: f64,
-    /// Ratio of their norms.
+    pub(crate) cosine: f64,
     #[serde(deserialize_with = "null_as_nan")]
-    pub norm_ratio: f64,
+    pub(crate) norm_ratio: f64,
     /// Smallest cosine of a single parameter's gradients.
     #[serde(deserialize_with = "null_as_nan")]
-    pub worst_cosine: f64,
+    pub(crate) worst_cosine: f64,
 }
 
 /// One line of `metrics.jsonl`: an epoch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
-    /// Epochs finished.
-    pub epoch: usize,
-    /// Steps taken.
-    pub step: usize,
+    pub(crate) epoch: usize,
+    pub(crate) step: usize,
     /// Means over the epoch's training images, each with the weights before its step, at samples of
     /// the posterior.
-    pub train: MeanLosses,
+    pub(crate) train: MeanLosses,
     /// Over the validation images, or the test images without a validation split: reconstruction
     /// error at the posterior mean, ELBO at samples of the posterior. `None` in an epoch without an
     /// evaluation.
-    pub test: Option<MeanLosses>,
+    pub(crate) test: Option<MeanLosses>,
     /// How the phases of training ended.
-    pub phases: PhaseMeans,
+    pub(crate) phases: PhaseMeans,
     /// Training images that were dropped from a gradient, because a phase did not converge.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Loop gains on a batch of those images; `None` without feedback or evaluation.
-    pub loop_gains: Option<LoopGains>,
+    pub(crate) loop_gains: Option<LoopGains>,
     /// The gradient check on a batch of those images; `None` for a model that is trained by
     /// backpropagation, and without evaluation.
-    pub gradient_check: Option<GradientCheck>,
-    /// Mean norm of the gradients.
-    pub gradient_norm: f64,
+    pub(crate) gradient_check: Option<GradientCheck>,
+    pub(crate) gradient_norm: f64,
     /// Learning rate of the last step.
-    pub learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// Training images per second in this process's part of the epoch.
-    pub images_per_second: f64,
+    pub(crate) images_per_second: f64,
     /// Seconds of this process's part of the epoch, evaluation included.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 impl EpochMetrics {
     /// All numbers under the names of `metrics.csv`, such as `test.elbo`; histograms are left out.
-    pub fn scalars(&self) -> Vec<(String, f64)> {
+    pub(crate) fn scalars(&self) -> Vec<(String, f64)> {
         flat(&serde_json::to_value(self).expect("metrics have a JSON form"))
     }
 
     /// A warning if equilibria were not reached, or the gradient is wrong.
-    pub fn warning(&self) -> Option<String> {
+    pub(crate) fn warning(&self) -> Option<String> {
         self.equilibria().or_else(|| {
             let cosine = self.gradient_check?.cosine;
             // NaN compares false.
@@ -127,13 +111,8 @@ impl EpochMetrics {
     }
 
     fn equilibria(&self) -> Option<String> {
-        let phases = [
-            ("encoder, free", &self.phases.encoder_free),
-            ("decoder, free", &self.phases.decoder_free),
-            ("decoder, nudged", &self.phases.decoder_nudged),
-            ("encoder, nudged", &self.phases.encoder_nudged),
-        ];
-        let worst = phases.iter().filter_map(|(name, p)| Some((name, p.as_ref()?)));
+        let phases = self.phases.named().into_iter();
+        let worst = phases.filter_map(|(name, p)| Some((name, p.as_ref()?)));
         let (name, phase) = worst.min_by(|a, b| a.1.converged.total_cmp(&b.1.converged))?;
         if phase.not_finite > 0 {
             return Some(format!(
@@ -161,7 +140,7 @@ impl EpochMetrics {
     }
 
     /// One line for the terminal; `monitor` names the split that [`Self::test`] was measured on.
-    pub fn summary(&self, epochs: usize, monitor: &str) -> String {
+    pub(crate) fn summary(&self, epochs: usize, monitor: &str) -> String {
         let phase = |p: &Option<PhaseStats>| {
             let shown = |p: &PhaseStats| format!("{:.1} ({}%)", p.sweeps, percent(p.converged));
             p.as_ref().map_or("-".to_owned(), shown)
@@ -215,20 +194,9 @@ fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 
 /// The numbers of a JSON value under their paths, such as `test.elbo`; lists are left out.
 pub(crate) fn flat(value: &Value) -> Vec<(String, f64)> {
-    let mut numbers = Vec::new();
-    flatten("", value, &mut numbers);
-    numbers
-}
-
-fn flatten(path: &str, value: &Value, into: &mut Vec<(String, f64)>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let dot = if path.is_empty() { "" } else { "." };
-                flatten(&format!("{path}{dot}{key}"), value, into);
-            }
-        }
-        Value::Number(number) => into.extend(number.as_f64().map(|n| (path.to_owned(), n))),
-        _ => {}
-    }
+    let below = |(key, value): (&String, &Value)| match value.as_f64() {
+        Some(number) => vec![(key.clone(), number)],
+        None => flat(value).into_iter().map(|(path, n)| (format!("{key}.{path}"), n)).collect(),
+    };
+    value.as_object().into_iter().flatten().flat_map(below).collect()
 }

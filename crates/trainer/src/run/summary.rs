@@ -13,24 +13,14 @@ use crate::run::metrics::EpochMetrics;
 /// Configuration, metrics and checkpoints of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
-    /// Its folder.
     pub(crate) path: String,
-    /// Its configuration.
     pub(crate) config: RunConfig,
-    /// The metrics of its epochs.
     pub(crate) epochs: Vec<EpochMetrics>,
-    /// Name of the newest checkpoint.
     pub(crate) latest: Option<String>,
-    /// Name of the best checkpoint.
     pub(crate) best: Option<String>,
 }
 
 impl Summary {
-    /// Reads the run.
-    ///
-    /// # Errors
-    ///
-    /// When configuration or metrics cannot be read.
     pub(crate) fn of(run: &RunDir) -> Result<Self> {
         let pointer = |choice: CheckpointChoice| {
             let text = std::fs::read_to_string(run.path().join(choice.name())).ok()?;
@@ -61,10 +51,6 @@ impl Summary {
     }
 
     /// For other programs.
-    ///
-    /// # Errors
-    ///
-    /// When the configuration has no JSON form.
     pub(crate) fn to_json(&self) -> Result<Value> {
         Ok(json!({
             "run": self.path,
@@ -79,20 +65,13 @@ impl Summary {
 }
 
 /// The runs in a folder by name, and an error message for each that cannot be read.
-///
-/// # Errors
-///
-/// When the folder cannot be listed.
 pub(crate) fn all(folder: &Path) -> Result<(Vec<Summary>, Vec<String>)> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     };
-    let mut paths = list().with_context(|| {
-        format!(
-            "listing {}: `hvae train` creates runs, by default under checkpoints/",
-            folder.display()
-        )
-    })?;
+    let shown = folder.display();
+    let hint = "`hvae train` creates runs, by default under checkpoints/";
+    let mut paths = list().with_context(|| format!("listing {shown}: {hint}"))?;
     paths.sort();
     let (mut runs, mut errors) = (Vec::new(), Vec::new());
     for path in paths.into_iter().filter(|path| path.join("config.toml").is_file()) {

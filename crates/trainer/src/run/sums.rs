@@ -1,6 +1,8 @@
 //! Sums over the steps of an epoch.
 
-use hvae_model::{Losses, PhaseOutcomes};
+use std::mem;
+
+use hvae_model::{Losses, PerPhase, PhaseOutcomes};
 use hvae_solver::{Outcome, Termination};
 use serde::{Deserialize, Serialize};
 
@@ -8,18 +10,17 @@ use crate::run::metrics::{MeanLosses, PhaseMeans, PhaseStats};
 
 /// How many images a step had, and how many of them it used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Images of the batch.
-    pub images: usize,
+pub(crate) struct Counts {
+    pub(crate) images: usize,
     /// Images that count in the losses.
-    pub counted: usize,
+    pub(crate) counted: usize,
     /// Images dropped from a gradient.
-    pub dropped: usize,
+    pub(crate) dropped: usize,
 }
 
 /// Sums over the samples of one phase.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PhaseSums {
+pub(crate) struct PhaseSums {
     samples: u64,
     sweeps: u64,
     converged: u64,
@@ -32,7 +33,7 @@ pub struct PhaseSums {
 
 impl PhaseSums {
     /// Adds the outcomes of a batch.
-    pub fn add(&mut self, outcomes: &[Outcome]) {
+    pub(crate) fn add(&mut self, outcomes: &[Outcome]) {
         for outcome in outcomes {
             self.samples += 1;
             self.sweeps += outcome.iterations as u64;
@@ -50,7 +51,7 @@ impl PhaseSums {
     }
 
     /// Means over the samples; `None` without samples.
-    pub fn means(&self) -> Option<PhaseStats> {
+    pub(crate) fn means(&self) -> Option<PhaseStats> {
         let n = self.samples as f64;
         (self.samples > 0).then(|| PhaseStats {
             sweeps: self.sweeps as f64 / n,
@@ -63,30 +64,26 @@ impl PhaseSums {
     }
 }
 
-/// Sums over the steps of an epoch; part of a checkpoint, so that a resumed epoch reports what an
-/// uninterrupted one does.
+/// Part of a checkpoint: a resumed epoch reports what an uninterrupted one does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochSums {
-    /// Images seen.
-    pub images: u64,
+pub(crate) struct EpochSums {
+    pub(crate) images: u64,
     /// Images that do not count in the losses.
     uncounted: u64,
     /// Images dropped from a gradient.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     reconstruction_error: f64,
     log_likelihood: f64,
     divergence: f64,
     gradient_norm: f64,
     steps: u64,
-    encoder_free: PhaseSums,
-    decoder_free: PhaseSums,
-    decoder_nudged: PhaseSums,
-    encoder_nudged: PhaseSums,
+    #[serde(flatten)]
+    phases: PerPhase<PhaseSums>,
 }
 
 impl EpochSums {
     /// Adds a step: its counts, mean losses, gradient norm, and how its phases ended.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         counts: Counts,
         losses: Losses,
@@ -102,14 +99,14 @@ impl EpochSums {
         self.divergence += losses.divergence * n;
         self.gradient_norm += gradient_norm;
         self.steps += 1;
-        self.encoder_free.add(&outcomes.encoder_free);
-        self.decoder_free.add(&outcomes.decoder_free);
-        self.decoder_nudged.add(&outcomes.decoder_nudged);
-        self.encoder_nudged.add(&outcomes.encoder_nudged);
+        self.phases = mem::take(&mut self.phases).zip(outcomes.each_ref(), |mut sums, outcomes| {
+            sums.add(outcomes);
+            sums
+        });
     }
 
     /// Mean losses so far.
-    pub fn losses(&self) -> MeanLosses {
+    pub(crate) fn losses(&self) -> MeanLosses {
         let n = (self.images - self.uncounted).max(1) as f64;
         MeanLosses {
             reconstruction_error: self.reconstruction_error / n,
@@ -119,17 +116,12 @@ impl EpochSums {
     }
 
     /// Mean gradient norm so far.
-    pub fn gradient_norm(&self) -> f64 {
+    pub(crate) fn gradient_norm(&self) -> f64 {
         self.gradient_norm / self.steps.max(1) as f64
     }
 
     /// Means of the four phases so far.
-    pub fn phases(&self) -> PhaseMeans {
-        PhaseMeans {
-            encoder_free: self.encoder_free.means(),
-            decoder_free: self.decoder_free.means(),
-            decoder_nudged: self.decoder_nudged.means(),
-            encoder_nudged: self.encoder_nudged.means(),
-        }
+    pub(crate) fn phases(&self) -> PhaseMeans {
+        self.phases.each_ref().map(PhaseSums::means)
     }
 }

@@ -8,7 +8,7 @@ use hvae_device::host::download;
 use hvae_model::{PhaseSettings, Vae};
 
 use crate::figures::picture::{self, Layout, SCALE};
-use crate::training::decode::sample;
+use crate::latents::decode::{decode, prior_latents};
 
 /// Images in a grid.
 const IMAGES: usize = 100;
@@ -17,10 +17,6 @@ const COLUMNS: usize = 10;
 
 /// Draws `samples/<name>` and `reconstructions/<name>` in the run `folder`. Latents and test images
 /// are the same for every model, so that pictures can be compared.
-///
-/// # Errors
-///
-/// When there are no images, or a file cannot be written.
 pub(super) fn draw(
     folder: &Path,
     name: &str,
@@ -31,7 +27,8 @@ pub(super) fn draw(
 ) -> Result<()> {
     let layout = Layout { size: test.set().shape().size(), columns: COLUMNS, scale: SCALE };
     let shown = test.batches(IMAGES / 2).next().context("the test set is empty")?;
-    let samples = sample(model, IMAGES, seed, phases, &shown.device())?;
+    let latents = prior_latents(model, IMAGES, seed);
+    let samples = decode(model, &latents, phases, &shown.device())?;
     let grid = picture::grid(&[&samples], layout)?;
     picture::save_png(&folder.join("samples").join(name), &grid)?;
     let outputs = model.reconstruct(shown.clone(), None, phases)?.images;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::run::sums::EpochSums;
+use crate::run::EpochSums;
 use crate::training::step::{StepReport, StepRunner};
 
 /// Most steps between two reads: a number that is not finite is noticed at most this late.
@@ -14,31 +14,19 @@ const MAX_PENDING: usize = 16;
 /// one, in their order.
 #[derive(Debug, Default)]
 pub(super) struct PendingSteps {
-    steps: Vec<StepReport>,
-    gradient_norm: f64,
+    pub(super) steps: Vec<StepReport>,
+    /// Norm of the newest gradient that has been read.
+    pub(super) gradient_norm: f64,
 }
 
 impl PendingSteps {
-    /// Adds a step.
-    pub(super) fn push(&mut self, step: StepReport) {
-        self.steps.push(step);
-    }
-
     /// Whether the steps should be read now.
     pub(super) fn is_due(&self) -> bool {
-        self.steps.len() >= MAX_PENDING || self.steps.last().is_some_and(StepReport::is_on_host)
-    }
-
-    /// Norm of the newest gradient that has been read.
-    pub(super) fn gradient_norm(&self) -> f64 {
-        self.gradient_norm
+        self.steps.len() >= MAX_PENDING
+            || self.steps.last().is_some_and(|step| step.losses.are_known())
     }
 
     /// Reads all steps and adds them to `sums`.
-    ///
-    /// # Errors
-    ///
-    /// When a loss, a gradient or a weight is not finite.
     pub(super) fn flush(&mut self, runner: &StepRunner, sums: &mut EpochSums) -> Result<()> {
         let steps = std::mem::take(&mut self.steps);
         for (step, (losses, norm)) in steps.iter().zip(runner.read(&steps)?) {

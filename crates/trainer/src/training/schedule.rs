@@ -1,7 +1,6 @@
 //! What changes from step to step: learning rate, KL weight, decay of the weight averages.
 
-use crate::config::schedule::Schedule;
-use crate::config::training::TrainingConfig;
+use crate::config::{Schedule, TrainingConfig};
 
 /// The learning rate of `step` (from 0): linear warm-up, then a decay from `learning_rate` to its
 /// final share at `decay_epochs`. It does not depend on the number of epochs, so that a run can be
@@ -40,47 +39,43 @@ pub(crate) fn ema_decay(decay: f64, step: usize) -> f64 {
 mod tests {
     use super::*;
 
-    fn shares(schedule: Schedule) -> impl Fn(usize) -> f64 {
-        let training = TrainingConfig { schedule, warmup_steps: 10, ..TrainingConfig::default() };
-        move |step| learning_rate(&training, step, 100) / training.learning_rate
-    }
-
     #[test]
     fn the_learning_rate_rises_then_falls_to_its_final_share() {
-        let at = shares(Schedule::Cosine);
-        assert!((at(0) - 0.1).abs() < 1e-12);
-        assert!((at(9) - 1.0).abs() < 1e-12);
-        assert!((at(505) - 0.55).abs() < 1e-12, "halfway: {}", at(505));
-        assert!((at(999) - 0.1).abs() < 1e-4, "end: {}", at(999));
-        assert!((at(5000) - 0.1).abs() < 1e-12, "afterwards: {}", at(5000));
-    }
-
-    #[test]
-    fn other_schedules_warm_up_too() {
-        let (linear, constant) = (shares(Schedule::Linear), shares(Schedule::Constant));
-        assert!((linear(4) - 0.5).abs() < 1e-12 && (constant(4) - 0.5).abs() < 1e-12);
-        // A quarter of the way from 1 to 0.1; the cosine would be at 0.868.
-        assert!((linear(10) - 1.0).abs() < 1e-12);
-        let quarter = 10 + 990 / 4;
-        assert!((linear(quarter) - 0.775).abs() < 1e-3, "{}", linear(quarter));
-        assert!((linear(2000) - 0.1).abs() < 1e-12);
-        assert!((constant(10) - 1.0).abs() < 1e-12 && (constant(2000) - 1.0).abs() < 1e-12);
+        use Schedule::{Constant, Cosine, Linear};
+        for (schedule, step, expected, tolerance) in [
+            (Cosine, 0, 0.1, 1e-12),
+            (Cosine, 9, 1.0, 1e-12),
+            // Halfway from 1 to 0.1.
+            (Cosine, 505, 0.55, 1e-12),
+            (Cosine, 999, 0.1, 1e-4),
+            (Cosine, 5000, 0.1, 1e-12),
+            (Linear, 4, 0.5, 1e-12),
+            (Linear, 10, 1.0, 1e-12),
+            // A quarter of the way; the cosine would be at 0.868.
+            (Linear, 10 + 990 / 4, 0.775, 1e-3),
+            (Linear, 2000, 0.1, 1e-12),
+            (Constant, 4, 0.5, 1e-12),
+            (Constant, 10, 1.0, 1e-12),
+            (Constant, 2000, 1.0, 1e-12),
+        ] {
+            let training = TrainingConfig { schedule, warmup_steps: 10, ..Default::default() };
+            let share = learning_rate(&training, step, 100) / training.learning_rate;
+            assert!((share - expected).abs() < tolerance, "{schedule:?} at {step}: {share}");
+        }
     }
 
     #[test]
     fn the_kl_weight_warms_up() {
-        let training =
-            TrainingConfig { kl_warmup_steps: 4, kl_weight: 2.0, ..TrainingConfig::default() };
-        let weights: Vec<f64> = (0..5).map(|s| kl_weight(&training, s)).collect();
-        for (found, expected) in weights.iter().zip([0.5, 1.0, 1.5, 2.0, 2.0]) {
-            assert!((found - expected).abs() < 1e-12, "{weights:?}");
+        let training = TrainingConfig { kl_warmup_steps: 4, kl_weight: 2.0, ..Default::default() };
+        for (step, expected) in [0.5, 1.0, 1.5, 2.0, 2.0].into_iter().enumerate() {
+            assert!((kl_weight(&training, step) - expected).abs() < 1e-12, "{step}");
         }
     }
 
     #[test]
     fn averages_start_with_a_short_memory() {
-        assert!((ema_decay(0.999, 0) - 0.1).abs() < 1e-12);
-        assert!((ema_decay(0.999, 90) - 0.91).abs() < 1e-12);
-        assert!((ema_decay(0.999, 100_000) - 0.999).abs() < 1e-12);
+        for (step, expected) in [(0, 0.1), (90, 0.91), (100_000, 0.999)] {
+            assert!((ema_decay(0.999, step) - expected).abs() < 1e-12, "{step}");
+        }
     }
 }

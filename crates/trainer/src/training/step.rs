@@ -7,16 +7,15 @@ use hvae_device::host::upload;
 use hvae_model::{Losses, PhaseOutcomes, PhaseSettings, Scalar, TrainingStep, Vae};
 
 use crate::config::RunConfig;
+use crate::draws::{StepDraws, binarize};
+use crate::optimizer::parameters::{flat_parameters, with_parameters};
 use crate::optimizer::{Optimizer, read_norms};
-use crate::run::checkpoint::{Checkpoint, TrainingState};
-use crate::run::dir::RunDir;
-use crate::run::sums::Counts;
-use crate::training::binarize::binarize;
-use crate::training::draws::StepDraws;
-use crate::training::model::new_model;
-use crate::training::phases::phases;
+use crate::run::Counts;
+use crate::run::RunDir;
+use crate::run::{Checkpoint, TrainingState};
+use crate::training::model::{new_model, phases};
+use crate::training::schedule;
 use crate::training::workers::Workers;
-use crate::training::{ema, schedule};
 
 /// Steps between two applications of the limits on the couplings.
 const LIMIT_EVERY: usize = 10;
@@ -49,31 +48,19 @@ impl<'a> Batch<'a> {
 /// The result of a step. Losses and norm may still be on the device, see [`StepRunner::read`].
 #[derive(Debug)]
 pub(crate) struct StepReport {
-    /// Mean losses.
     pub(crate) losses: Losses<Scalar>,
-    /// How many images the step had, and how many of them it used.
     pub(crate) counts: Counts,
-    /// Squared norm of the gradient.
     pub(crate) squared_norm: Scalar,
-    /// The learning rate.
     pub(crate) learning_rate: f64,
-    /// How the phases ended.
     pub(crate) outcomes: PhaseOutcomes,
 }
 
-impl StepReport {
-    /// Whether the host has the losses already.
-    pub(crate) fn is_on_host(&self) -> bool {
-        self.losses.are_known()
-    }
-}
-
 /// A model in training, and all that a step needs: draws, gradient, optimizer, limits, averages.
-#[derive(Debug)]
 pub(crate) struct StepRunner {
     config: RunConfig,
-    steps_per_epoch: usize,
-    phases: PhaseSettings,
+    pub(super) steps_per_epoch: usize,
+    /// Of the first device.
+    pub(super) phases: PhaseSettings,
     /// With several devices.
     workers: Option<Workers>,
     model: Vae,
@@ -83,12 +70,7 @@ pub(crate) struct StepRunner {
 }
 
 impl StepRunner {
-    /// Initial weights on the first of `devices`; with more of them every batch of `train` is split
-    /// over all.
-    ///
-    /// # Errors
-    ///
-    /// When the configuration cannot work.
+    /// Initial weights on the first of `devices`; every batch of `train` is split over all.
     pub(crate) fn new(config: &RunConfig, train: &Images, devices: Vec<Device>) -> Result<Self> {
         let device = devices.first().context("training needs at least one device")?;
         let model = new_model(config, device)?;
@@ -107,19 +89,9 @@ impl StepRunner {
         })
     }
 
-    /// Steps of an epoch.
-    pub(crate) fn steps_per_epoch(&self) -> usize {
-        self.steps_per_epoch
-    }
-
     /// The model that is evaluated: averaged weights where the configuration asks for them.
     pub(crate) fn evaluated(&self) -> &Vae {
         self.average.as_ref().unwrap_or(&self.model)
-    }
-
-    /// The phases of the first device.
-    pub(crate) fn phases(&self) -> &PhaseSettings {
-        &self.phases
     }
 
     /// The learning rate of `step`.
@@ -127,11 +99,8 @@ impl StepRunner {
         schedule::learning_rate(&self.config.training, step, self.steps_per_epoch)
     }
 
-    /// Takes step number `step` (from 0 over all epochs) on a batch of `train`.
-    ///
-    /// # Errors
-    ///
-    /// When a number is not finite, or a device is lost. The model is then as before the step.
+    /// Takes step number `step` (from 0 over all epochs) on a batch of `train`. After an error the
+    /// model is as before.
     pub(crate) fn step(
         &mut self,
         step: usize,
@@ -153,7 +122,7 @@ impl StepRunner {
         self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
         if let Some(average) = self.average.take() {
             let decay = schedule::ema_decay(training.ema_decay, step);
-            self.average = Some(ema::advance(average, &self.model, decay));
+            self.average = Some(advanced(average, &self.model, decay));
         }
         let counts = Counts { images, counted, dropped };
         Ok(StepReport { losses, counts, squared_norm, learning_rate, outcomes })
@@ -171,14 +140,11 @@ impl StepRunner {
             Some(uniforms) => binarize(images, uniforms),
             None => images,
         };
-        Ok(self.model.training_step(images, noise, kl_weight, &self.phases)?)
+        let phases = self.phases.clone().numbered(draws.step);
+        Ok(self.model.training_step(images, noise, kl_weight, &phases)?)
     }
 
     /// Losses and gradient norm of each of `reports`, in two reads of the device at most.
-    ///
-    /// # Errors
-    ///
-    /// When a loss, a norm or a weight is not finite.
     pub(crate) fn read(&self, reports: &[StepReport]) -> Result<Vec<(Losses, f64)>> {
         let losses: Vec<&Losses<Scalar>> = reports.iter().map(|report| &report.losses).collect();
         let losses = self.model.read_losses(&losses)?;
@@ -209,4 +175,15 @@ impl StepRunner {
         (self.model, self.average) = (model, average);
         Ok(state)
     }
+}
+
+/// `decay * average + (1 - decay) * model`, parameter by parameter (an exponential moving average;
+/// Polyak & Juditsky 1992), computed as `average + (1 - decay) (model - average)`, which leaves an
+/// average unchanged that equals the model.
+fn advanced(average: Vae, model: &Vae, decay: f64) -> Vae {
+    let values = flat_parameters(model);
+    with_parameters(average, |id, old| {
+        let value = values[&id].clone();
+        old.clone() + (value - old).mul_scalar(1.0 - decay)
+    })
 }

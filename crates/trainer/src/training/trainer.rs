@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use hvae_data::images::Images;
 use hvae_model::Vae;
@@ -10,20 +10,19 @@ use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::{interrupt, terminal};
 use rand::seq::SliceRandom;
 
-use crate::config::RunConfig;
-use crate::observers::observer::{Observer, StepEvent, TrainingStart};
-use crate::run::checkpoint::TrainingState;
-use crate::run::dir::RunDir;
-use crate::run::environment::Environment;
-use crate::run::history;
-use crate::run::metrics::EpochMetrics;
-use crate::training::evaluate::{Evaluation, evaluate_epoch};
-use crate::training::grids;
-use crate::training::pending::PendingSteps;
-use crate::training::step::{Batch, StepRunner};
+use crate::{
+    config::RunConfig,
+    evaluation::losses::{Evaluation, evaluate_epoch},
+    observers::{Observer, StepEvent, TrainingStart},
+    run::{Environment, EpochMetrics, RunDir, TrainingState, history},
+    training::{
+        grids,
+        pending::PendingSteps,
+        step::{Batch, StepRunner},
+    },
+};
 
 /// What training needs besides the folder of its run.
-#[derive(Debug)]
 pub struct TrainingRequest {
     /// The configuration of the run.
     pub config: RunConfig,
@@ -38,7 +37,6 @@ pub struct TrainingRequest {
 }
 
 /// Training in progress.
-#[derive(Debug)]
 pub struct Trainer {
     run: RunDir,
     train: Images,
@@ -46,22 +44,9 @@ pub struct Trainer {
     runner: StepRunner,
     pending: PendingSteps,
     state: TrainingState,
-    /// Position of the newest checkpoint.
-    saved: Option<Position>,
+    /// Whether the newest checkpoint is of this step and epoch.
+    saved: bool,
     observers: Vec<Box<dyn Observer>>,
-}
-
-/// The end of an epoch has the step of its last step, but another checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
-    step: usize,
-    epoch: usize,
-}
-
-impl Position {
-    fn of(state: &TrainingState) -> Self {
-        Self { step: state.step, epoch: state.epoch }
-    }
 }
 
 /// How training ended.
@@ -76,10 +61,6 @@ pub enum Finished {
 impl Trainer {
     /// Starts training in the new folder `run`, which is removed on an error. From the first
     /// checkpoint on, which this writes, the run can be resumed.
-    ///
-    /// # Errors
-    ///
-    /// When the configuration cannot work, a file cannot be written, or the run has checkpoints.
     pub fn create(run: RunDir, request: TrainingRequest) -> Result<Self> {
         let shown = run.path().display();
         ensure!(run.checkpoints()?.is_empty(), "{shown} has checkpoints already; resume it");
@@ -96,13 +77,15 @@ impl Trainer {
 
     /// Continues from the newest checkpoint of `run`. Configuration and environment of `request`
     /// become those of the run, unless it [is complete](Self::is_complete).
-    ///
-    /// # Errors
-    ///
-    /// When the checkpoint cannot be loaded, or belongs to another configuration or other images.
     pub fn resume(run: RunDir, request: TrainingRequest) -> Result<Self> {
         let environment = request.environment.clone();
-        require_same_images(&run, &environment)?;
+        let then = Environment::of(&run)?;
+        ensure!(
+            then.is_none_or(|then| then.images_sha256 == environment.images_sha256),
+            "the training images of {} have changed since it was started: restore them, or start \
+             a new run",
+            run.path().display()
+        );
         let mut trainer = Self::new(run, request)?;
         trainer.restore()?;
         if !trainer.is_complete() {
@@ -123,7 +106,7 @@ impl Trainer {
             validation,
             pending: PendingSteps::default(),
             state: TrainingState::new(config),
-            saved: None,
+            saved: false,
             observers,
         })
     }
@@ -144,7 +127,7 @@ impl Trainer {
         self.run.point_at_best(then)?;
         self.run.remove_after(then.step)?;
         let state = self.runner.restore(checkpoint)?;
-        self.saved = Some(Position::of(&state));
+        self.saved = true;
         self.state = TrainingState { config, ..state };
         history::cut(&self.run, self.state.step)
     }
@@ -154,8 +137,7 @@ impl Trainer {
         self.state.epoch >= self.state.config.training.epochs || self.is_out_of_patience()
     }
 
-    /// Whether the validation loss has not improved for as many evaluations as the run has
-    /// patience.
+    /// Whether the run has had as many evaluations without a lower validation loss as its patience.
     pub fn is_out_of_patience(&self) -> bool {
         let patience = self.state.config.training.patience;
         patience.is_some_and(|patience| self.state.stale >= patience)
@@ -171,17 +153,13 @@ impl Trainer {
         &self.state
     }
 
-    /// Trains until all epochs are done, the patience is exhausted or the user asks to stop.
-    ///
-    /// # Errors
-    ///
-    /// When a number is not finite, or a file cannot be written. The last checkpoint is then still
-    /// good.
+    /// Trains until all epochs are done, the patience is exhausted or the user asks to stop. After
+    /// an error the last checkpoint is still good.
     pub fn train(&mut self) -> Result<Finished> {
         let training = &self.state.config.training;
         let start = TrainingStart {
             epochs: training.epochs,
-            steps_per_epoch: self.runner.steps_per_epoch(),
+            steps_per_epoch: self.runner.steps_per_epoch,
             images: self.train.len(),
             monitor: self.state.config.data.monitor(),
         };
@@ -191,13 +169,9 @@ impl Trainer {
                 "training ends within its warm-up: {steps} steps, training.warmup_steps = {warmup}"
             ));
         }
-        for observer in &mut self.observers {
-            observer.start(&start)?;
-        }
+        self.observers.iter_mut().try_for_each(|observer| observer.start(&start))?;
         let finished = self.train_epochs();
-        for observer in &mut self.observers {
-            observer.end();
-        }
+        self.observers.iter_mut().for_each(|observer| observer.end());
         finished
     }
 
@@ -217,12 +191,13 @@ impl Trainer {
     }
 
     fn train_epoch(&mut self) -> Result<Finished> {
-        let order = self.order(self.state.epoch);
+        let (seed, epoch) = (self.state.config.training.seed, self.state.epoch);
+        let mut order: Vec<usize> = (0..self.train.len()).collect();
+        order.shuffle(&mut rng::generator(seed, Stream::Order, epoch as u64));
         let batches = Batch::all(&self.train, &order, self.state.config.training.batch_size);
-        for observer in &mut self.observers {
-            observer.start_epoch(self.state.epoch, self.state.step_in_epoch);
-        }
-        for batch in batches.iter().skip(self.state.step_in_epoch) {
+        let done = self.state.step_in_epoch;
+        self.observers.iter_mut().for_each(|observer| observer.start_epoch(epoch, done));
+        for batch in batches.iter().skip(done) {
             self.step(batch)?;
             if self.state.step_in_epoch < batches.len() {
                 if interrupt::requested() {
@@ -239,14 +214,6 @@ impl Trainer {
         Ok(Finished::Complete)
     }
 
-    /// The order of the training images in `epoch`.
-    fn order(&self, epoch: usize) -> Vec<usize> {
-        let seed = self.state.config.training.seed;
-        let mut order: Vec<usize> = (0..self.train.len()).collect();
-        order.shuffle(&mut rng::generator(seed, Stream::Order, epoch as u64));
-        order
-    }
-
     /// Takes one step and calls the observers.
     fn step(&mut self, batch: &Batch<'_>) -> Result<()> {
         let step = self.state.step;
@@ -254,10 +221,9 @@ impl Trainer {
             .try_step(batch)
             .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
         let event = StepEvent {
-            epoch: self.state.epoch,
             step: self.state.step,
             step_in_epoch: self.state.step_in_epoch,
-            gradient_norm: self.pending.gradient_norm(),
+            gradient_norm: self.pending.gradient_norm,
             learning_rate,
             sums: &self.state.sums,
         };
@@ -267,10 +233,11 @@ impl Trainer {
     fn try_step(&mut self, batch: &Batch<'_>) -> Result<f64> {
         let report = self.runner.step(self.state.step, &self.train, batch)?;
         let learning_rate = report.learning_rate;
-        self.pending.push(report);
+        self.pending.steps.push(report);
         if self.pending.is_due() {
             self.pending.flush(&self.runner, &mut self.state.sums)?;
         }
+        self.saved = false;
         self.state.step += 1;
         self.state.step_in_epoch += 1;
         Ok(learning_rate)
@@ -288,6 +255,7 @@ impl Trainer {
         let sums = std::mem::take(&mut self.state.sums);
         let training = &self.state.config.training;
         let trained_before = (done_before * training.batch_size).min(self.train.len());
+        self.saved = false;
         self.state.epoch += 1;
         self.state.step_in_epoch = 0;
         let due = self.state.epoch.is_multiple_of(training.evaluate_every)
@@ -321,7 +289,7 @@ impl Trainer {
 
     /// Evaluates the model, and draws its samples and reconstructions.
     fn evaluate(&self) -> Result<Evaluation> {
-        let (config, phases) = (&self.state.config, self.runner.phases());
+        let (config, phases) = (&self.state.config, &self.runner.phases);
         let evaluation = evaluate_epoch(self.model(), &self.validation, config, phases)?;
         let name = format!("epoch-{:04}.png", self.state.epoch);
         let (folder, seed) = (self.run.path(), config.training.seed);
@@ -331,30 +299,17 @@ impl Trainer {
 
     /// Saves a checkpoint, unless this step has one.
     fn save(&mut self) -> Result<()> {
-        let position = Position::of(&self.state);
-        if self.saved == Some(position) {
+        if self.saved {
             return Ok(());
         }
         let started = Instant::now();
         self.flush()?;
         let keep = self.state.config.training.keep_checkpoints;
         self.run.save(self.runner.checkpoint(&self.state), keep)?;
-        self.saved = Some(position);
+        self.saved = true;
         let milliseconds = 1e3 * started.elapsed().as_secs_f64();
-        let step = position.step;
+        let step = self.state.step;
         terminal::detail(&format!("checkpoint of step {step}, saved in {milliseconds:.0} ms"));
         Ok(())
     }
-}
-
-/// Refuses to resume a run with other training images than it was started with.
-fn require_same_images(run: &RunDir, now: &Environment) -> Result<()> {
-    if Environment::of(run)?.is_some_and(|then| then.images_sha256 != now.images_sha256) {
-        bail!(
-            "the training images of {} have changed since it was started: restore them, or start \
-             a new run",
-            run.path().display()
-        );
-    }
-    Ok(())
 }

@@ -1,65 +1,95 @@
-//! One step on several devices: each computes the gradient of a part of the batch, and the
-//! gradients are added.
-//!
-//! Burn's own workers run it ([`MultiDevicesTrainStep`], the engine of its multi-device strategy):
-//! a thread per device, the weights sent to each and the gradients fetched from each at every step.
+//! One step on several devices, each with a part of the batch, whose gradients are added.
 
-use std::sync::Arc;
-
-use anyhow::{Context, Result, anyhow, ensure};
-use burn::data::dataloader::{DataLoaderIterator, Progress};
-use burn::data::dataset::DatasetError;
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, ExecutionError, Tensor};
-use burn::train::train::MultiDevicesTrainStep;
-use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
-use hvae_data::images::Images;
-use hvae_device::host::upload;
-use hvae_model::{
-    EpConfig, Losses, ModelError, PhaseOutcomes, PhaseSettings, Scalar, TrainingStep, Vae,
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
 };
 
-use crate::training::all_reduce::{AbortGuard, Communicator, Rank};
-use crate::training::binarize::binarize;
-use crate::training::draws::StepDraws;
-use crate::training::phases::phases;
+use anyhow::{Context, Result, ensure};
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    optim::GradientsParams,
+    tensor::{Device, Tensor},
+};
+use hvae_data::images::Images;
+use hvae_device::{fault, host::upload, upload_rows};
+use hvae_model::{
+    AllReduce, EpConfig, Losses, ModelError, PhaseOutcomes, PhaseSettings, Scalar, Squares,
+    TrainingStep, Vae,
+};
+
+use crate::{
+    draws::{StepDraws, binarize},
+    training::model::phases,
+};
 
 /// Several devices that compute the gradient of a batch together.
-pub struct Workers {
-    devices: Vec<Device>,
-    /// All training images, on each device.
-    images: Vec<Tensor<2>>,
-    /// With the read policy of each device.
-    phases: Vec<PhaseSettings>,
-    engine: MultiDevicesTrainStep<Replica>,
+#[derive(Debug)]
+pub struct Workers(Vec<Worker>);
+
+/// A device and its thread, which stays the same: backends keep queues and memory by thread.
+#[derive(Debug)]
+struct Worker {
+    device: Device,
+    /// All training images, on the device.
+    images: Tensor<2>,
+    /// With the read policy of the device.
+    phases: PhaseSettings,
+    parts: Sender<Part>,
+    steps: Receiver<Caught>,
 }
 
-impl std::fmt::Debug for Workers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workers").field("devices", &self.devices).finish_non_exhaustive()
+/// A worker's step, or the panic that ended it.
+type Caught = thread::Result<Result<TrainingStep, ModelError>>;
+
+/// A worker's part of a batch.
+struct Part {
+    model: Vae,
+    images: Tensor<2>,
+    noise: Tensor<2>,
+    kl_weight: f64,
+    phases: PhaseSettings,
+    rank: Rank,
+}
+
+impl Worker {
+    fn start(device: Device, train: &Images, ep: &EpConfig) -> Result<Self> {
+        let (phases, images) = (phases(ep, &device)?, train.tensor().clone().to_device(&device));
+        let (parts, queue) = channel();
+        let (done, steps) = channel();
+        let own = device.clone();
+        thread::spawn(move || queue.iter().all(|part: Part| done.send(part.step(&own)).is_ok()));
+        Ok(Self { device, images, phases, parts, steps })
+    }
+}
+
+impl Part {
+    /// The gradient of the part; a failure also ends the step of the other workers.
+    fn step(self, device: &Device) -> Caught {
+        let Self { model, images, noise, kl_weight, phases, rank } = self;
+        let step = || model.fork(device).training_step(images, noise, kl_weight, &phases);
+        let step = catch_unwind(AssertUnwindSafe(step));
+        if !matches!(step, Ok(Ok(_))) {
+            rank.communicator.abort();
+        }
+        step
     }
 }
 
 impl Workers {
     /// Workers on `devices`; the images of `train` are copied to each of them.
-    ///
-    /// # Errors
-    ///
-    /// When there is no device, or the settings of the phases are wrong.
     pub fn new(devices: Vec<Device>, train: &Images, ep: &EpConfig) -> Result<Self> {
         ensure!(!devices.is_empty(), "--devices: needs at least one device");
-        let phases = devices.iter().map(|d| phases(ep, d)).collect::<Result<_>>()?;
-        let images = devices.iter().map(|d| train.tensor().clone().to_device(d)).collect();
-        Ok(Self { engine: MultiDevicesTrainStep::new(&devices), devices, images, phases })
+        let workers = devices.into_iter().map(|device| Worker::start(device, train, ep));
+        Ok(Self(workers.collect::<Result<_>>()?))
     }
 
     /// The gradient of `model` on the training images `rows` with the random numbers `draws`, split
     /// evenly over the devices. Gradients are on the first device, losses on the host.
-    ///
-    /// # Errors
-    ///
-    /// When a number is not finite, or a device is lost; the message names it.
     pub fn step(
         &self,
         model: &Vae,
@@ -67,176 +97,159 @@ impl Workers {
         draws: &StepDraws,
         kl_weight: f64,
     ) -> Result<TrainingStep> {
-        let replica = Replica { model: model.clone() };
-        let (outputs, _) = self
-            .engine
-            .step(&mut self.loaders(model, rows, draws, kl_weight), &replica)
-            .map_err(|error| anyhow!("{error}"))
-            .context("a device was lost; the last checkpoint is still good")?;
-        let mut parts = Vec::with_capacity(outputs.len());
-        for output in outputs {
-            let TrainOutput { grads, item } = output.output;
-            parts.push((item.rank, TrainingStep { gradients: grads, ..item.result? }));
-        }
-        // Workers finish in any order; sums must not depend on it.
-        parts.sort_by_key(|(rank, _)| *rank);
-        self.reduce(model, parts.into_iter().map(|(_, part)| part).collect())
-    }
-
-    /// A part of the batch for each device; no part where devices outnumber rows.
-    fn loaders(
-        &self,
-        model: &Vae,
-        rows: &[usize],
-        draws: &StepDraws,
-        kl_weight: f64,
-    ) -> Vec<Box<dyn DataLoaderIterator<Part>>> {
-        let (latent, pixels) = (model.latent(), model.pixels());
-        let each = rows.len().div_ceil(self.devices.len());
-        let parts: Vec<&[usize]> = rows.chunks(each).collect();
+        let each = rows.len().div_ceil(self.0.len());
+        let lost = "a device was lost; the last checkpoint is still good";
+        // No part where devices outnumber rows.
+        let parts: Vec<(&Worker, &[usize])> = self.0.iter().zip(rows.chunks(each)).collect();
         let communicator = Arc::new(Communicator::new(parts.len()));
-        let part = |(index, device): (usize, &Device)| {
-            let Some(part) = parts.get(index) else { return OneBatch(None) };
+        for (index, (worker, rows)) in parts.iter().enumerate() {
             // This part's numbers, of which each row has `width`.
             let slice = |values: &[f32], width: usize| {
-                values[index * each * width..][..part.len() * width].to_vec()
+                values[index * each * width..][..rows.len() * width].to_vec()
             };
-            let indices = hvae_device::upload_rows(part, device);
-            let images = self.images[index].clone().select(0, indices);
+            let images = worker.images.clone().select(0, upload_rows(rows, &worker.device));
             let rank = Rank { communicator: Arc::clone(&communicator), index };
-            OneBatch(Some(Part {
+            let part = Part {
+                model: model.clone(),
                 images: match &draws.uniforms {
-                    Some(uniforms) => binarize(images, slice(uniforms, pixels)),
+                    Some(uniforms) => binarize(images, slice(uniforms, model.pixels())),
                     None => images,
                 },
-                noise: upload(slice(&draws.noise, latent), latent, device),
+                noise: upload(slice(&draws.noise, model.latent()), model.latent(), &worker.device),
                 kl_weight,
-                share: part.len() as f64 / rows.len() as f64,
-                phases: self.phases[index].clone().with_workers(Arc::new(rank.clone())),
+                phases: worker
+                    .phases
+                    .clone()
+                    .numbered(draws.step)
+                    .with_workers(Arc::new(rank.clone()), index),
                 rank,
-            }))
-        };
-        let parts = self.devices.iter().enumerate().map(part);
-        parts.map(|part| Box::new(part) as Box<dyn DataLoaderIterator<Part>>).collect()
-    }
-
-    /// The step of the whole batch, from those of its parts.
-    fn reduce(&self, model: &Vae, parts: Vec<TrainingStep>) -> Result<TrainingStep> {
-        let mut gradients = GradientsAccumulator::new();
-        let mut sums = Losses { reconstruction: 0.0, log_likelihood: 0.0, divergence: 0.0 };
-        let (mut counted, mut dropped) = (0, 0);
-        let mut outcomes = PhaseOutcomes::default();
-        for part in parts {
-            gradients.accumulate(model, part.gradients.to_device(&self.devices[0], model));
-            // A part in which no sample converged gives the losses of all of them, see
-            // `TrainingStep::counted`. In an undivided batch they would count only if no sample of
-            // the other parts had converged.
-            let known = model.read_losses(&[&part.losses])?[0];
-            sums = sums.zip(known, |sum, loss| sum + part.counted as f64 * loss);
-            counted += part.counted;
-            dropped += part.dropped;
-            outcomes.encoder_free.extend(part.outcomes.encoder_free);
-            outcomes.decoder_free.extend(part.outcomes.decoder_free);
-            outcomes.decoder_nudged.extend(part.outcomes.decoder_nudged);
-            outcomes.encoder_nudged.extend(part.outcomes.encoder_nudged);
+            };
+            worker.parts.send(part).ok().context(lost)?;
         }
-        let losses = sums.map(|sum| Scalar::Host(sum / counted.max(1) as f64));
-        let gradients = gradients.grads();
-        Ok(TrainingStep { gradients, losses, counted, dropped, betas: None, outcomes })
+        // All are awaited, even after a failure: a step left behind would be taken for the next.
+        let caught: Vec<_> = parts.iter().map(|(worker, _)| worker.steps.recv()).collect();
+        let mut steps = Vec::with_capacity(parts.len());
+        for step in caught {
+            let step = step?.or_else(|panic| fault::guard(|| resume_unwind(panic)));
+            steps.push(step.context(lost)?);
+        }
+        // A failure itself comes before those of the workers that waited for it.
+        steps.sort_by_key(|step| matches!(step, Ok(_) | Err(ModelError::Worker(_))));
+        let steps = steps.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let share = |(_, part): &(_, &[usize])| part.len() as f64 / rows.len() as f64;
+        reduce(model, steps, parts.iter().map(share).collect(), &self.0[0].device)
     }
 }
 
-/// A model on a worker's device.
-#[derive(Module, Debug)]
-struct Replica {
-    model: Vae,
+/// The step of the whole batch, with gradients on `device`, from its parts and their `shares`.
+fn reduce(
+    model: &Vae,
+    parts: Vec<TrainingStep>,
+    shares: Vec<f64>,
+    device: &Device,
+) -> Result<TrainingStep> {
+    let mut sums = Losses { reconstruction: 0.0, log_likelihood: 0.0, divergence: 0.0 };
+    let (mut counted, mut dropped) = (0, 0);
+    let mut outcomes = PhaseOutcomes::default();
+    let mut gradients = Vec::with_capacity(parts.len());
+    for (part, share) in parts.into_iter().zip(shares) {
+        gradients.push((part.gradients, share));
+        // A part in which no sample converged gives the losses of all of them, see
+        // `TrainingStep::counted`. In an undivided batch they would count only if no sample of the
+        // other parts had converged.
+        let known = model.read_losses(&[&part.losses])?[0];
+        sums = sums.zip(known, |sum, loss| sum + part.counted as f64 * loss);
+        counted += part.counted;
+        dropped += part.dropped;
+        outcomes = outcomes.zip(part.outcomes, |sum, part| [sum, part].concat());
+    }
+    let losses = sums.map(|sum| Scalar::Host(sum / counted.max(1) as f64));
+    let mut mean = Mean { parts: &gradients, device, found: GradientsParams::new() };
+    model.visit(&mut mean);
+    Ok(TrainingStep { gradients: mean.found, losses, counted, dropped, betas: None, outcomes })
 }
 
-/// A worker's part of a batch.
-#[derive(Debug)]
-struct Part {
-    images: Tensor<2>,
-    noise: Tensor<2>,
-    kl_weight: f64,
-    /// Share of the batch.
-    share: f64,
-    phases: PhaseSettings,
-    rank: Rank,
+/// The mean of the gradients of parts, each with its share of the batch.
+struct Mean<'a> {
+    parts: &'a [(GradientsParams, f64)],
+    device: &'a Device,
+    found: GradientsParams,
 }
 
-/// What a worker returns besides gradients.
-#[derive(Debug)]
-struct PartResult {
-    rank: usize,
-    /// Without gradients, which Burn's engine returns separately.
-    result: Result<TrainingStep, ModelError>,
-}
-
-impl TrainStep for Replica {
-    type Input = Part;
-    type Output = PartResult;
-
-    /// The gradient of a part, times its share of the batch.
-    fn step(&self, part: Part) -> TrainOutput<PartResult> {
-        let guard = AbortGuard::new(&part.rank);
-        let step = self.model.training_step(part.images, part.noise, part.kl_weight, &part.phases);
-        let mut grads = GradientsParams::new();
-        let result = step.map(|mut step| {
-            guard.disarm();
-            grads = scaled(&self.model, &std::mem::take(&mut step.gradients), part.share);
-            step
+impl ModuleVisitor for Mean<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parts = self.parts.iter().filter_map(|(gradients, share)| {
+            let gradient = gradients.get::<D>(param.id)?;
+            Some(gradient.to_device(self.device).mul_scalar(*share))
         });
-        TrainOutput { grads, item: PartResult { rank: part.rank.index, result } }
-    }
-}
-
-impl InferenceStep for Replica {
-    type Input = Part;
-    type Output = PartResult;
-
-    fn step(&self, part: Part) -> PartResult {
-        TrainStep::step(self, part).item
-    }
-}
-
-impl ItemLazy for PartResult {
-    fn sync(self) -> Result<Self, ExecutionError> {
-        Ok(self)
-    }
-}
-
-/// All gradients times `factor`.
-fn scaled(model: &Vae, gradients: &GradientsParams, factor: f64) -> GradientsParams {
-    struct Scale<'a> {
-        from: &'a GradientsParams,
-        to: GradientsParams,
-        factor: f64,
-    }
-    impl ModuleVisitor for Scale<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.from.get::<D>(param.id) {
-                self.to.register::<D>(param.id, gradient.mul_scalar(self.factor));
-            }
+        if let Some(mean) = parts.reduce(|sum, part| sum + part) {
+            self.found.register::<D>(param.id, mean);
         }
     }
-    let mut scale = Scale { from: gradients, to: GradientsParams::new(), factor };
-    model.visit(&mut scale);
-    scale.to
 }
 
-/// A loader of at most one batch.
-struct OneBatch(Option<Part>);
+/// What the workers of one step share: sums over all of them, each of which waits for all.
+#[derive(Debug)]
+struct Communicator {
+    state: Mutex<State>,
+    changed: Condvar,
+}
 
-impl Iterator for OneBatch {
-    type Item = Result<Part, DatasetError>;
+#[derive(Debug, Default)]
+struct State {
+    /// Sums finished.
+    round: usize,
+    /// By rank, so that the sum does not depend on which worker comes first.
+    given: Vec<Option<Squares>>,
+    sum: Squares,
+    aborted: bool,
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.take().map(Ok)
+impl Communicator {
+    fn new(ranks: usize) -> Self {
+        let state = State { given: vec![None; ranks], ..State::default() };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Wakes waiting workers with an error.
+    fn abort(&self) {
+        self.state().aborted = true;
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl DataLoaderIterator<Part> for OneBatch {
-    fn progress(&self) -> Progress {
-        Progress::new(1, 1, None)
+/// One worker's handle to a [`Communicator`].
+#[derive(Debug, Clone)]
+struct Rank {
+    communicator: Arc<Communicator>,
+    index: usize,
+}
+
+impl AllReduce for Rank {
+    fn sum(&self, part: Squares) -> Result<Squares, ModelError> {
+        let changed = &self.communicator.changed;
+        let mut state = self.communicator.state();
+        state.given[self.index] = Some(part);
+        if state.given.iter().all(Option::is_some) {
+            let add =
+                |a: Squares, b: &Squares| Squares { sum: a.sum + b.sum, count: a.count + b.count };
+            state.sum = state.given.iter().flatten().fold(Squares::default(), add);
+            state.given.fill(None);
+            state.round += 1;
+            changed.notify_all();
+            return Ok(state.sum);
+        }
+        let round = state.round;
+        while state.round == round && !state.aborted {
+            state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.round == round {
+            return Err(ModelError::Worker("another device has failed".to_owned()));
+        }
+        Ok(state.sum)
     }
 }

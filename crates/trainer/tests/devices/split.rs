@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use hvae::training::draws::StepDraws;
+use hvae::draws::StepDraws;
 use hvae::training::workers::Workers;
 use hvae_model::{PhaseSettings, ReadPolicy, Vae};
 
@@ -51,6 +51,7 @@ fn compare_split(kind: &str, more: &[&str]) {
     let rows: Vec<usize> = (0..31).map(|i| (i * 7) % 64).collect();
     let binarise = config.data.binarise;
     let draws = StepDraws {
+        step: 0,
         noise: rng::normal(1, Stream::Noise, 0, rows.len() * model.latent()),
         uniforms: binarise
             .then(|| rng::uniform(1, Stream::Binarization, 0, rows.len() * model.pixels())),
@@ -59,7 +60,7 @@ fn compare_split(kind: &str, more: &[&str]) {
     let on_device = hvae_device::host::upload(draws.noise.clone(), model.latent(), &device);
     let mut batch = images.gather(images.index_tensor(&rows));
     if binarise {
-        batch = hvae::training::binarize::binarize_from(batch, 1, Stream::Binarization, 0);
+        batch = hvae::draws::binarize_from(batch, 1, Stream::Binarization, 0);
     }
     let whole = model.training_step(batch, on_device, 1.0, &phases).unwrap();
     let expected = flat(&model, &whole.gradients);
@@ -99,7 +100,7 @@ fn a_failed_worker_is_an_error_and_not_a_deadlock() {
     let last = noise.len() - 1;
     noise[last] = f32::NAN;
     let workers = Workers::new(vec![device.clone(), device], &images, &config.ep).unwrap();
-    let draws = StepDraws { noise, uniforms: None };
+    let draws = StepDraws { step: 0, noise, uniforms: None };
     let error = workers.step(&model, &rows, &draws, 1.0).unwrap_err();
     assert!(format!("{error:#}").contains("not a finite number"), "{error:#}");
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use clap::Parser;
-use hvae::cli::Cli;
-use hvae::observers::observer::{Observer, StepEvent};
+use hvae::commands::Cli;
+use hvae::observers::{Observer, StepEvent};
 use hvae::run::RunDir;
 use hvae::run::environment::Environment;
 use hvae::training::{Trainer, TrainingRequest};

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser};
-use hvae::cli::Cli;
+use hvae::commands::Cli;
 
 use crate::common::{Folder, quick, train};
 

@@ -5,7 +5,7 @@ use std::any::TypeId;
 use crate::common::Folder;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use hvae::cli::Cli;
+use hvae::commands::Cli;
 
 /// Values of flags that are invalid for every run, and what the message must contain.
 #[rustfmt::skip]

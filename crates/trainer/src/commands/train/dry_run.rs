@@ -10,10 +10,10 @@ use hvae_model::Vae;
 use hvae_runtime::terminal;
 
 use crate::config::RunConfig;
-use crate::training::evaluate::EVALUATION_BATCH;
+use crate::latents::decode::EVALUATION_BATCH;
+use crate::training;
 use crate::training::memory::{self, MemoryEstimate, shown};
 use crate::training::step::{Batch, StepRunner};
-use crate::training::{self};
 
 /// Steps before timing begins.
 const WARM_UP: usize = 2;

@@ -1,35 +1,22 @@
-//! Images from latents, batch by batch.
+//! Latents of the prior, and images from latents, batch by batch.
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use hvae_device::host::{download, upload};
 use hvae_model::{PhaseSettings, Vae};
 use hvae_runtime::interrupt;
+use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
 
-use crate::latents::prior::prior_latents;
-use crate::training::evaluate::EVALUATION_BATCH;
+/// Images per batch where there is no training step.
+pub(crate) const EVALUATION_BATCH: usize = 500;
 
-/// `count` images decoded from samples of the prior, pixel after pixel, image after image.
-///
-/// # Errors
-///
-/// When the device cannot be read.
-pub(crate) fn sample(
-    model: &Vae,
-    count: usize,
-    seed: u64,
-    phases: &PhaseSettings,
-    device: &Device,
-) -> Result<Vec<f32>> {
-    decode(model, &prior_latents(model, count, seed), phases, device)
+/// `count` latents of the prior, `[count, latent]`; the same in `hvae sample` and `hvae fid`.
+pub(crate) fn prior_latents(model: &Vae, count: usize, seed: u64) -> Vec<f32> {
+    model.prior().sample(count, model.latent(), &mut rng::generator(seed, Stream::Prior, 0))
 }
 
 /// The images of `latents` with values in `[0, 1]`, pixel after pixel, image after image.
-///
-/// # Errors
-///
-/// When they do not fit into memory, or the device cannot be read.
 pub(crate) fn decode(
     model: &Vae,
     latents: &[f32],

@@ -8,13 +8,11 @@ use hvae_model::{Kind, PhaseSettings, Vae};
 use hvae_runtime::rng::{self, Stream};
 
 use crate::config::RunConfig;
-use crate::config::training::TrainingConfig;
+use crate::config::TrainingConfig;
+use crate::draws::binarize_from;
 use crate::evaluation::gradients;
-use crate::run::metrics::{GradientCheck, LoopGains, MeanLosses};
-use crate::training::binarize::binarize_from;
-
-/// Images per batch where there is no training step.
-pub(crate) const EVALUATION_BATCH: usize = 500;
+use crate::latents::decode::EVALUATION_BATCH;
+use crate::run::{GradientCheck, LoopGains, MeanLosses};
 
 /// Images on which the loop gain is measured.
 const LOOP_GAIN_IMAGES: usize = 64;
@@ -27,40 +25,29 @@ const GRADIENT_CHECK_SWEEPS: usize = 40;
 
 /// What is measured after an epoch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Evaluation {
-    pub(super) losses: MeanLosses,
-    pub(super) loop_gains: Option<LoopGains>,
-    pub(super) gradient_check: Option<GradientCheck>,
+pub(crate) struct Evaluation {
+    pub(crate) losses: MeanLosses,
+    pub(crate) loop_gains: Option<LoopGains>,
+    pub(crate) gradient_check: Option<GradientCheck>,
 }
 
 /// Evaluates `model` after an epoch.
-///
-/// # Errors
-///
-/// When there are no images, or a number is not finite.
-pub(super) fn evaluate_epoch(
+pub(crate) fn evaluate_epoch(
     model: &Vae,
     images: &Images,
     config: &RunConfig,
     phases: &PhaseSettings,
 ) -> Result<Evaluation> {
     let losses = evaluate(model, images, config, phases)?;
-    let has_equilibria = model.kind() != Kind::FVae;
-    let gains = || loop_gains(model, images, phases);
-    let check = || gradient_check(model, images, config, phases);
-    Ok(Evaluation {
-        losses,
-        loop_gains: has_equilibria.then(gains).transpose()?,
-        gradient_check: has_equilibria.then(check).transpose()?,
-    })
+    if model.kind() == Kind::FVae {
+        return Ok(Evaluation { losses, loop_gains: None, gradient_check: None });
+    }
+    let loop_gains = Some(loop_gains(model, images, phases)?);
+    let gradient_check = Some(gradient_check(model, images, config, phases)?);
+    Ok(Evaluation { losses, loop_gains, gradient_check })
 }
 
-/// Mean losses over `images`: reconstruction error at the posterior mean, ELBO at one sample of the
-/// posterior.
-///
-/// # Errors
-///
-/// When a loss is not finite or the device cannot be read.
+/// Mean losses: reconstruction error at the posterior mean, ELBO at one sample of the posterior.
 pub(crate) fn evaluate(
     model: &Vae,
     images: &Images,
@@ -74,19 +61,16 @@ pub(crate) fn evaluate(
     };
     let seed = config.training.seed;
     for (index, mut batch) in images.batches(EVALUATION_BATCH).enumerate() {
-        let (index, [rows, _]) = (index as u64, batch.dims());
+        let index = index as u64;
+        let phases = &phases.clone().numbered(index);
         if config.data.binarise {
             batch = binarize_from(batch, seed, Stream::EvaluationBinarization, index);
         }
         let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
         add(&mut error, reconstruction.error)?;
-        add(
-            &mut divergence,
-            model.prior().divergence(&reconstruction.posterior, &reconstruction.latents),
-        )?;
-        let noise = rng::normal(seed, Stream::Evaluation, index, rows * model.latent());
-        let noise = upload(noise, model.latent(), &batch.device());
+        let noise = noise(model, seed, index, &batch);
         let latents = reconstruction.posterior.sample(noise);
+        add(&mut divergence, model.prior().divergence(&reconstruction.posterior, &latents))?;
         let (decoding, _) = model.decode(latents, phases)?;
         add(&mut log_likelihood, model.config.log_likelihood(&decoding, &batch)?)?;
     }
@@ -106,9 +90,9 @@ pub(crate) fn evaluate(
 /// The largest loop gains of encoder and decoder over a batch of `images`.
 fn loop_gains(model: &Vae, images: &Images, phases: &PhaseSettings) -> Result<LoopGains> {
     let images = images.batches(LOOP_GAIN_IMAGES).next().context("the test set is empty")?;
-    let (encoder, decoder) = model.loop_gains(images, phases, LOOP_GAIN_ITERATIONS)?;
+    let gains = model.loop_gains(images, phases, LOOP_GAIN_ITERATIONS)?;
     let max = |gain: Tensor<1>| f64::from(gain.max().into_scalar::<f32>());
-    Ok(LoopGains { encoder: max(encoder), decoder: max(decoder) })
+    Ok(LoopGains { encoder: max(gains.encoder), decoder: max(gains.decoder) })
 }
 
 /// The EP gradient of a batch of `images` compared with the unrolled gradient.
@@ -124,12 +108,16 @@ fn gradient_check(
     if config.data.binarise {
         images = binarize_from(images, seed, Stream::EvaluationBinarization, 0);
     }
-    let ([rows, _], device) = (images.dims(), images.device());
-    let noise = rng::normal(seed, Stream::Evaluation, 0, rows * model.latent());
-    let noise = upload(noise, model.latent(), &device);
+    let noise = noise(model, seed, 0, &images);
     let sweeps = GRADIENT_CHECK_SWEEPS;
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
     let step = model.training_step(images, noise, kl_weight, phases)?;
     let comparisons = gradients::compare(model, &step.gradients, &exact)?;
     Ok(gradients::summary(&comparisons))
+}
+
+/// Normal noise for the latents of the batch `images`, `[rows, latent]`.
+fn noise(model: &Vae, seed: u64, index: u64, images: &Tensor<2>) -> Tensor<2> {
+    let ([rows, _], dims) = (images.dims(), model.latent());
+    upload(rng::normal(seed, Stream::Evaluation, index, rows * dims), dims, &images.device())
 }
