@@ -20,11 +20,23 @@ const LOOK: Duration = Duration::from_millis(50);
 /// That of a main thread.
 const STACK: usize = 8 << 20;
 
-/// Runs `work` on a thread of its own while this one waits for it, or for Ctrl-C, without the GIL.
+/// Runs `work` without the GIL. Ctrl-C ends it.
 pub(crate) fn compute<T: Send>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> PyResult<T> {
+    match interruptible(py, work) {
+        (_, Some(signal)) => Err(signal),
+        (found, None) => found.map_err(exception),
+    }
+}
+
+/// Runs `work` on a thread of its own while this one waits for it without the GIL. Ctrl-C asks it to
+/// stop; also returns the exception of the signal.
+pub(crate) fn interruptible<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> (Result<T>, Option<PyErr>) {
     let (stop, done) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let (caller, mut signal) = (thread::current(), None);
     let found = thread::scope(|scope| {
@@ -44,10 +56,7 @@ pub(crate) fn compute<T: Send>(
         }
         worker.join().unwrap_or_else(|_| Err(anyhow!("the thread of the computation has ended")))
     });
-    match signal {
-        Some(error) => Err(error),
-        None => found.map_err(exception),
-    }
+    (found, signal)
 }
 
 /// `error` as the exception of its kind, with its sentences.

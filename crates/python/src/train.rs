@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use serde_json::Value;
 
 use crate::array::{object, wrong};
-use crate::compute::compute;
+use crate::compute::{exception, interruptible};
 
 /// Calls a function of Python after every epoch.
 #[derive(Debug)]
@@ -67,13 +67,14 @@ pub(crate) fn train(
     }
     let callback = callback.map(Callback);
     let request = Request { new, resume, epochs, device, data_dir, callback };
-    let (run, interrupted) = compute(py, || request.train())?;
+    let (found, signal) = interruptible(py, || request.train());
+    let (run, interrupted) = found.map_err(exception)?;
     if interrupted {
-        let text =
-            format!("saved; continue with hvae.train(resume={:?})", run.display().to_string());
+        let run = run.display().to_string();
+        let text = format!("saved; continue with hvae.train(resume={run:?})");
         return Err(PyKeyboardInterrupt::new_err(text));
     }
-    Ok(run)
+    signal.map_or(Ok(run), Err)
 }
 
 impl Request {

@@ -13,7 +13,7 @@ use hvae_runtime::{interrupt, terminal};
 use crate::cli;
 use crate::cli::global::{DEFAULT_DEVICE, Global};
 use crate::cli::new_run::{NewRunArgs, Target};
-use crate::config::{Changes, RunConfig};
+use crate::config::{Changes, RunConfig, Usage};
 use crate::observers::Observer;
 use crate::observers::progress_bar::ProgressBar;
 use crate::observers::tensorboard::TensorBoard;
@@ -219,7 +219,7 @@ impl Training {
         let (config_file, set) = (None, Vec::new());
         let target = NewRunArgs { runs, name, config: config_file, set }.target()?;
         let changes = Changes { check_every: check_every(&device), ..Changes::default() };
-        let config = RunConfig::parse(&config, "the configuration", &changes)?;
+        let config = RunConfig::parse(&config, "the configuration", &changes).map_err(Usage)?;
         warn_without_effect(&config);
         self.run(RunRequest::new(config, target, &device), &global)
     }

@@ -22,7 +22,7 @@ pub struct Decode {
     #[command(flatten)]
     run: RunArgs,
     /// Latents to decode
-    #[arg(value_parser = file(&["npz", "npy"]))]
+    #[arg(index = 2, value_parser = file(&["npz", "npy"]))]
     latents: PathBuf,
     /// Output: a .png with a grid, a .npz with float32 [N, height, width] named `images`, or else a
     /// folder with one picture each

@@ -24,6 +24,7 @@ pub struct Encode {
     #[command(flatten)]
     run: RunArgs,
     /// Images to encode
+    #[arg(index = 2)]
     images: PathBuf,
     /// Number of images, from the first [default: all]
     #[arg(long, value_name = "N", value_parser = count(1..))]
