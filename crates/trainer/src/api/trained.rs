@@ -174,7 +174,9 @@ impl Trained {
             let values = numbers.iter().map(|&number| f32::from_le_bytes(number)).collect();
             WeightArray { name, shape: view.shape().to_vec(), values }
         };
-        Ok(tensors.tensors().into_iter().map(array).collect())
+        let mut arrays: Vec<_> = tensors.tensors().into_iter().map(array).collect();
+        arrays.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(arrays)
     }
 
     /// Compares the EP gradient on `images` with the one unrolled over `sweeps` sweeps, with nudges
