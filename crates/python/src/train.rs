@@ -38,7 +38,7 @@ struct Request {
 /// Trains a run; `settings` is the configuration as JSON. Returns the folder of the run.
 #[pyfunction]
 #[pyo3(signature = (config, settings, *, runs, name, resume, epochs, device, data_dir, callback))]
-#[expect(clippy::too_many_arguments, reason = "Python calls it by keywords")]
+#[allow(clippy::too_many_arguments, reason = "Python calls it by keywords")]
 pub(crate) fn train(
     py: Python<'_>,
     config: Option<PathBuf>,
