@@ -66,16 +66,17 @@ pub(crate) fn exception(error: anyhow::Error) -> PyErr {
         Err(error) => error,
     };
     let text = format!("{error:#}");
-    let is = |test: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(test);
-    if is(|cause| cause.is::<Stopped>()) {
+    if has::<Stopped>(&error) {
         PyKeyboardInterrupt::new_err(())
-    } else if is(|cause| {
-        cause.is::<ModelError>() || cause.is::<SolverError>() || cause.is::<Usage>()
-    }) {
+    } else if has::<ModelError>(&error) || has::<SolverError>(&error) || has::<Usage>(&error) {
         PyValueError::new_err(text)
-    } else if is(|cause| cause.is::<std::io::Error>()) {
+    } else if has::<std::io::Error>(&error) {
         PyOSError::new_err(text)
     } else {
         PyRuntimeError::new_err(text)
     }
+}
+
+fn has<E: std::error::Error + 'static>(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<E>().is_some())
 }

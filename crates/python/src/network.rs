@@ -130,7 +130,7 @@ fn roles(clamped: &[Option<Tensor<2>>]) -> Vec<Role> {
 }
 
 /// A tensor as an array of its own shape.
-fn tensor<'py>(py: Python<'py>, value: Tensor<2>) -> PyResult<Bound<'py, PyAny>> {
+fn tensor(py: Python<'_>, value: Tensor<2>) -> PyResult<Bound<'_, PyAny>> {
     let shape = value.dims();
     Ok(array(py, download(value).map_err(exception)?, &shape)?.into_any())
 }

@@ -123,9 +123,10 @@ impl Run {
         data_dir: Option<PathBuf>,
     ) -> PyResult<Floats<'py>> {
         let (trained, source) = (self.trained()?, choice::<LatentSource>("source", source)?);
-        let images = compute(py, || {
-            let latents = trained.latents_from(source, n, seed, data_dir.as_deref())?;
-            trained.decode(&latents)
+        let model = &trained;
+        let images = compute(py, move || {
+            let latents = model.latents_from(source, n, seed, data_dir.as_deref())?;
+            model.decode(&latents)
         })?;
         shaped(py, &trained, images)
     }

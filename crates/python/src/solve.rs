@@ -19,7 +19,7 @@ use crate::outcome::Outcome;
 /// A function of Python as a map of `[batch, n]`.
 #[derive(Clone)]
 struct Function {
-    function: Arc<Py<PyAny>>,
+    callable: Arc<Py<PyAny>>,
     /// The shape of its argument.
     shape: Vec<usize>,
     /// What ended the iteration early.
@@ -31,7 +31,7 @@ impl Function {
         interrupt::check()?;
         let (values, width) = (download(state.clone())?, state.dims()[1]);
         let values = Python::attach(|py| {
-            let image = self.function.call1(py, (array(py, values, &self.shape)?,))?;
+            let image = self.callable.call1(py, (array(py, values, &self.shape)?,))?;
             let image = image.bind(py);
             let found: Vec<usize> =
                 py.import("numpy")?.call_method1("shape", (image,))?.extract()?;
@@ -103,8 +103,8 @@ pub(crate) fn solve<'py>(
     let (values, shape) = matrix("x0", x0, None)?;
     let width = shape[1..].iter().product();
     let error = Arc::new(Mutex::new(None));
-    let map = Function { function: Arc::new(f), shape: shape.clone(), error: Arc::clone(&error) };
-    let (found, outcomes) = compute(py, || {
+    let map = Function { callable: Arc::new(f), shape: shape.clone(), error: Arc::clone(&error) };
+    let (found, outcomes) = compute(py, move || {
         let guess = State::new(vec![upload(values, width, &Device::flex())])?;
         let solution = how.solve(map, guess)?;
         if let Some(error) = error.lock().unwrap_or_else(PoisonError::into_inner).take() {
