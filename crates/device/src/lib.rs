@@ -15,7 +15,7 @@ use burn::tensor::Device;
 
 pub use choice::Choice;
 pub use host::{Transfers, download, is_plain_cpu, read, transfers, upload, upload_rows};
-pub use list::list;
+pub use list::{automatic, list, rows};
 
 /// Opens the device `name`. `software` allows an adapter that is emulated on the CPU.
 ///

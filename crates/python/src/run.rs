@@ -62,11 +62,13 @@ fn shaped<'py>(py: Python<'py>, trained: &Trained, values: Vec<f32>) -> PyResult
 
 #[pymethods]
 impl Run {
-    /// Loads the run in the folder `path`: its `latest` or `best` checkpoint.
+    /// Loads the run in the folder `path`: its `latest` or `best` checkpoint, or that of a step.
     #[new]
     #[pyo3(signature = (path, checkpoint = "latest", device = "cpu"))]
     fn new(py: Python<'_>, path: PathBuf, checkpoint: &str, device: &str) -> PyResult<Self> {
-        let checkpoint: CheckpointChoice = choice("checkpoint", checkpoint)?;
+        let checkpoint: CheckpointChoice = checkpoint.parse().map_err(|rule| {
+            PyValueError::new_err(format!("checkpoint = {checkpoint:?}: {rule}"))
+        })?;
         let trained =
             compute(py, || Trained::load(&path, checkpoint, &hvae_device::open(device, false)?))?;
         Ok(Self { trained: RwLock::new(Some(Arc::new(trained))), path })

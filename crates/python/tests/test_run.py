@@ -167,7 +167,7 @@ def test_wrong_arguments_are_refused(run, images, tmp_path):
         (lambda: run.sample(-1), OverflowError, "negative"),
         (lambda: run.gradcheck(images["inputs"], nudge=0.0), ValueError, "nudge"),
         (lambda: hvae.Run(tmp_path), RuntimeError, "is not a run"),
-        (lambda: hvae.Run(run.path, checkpoint="first"), ValueError, "latest, best"),
+        (lambda: hvae.Run(run.path, checkpoint="first"), ValueError, "latest, best or a step"),
         (lambda: hvae.Run(run.path, device="tpu"), RuntimeError, "unknown device"),
     ]
     for use, kind, part in cases:

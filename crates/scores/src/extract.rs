@@ -40,7 +40,7 @@ pub fn extract(
     let ExtractOptions { count, batch, keep } = options;
     let available = images.count();
     let count = count.unwrap_or(available);
-    ensure!(count <= available, "{count} images were asked for, but {name} has {available}");
+    ensure!(count <= available, "--count {count}: {name} has {available}");
     let dims = extractor.dims();
     let mut statistics = Accumulator::new(dims);
     let mut kept = Vec::new();

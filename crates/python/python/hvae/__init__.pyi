@@ -25,7 +25,7 @@ class Run:
     def __init__(
         self,
         path: str | PathLike[str],
-        checkpoint: Literal["latest", "best"] = "latest",
+        checkpoint: str = "latest",
         device: str = "cpu",
     ) -> None: ...
     @property

@@ -14,7 +14,7 @@ use crate::api::trained::Trained;
 use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
-use crate::run::dir::CheckpointChoice;
+use crate::run::choice::CheckpointChoice;
 
 /// Default number of samples of a run.
 const SAMPLES: usize = 10_000;

@@ -1,13 +1,12 @@
 //! A run, trained as it was requested by flags, by another command or by another program.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use burn::tensor::Device;
-use hvae_data::images::Images;
+use hvae_data::{dataset::Dataset, images::Images};
+use hvae_model::Vae;
 use hvae_runtime::{interrupt, terminal};
 
 use crate::cli;
@@ -16,33 +15,53 @@ use crate::cli::new_run::{NewRunArgs, Target};
 use crate::config::{Changes, RunConfig, Usage};
 use crate::observers::Observer;
 use crate::observers::progress_bar::ProgressBar;
-use crate::observers::tensorboard::TensorBoard;
+use crate::observers::tensorboard::{self, TensorBoard};
 use crate::observers::trace::Trace;
 use crate::observers::tui::{Tui, Ui};
 use crate::run::dir::RunDir;
 use crate::run::environment::{self, Environment};
+use crate::run::origin::Origin;
+use crate::training;
 use crate::training::DEFERRED_CHECK_EVERY;
 use crate::training::memory::MemoryEstimate;
 use crate::training::trainer::{Finished, Trainer, TrainingRequest};
 
-/// The run at `path`, and its configuration with the number of epochs and the patience given.
-pub(crate) fn resume(
-    path: &Path,
-    epochs: Option<usize>,
-    patience: Option<usize>,
-) -> Result<(Target, RunConfig)> {
+/// What may change when a run is resumed.
+#[derive(Default)]
+pub(crate) struct Resumed {
+    pub(crate) epochs: Option<usize>,
+    pub(crate) patience: Option<usize>,
+    /// The new place of the same images.
+    pub(crate) dataset: Option<Dataset>,
+}
+
+/// The run at `path`, and its configuration with these changes. One without a checkpoint is new.
+pub(crate) fn resume(path: &Path, changes: Resumed) -> Result<(Target, RunConfig, Option<Origin>)> {
     let run = RunDir::open(path)?;
     let mut config = run.config()?;
-    config.training.epochs = epochs.unwrap_or(config.training.epochs);
-    config.training.patience = patience.or(config.training.patience);
+    let RunConfig { training, data, .. } = &mut config;
+    training.epochs = changes.epochs.unwrap_or(training.epochs);
+    training.patience = changes.patience.or(training.patience);
+    data.dataset = match changes.dataset {
+        Some(dataset) => dataset.absolute(),
+        None => environment::dataset(&run, &data.dataset)?,
+    };
+    if run.is_unstarted() {
+        let shown = run.path().display();
+        terminal::line(&format!("{shown} ended before its first checkpoint: it starts again"));
+        let origin = Origin::of(&run)?;
+        return Ok((Target::New(run.path().to_owned()), config, origin));
+    }
     // Before images are read and a model is built.
     run.require_own(&config)?;
-    Ok((Target::Existing(run), config))
+    Ok((Target::Existing(run), config, None))
 }
 
 pub(crate) struct RunRequest {
     pub(crate) config: RunConfig,
     pub(crate) target: Target,
+    /// Where the first weights of a new run are from.
+    pub(crate) origin: Option<Origin>,
     /// Each batch is split over them; the first holds the weights.
     pub(crate) devices: Vec<Device>,
     /// Their names in `--devices`; empty for the one of `--device`.
@@ -53,17 +72,19 @@ pub(crate) struct RunRequest {
     /// Called at every step and epoch, besides those that the other fields ask for.
     pub(crate) observers: Vec<Box<dyn Observer>>,
     /// Told the run's folder.
-    pub(crate) announce: Box<dyn Fn(&str)>,
+    pub(crate) announce: fn(&str),
 }
 
-/// Trains a run until it is complete or interrupted.
-pub(crate) fn start(request: RunRequest, global: &Global) -> Result<Finished> {
-    let RunRequest { config, target, devices, device_names, announce, .. } = request;
+/// Trains a run until it is complete or interrupted; also returns its folder.
+pub(crate) fn start(request: RunRequest, global: &Global) -> Result<(Finished, PathBuf)> {
+    let RunRequest { config, target, origin, devices, device_names, announce, .. } = request;
     let mut observers = request.observers;
     observers.push(progress(request.ui)?);
-    let data_dir = match &target {
-        Target::Existing(run) => environment::data_dir(global.data_dir.as_deref(), run)?,
-        _ => global.data_dir.clone(),
+    let given = global.data_dir.as_deref();
+    let data_dir = match (&target, &origin) {
+        (Target::Existing(run), _) => environment::data_dir(given, run)?,
+        (_, Some(origin)) => environment::data_dir(given, &RunDir::open(&origin.run)?)?,
+        _ => given.map(Path::to_owned),
     };
     let images = load(&config, data_dir.as_ref(), &devices[0])?;
     MemoryEstimate::of(&config).require(&devices[0])?;
@@ -71,42 +92,53 @@ pub(crate) fn start(request: RunRequest, global: &Global) -> Result<Finished> {
     let names =
         if device_names.is_empty() { global.device.clone() } else { device_names.join(",") };
     let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
-    let environment = Environment::current(names, dataset, folder, images[0].set());
+    let sets = images.each_ref().map(Images::set);
+    let environment = Environment::current(names, dataset, folder, sets);
+    let weights = origin.as_ref().map(|origin| first_weights(origin, &config, &devices[0]));
+    let weights = weights.transpose()?;
     let resumed = matches!(target, Target::Existing(_));
-    let run = target.open(&config)?;
-    let shown = run.path().display().to_string();
+    let run = target.open(&config, origin.as_ref())?;
     if request.trace_device {
         observers.push(Box::new(Trace::default()));
     }
-    if request.tensorboard {
+    // Resumed without the flag, a run that has event files would have a hole in its curves.
+    if request.tensorboard || run.path().join(tensorboard::FOLDER).is_dir() {
         observers.push(Box::new(TensorBoard::new(run.path())));
     }
-    let request = TrainingRequest { config, images, devices, environment, observers };
+    let shown = run.path().display().to_string();
+    let request = TrainingRequest { config, images, devices, environment, observers, weights };
     let mut trainer =
         if resumed { Trainer::resume(run, request) } else { Trainer::create(run, request) }?;
     if trainer.is_complete() {
         terminal::line(&complete(&trainer, &shown));
         announce(&shown);
-        return Ok(Finished::Complete);
+        return Ok((Finished::Complete, trainer.run().path().to_owned()));
     }
-    terminal::line(&if resumed {
-        format!("resuming at step {} in {shown}", trainer.state().step)
-    } else {
-        format!("training in {shown}")
+    terminal::line(&match &origin {
+        _ if resumed => format!("resuming at step {} in {shown}", trainer.state().step),
+        Some(origin) => format!("training in {shown}, from the weights of {origin}"),
+        None => format!("training in {shown}"),
     });
     let finished = trainer.train()?;
+    let shown = trainer.run().path().display().to_string();
     announce(&shown);
     if matches!(finished, Finished::Interrupted) {
         let command = resume_command(global, &device_names, &shown);
         let step = trainer.state().step;
         terminal::line(&format!("saved at step {step}; resume with: {command}"));
-        return Ok(finished);
+        return Ok((finished, trainer.run().path().to_owned()));
     }
     if trainer.is_out_of_patience() {
         terminal::line(&complete(&trainer, &shown));
     }
     terminal::line(&format!("done; see {shown}/samples, or `hvae sample {shown}`"));
-    Ok(Finished::Complete)
+    Ok((finished, trainer.run().path().to_owned()))
+}
+
+/// The weights of `origin` in a model of this configuration.
+fn first_weights(origin: &Origin, config: &RunConfig, device: &Device) -> Result<Vae> {
+    let weights = origin.weights(training::new_model(config, device)?);
+    weights.with_context(|| format!("cannot start from {origin}"))
 }
 
 impl RunRequest {
@@ -120,13 +152,14 @@ impl RunRequest {
         Self {
             config,
             target,
+            origin: None,
             devices,
             device_names: Vec::new(),
             ui: None,
             trace_device: false,
             tensorboard: false,
             observers: Vec::new(),
-            announce: Box::new(terminal::result),
+            announce: terminal::result,
         }
     }
 }
@@ -227,8 +260,8 @@ impl Training {
     /// Continues the run in the folder `run`, with another number of epochs if that is given.
     pub fn resume(self, run: &Path, epochs: Option<usize>) -> Result<(PathBuf, bool)> {
         let (global, device) = self.global()?;
-        let (target, config) = resume(run, epochs, None)?;
-        self.run(RunRequest::new(config, target, &device), &global)
+        let (target, config, origin) = resume(run, Resumed { epochs, ..Resumed::default() })?;
+        self.run(RunRequest { origin, ..RunRequest::new(config, target, &device) }, &global)
     }
 
     fn global(&self) -> Result<(Global, Device)> {
@@ -245,16 +278,9 @@ impl Training {
     }
 
     fn run(self, request: RunRequest, global: &Global) -> Result<(PathBuf, bool)> {
-        let folder = Rc::new(RefCell::new(None));
-        let told = Rc::clone(&folder);
-        let request = RunRequest {
-            observers: self.observers,
-            announce: Box::new(move |run| *told.borrow_mut() = Some(PathBuf::from(run))),
-            ..request
-        };
-        let ended = start(request, global)?;
-        let folder = folder.take().context("a run that was trained has a folder")?;
-        Ok((folder, ended == Finished::Interrupted))
+        let request = RunRequest { observers: self.observers, announce: |_| (), ..request };
+        let (finished, folder) = start(request, global)?;
+        Ok((folder, finished == Finished::Interrupted))
     }
 }
 

@@ -17,7 +17,8 @@ use crate::evaluation::gradients::{self, Reference};
 use crate::evaluation::likelihood::{self, LikelihoodSettings};
 use crate::latents::decode::{EVALUATION_BATCH, decode};
 use crate::latents::sampler::{LatentSource, Samples};
-use crate::run::dir::{CheckpointChoice, RunDir};
+use crate::run::choice::CheckpointChoice;
+use crate::run::dir::RunDir;
 use crate::run::environment;
 use crate::training;
 

@@ -82,6 +82,8 @@ impl Context {
         split: Split,
     ) -> Result<Images> {
         let folder = environment::data_dir(self.global.data_dir.as_deref(), run)?;
-        Images::load(data, split, folder.as_ref(), self.device()?)
+        let dataset = environment::dataset(run, &data.dataset)?;
+        let data = DataConfig { dataset, ..data.clone() };
+        Images::load(&data, split, folder.as_ref(), self.device()?)
     }
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use hvae_runtime::{files, terminal};
+use hvae_runtime::terminal;
 use hvae_scores::{FeatureMetrics, frechet_distance};
 use serde_json::json;
 
@@ -10,10 +10,10 @@ use crate::api::comparison::{Comparison, Subject};
 use crate::cli::scoring::FeatureArgs;
 use crate::cli::values::{count, file};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::write_json;
+use crate::commands::output::{JsonArgs, require};
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
-use crate::run::dir::CheckpointChoice;
+use crate::run::choice::CheckpointChoice;
 
 /// Fréchet distance (FID) between two sets of images
 #[derive(Debug, Args)]
@@ -43,8 +43,8 @@ pub struct Fid {
     /// Where the latents of a run's samples come from
     #[arg(long, value_enum, default_value_t = LatentSource::Prior)]
     from: LatentSource,
-    /// Checkpoint of a run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    /// Checkpoint of a run: latest, best or a step
+    #[arg(long, value_name = "NAME", default_value = "latest")]
     checkpoint: CheckpointChoice,
     /// Also KID, precision, recall, density and coverage (B are the real images; both sides must be
     /// images)
@@ -53,9 +53,8 @@ pub struct Fid {
     /// Save the statistics of A as .npz with `mu` and `sigma`, for later comparisons
     #[arg(long, value_name = "FILE", value_parser = file(&["npz"]))]
     save_stats: Option<PathBuf>,
-    /// Write all scores as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 impl Run for Fid {
@@ -97,9 +96,7 @@ impl Run for Fid {
         }
         let protocol = extractor.description();
         terminal::result(&format!("  {protocol}; A = {}; B = {}", a.shown, b.shown));
-        if let Some(path) = &self.json {
-            write_json(path, &scores)?;
-        }
+        self.json.write(&scores)?;
         Ok(Ended::Done)
     }
 }
@@ -116,9 +113,7 @@ impl Fid {
             let needed = format!("--more needs at least {least} images of each side");
             ensure!(count >= least, "--count {count}: {needed}");
         }
-        for path in [&self.save_stats, &self.json].into_iter().flatten() {
-            files::require_writable(path)?;
-        }
-        Ok(())
+        self.save_stats.iter().try_for_each(|path| require(path))?;
+        self.json.require()
     }
 }

@@ -83,11 +83,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     PROGRAM.get_or_init(|| arguments.first().cloned().unwrap_or_else(|| "hvae".into()));
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            // A closed pipe is not an error.
-            _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(2);
-        }
+        Err(error) => return refuse(&error),
     };
     let ended = fault::guard(|| {
         let ended = cli.run()?;
@@ -108,6 +104,20 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
             if error.is::<Usage>() { 2 } else { 1 }
         }
     }
+}
+
+/// Prints why the command line is invalid, or what it asks for, such as help.
+fn refuse(error: &clap::Error) -> u8 {
+    // A closed stream is no reason for another message.
+    _ = error.print();
+    let is_conflict = error.kind() == clap::error::ErrorKind::ArgumentConflict;
+    if is_conflict && error.to_string().contains("--resume") {
+        terminal::hint(
+            "a resumed run keeps its settings; `hvae train --from RUN` trains its weights under \
+             others, in a new run",
+        );
+    }
+    if error.use_stderr() { 2 } else { 0 }
 }
 
 /// Makes the commands known to the command line, in the order of `hvae --help`.

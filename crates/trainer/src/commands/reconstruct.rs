@@ -4,10 +4,11 @@ use hvae_data::Split;
 use hvae_model::EpConfig;
 use hvae_runtime::npz::Array;
 use hvae_runtime::terminal;
+use serde_json::json;
 
 use crate::cli::values::{NOT_NEGATIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::output::{Format, JsonArgs, Output, Sheet};
 use crate::commands::trained::RunArgs;
 use crate::training;
 
@@ -31,6 +32,8 @@ pub struct Reconstruct {
     #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = number(NOT_NEGATIVE))]
     tolerance: Option<f64>,
     #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -42,6 +45,7 @@ const COLUMNS: usize = 10;
 impl Run for Reconstruct {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
+        self.json.require()?;
         let mut trained = self.run.load(cx)?;
         if let Some(tolerance) = self.tolerance {
             let free_sweeps = trained.config.ep.free_sweeps.max(FREE_SWEEPS);
@@ -69,6 +73,8 @@ impl Run for Reconstruct {
         let error = found.errors.iter().map(|&e| f64::from(e)).sum::<f64>() / count as f64;
         terminal::line(&format!("reconstruction error {error:.3} per image"));
         self.out.write(&sheet, arrays)?;
+        let out = self.out.path.display().to_string();
+        self.json.write(&json!({ "reconstruction_error": error, "images": count, "file": out }))?;
         Ok(Ended::Done)
     }
 }

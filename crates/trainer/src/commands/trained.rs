@@ -9,7 +9,7 @@ use crate::api::trained::Trained;
 use crate::commands::context::Context;
 use crate::latents::decode::EVALUATION_BATCH;
 use crate::latents::sampler::LatentSource;
-use crate::run::dir::CheckpointChoice;
+use crate::run::choice::CheckpointChoice;
 
 /// A run of which a command uses the model.
 #[derive(Debug, Args)]
@@ -17,8 +17,8 @@ pub(super) struct RunArgs {
     /// A run's folder
     #[arg(index = 1, value_name = "RUN")]
     pub(super) folder: PathBuf,
-    /// Checkpoint of the run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    /// Checkpoint of the run: latest, best or a step, such as 469
+    #[arg(long, value_name = "NAME", default_value = "latest")]
     pub(super) checkpoint: CheckpointChoice,
 }
 

@@ -127,7 +127,9 @@ impl ModuleVisitor for Comparing<'_> {
             let name = self.model.parameter_name(param.id);
             let values = |gradients: &GradientsParams| {
                 let gradient = gradients.get::<D>(param.id);
-                download(gradient.with_context(|| format!("{name} has no gradient"))?)
+                download(gradient.with_context(|| {
+                    format!("{name} has no gradient: the unrolled sweeps are fewer than layers")
+                })?)
             };
             let products = Products::of(&values(self.estimate)?, &values(self.reference)?);
             let (cosine, norm_ratio) = (products.cosine(), products.norm_ratio());

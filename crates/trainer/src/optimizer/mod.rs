@@ -22,6 +22,9 @@ use serde::{Deserialize, Serialize};
 use crate::optimizer::parameters::{flat_parameters, with_parameters};
 use crate::optimizer::rule::Rule;
 
+/// The error of a gradient that is not finite.
+pub(crate) const NOT_FINITE: &str = "the gradient is not finite";
+
 /// Which rule updates the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -156,10 +159,7 @@ pub(crate) fn read_norms<'a>(
 
 /// The norm, from its square.
 fn norm(square: f64) -> Result<f64> {
-    ensure!(
-        square.is_finite(),
-        "the gradient is not finite; lower training.learning_rate or ep.nudge"
-    );
+    ensure!(square.is_finite(), "{NOT_FINITE}");
     Ok(square.sqrt())
 }
 

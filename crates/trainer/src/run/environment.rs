@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use hvae_data::{ImageSet, dataset::Dataset};
-use hvae_runtime::files;
+use hvae_runtime::{files, terminal};
 use serde::{Deserialize, Serialize};
 
 use crate::run::dir::RunDir;
+use crate::run::place;
 
 const FILE: &str = "environment.json";
 
@@ -24,18 +25,24 @@ pub struct Environment {
     pub(crate) device: String,
     /// Folder of the images; `None` for sets without files.
     pub(crate) data_dir: Option<PathBuf>,
+    /// Own images as seen from the run's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dataset_from_run: Option<PathBuf>,
     /// SHA-256 of the training images and their labels.
     pub(crate) images_sha256: String,
+    /// The same of the images that the validation loss is measured on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) validation_sha256: Option<String>,
 }
 
 impl Environment {
-    /// This process, which computes on `device` and has read the training images `images` of
-    /// `dataset` from `data_dir`, by default the set's usual folder.
+    /// This process, which computes on `device` and has read `images`, for training and for
+    /// validation, of `dataset` from `data_dir`, by default the set's usual folder.
     pub fn current(
         device: String,
         dataset: &Dataset,
         data_dir: Option<&Path>,
-        images: &ImageSet,
+        images: [&ImageSet; 2],
     ) -> Self {
         let folder = match dataset {
             Dataset::Mnist | Dataset::FashionMnist => {
@@ -43,7 +50,8 @@ impl Environment {
             }
             Dataset::Synthetic | Dataset::Path(_) => None,
         };
-        let bytes = [images.bytes(), images.labels()].concat();
+        let sum = |set: &ImageSet| files::hex_sha256(&[set.bytes(), set.labels()].concat());
+        let [training, validation] = images.map(sum);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: crate::COMMIT.to_owned(),
@@ -52,7 +60,9 @@ impl Environment {
             threads: rayon::current_num_threads(),
             device,
             data_dir: folder,
-            images_sha256: files::hex_sha256(&bytes),
+            dataset_from_run: None,
+            images_sha256: training,
+            validation_sha256: Some(validation),
         }
     }
 
@@ -68,9 +78,19 @@ impl Environment {
         serde_json::from_slice(&text).map(Some).with_context(corrupt)
     }
 
-    /// Writes it into `run`.
-    pub fn save(&self, run: &RunDir) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).context("writing the environment")?;
+    /// Whether the images of `now` are those of this one, as far as both are known.
+    pub(crate) fn has_images_of(&self, now: &Self) -> bool {
+        let validation = self.validation_sha256.as_ref().zip(now.validation_sha256.as_ref());
+        self.images_sha256 == now.images_sha256 && validation.is_none_or(|(a, b)| a == b)
+    }
+
+    /// Writes it into `run`, which is trained on `dataset`.
+    pub fn save(&self, run: &RunDir, dataset: &Dataset) -> Result<()> {
+        let whole = |path: &Path| std::fs::canonicalize(path).ok();
+        let path = if let Dataset::Path(path) = dataset { whole(path) } else { None };
+        let seen = path.zip(whole(run.path())).map(|(path, run)| place::relative(&run, &path));
+        let environment = Self { dataset_from_run: seen, ..self.clone() };
+        let text = serde_json::to_string_pretty(&environment).context("writing the environment")?;
         run.write_text(FILE, &(text + "\n"))
     }
 }
@@ -82,6 +102,26 @@ pub fn data_dir(given: Option<&Path>, run: &RunDir) -> Result<Option<PathBuf>> {
     }
     let recorded = Environment::of(run)?.and_then(|then| then.data_dir);
     Ok(recorded.filter(|folder| folder.is_dir()))
+}
+
+/// The data set of a run where it is now. Own images that are not at their path any more are looked
+/// for at the same place as seen from the run's folder, which may have been moved with them.
+pub fn dataset(run: &RunDir, dataset: &Dataset) -> Result<Dataset> {
+    let Dataset::Path(path) = dataset else { return Ok(dataset.clone()) };
+    if path.exists() {
+        return Ok(dataset.clone());
+    }
+    let seen = Environment::of(run)?.and_then(|then| then.dataset_from_run);
+    let near = seen.map(|seen| run.path().join(seen)).filter(|near| near.exists());
+    let found = near.and_then(|near| std::fs::canonicalize(near).ok()).with_context(|| {
+        let (path, run) = (path.display(), run.path().display());
+        format!(
+            "the images of {run} are not at {path} any more; if they were moved, name their new \
+             place with `hvae train --resume {run} --dataset PATH`"
+        )
+    })?;
+    terminal::detail(&format!("{} is now {}", path.display(), found.display()));
+    Ok(Dataset::Path(found))
 }
 
 /// The name of the processor, where the system reports it.

@@ -89,6 +89,12 @@ impl StepRunner {
         })
     }
 
+    /// Starts from these weights.
+    pub(super) fn start_from(&mut self, model: Vae) {
+        self.average = self.average.as_ref().map(|_| model.clone());
+        self.model = model;
+    }
+
     /// The model that is evaluated: averaged weights where the configuration asks for them.
     pub(crate) fn evaluated(&self) -> &Vae {
         self.average.as_ref().unwrap_or(&self.model)

@@ -200,7 +200,7 @@ fn damaged_checkpoints_are_named_and_never_used() {
     let state = checkpoint.join("state.json");
     let text = String::from_utf8(read(&state)).unwrap();
     for damaged in
-        [text.replace("\"format\": 1", "\"format\": 99"), text[..text.len() / 2].to_owned()]
+        [text.replace("\"format\": 2", "\"format\": 99"), text[..text.len() / 2].to_owned()]
     {
         std::fs::write(&state, damaged).unwrap();
         let text = folder.fails(1, &sample);
@@ -382,7 +382,8 @@ fn what_lies_in_a_folder_is_not_misread() {
     folder.ok(&resume);
     // Only a run can be resumed.
     assert!(folder.fails(1, &begin).contains("exists already; resume it with `hvae train"));
-    std::fs::create_dir(folder.path("checkpoints/empty")).unwrap();
-    let text = folder.fails(1, &train("empty", "256", "1"));
+    std::fs::create_dir(folder.path("checkpoints/mine")).unwrap();
+    std::fs::write(folder.path("checkpoints/mine/notes.txt"), "").unwrap();
+    let text = folder.fails(1, &train("mine", "256", "1"));
     assert!(text.contains("exists already; choose another --name"), "{text}");
 }

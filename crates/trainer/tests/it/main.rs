@@ -19,6 +19,7 @@ mod evaluation;
 mod exchange;
 mod phase;
 mod resume;
+mod runs;
 mod settings;
 mod tools;
 mod usage;
