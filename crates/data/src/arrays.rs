@@ -50,12 +50,7 @@ pub fn read(path: &Path) -> anyhow::Result<ImageSet> {
 pub(crate) fn load(path: &Path, names: Option<[&str; 2]>) -> anyhow::Result<ArrayImages> {
     let read = || {
         let (name, images, labels) = find(path, names)?;
-        let layout = layout(&images.shape).with_context(|| {
-            format!(
-                "the array `{name}` has the shape {:?}, which is not that of images",
-                images.shape
-            )
-        })?;
+        let layout = layout(&images.shape).with_context(|| not_images(&name, &images.shape))?;
         let Layout { count, shape, channels_first } = layout;
         ensure!(count > 0, "the array `{name}` holds no image");
         let mut bytes =
@@ -134,26 +129,64 @@ fn layout(axes: &[usize]) -> Option<Layout> {
 }
 
 fn bytes(values: Values, layout: Layout) -> anyhow::Result<Vec<u8>> {
-    let byte = |(at, value): (usize, f64)| -> anyhow::Result<u8> {
-        ensure!(value.is_finite(), "{} is not a number ({value})", layout.place(at));
-        ensure!(
-            (0.0..=1.0).contains(&value),
-            "{} is {value}, but pixels given as floats run from 0 to 1",
-            layout.place(at)
-        );
-        #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
-        Ok((value * 255.0).round() as u8)
-    };
+    #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
+    let byte = |(at, value)| Ok((pixel(at, value, layout)? * 255.0).round() as u8);
     match values {
         Values::U8(bytes) => Ok(bytes),
         Values::Bool(values) => Ok(values.into_iter().map(|v| if v { 255 } else { 0 }).collect()),
         Values::F32(values) => values.into_iter().map(f64::from).enumerate().map(byte).collect(),
         Values::F64(values) => values.into_iter().enumerate().map(byte).collect(),
-        Values::I64(_) => bail!(
-            "its numbers are int64: save images as uint8 from 0 to 255, as floats from 0 to 1, or \
-             as bool"
-        ),
+        Values::I64(_) => bail!(WHOLE_NUMBERS),
     }
+}
+
+const WHOLE_NUMBERS: &str = "its numbers are int64: save images as uint8 from 0 to 255, as floats \
+    from 0 to 1, or as bool";
+
+/// The `value` at index `at` if it is one of a pixel.
+fn pixel(at: usize, value: f64, layout: Layout) -> anyhow::Result<f64> {
+    ensure!(value.is_finite(), "{} is not a number ({value})", layout.place(at));
+    ensure!(
+        (0.0..=1.0).contains(&value),
+        "{} is {value}, but pixels given as floats run from 0 to 1",
+        layout.place(at)
+    );
+    Ok(value)
+}
+
+/// Grey images in memory, in the forms that [`read`] takes: their numbers in `[0, 1]`, image after
+/// image, and their shape. `name` is what messages call the array.
+pub fn grey(name: &str, images: Loaded) -> anyhow::Result<(Vec<f32>, ImageShape)> {
+    let layout = grey_layout(name, &images.shape)?;
+    let check = |(at, value): (usize, f64)| Ok(pixel(at, value, layout)? as f32);
+    let numbers: anyhow::Result<Vec<f32>> = match images.values {
+        Values::F32(values) => values.into_iter().map(f64::from).enumerate().map(check).collect(),
+        Values::F64(values) => values.into_iter().enumerate().map(check).collect(),
+        others => Ok(bytes(others, layout)
+            .with_context(|| format!("the array `{name}`"))?
+            .into_iter()
+            .map(|byte| f32::from(byte) / 255.0)
+            .collect()),
+    };
+    Ok((numbers.with_context(|| format!("the array `{name}`"))?, layout.shape))
+}
+
+/// As [`grey`], as a set of images without labels, of which floats are rounded to bytes.
+pub fn set(name: &str, images: Loaded) -> anyhow::Result<ImageSet> {
+    let layout = grey_layout(name, &images.shape)?;
+    let bytes = bytes(images.values, layout).with_context(|| format!("the array `{name}`"))?;
+    ImageSet::with(bytes, None, layout.shape)
+}
+
+fn grey_layout(name: &str, axes: &[usize]) -> anyhow::Result<Layout> {
+    let found = layout(axes).with_context(|| not_images(name, axes))?;
+    ensure!(found.shape.channels == 1, "the array `{name}` is in colour; convert it to grey");
+    ensure!(found.count > 0, "the array `{name}` holds no image");
+    Ok(found)
+}
+
+fn not_images(name: &str, axes: &[usize]) -> String {
+    format!("the array `{name}` has the shape {axes:?}, which is not that of images")
 }
 
 /// The numbers in an array of labels.

@@ -1,6 +1,7 @@
 //! From images to their features, and to the statistics of those.
 
 use anyhow::{Context, Result, ensure};
+use hvae_runtime::interrupt;
 use hvae_runtime::terminal::{self, Progress};
 
 use crate::extractor::Extractor;
@@ -51,6 +52,7 @@ pub fn extract(
     let mut progress = Progress::start(name, count, 0);
     let mut done = 0;
     images.stream(count, batch.unwrap_or(extractor.batch()), &mut |batch| {
+        interrupt::check()?;
         let features = extractor.features(batch)?;
         statistics.add(&features).with_context(|| format!("the features of {name}"))?;
         if keep {

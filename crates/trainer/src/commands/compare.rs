@@ -12,21 +12,21 @@ use hvae_model::Kind;
 use hvae_runtime::{files, interrupt, terminal};
 use serde_json::json;
 
+use crate::api::train::{Resumed, RunRequest, check_every, resume, start};
+use crate::api::trained::Trained;
 use crate::cli::new_run::Target;
 use crate::cli::scoring::ScoreArgs;
 use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::eval::score;
 use crate::commands::output::{JsonArgs, write_json};
-use crate::commands::train::check_every;
-use crate::commands::train::start::{Resumed, RunRequest, resume, start};
-use crate::commands::trained::Trained;
 use crate::config::{Changes, RunConfig};
 use crate::figures::plot;
 use crate::run::choice::CheckpointChoice;
 use crate::run::dir::RunDir;
 use crate::run::metrics::{PhaseMeans, PhaseStats};
 use crate::run::summary::{self, Summary};
+use crate::training::Finished;
 
 use protocol::Basis;
 use table::Row;
@@ -126,7 +126,8 @@ impl Compare {
         let seeds = self.seeds.map_or(vec![None], |count| (1..=count).map(Some).collect());
         for (kind, seed) in Kind::ALL.into_iter().flat_map(|k| seeds.iter().map(move |s| (k, *s))) {
             let path = self.path(kind, seed);
-            if start(self.request(kind, seed, &path, cx)?, cx)?.0 == Ended::Interrupted {
+            let request = self.request(kind, seed, &path, cx)?;
+            if start(request, &cx.global)?.0 == Finished::Interrupted {
                 terminal::line("the same `hvae compare` command continues from here");
                 return Ok(None);
             }
@@ -200,7 +201,7 @@ impl Compare {
     /// The metrics of `run`, one of `runs`, and its scores, or why it has none.
     fn row(&self, run: &Compared, runs: &[Compared], cx: &Context) -> Row {
         let score = || {
-            let trained = Trained::load(&run.path, CheckpointChoice::Latest, cx)?;
+            let trained = Trained::load(&run.path, CheckpointChoice::Latest, cx.device()?)?;
             let scores = score(&trained, &run.test, &self.scores, SEED, cx)?;
             Ok((trained.model.parameters(), scores))
         };

@@ -9,10 +9,11 @@ use hvae_solver::{FixedPointMap, State, StoppingRule, Termination};
 use rand::RngExt;
 use serde_json::json;
 
+use crate::api::trained::Trained;
 use crate::cli::values::{NOT_NEGATIVE, SHARE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, JsonArgs, Output, Sheet};
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::trained::RunArgs;
 use crate::config::Usage;
 use crate::latents::completion::{Completion, complete, optimize_latents};
 

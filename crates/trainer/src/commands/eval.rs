@@ -7,10 +7,11 @@ use hvae_runtime::terminal;
 use hvae_scores::FeatureChoice;
 use serde::Serialize;
 
+use crate::api::trained::Trained;
 use crate::cli::scoring::{COUNT, NLL_IMAGES, NLL_SAMPLES, ScoreArgs};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{JsonArgs, require, write_json};
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::trained::RunArgs;
 use crate::evaluation::scores::{ScoreSettings, Scores, Scoring};
 use crate::run::choice::CheckpointChoice;
 use crate::run::dir::RunDir;

@@ -1,20 +1,16 @@
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use hvae_runtime::terminal;
-use hvae_scores::{
-    ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics, extract,
-    frechet_distance,
-};
+use hvae_scores::{FeatureMetrics, frechet_distance};
 use serde_json::json;
 
+use crate::api::comparison::{Comparison, Subject};
 use crate::cli::scoring::FeatureArgs;
 use crate::cli::values::{count, file};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{JsonArgs, require};
-use crate::commands::trained::Trained;
-use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
 use crate::run::choice::CheckpointChoice;
@@ -61,16 +57,23 @@ pub struct Fid {
     json: JsonArgs,
 }
 
-/// Default number of samples of a run.
-const SAMPLES: usize = 10_000;
-
 impl Run for Fid {
     fn run(self, cx: &Context) -> Result<Ended> {
         let sources = [Source::find(&self.a)?, Source::find(&self.b)?];
         self.check(&sources)?;
-        let extractor = self.features.extractor(cx.device()?)?;
-        let [a, b] = &sources;
-        let [a, b] = [self.side(a, &extractor, cx)?, self.side(b, &extractor, cx)?];
+        let comparison = Comparison {
+            extractor: self.features.extractor(cx.device()?)?,
+            batch: self.features.batch,
+            count: self.count,
+            seed: self.seed,
+            from: self.from,
+            checkpoint: self.checkpoint,
+            keep: self.more,
+            data_dir: cx.global.data_dir.clone(),
+            device: cx.device()?.clone(),
+        };
+        let [a, b] = sources.map(|source| comparison.side(&Subject::Named(source)));
+        let (a, b, extractor) = (a?, b?, &comparison.extractor);
         if let Some(path) = &self.save_stats {
             a.found.statistics.save(path, a.origin.as_ref())?;
         }
@@ -87,7 +90,7 @@ impl Run for Fid {
         });
         terminal::result(&format!("FID {distance:.4}"));
         if self.more {
-            let metrics = feature_metrics(&b.found, &a.found, self.seed)?;
+            let metrics = comparison.metrics(&a, &b)?;
             terminal::result(&metrics.to_string());
             scores["more"] = serde_json::to_value(metrics)?;
         }
@@ -95,40 +98,6 @@ impl Run for Fid {
         terminal::result(&format!("  {protocol}; A = {}; B = {}", a.shown, b.shown));
         self.json.write(&scores)?;
         Ok(Ended::Done)
-    }
-}
-
-/// One side of the comparison: its features, and its name in messages.
-struct Side {
-    found: FeatureStats,
-    shown: String,
-    /// Where its statistics are from, if that is known.
-    origin: Option<Origin>,
-}
-
-impl Side {
-    fn new(extractor: &Extractor, found: FeatureStats, shown: String) -> Self {
-        let images = found.statistics.count().unwrap_or_default();
-        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), found, shown }
-    }
-
-    /// Statistics of a `.npz`.
-    fn stored(source: &Source, path: &std::path::Path, extractor: &Extractor) -> Result<Self> {
-        let statistics = Statistics::load(path)?;
-        let (found, given) = (statistics.dims(), extractor.dims());
-        ensure!(found == given, "{source} are of {found} features, but --features gives {given}");
-        let origin = Origin::of(path)?;
-        let shown = if let Some(origin) = &origin {
-            origin.check(extractor).with_context(|| format!("cannot use the {source}"))?;
-            format!("{source} of {}", origin.source)
-        } else {
-            terminal::warning(&format!(
-                "{source} do not say in which features they are: assuming those of {}",
-                extractor.description()
-            ));
-            source.to_string()
-        };
-        Ok(Self { found: FeatureStats { statistics, features: None }, shown, origin })
     }
 }
 
@@ -146,31 +115,5 @@ impl Fid {
         }
         self.save_stats.iter().try_for_each(|path| require(path))?;
         self.json.require()
-    }
-
-    fn side(&self, source: &Source, extractor: &Extractor, cx: &Context) -> Result<Side> {
-        let batch = self.features.batch;
-        let options = ExtractOptions { count: None, batch, keep: self.more };
-        let name = source.to_string();
-        match source {
-            Source::Statistics(path) => Side::stored(source, path, extractor),
-            Source::Run(path) => {
-                let trained = Trained::load(path, self.checkpoint, cx)?;
-                let count = self.count.unwrap_or(SAMPLES);
-                let latents = trained.latents(self.from, count, self.seed, cx)?;
-                let samples = trained.samples(latents);
-                let found = extract(extractor, &name, &samples, options)?;
-                let (from, seed) = (self.from.name(), self.seed);
-                let shown = format!("{name} ({count} samples from the {from}, seed {seed})");
-                Ok(Side::new(extractor, found, shown))
-            }
-            _ => {
-                let set = source.images(cx.global.data_dir.as_deref())?;
-                let options = ExtractOptions { count: self.count, ..options };
-                let found = extract(extractor, &name, &set, options)?;
-                let shown = format!("{name} ({} images)", self.count.unwrap_or(set.len()));
-                Ok(Side::new(extractor, found, shown))
-            }
-        }
     }
 }

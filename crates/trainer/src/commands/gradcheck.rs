@@ -3,9 +3,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use hvae_data::Split;
-use hvae_device::host::upload;
-use hvae_model::{EpConfig, Kind};
-use hvae_runtime::rng::{self, Stream};
+use hvae_model::EpConfig;
 use hvae_runtime::terminal;
 use hvae_solver::{Outcome, Termination};
 use serde_json::json;
@@ -14,7 +12,7 @@ use crate::cli::values::{POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::JsonArgs;
 use crate::config::RunConfig;
-use crate::evaluation::gradients::{self, GradientComparison};
+use crate::evaluation::gradients::{self, GradientComparison, Reference};
 use crate::run::choice::CheckpointChoice;
 use crate::run::dir::RunDir;
 use crate::training;
@@ -67,31 +65,21 @@ impl Run for Gradcheck {
             Some(run) => run.load_model(CheckpointChoice::Latest, &run.config()?, untrained)?.0,
             None => untrained,
         };
-        ensure!(
-            model.kind() != Kind::FVae,
-            "an f-vae is trained by backpropagation: there is no estimate to check"
-        );
         let (count, sweeps) = (self.images.unwrap_or(test.len().min(IMAGES)), self.sweeps);
         ensure!(count <= test.len(), "--images {count}: the test set has {}", test.len());
         let images = test.batches(count).next().context("the test set is empty")?;
-        let noise =
-            rng::normal(config.training.seed, Stream::Evaluation, 0, count * model.latent());
-        let noise = upload(noise, model.latent(), &test.device());
-        let kl_weight = config.training.kl_weight;
         terminal::line(&format!("differentiating through {sweeps} sweeps of {count} images"));
-        let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
+        let reference = Reference::new(&model, images, &config.training, sweeps)?;
         let heading = format!("{:>10}  {:>12}  {:<32}", "nudge", "sweeps", "parameter");
         terminal::result(&format!("{heading}  {:>9}  {:>10}", "cosine", "norm ratio"));
         let (default, mut found) = (vec![config.ep.nudge], Vec::new());
         for &nudge in if self.nudge.is_empty() { &default } else { &self.nudge } {
             let ep = EpConfig { nudge, ..config.ep.clone() };
             let phases = training::phases(&ep, cx.device()?).context("ep")?;
-            let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
-            let outcomes = &step.outcomes;
+            let (outcomes, comparisons) = reference.check(&phases)?;
             warn(&[&outcomes.encoder_free, &outcomes.decoder_free], sweeps);
             let taken = [&outcomes.decoder_free, &outcomes.decoder_nudged];
-            let compared = gradients::compare(&model, &step.gradients, &exact)?;
-            found.push(print(nudge, taken, &compared));
+            found.push(print(nudge, taken, &comparisons));
         }
         self.json.write(&found)?;
         Ok(Ended::Done)

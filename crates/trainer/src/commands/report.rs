@@ -6,12 +6,13 @@ use hvae_data::{Split, images::Images};
 use hvae_device::host::download;
 use hvae_runtime::{files, terminal};
 
+use crate::api::trained::Trained;
 use crate::cli::values::file;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::interpolate::between;
 use crate::commands::manifold::square;
 use crate::commands::output::{Sheet, require};
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::trained::RunArgs;
 use crate::figures::picture::png;
 use crate::latents::pca::Pca;
 use crate::report::{self, Extras, Picture};

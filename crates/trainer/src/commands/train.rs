@@ -5,8 +5,10 @@ use burn::tensor::Device;
 use clap::Args;
 use hvae_data::dataset::Dataset;
 use hvae_model::Kind;
-use hvae_runtime::terminal;
 
+use crate::api::train::{
+    Resumed, RunRequest, check_every, load, resume, start, warn_without_effect,
+};
 use crate::cli::new_run::NewRunArgs;
 use crate::cli::values::{self, NOT_NEGATIVE, POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
@@ -18,12 +20,8 @@ use crate::run::dir::RunDir;
 use crate::run::environment;
 use crate::run::origin::Origin;
 use crate::run::summary::Summary;
-use crate::training::DEFERRED_CHECK_EVERY;
-
-use start::{Resumed, RunRequest, load, resume, start};
 
 mod dry_run;
-pub(super) mod start;
 
 /// Train a model, continue a run, or train its weights further under other settings
 #[derive(Debug, Args)]
@@ -142,20 +140,18 @@ impl Run for Train {
             return Ok(Ended::Done);
         }
         let request = RunRequest {
-            config,
-            target,
             origin,
-            devices,
             device_names: self.devices,
             ui: self.ui,
             trace_device: self.trace_device,
             tensorboard: self.tensorboard,
+            ..RunRequest::on(config, target, devices)
         };
-        let (ended, path) = start(request, cx)?;
+        let (finished, path) = start(request, &cx.global)?;
         if self.json.is_given() {
             self.json.write(&Summary::of(&RunDir::open(&path)?)?.to_json()?)?;
         }
-        Ok(ended)
+        Ok(finished.into())
     }
 }
 
@@ -197,20 +193,6 @@ impl Train {
             flags: Some(&flags),
         };
         RunConfig::resolve_with(file, &changes)
-    }
-}
-
-/// Default of `ep.check_every` on `device`, if it is not that of the configuration.
-pub(super) fn check_every(device: &Device) -> Option<usize> {
-    (!hvae_device::is_host(device)).then_some(DEFERRED_CHECK_EVERY)
-}
-
-fn warn_without_effect(config: &RunConfig) {
-    if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
-        let kind = config.model.kind.name();
-        terminal::warning(&format!(
-            "model.visible_reach has no effect: an {kind} has no couplings between pixels"
-        ));
     }
 }
 

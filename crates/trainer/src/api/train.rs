@@ -1,4 +1,4 @@
-//! Trains a run as it was requested by flags or by another command.
+//! A run, trained as it was requested by flags, by another command or by another program.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -9,10 +9,10 @@ use hvae_data::{dataset::Dataset, images::Images};
 use hvae_model::Vae;
 use hvae_runtime::{interrupt, terminal};
 
+use crate::cli;
 use crate::cli::global::{DEFAULT_DEVICE, Global};
-use crate::cli::new_run::Target;
-use crate::commands::context::{Context, Ended};
-use crate::config::RunConfig;
+use crate::cli::new_run::{NewRunArgs, Target};
+use crate::config::{Changes, RunConfig, Usage};
 use crate::observers::Observer;
 use crate::observers::progress_bar::ProgressBar;
 use crate::observers::tensorboard::{self, TensorBoard};
@@ -22,23 +22,21 @@ use crate::run::dir::RunDir;
 use crate::run::environment::{self, Environment};
 use crate::run::origin::Origin;
 use crate::training;
+use crate::training::DEFERRED_CHECK_EVERY;
 use crate::training::memory::MemoryEstimate;
 use crate::training::trainer::{Finished, Trainer, TrainingRequest};
 
 /// What may change when a run is resumed.
 #[derive(Default)]
-pub(in crate::commands) struct Resumed {
-    pub(in crate::commands) epochs: Option<usize>,
-    pub(in crate::commands) patience: Option<usize>,
+pub(crate) struct Resumed {
+    pub(crate) epochs: Option<usize>,
+    pub(crate) patience: Option<usize>,
     /// The new place of the same images.
-    pub(in crate::commands) dataset: Option<Dataset>,
+    pub(crate) dataset: Option<Dataset>,
 }
 
 /// The run at `path`, and its configuration with these changes. One without a checkpoint is new.
-pub(in crate::commands) fn resume(
-    path: &Path,
-    changes: Resumed,
-) -> Result<(Target, RunConfig, Option<Origin>)> {
+pub(crate) fn resume(path: &Path, changes: Resumed) -> Result<(Target, RunConfig, Option<Origin>)> {
     let run = RunDir::open(path)?;
     let mut config = run.config()?;
     let RunConfig { training, data, .. } = &mut config;
@@ -59,25 +57,30 @@ pub(in crate::commands) fn resume(
     Ok((Target::Existing(run), config, None))
 }
 
-pub(in crate::commands) struct RunRequest {
-    pub(in crate::commands) config: RunConfig,
-    pub(in crate::commands) target: Target,
+pub(crate) struct RunRequest {
+    pub(crate) config: RunConfig,
+    pub(crate) target: Target,
     /// Where the first weights of a new run are from.
-    pub(in crate::commands) origin: Option<Origin>,
+    pub(crate) origin: Option<Origin>,
     /// Each batch is split over them; the first holds the weights.
-    pub(in crate::commands) devices: Vec<Device>,
+    pub(crate) devices: Vec<Device>,
     /// Their names in `--devices`; empty for the one of `--device`.
-    pub(in crate::commands) device_names: Vec<String>,
-    pub(in crate::commands) ui: Option<Ui>,
-    pub(in crate::commands) trace_device: bool,
-    pub(in crate::commands) tensorboard: bool,
+    pub(crate) device_names: Vec<String>,
+    pub(crate) ui: Option<Ui>,
+    pub(crate) trace_device: bool,
+    pub(crate) tensorboard: bool,
+    /// Called at every step and epoch, besides those that the other fields ask for.
+    pub(crate) observers: Vec<Box<dyn Observer>>,
+    /// Told the run's folder.
+    pub(crate) announce: fn(&str),
 }
 
 /// Trains a run until it is complete or interrupted; also returns its folder.
-pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<(Ended, PathBuf)> {
-    let RunRequest { config, target, origin, devices, device_names, .. } = request;
-    let mut observers = vec![progress(request.ui)?];
-    let given = cx.global.data_dir.as_deref();
+pub(crate) fn start(request: RunRequest, global: &Global) -> Result<(Finished, PathBuf)> {
+    let RunRequest { config, target, origin, devices, device_names, announce, .. } = request;
+    let mut observers = request.observers;
+    observers.push(progress(request.ui)?);
+    let given = global.data_dir.as_deref();
     let data_dir = match (&target, &origin) {
         (Target::Existing(run), _) => environment::data_dir(given, run)?,
         (_, Some(origin)) => environment::data_dir(given, &RunDir::open(&origin.run)?)?,
@@ -87,7 +90,7 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<(E
     MemoryEstimate::of(&config).require(&devices[0])?;
     interrupt::ask_first()?;
     let names =
-        if device_names.is_empty() { cx.global.device.clone() } else { device_names.join(",") };
+        if device_names.is_empty() { global.device.clone() } else { device_names.join(",") };
     let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
     let sets = images.each_ref().map(Images::set);
     let environment = Environment::current(names, dataset, folder, sets);
@@ -108,8 +111,8 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<(E
         if resumed { Trainer::resume(run, request) } else { Trainer::create(run, request) }?;
     if trainer.is_complete() {
         terminal::line(&complete(&trainer, &shown));
-        terminal::result(&shown);
-        return Ok((Ended::Done, trainer.run().path().to_owned()));
+        announce(&shown);
+        return Ok((Finished::Complete, trainer.run().path().to_owned()));
     }
     terminal::line(&match &origin {
         _ if resumed => format!("resuming at step {} in {shown}", trainer.state().step),
@@ -118,18 +121,18 @@ pub(in crate::commands) fn start(request: RunRequest, cx: &Context) -> Result<(E
     });
     let finished = trainer.train()?;
     let shown = trainer.run().path().display().to_string();
-    terminal::result(&shown);
+    announce(&shown);
     if matches!(finished, Finished::Interrupted) {
-        let command = resume_command(&cx.global, &device_names, &shown);
+        let command = resume_command(global, &device_names, &shown);
         let step = trainer.state().step;
         terminal::line(&format!("saved at step {step}; resume with: {command}"));
-        return Ok((Ended::Interrupted, trainer.run().path().to_owned()));
+        return Ok((finished, trainer.run().path().to_owned()));
     }
     if trainer.is_out_of_patience() {
         terminal::line(&complete(&trainer, &shown));
     }
     terminal::line(&format!("done; see {shown}/samples, or `hvae sample {shown}`"));
-    Ok((Ended::Done, trainer.run().path().to_owned()))
+    Ok((finished, trainer.run().path().to_owned()))
 }
 
 /// The weights of `origin` in a model of this configuration.
@@ -140,21 +143,28 @@ fn first_weights(origin: &Origin, config: &RunConfig, device: &Device) -> Result
 
 impl RunRequest {
     /// On one device, with the default observers.
-    pub(in crate::commands) fn new(config: RunConfig, target: Target, device: &Device) -> Self {
+    pub(crate) fn new(config: RunConfig, target: Target, device: &Device) -> Self {
+        Self::on(config, target, vec![device.clone()])
+    }
+
+    /// On these devices, with the default observers.
+    pub(crate) fn on(config: RunConfig, target: Target, devices: Vec<Device>) -> Self {
         Self {
             config,
             target,
             origin: None,
-            devices: vec![device.clone()],
+            devices,
             device_names: Vec::new(),
             ui: None,
             trace_device: false,
             tensorboard: false,
+            observers: Vec::new(),
+            announce: terminal::result,
         }
     }
 }
 
-pub(super) fn load(
+pub(crate) fn load(
     config: &RunConfig,
     folder: Option<&PathBuf>,
     device: &Device,
@@ -194,8 +204,7 @@ fn complete(trainer: &Trainer, run: &str) -> String {
 
 /// The command that resumes a run: this program as it was called, with the options that matter.
 fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "hvae".to_owned());
-    let mut words = vec![program, "train".to_owned(), "--resume".to_owned(), run.to_owned()];
+    let mut words = vec![cli::program(), "train".to_owned(), "--resume".to_owned(), run.to_owned()];
     if !devices.is_empty() {
         words.extend(["--devices".to_owned(), devices.join(",")]);
     } else if global.device != DEFAULT_DEVICE {
@@ -212,4 +221,79 @@ fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
     }
     let quote = |word: String| if word.contains(' ') { format!("'{word}'") } else { word };
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Where training computes and reads, and who watches it.
+pub struct Training {
+    /// Name of the device.
+    pub device: String,
+    /// Folder of MNIST or Fashion-MNIST, if not the usual one.
+    pub data_dir: Option<PathBuf>,
+    /// Called at every step and epoch.
+    pub observers: Vec<Box<dyn Observer>>,
+}
+
+/// A run to be created.
+#[derive(Debug)]
+pub struct NewRun {
+    /// Folder that holds the runs.
+    pub runs: PathBuf,
+    /// Name of the run's folder; by default the kind and the next free number.
+    pub name: Option<String>,
+    /// The configuration as TOML; what it leaves out is that of the preset.
+    pub config: String,
+}
+
+impl Training {
+    /// Trains a new run. Its folder, and whether the caller's request to stop ended it early.
+    pub fn create(self, new: NewRun) -> Result<(PathBuf, bool)> {
+        let (global, device) = self.global()?;
+        let NewRun { runs, name, config } = new;
+        let (config_file, set) = (None, Vec::new());
+        let target = NewRunArgs { runs, name, config: config_file, set }.target()?;
+        let changes = Changes { check_every: check_every(&device), ..Changes::default() };
+        let config = RunConfig::parse(&config, "the configuration", &changes).map_err(Usage)?;
+        warn_without_effect(&config);
+        self.run(RunRequest::new(config, target, &device), &global)
+    }
+
+    /// Continues the run in the folder `run`, with another number of epochs if that is given.
+    pub fn resume(self, run: &Path, epochs: Option<usize>) -> Result<(PathBuf, bool)> {
+        let (global, device) = self.global()?;
+        let (target, config, origin) = resume(run, Resumed { epochs, ..Resumed::default() })?;
+        self.run(RunRequest { origin, ..RunRequest::new(config, target, &device) }, &global)
+    }
+
+    fn global(&self) -> Result<(Global, Device)> {
+        let global = Global {
+            device: self.device.clone(),
+            allow_software: false,
+            threads: None,
+            data_dir: self.data_dir.clone(),
+            quiet: true,
+            verbose: false,
+        };
+        let device = hvae_device::open(&global.device, global.allow_software)?;
+        Ok((global, device))
+    }
+
+    fn run(self, request: RunRequest, global: &Global) -> Result<(PathBuf, bool)> {
+        let request = RunRequest { observers: self.observers, announce: |_| (), ..request };
+        let (finished, folder) = start(request, global)?;
+        Ok((folder, finished == Finished::Interrupted))
+    }
+}
+
+/// Default of `ep.check_every` on `device`, if it is not that of the configuration.
+pub(crate) fn check_every(device: &Device) -> Option<usize> {
+    (!hvae_device::is_host(device)).then_some(DEFERRED_CHECK_EVERY)
+}
+
+pub(crate) fn warn_without_effect(config: &RunConfig) {
+    if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
+        let kind = config.model.kind.name();
+        terminal::warning(&format!(
+            "model.visible_reach has no effect: an {kind} has no couplings between pixels"
+        ));
+    }
 }
