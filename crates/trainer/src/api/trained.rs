@@ -1,7 +1,7 @@
 //! A trained model, and what it can be used for. Images are pixel after pixel, image after image,
 //! in `[0, 1]`; latents coordinate after coordinate.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
@@ -83,8 +83,7 @@ impl Trained {
 
     /// The run's images, from `folder` or the one that it was trained from.
     pub fn images_from(&self, split: Split, folder: Option<&Path>) -> Result<Images> {
-        let folder: Option<PathBuf> = environment::data_dir(folder, &self.run)?;
-        Images::load(&self.config.data, split, folder.as_ref(), &self.device)
+        environment::images(&self.run, &self.config.data, split, folder, &self.device)
     }
 
     /// The posteriors of `images`.

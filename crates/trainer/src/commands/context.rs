@@ -81,9 +81,6 @@ impl Context {
         data: &DataConfig,
         split: Split,
     ) -> Result<Images> {
-        let folder = environment::data_dir(self.global.data_dir.as_deref(), run)?;
-        let dataset = environment::dataset(run, &data.dataset)?;
-        let data = DataConfig { dataset, ..data.clone() };
-        Images::load(&data, split, folder.as_ref(), self.device()?)
+        environment::images(run, data, split, self.global.data_dir.as_deref(), self.device()?)
     }
 }

@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use hvae_data::{ImageSet, dataset::Dataset};
+use burn::tensor::Device;
+use hvae_data::{ImageSet, Split, config::DataConfig, dataset::Dataset, images::Images};
 use hvae_runtime::{files, terminal};
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +123,20 @@ pub fn dataset(run: &RunDir, dataset: &Dataset) -> Result<Dataset> {
     })?;
     terminal::detail(&format!("{} is now {}", path.display(), found.display()));
     Ok(Dataset::Path(found))
+}
+
+/// The images that `run` is trained or tested on, of a known set from `folder` or the one that the
+/// run was trained with.
+pub(crate) fn images(
+    run: &RunDir,
+    data: &DataConfig,
+    split: Split,
+    folder: Option<&Path>,
+    device: &Device,
+) -> Result<Images> {
+    let folder = data_dir(folder, run)?;
+    let data = DataConfig { dataset: dataset(run, &data.dataset)?, ..data.clone() };
+    Images::load(&data, split, folder.as_ref(), device)
 }
 
 /// The name of the processor, where the system reports it.
