@@ -49,7 +49,7 @@ def test_what_cannot_be_compared_is_refused(sets):
         ((None, real), {}, TypeError, "not numbers"),
         ((samples, real), {"features": "vgg"}, RuntimeError, "unknown features"),
         ((samples, real), {"size": 3}, TypeError, "unknown setting 'size'"),
-        ((samples, real), {"count": 1000}, RuntimeError, "1000 images were asked for"),
+        ((samples, real), {"count": 1000}, RuntimeError, "--count 1000: array has 60"),
         ((samples, real), {"source": "x"}, ValueError, "prior, mixture"),
     ]:
         with pytest.raises(kind, match=part):
