@@ -157,7 +157,7 @@ pub fn error(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "{} {error:#}", style("error:").red().bold().for_stderr());
 }
 
-/// The template that fits a terminal of so many columns. What does not fit would be left there.
+/// The progress bar for a terminal of this width. A longer line would wrap and not be erased.
 fn counted(columns: u16) -> &'static str {
     match columns {
         120.. => WIDE,

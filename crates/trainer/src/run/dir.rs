@@ -82,7 +82,7 @@ impl RunDir {
         let Some(lock) = &self.lock else { return Ok(None) };
         let Some(new) = place::moved(&self.path, lock)? else { return Ok(None) };
         let (old, shown) = (self.path.display(), new.display());
-        terminal::line(&format!("{old} is now {shown}: training goes on there"));
+        terminal::line(&format!("{old} was renamed: training continues in {shown}"));
         self.path = new;
         Ok(Some(&self.path))
     }

@@ -357,8 +357,8 @@ impl Trainer {
         saved.with_context(|| {
             let shown = self.run.path().display();
             format!(
-                "the checkpoint of step {} is not saved; `hvae train --resume {shown}` goes on \
-                     from the one before, once that works",
+                "the checkpoint of step {} could not be saved; once the cause is fixed, \
+                     `hvae train --resume {shown}` continues from the previous checkpoint",
                 self.state.step
             )
         })?;

@@ -129,7 +129,7 @@ fn a_run_that_is_renamed_while_it_trains_goes_on_there() {
     let gone = folder.path("checkpoints/gone");
     until("an epoch ends", || gone.join("metrics.csv").exists());
     std::fs::rename(&gone, folder.path("trash")).unwrap();
-    // It goes on there, so that a file may appear in the midst of the removal.
+    // Training continues in the renamed folder and may add a file while it is being removed.
     until("it is removed", || std::fs::remove_dir_all(folder.path("trash")).is_ok());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
