@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
-use hvae_runtime::{npz, npz::Kind, npz::Rows, npz::Unsupported, npz::Values};
+use hvae_runtime::npz::{self, Kind, Loaded, Rows, Unsupported, Values};
 
 use crate::convert::{Gathered, Raw, Wanted, gather};
 use crate::labels::{Labels, of_array};
@@ -87,17 +87,13 @@ pub(crate) fn read(
 
 fn images(rows: &mut Rows<'_>, wanted: &Wanted<'_>) -> Result<(usize, Gathered)> {
     let header = rows.header().clone();
-    let shape = &header.shape;
-    let layout =
-        layout(shape).with_context(|| format!("its shape {shape:?} is not that of images"))?;
-    ensure!(layout.count > 0, "it holds no image");
+    let layout = layout(&header.shape)?;
     let mut index = 0;
     let mut next = || -> Result<Option<Raw>> {
         let Some(row) = rows.next_row()? else { return Ok(None) };
         let (bytes, rounded) = bytes(row, header.kind, layout, index)?;
         index += 1;
-        let bytes = if layout.channels_first { channels_last(&bytes, layout.shape) } else { bytes };
-        Ok(Some(Raw::Pixels { bytes, shape: layout.shape, rounded }))
+        Ok(Some(layout.picture(bytes, rounded)))
     };
     let found = gather(wanted, layout.count, &mut std::iter::from_fn(|| next().transpose()))?;
     Ok((layout.count, found))
@@ -117,17 +113,12 @@ fn labels(path: &Path, part: &Arrays, parts: &[Option<Arrays>; 3], count: usize)
     if matches!(array.values, Values::Text(_)) {
         // A class has one number in every part.
         for other in parts.iter().flatten().filter_map(|other| other.labels.as_ref()) {
-            if let Ok(npz::Loaded { values: Values::Text(names), .. }) = load(other) {
+            if let Ok(Loaded { values: Values::Text(names), .. }) = load(other) {
                 classes.extend(names);
             }
         }
     }
     of_array(array, name, count, classes)
-}
-
-fn channels_last(bytes: &[u8], shape: ImageShape) -> Vec<u8> {
-    let (channels, pixels) = (shape.channels, shape.height * shape.width);
-    (0..bytes.len()).map(|at| bytes[at % channels * pixels + at / channels]).collect()
 }
 
 /// How an array holds images.
@@ -146,43 +137,15 @@ impl Layout {
         let pixel = if self.channels_first { at % (height * width) } else { at / channels };
         format!("image {image}, row {}, column {}", pixel / width, pixel % width)
     }
-}
 
-fn layout(axes: &[usize]) -> Option<Layout> {
-    let (count, [channels, height, width], channels_first) = match *axes {
-        [count, pixels] => {
-            let side = pixels.isqrt();
-            (count, if side * side == pixels { [1, side, side] } else { return None }, false)
-        }
-        [count, height, width] => (count, [1, height, width], false),
-        // Rather grey images of 3 columns than coloured ones of a single row.
-        [count, 1, height, width] if width != 1 => (count, [1, height, width], true),
-        [count, height, width, channels @ (1 | 3 | 4)] => (count, [channels, height, width], false),
-        [count, channels @ (1 | 3 | 4), height, width] => (count, [channels, height, width], true),
-        _ => return None,
-    };
-    let shape = ImageShape { channels, height, width };
-    (height > 0 && width > 0).then_some(Layout { count, shape, channels_first })
-}
-
-/// The values of an image as bytes, and whether they were rounded.
-fn bytes(row: Vec<u8>, kind: Kind, layout: Layout, image: usize) -> Result<(Vec<u8>, bool)> {
-    match kind {
-        Kind::Uint(1) => return Ok((row, false)),
-        Kind::Bool => {
-            return Ok((row.into_iter().map(|v| if v == 0 { 0 } else { 255 }).collect(), false));
-        }
-        Kind::Bytes(_) | Kind::Text(_) => bail!("it holds text, not images"),
-        Kind::Int(_) | Kind::Uint(_) | Kind::Float(_) => {}
-    }
-    let (whole, mut rounded) = (!matches!(kind, Kind::Float(_)), false);
-    let mut byte = |(at, value): (usize, f64)| -> Result<u8> {
-        let place = || layout.place(image, at);
+    /// `value`, that of a pixel if it is one, from 0 for black to 255 for white.
+    fn shade(self, value: f64, whole: bool, image: usize, at: usize) -> Result<f64> {
+        let place = || self.place(image, at);
         ensure!(value.is_finite(), "{} is not a number ({value})", place());
         if whole {
             let found = (0.0..=255.0).contains(&value);
             ensure!(found, "{} is {value}, but whole numbers run from 0 to 255", place());
-            return Ok(value as u8);
+            return Ok(value);
         }
         let remedy = match value {
             v if v < 0.0 && v >= -1.0 => "; if these run from -1 to 1, save (images + 1) / 2",
@@ -194,11 +157,115 @@ fn bytes(row: Vec<u8>, kind: Kind, layout: Layout, image: usize) -> Result<(Vec<
         let found = (0.0..=1.0).contains(&value);
         let text = "but pixels given as floats run from 0 to 1";
         ensure!(found, "{} is {value}, {text}{remedy}", place());
-        let shade = value * 255.0;
-        rounded |= (shade - shade.round()).abs() > 1e-3;
-        #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
-        Ok(shade.round() as u8)
+        Ok(value * 255.0)
+    }
+
+    /// The picture with these values, in the order of the array.
+    fn picture(self, bytes: Vec<u8>, rounded: bool) -> Raw {
+        let (channels, pixels) = (self.shape.channels, self.shape.height * self.shape.width);
+        let moved = |at: usize| bytes[at % channels * pixels + at / channels];
+        let bytes = if self.channels_first && channels > 1 {
+            (0..bytes.len()).map(moved).collect()
+        } else {
+            bytes
+        };
+        Raw::Pixels { bytes, shape: self.shape, rounded }
+    }
+}
+
+/// The layout of an array of this shape.
+fn layout(axes: &[usize]) -> Result<Layout> {
+    let not = || format!("its shape {axes:?} is not that of images");
+    let (count, [channels, height, width], channels_first) = match *axes {
+        [count, pixels] => {
+            let side = pixels.isqrt();
+            ensure!(side * side == pixels, not());
+            (count, [1, side, side], false)
+        }
+        [count, height, width] => (count, [1, height, width], false),
+        // Rather grey images of 3 columns than coloured ones of a single row.
+        [count, 1, height, width] if width != 1 => (count, [1, height, width], true),
+        [count, height, width, channels @ (1 | 3 | 4)] => (count, [channels, height, width], false),
+        [count, channels @ (1 | 3 | 4), height, width] => (count, [channels, height, width], true),
+        _ => bail!(not()),
     };
-    let bytes = npz::numbers(&row, kind).enumerate().map(&mut byte).collect::<Result<_>>()?;
+    ensure!(height > 0 && width > 0, not());
+    ensure!(count > 0, "it holds no image");
+    Ok(Layout { count, shape: ImageShape { channels, height, width }, channels_first })
+}
+
+/// The values of an image as bytes, and whether they were rounded.
+fn bytes(row: Vec<u8>, kind: Kind, layout: Layout, image: usize) -> Result<(Vec<u8>, bool)> {
+    let whole = match kind {
+        Kind::Uint(1) => return Ok((row, false)),
+        Kind::Bool => {
+            return Ok((row.into_iter().map(|v| if v == 0 { 0 } else { 255 }).collect(), false));
+        }
+        Kind::Bytes(_) | Kind::Text(_) => bail!(TEXT),
+        Kind::Int(_) | Kind::Uint(_) => true,
+        Kind::Float(_) => false,
+    };
+    let mut rounded = false;
+    let byte = |(at, value): (usize, f64)| -> Result<u8> {
+        let shade = layout.shade(value, whole, image, at)?;
+        rounded |= (shade - shade.round()).abs() > 1e-3;
+        Ok(to_byte(shade))
+    };
+    let bytes = npz::numbers(&row, kind).enumerate().map(byte).collect::<Result<_>>()?;
     Ok((bytes, rounded))
+}
+
+const TEXT: &str = "it holds text, not images";
+
+#[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
+fn to_byte(shade: f64) -> u8 {
+    shade.round() as u8
+}
+
+/// Whether an array holds whole numbers, and its values.
+fn numbers(values: Values) -> Result<(bool, Box<dyn Iterator<Item = f64>>)> {
+    Ok(match values {
+        Values::Bool(values) => (false, Box::new(values.into_iter().map(u8::from).map(f64::from))),
+        Values::F32(values) => (false, Box::new(values.into_iter().map(f64::from))),
+        Values::F64(values) => (false, Box::new(values.into_iter())),
+        Values::U8(values) => (true, Box::new(values.into_iter().map(f64::from))),
+        Values::I64(values) => (true, Box::new(values.into_iter().map(|value| value as f64))),
+        Values::Text(_) => bail!(TEXT),
+    })
+}
+
+/// Grey images in memory, of the shapes and values of those in files: their numbers in `[0, 1]`,
+/// image after image, and their shape. `name` is what messages call the array.
+pub fn grey(name: &str, images: Loaded) -> Result<(Vec<f32>, ImageShape)> {
+    let read = || {
+        let layout = layout(&images.shape)?;
+        ensure!(layout.shape.channels == 1, "it is in colour; convert it to grey");
+        let (whole, values) = numbers(images.values)?;
+        let (pixels, white) = (layout.shape.pixels(), if whole { 255.0 } else { 1.0 });
+        let number = |(at, value)| {
+            layout.shade(value, whole, at / pixels, at % pixels)?;
+            Ok(value as f32 / white)
+        };
+        Ok((values.enumerate().map(number).collect::<Result<_>>()?, layout.shape))
+    };
+    read().with_context(|| format!("cannot use the array `{name}`"))
+}
+
+/// As [`grey`], as a set without labels; colours are converted, and floats rounded to bytes.
+pub fn set(name: &str, images: Loaded) -> Result<ImageSet> {
+    let read = || {
+        let layout = layout(&images.shape)?;
+        let (whole, values) = numbers(images.values)?;
+        let pixels = layout.shape.pixels();
+        let mut bytes = values.enumerate().map(|(at, value)| {
+            layout.shade(value, whole, at / pixels, at % pixels).map(to_byte)
+        });
+        let mut rows = (0..layout.count).map(|_| {
+            let bytes = bytes.by_ref().take(pixels).collect::<Result<_>>()?;
+            Ok(layout.picture(bytes, false))
+        });
+        let wanted = Wanted { name, split: None, shape: None };
+        Ok(gather(&wanted, layout.count, &mut rows)?.with(Labels::default())?.0)
+    };
+    read().with_context(|| format!("cannot use the array `{name}`"))
 }

@@ -41,7 +41,7 @@ impl Images {
                 let [kept, _held_out] = hold_out(config, set)?;
                 kept
             }
-            Split::Test => first(set, config.test_images, "")?,
+            Split::Test => first(set, config.test_images, "test_images", "")?,
         };
         Ok(Self { report, ..Self::new(set, device) })
     }
@@ -132,8 +132,8 @@ fn hold_out(config: &DataConfig, mut set: ImageSet) -> Result<[ImageSet; 2]> {
         && let Some(own) = own.filter(OwnImages::has_validation)
     {
         let (held, _) = own.read(Part::Validation, Some(config.shape()))?;
-        let held = first(held, Some(held_out), " for validation")?;
-        return Ok([first(set, config.train_images, "")?, held]);
+        let held = first(held, Some(held_out), "validation_images", " for validation")?;
+        return Ok([first(set, config.train_images, "train_images", "")?, held]);
     }
     ensure!(
         held_out < set.len(),
@@ -143,13 +143,13 @@ fn hold_out(config: &DataConfig, mut set: ImageSet) -> Result<[ImageSet; 2]> {
     );
     let held = set.split_off(set.len() - held_out);
     let kept = if held_out > 0 { " that are not held out" } else { "" };
-    Ok([first(set, config.train_images, kept)?, held])
+    Ok([first(set, config.train_images, "train_images", kept)?, held])
 }
 
 /// The first `wanted` images of `set`, or all.
-fn first(set: ImageSet, wanted: Option<usize>, kept: &str) -> Result<ImageSet> {
+fn first(set: ImageSet, wanted: Option<usize>, setting: &str, kept: &str) -> Result<ImageSet> {
     let (count, all) = (wanted.unwrap_or(set.len()), set.len());
-    ensure!(count <= all, "{count} images are required, but the set has {all}{kept}");
+    ensure!(count <= all, "data.{setting} = {count}: the set has {all}{kept}");
     Ok(set.take(count))
 }
 

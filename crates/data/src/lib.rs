@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![allow(clippy::missing_errors_doc, reason = "the errors themselves say when and why")]
 
-mod arrays;
+pub mod arrays;
 mod catalog;
 mod cifar;
 pub mod config;

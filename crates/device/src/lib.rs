@@ -7,6 +7,7 @@ mod choice;
 pub mod fault;
 pub mod host;
 mod list;
+mod memory;
 #[cfg(feature = "remote")]
 pub mod remote;
 
@@ -15,7 +16,8 @@ use burn::tensor::Device;
 
 pub use choice::Choice;
 pub use host::{Transfers, download, is_plain_cpu, read, transfers, upload, upload_rows};
-pub use list::list;
+pub use list::{automatic, list, rows};
+pub use memory::HostValues;
 
 /// Opens the device `name`. `software` allows an adapter that is emulated on the CPU.
 ///

@@ -2,36 +2,48 @@
 
 use std::fmt::Write as _;
 
-/// A table of all devices, one per line.
-pub fn list() -> String {
-    let mut lines = vec![row("cpu", "Burn Flex", &processor(), "in every build")];
-    lines.push(if cfg!(feature = "ndarray") {
+/// The devices: name, hardware, driver and kind of each; those that are not built in, too.
+pub fn rows() -> Vec<[String; 4]> {
+    let mut rows = vec![row("cpu", "Burn Flex", &processor(), "in every build")];
+    rows.push(if cfg!(feature = "ndarray") {
         row("ndarray", "Burn NdArray", "", "for comparisons; slower than cpu")
     } else {
         missing("ndarray")
     });
-    lines.extend(["wgpu", "vulkan", "cuda"].into_iter().flat_map(graphics));
-    lines.push(if cfg!(feature = "remote") {
+    rows.extend(["wgpu", "vulkan", "cuda"].into_iter().flat_map(graphics));
+    rows.push(if cfg!(feature = "remote") {
         row("remote:", "remote:<host>:<port>, where `hvae serve` runs", "", "")
     } else {
         missing("remote")
     });
+    rows
+}
+
+/// The device that `auto` takes.
+pub fn automatic() -> String {
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
     let best = crate::adapters::best().map_or_else(|| "cpu".to_owned(), |a| a.device());
     #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
-    let best = "cpu";
-    let mut text = row("DEVICE", "NAME", "DRIVER", "KIND");
-    for line in lines {
-        let _ = write!(text, "\n{line}");
+    let best = "cpu".to_owned();
+    best
+}
+
+/// A table of all devices, one per line.
+pub fn list() -> String {
+    let heading = row("DEVICE", "NAME", "DRIVER", "KIND");
+    let mut text = String::new();
+    for [device, name, driver, kind] in std::iter::once(heading).chain(rows()) {
+        let line = format!("{device:<10}  {name:<40}  {driver:<36}  {kind}");
+        let _ = writeln!(text, "{}", line.trim_end());
     }
-    text + &format!("\n\n`--device auto` takes {best}.")
+    text + &format!("\n`--device auto` takes {}.", automatic())
 }
 
-fn row(device: &str, name: &str, driver: &str, kind: &str) -> String {
-    format!("{device:<10}  {name:<40}  {driver:<36}  {kind}").trim_end().to_owned()
+fn row(device: &str, name: &str, driver: &str, kind: &str) -> [String; 4] {
+    [device, name, driver, kind].map(str::to_owned)
 }
 
-fn missing(feature: &str) -> String {
+fn missing(feature: &str) -> [String; 4] {
     let build = format!("cargo build --release --features {feature}");
     row(feature, "not built in", &build, "")
 }
@@ -50,7 +62,7 @@ fn processor() -> String {
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn graphics(family: &str) -> Vec<String> {
+fn graphics(family: &str) -> Vec<[String; 4]> {
     match crate::adapters::of(family) {
         None => vec![missing(family)],
         Some(Err(error)) => vec![row(family, &error.to_string(), "", "")],
@@ -64,6 +76,6 @@ fn graphics(family: &str) -> Vec<String> {
 }
 
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
-fn graphics(family: &str) -> Vec<String> {
+fn graphics(family: &str) -> Vec<[String; 4]> {
     vec![missing(family)]
 }

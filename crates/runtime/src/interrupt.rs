@@ -1,7 +1,10 @@
 //! Ctrl-C: in a command that can save its work the first asks it to stop and the second ends the
 //! process; in other commands the first ends it. No half-written file is left.
+//!
+//! A program that has signal handlers of its own, such as Python, runs its work by [`with_stop`].
 
-use std::{sync::OnceLock, sync::atomic::AtomicBool, sync::atomic::Ordering};
+use std::cell::RefCell;
+use std::sync::{Arc, OnceLock, atomic::AtomicBool, atomic::Ordering};
 
 use anyhow::{Context, Result};
 
@@ -13,6 +16,10 @@ pub const EXIT_CODE: u8 = 130;
 static ORDERLY: AtomicBool = AtomicBool::new(false);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
+thread_local! {
+    /// Asks the work of this thread to stop, see [`with_stop`].
+    static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
 
 /// The error of a command that the user stopped by other means than a signal.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -38,8 +45,28 @@ pub fn install() -> Result<()> {
     .context("installing the Ctrl-C handler")
 }
 
+/// Runs `work`, which stops where it next asks once `stop` is true. Signals are the caller's.
+pub fn with_stop<T>(stop: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
+    STOP.set(Some(Arc::clone(stop)));
+    let done = work();
+    STOP.set(None);
+    done
+}
+
+/// [`Stopped`] once the caller of [`with_stop`] asks for it.
+pub fn check() -> Result<(), Stopped> {
+    if stop().is_some_and(|stop| stop.load(Ordering::SeqCst)) { Err(Stopped) } else { Ok(()) }
+}
+
+fn stop() -> Option<Arc<AtomicBool>> {
+    STOP.with_borrow(Clone::clone)
+}
+
 /// From now on the first Ctrl-C makes [`requested`] true and writes a message.
 pub fn ask_first() -> Result<()> {
+    if stop().is_some() {
+        return Ok(());
+    }
     ORDERLY.store(true, Ordering::SeqCst);
     install()
 }
@@ -56,7 +83,7 @@ pub fn request() {
 
 /// Whether a stop was requested.
 pub fn requested() -> bool {
-    REQUESTED.load(Ordering::SeqCst)
+    REQUESTED.load(Ordering::SeqCst) || check().is_err()
 }
 
 /// Calls `act` in its own thread for every signal that asks the process to end.

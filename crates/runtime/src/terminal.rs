@@ -13,6 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 static VERBOSITY: AtomicU8 = AtomicU8::new(Verbosity::Quiet as u8);
 static LINES: AtomicBool = AtomicBool::new(false);
+/// Whether standard output is for JSON alone.
+static JSON: AtomicBool = AtomicBool::new(false);
 /// Lines that wait while something else has the terminal.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
@@ -21,7 +23,9 @@ static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
 /// Without a terminal, a progress line at most this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
-const COUNTED: &str = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {wide_msg}";
+const WIDE: &str = "{prefix} {bar:30} {pos}/{len} [{elapsed} < {eta}] {wide_msg}";
+const MEDIUM: &str = "{prefix} {bar:10} {percent}% < {eta} {wide_msg}";
+const NARROW: &str = "{prefix:.10} {percent}%";
 const BYTES: &str = "{prefix} [{wide_bar}] {bytes}/{total_bytes} {eta}";
 const BYTES_UNSIZED: &str = "{prefix} {bytes} {bytes_per_sec}";
 const SPINNER: &str = "{spinner} {prefix} {elapsed}";
@@ -114,8 +118,21 @@ pub fn warning(text: &str) {
     write(&format!("{} {text}", style("warning:").yellow().bold().for_stderr()));
 }
 
-/// A result to stdout. A closed pipe is not an error; another failure is kept for [`lost_result`].
+/// Leaves standard output to [`json`] from now on.
+pub fn only_json() {
+    JSON.store(true, Ordering::Relaxed);
+}
+
+/// A result to stdout, unless that is for JSON alone. A closed pipe is not an error; another failure
+/// is kept for [`lost_result`].
 pub fn result(text: &str) {
+    if !JSON.load(Ordering::Relaxed) {
+        json(text);
+    }
+}
+
+/// Results as JSON to stdout, with the same errors.
+pub fn json(text: &str) {
     let mut stdout = std::io::stdout();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     if let Err(error) = written
@@ -130,9 +147,23 @@ pub fn lost_result() -> Option<std::io::Error> {
     locked(&LOST).take()
 }
 
+/// What else the user can do, to stderr, beside an error.
+pub fn hint(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{} {text}", style("tip:").green().bold().for_stderr());
+}
+
 /// An error to stderr.
 pub fn error(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "{} {error:#}", style("error:").red().bold().for_stderr());
+}
+
+/// The progress bar for a terminal of this width. A longer line would wrap and not be erased.
+fn counted(columns: u16) -> &'static str {
+    match columns {
+        120.. => WIDE,
+        40.. => MEDIUM,
+        _ => NARROW,
+    }
 }
 
 /// A bar on the terminal, as long as it lives; nothing where bars are not shown.
@@ -217,7 +248,9 @@ impl Progress {
     /// Begins work of `total` steps, `done` of which are done already.
     pub fn start(name: &str, total: usize, done: usize) -> Self {
         let now = Instant::now();
-        let bar = Bar::show(name, COUNTED, || ProgressBar::new(total as u64));
+        let bar = Bar::show(name, counted(console::Term::stderr().size().1), || {
+            ProgressBar::new(total as u64)
+        });
         if let Some(bar) = &bar.0 {
             bar.set_position(done as u64);
             bar.reset_eta();
@@ -258,7 +291,7 @@ mod tests {
 
     #[test]
     fn every_template_is_valid() {
-        for template in [COUNTED, BYTES, BYTES_UNSIZED, SPINNER] {
+        for template in [WIDE, MEDIUM, NARROW, BYTES, BYTES_UNSIZED, SPINNER] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

@@ -1,6 +1,7 @@
 //! From images to their features, and to the statistics of those.
 
 use anyhow::{Context, Result, ensure};
+use hvae_runtime::interrupt;
 use hvae_runtime::terminal::{self, Progress};
 
 use crate::extractor::Extractor;
@@ -39,7 +40,7 @@ pub fn extract(
     let ExtractOptions { count, batch, keep } = options;
     let available = images.count();
     let count = count.unwrap_or(available);
-    ensure!(count <= available, "{count} images were asked for, but {name} has {available}");
+    ensure!(count <= available, "--count {count}: {name} has {available}");
     let dims = extractor.dims();
     let mut statistics = Accumulator::new(dims);
     let mut kept = Vec::new();
@@ -51,6 +52,7 @@ pub fn extract(
     let mut progress = Progress::start(name, count, 0);
     let mut done = 0;
     images.stream(count, batch.unwrap_or(extractor.batch()), &mut |batch| {
+        interrupt::check()?;
         let features = extractor.features(batch)?;
         statistics.add(&features).with_context(|| format!("the features of {name}"))?;
         if keep {

@@ -26,10 +26,17 @@ impl FeatureMetrics {
     /// Compares `samples` with `real` images: KID over 100 subsets of at most 1000 images drawn
     /// from `seed`, the others with 5 nearest neighbours. Each set needs [`Self::MIN_IMAGES`].
     pub fn of(real: &FeatureSet, samples: &FeatureSet, seed: u64) -> Result<Self> {
-        Ok(Self {
-            kid: kid(samples, real, SUBSETS, SUBSET_SIZE, seed)?,
-            prdc: prdc(real, samples, NEIGHBOURS)?,
-        })
+        Ok(Self { kid: Self::kid(real, samples, seed)?, prdc: Self::prdc(real, samples)? })
+    }
+
+    /// KID alone, which needs two images of each set.
+    pub fn kid(real: &FeatureSet, samples: &FeatureSet, seed: u64) -> Result<Kid> {
+        kid(samples, real, SUBSETS, SUBSET_SIZE, seed)
+    }
+
+    /// The others alone.
+    pub fn prdc(real: &FeatureSet, samples: &FeatureSet) -> Result<Prdc> {
+        prdc(real, samples, NEIGHBOURS)
     }
 }
 

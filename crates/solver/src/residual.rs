@@ -1,7 +1,8 @@
 //! Residuals: which components are measured, their squared norms on the device, and the norms of
 //! one sample on the host.
 
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{FloatDType, Tensor, TensorData};
+use hvae_device::HostValues;
 
 use crate::error::{SolverError, distinct, in_range};
 use crate::map::FixedPointMap;
@@ -35,6 +36,9 @@ impl Measure {
     /// Squared norms of every sample, each `[batch, 1]`: of the difference and of the image over
     /// the measured components, and of the image over the other ones if there are any.
     pub(crate) fn squares(&self, state: &State, image: &State) -> Vec<Tensor<2>> {
+        if let Some(squares) = self.host_squares(state, image) {
+            return squares;
+        }
         let square = |k: usize, t: Tensor<2>| {
             let t = t.cast(FloatDType::F32);
             let is_one = (self.weights[k] - 1.0).abs() < f64::EPSILON;
@@ -56,6 +60,44 @@ impl Measure {
         columns.extend(total(others));
         columns
     }
+
+    /// [`Self::squares`] in one pass over the states, if these lie in host memory.
+    fn host_squares(&self, state: &State, image: &State) -> Option<Vec<Tensor<2>>> {
+        let (batch, count) = (image.batch(), image.components().len());
+        let others = self.components.len() < count;
+        let mut sums = vec![vec![0.0_f32; batch]; if others { 3 } else { 2 }];
+        for (k, new) in image.components().iter().enumerate() {
+            let units = new.dims()[1];
+            let new = HostValues::of(new)?;
+            let old = HostValues::of(state.component(k))?;
+            let weight = self.weights[k] as f32;
+            let measured = self.components.contains(&k);
+            for (row, new) in new.chunks_exact(units).enumerate() {
+                let [difference, norm] = squares(&old[row * units..][..units], new, weight);
+                if measured {
+                    sums[0][row] += difference;
+                }
+                sums[if measured { 1 } else { 2 }][row] += norm;
+            }
+        }
+        let device = image.component(0).device();
+        let column = |sums| Tensor::from_data(TensorData::new(sums, [batch, 1]), &device);
+        Some(sums.into_iter().map(column).collect())
+    }
+}
+
+/// `|w (f - s)|^2` and `|w f|^2` of one sample, in sums side by side, as the processor's vectors add.
+fn squares(old: &[f32], new: &[f32], weight: f32) -> [f32; 2] {
+    const SUMS: usize = 16;
+    let mut sums = [[0.0_f32; SUMS]; 2];
+    for (old, new) in old.chunks(SUMS).zip(new.chunks(SUMS)) {
+        for (i, (s, f)) in old.iter().zip(new).enumerate() {
+            // Scaled before squaring, where small numbers would underflow.
+            sums[0][i] += (weight * (f - s)).powi(2);
+            sums[1][i] += (weight * f).powi(2);
+        }
+    }
+    sums.map(|sums| sums.iter().sum())
 }
 
 /// The norms of one sample.

@@ -14,11 +14,13 @@
 //! | `latents`, `evaluation` | scores of a model, and latents to decode |
 //! | `converge`, `transition` | two studies of other papers |
 //! | [`figures`], `report` | plots, and the HTML report of a run |
+//! | [`api`] | what commands do, for them and for other programs |
 //! | [`cli`], [`commands`] | the command line |
 #![recursion_limit = "256"]
 #![allow(missing_debug_implementations, reason = "a library for its own program and tests")]
 #![allow(clippy::missing_errors_doc, reason = "errors are messages for the user of the program")]
 
+pub mod api;
 pub mod cli;
 pub mod commands;
 pub mod config;

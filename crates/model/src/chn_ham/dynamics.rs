@@ -67,7 +67,7 @@ impl<'n> Dynamics<'n> {
         let pixels = fire(images).matmul(network.weights[0].val());
         let drive = network.biases.iter().enumerate().map(|(k, bias)| {
             let bias = bias.val().unsqueeze::<2>();
-            Drive::Tensor(if k == 0 { pixels.clone() + bias } else { bias }).prepare()
+            Drive::new(if k == 0 { pixels.clone() + bias } else { bias })
         });
         Ok(Self {
             network,
@@ -94,7 +94,7 @@ impl<'n> Dynamics<'n> {
     pub(super) fn nudged(mut self, push: Tensor<2>) -> Self {
         // The other drives are the same for all samples.
         let drive = self.drive[0].tensor();
-        self.drive[0] = Drive::Tensor(Tensor::cat(vec![drive.clone(), drive], 0)).prepare();
+        self.drive[0] = Drive::new(Tensor::cat(vec![drive.clone(), drive], 0));
         self.batch *= 2;
         self.push = Some(push);
         self
@@ -104,7 +104,7 @@ impl<'n> Dynamics<'n> {
     /// quarter of the batch, but at least 32 and at most 64. Products of fewer rows are slower, and
     /// the states of more leave the cache. 0, the whole batch, on other devices.
     pub fn part_size(&self) -> usize {
-        let on_host = self.drive.iter().all(|d| matches!(d, Drive::Host { .. }));
+        let on_host = self.drive.iter().all(|drive| drive.host().is_some());
         if on_host { self.batch.div_ceil(4).clamp(32, 64) } else { 0 }
     }
 

@@ -141,13 +141,11 @@ pub(super) fn finish(
     state: Option<&Tensor<2>>,
     end: End,
 ) -> Tensor<2> {
-    match drive {
-        Drive::Host { values, .. } => pass(field, values, state, CHUNK, end),
-        Drive::Tensor(drive) => {
-            let state = state.cloned().unwrap_or_else(|| field.clone());
-            end.tensors(field, drive.clone(), state)
-        }
+    if let Some(drive) = drive.host() {
+        return pass(field, &drive, state, CHUNK, end);
     }
+    let state = state.cloned().unwrap_or_else(|| field.clone());
+    end.tensors(field, drive.tensor(), state)
 }
 
 /// Back through the updates of [`Continuous`], which led from `state` with the input `a`: from the
@@ -237,9 +235,7 @@ mod tests {
         let (field, state) = (wave(ROWS, UNITS, 0.0), wave(ROWS, UNITS, 2.0));
         for rows in [1, ROWS] {
             let drive = wave(rows, UNITS, 1.0);
-            let host = Drive::Tensor(drive.clone()).prepare();
-            assert!(matches!(host, Drive::Host { .. }));
-            let fast = finish(field.clone(), &host, Some(&state), end);
+            let fast = finish(field.clone(), &Drive::new(drive.clone()), Some(&state), end);
             let slow = end.tensors(field.clone(), drive, state.clone());
             assert_same(&format!("{name}, {rows} rows of drive"), fast, slow);
         }

@@ -1,7 +1,7 @@
 //! A nudged phase as the deviation from the free equilibrium.
 
 use burn::tensor::{Int, Tensor};
-use hvae_solver::{BlockMap, Damped, Solution, State, StoppingRule, Sweep, solve};
+use hvae_solver::{BlockMap, Damped, Solution, State, StoppingRule, Sweep, solve_in_parts};
 
 use crate::dynamics::drive::Drive;
 use crate::dynamics::relaxation::{Relaxation, repeat};
@@ -46,16 +46,18 @@ pub(crate) fn relax(
     rule: &StoppingRule,
 ) -> Result<Solution, ModelError> {
     let input = phase.inputs(free);
-    let input = input.map(|_, a| Drive::Tensor(repeat(a.clone(), copies)).prepare());
+    let input = input.map(|_, a| Drive::new(repeat(a.clone(), copies)));
     let mut blocks = phase.blocks().to_vec();
     let is_pushed = |&c: &usize| push.get(phase.free[c]).is_some();
     blocks.sort_by_key(|block| block.iter().any(is_pushed));
+    phase.wiring.pack(&phase.free);
     let deviation = Deviation { phase, input, push, blocks };
     let fronts = deviation.fronts();
     // A sweep passes a response on through two layers.
     let rule = rule.with_min_iterations(fronts.len().div_ceil(2).max(1))?;
     let start = deviation.start(&fronts);
-    Ok(solve(Sweep(deviation), start, &Damped::new(damping)?, &rule)?)
+    let method = Damped::new(damping)?;
+    Ok(solve_in_parts(Sweep(deviation), start, &method, &rule, phase.part_size())?)
 }
 
 impl Deviation<'_, '_> {

@@ -5,104 +5,61 @@
 //! memory, cost as much as the product; there they are [one pass](crate::kernels) on all threads.
 //! Elsewhere they stay tensor operations, which the device fuses.
 
-use std::sync::Arc;
-
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use hvae_device::is_plain_cpu;
+use burn::tensor::{Int, Tensor};
+use hvae_device::HostValues;
 
 use crate::energy::LayerSpec;
 use crate::kernels::fused;
 
-/// The drive of a layer, `[batch, n]`, or one row for all samples, `[1, n]`.
+/// The drive of a layer, `[batch, n]`; in host memory row after row.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a phase has a handful of drives")]
-pub(crate) enum Drive {
-    /// On any device.
-    Tensor(Tensor<2>),
-    /// On the host, row after row, for the fused update.
-    Host { values: Arc<Vec<f32>>, units: usize },
-}
+pub(crate) struct Drive(Tensor<2>);
 
 impl Drive {
-    /// The same drive in the form that sweeps read fastest.
-    pub(crate) fn prepare(&self) -> Self {
-        match self {
-            Self::Tensor(tensor) if is_plain_cpu(tensor) => {
-                let units = tensor.dims()[1];
-                let data = tensor.clone().into_data();
-                match data.try_into_vec() {
-                    Ok(values) => Self::Host { values: Arc::new(values), units },
-                    Err(_) => self.clone(),
-                }
-            }
-            other => other.clone(),
-        }
+    pub(crate) fn new(drive: Tensor<2>) -> Self {
+        Self(HostValues::of(&drive).map_or(drive, HostValues::into_tensor))
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        match self {
-            Self::Tensor(tensor) => tensor.dims()[0],
-            Self::Host { values, units } => values.len() / units,
-        }
+    /// Its values in host memory.
+    pub(crate) fn host(&self) -> Option<HostValues<2>> {
+        HostValues::of(&self.0)
     }
 
     pub(crate) fn tensor(&self) -> Tensor<2> {
-        match self {
-            Self::Tensor(tensor) => tensor.clone(),
-            Self::Host { values, units } => {
-                let data = TensorData::new(values.to_vec(), [self.rows(), *units]);
-                Tensor::from_data(data, &Device::flex())
-            }
-        }
+        self.0.clone()
     }
 
-    /// The drive of the samples `rows`, if it has a row for each.
+    /// The drive of the samples `rows`.
     pub(crate) fn select(&self, rows: &Tensor<1, Int>) -> Self {
-        match self {
-            Self::Tensor(tensor) => Self::Tensor(tensor.clone().select(0, rows.clone())),
-            Self::Host { values, units } => {
-                let mut picked = Vec::with_capacity(rows.dims()[0] * units);
-                for row in rows.clone().into_data().iter::<i64>() {
-                    let from = usize::try_from(row).expect("rows are not negative") * units;
-                    picked.extend_from_slice(&values[from..from + units]);
-                }
-                Self::Host { values: Arc::new(picked), units: *units }
-            }
-        }
+        Self(self.0.clone().select(0, rows.clone()))
     }
 
     /// `g(c (field + drive))`, `[batch, n]`; without a field `g(c drive)`.
     pub(crate) fn activate(&self, field: Option<Tensor<2>>, layer: &LayerSpec) -> Tensor<2> {
-        match (self, field) {
-            (Self::Host { values, .. }, Some(field)) => fused::activate(field, values, layer),
-            (Self::Host { values, units }, None) => {
-                let zeros = Tensor::zeros([self.rows(), *units], &Device::flex());
-                fused::activate(zeros, values, layer)
-            }
-            (Self::Tensor(drive), field) => {
-                let input = field.map_or(drive.clone(), |f| f + drive.clone());
-                let is_one = (layer.gain - 1.0).abs() < f64::EPSILON;
-                let input = if is_one { input } else { input.mul_scalar(layer.gain) };
-                layer.activation.apply(input)
-            }
+        if let Some(drive) = self.host() {
+            return fused::activate(field.unwrap_or_else(|| self.0.zeros_like()), &drive, layer);
         }
+        let input = field.map_or(self.tensor(), |f| f + self.tensor());
+        let is_one = (layer.gain - 1.0).abs() < f64::EPSILON;
+        let input = if is_one { input } else { input.mul_scalar(layer.gain) };
+        layer.activation.apply(input)
     }
 
     /// `g(c (drive + change)) - g(c drive)`, `[batch, n]`, see
     /// [`increment`](crate::Activation::increment).
     pub(crate) fn increment(&self, change: Tensor<2>, layer: &LayerSpec) -> Tensor<2> {
-        match self {
-            Self::Host { values, .. } => fused::increment(change, values, layer),
-            Self::Tensor(drive) => {
-                let [a, change] = [drive.clone(), change].map(|t| t.mul_scalar(layer.gain));
-                layer.activation.increment(a, change)
-            }
+        if let Some(drive) = self.host() {
+            return fused::increment(change, &drive, layer);
         }
+        let [a, change] = [self.tensor(), change].map(|t| t.mul_scalar(layer.gain));
+        layer.activation.increment(a, change)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Device, TensorData};
+
     use super::*;
     use crate::energy::Activation::{self, HardSigmoid, Identity, Relu, Sigmoid, Tanh};
     use crate::energy::activation::SATURATION;
@@ -130,6 +87,13 @@ mod tests {
         }
     }
 
+    /// The same drive, whose updates are tensor operations.
+    fn composed_form(drive: &Drive) -> Drive {
+        let composed = Drive::new(drive.tensor().autodiff());
+        assert!(drive.host().is_some() && composed.host().is_none());
+        composed
+    }
+
     /// Both forms of an increment keep its relative accuracy, down to changes far below the last
     /// bit of `g`, and saturate where `g` does.
     #[test]
@@ -145,11 +109,18 @@ mod tests {
             let values: Vec<f32> = pairs.iter().map(|&(a, c)| [a, c][i]).collect();
             Tensor::<2>::from_data(TensorData::new(values, [pairs.len(), 1]), &Device::flex())
         });
-        let drive = Drive::Tensor(a);
+        let drive = Drive::new(a);
         for activation in ALL {
             let layer = LayerSpec::new("", 1, activation).with_gain(2.0);
-            for drive in [&drive, &drive.prepare()] {
-                let found = host(drive.increment(change.clone(), &layer));
+            for composed in [false, true] {
+                let increment = |change: Tensor<2>| {
+                    host(if composed {
+                        composed_form(&drive).increment(change.autodiff(), &layer).inner()
+                    } else {
+                        drive.increment(change, &layer)
+                    })
+                };
+                let found = increment(change.clone());
                 for (&(a, change), found) in pairs.iter().zip(found) {
                     let (a, change) = (2.0 * a, 2.0 * change);
                     let exact = exact(activation, a.into(), change.into());
@@ -168,7 +139,7 @@ mod tests {
                     );
                 }
                 let nothing = change.zeros_like().div_scalar(0.0);
-                let found = host(drive.increment(nothing, &layer));
+                let found = increment(nothing);
                 assert!(found.iter().all(|x| x.is_nan()), "{activation:?}");
             }
         }
@@ -184,20 +155,19 @@ mod tests {
             let values = (0..rows * units).map(|i| 3.0 * (i as f32 * 0.37 + phase).sin()).collect();
             Tensor::<2>::from_data(TensorData::new::<f32, _>(values, [rows, units]), &device)
         };
-        let (field, composed) = (make(0.0), Drive::Tensor(make(1.0)));
-        let prepared = composed.prepare();
-        assert!(matches!(prepared, Drive::Host { .. }));
+        let (field, drive) = (make(0.0), Drive::new(make(1.0)));
         let rows = Tensor::<1, Int>::from_data([5, 0, 199], &device);
         let some = field.clone().select(0, rows.clone());
         for activation in ALL {
             let layer = LayerSpec::new("", units, activation).with_gain(1.7);
-            for (fast, slow, field) in [
-                (&prepared, &composed, Some(field.clone())),
-                (&prepared, &composed, None),
-                (&prepared.select(&rows), &composed.select(&rows), Some(some.clone())),
+            for (drive, field) in [
+                (&drive, Some(field.clone())),
+                (&drive, None),
+                (&drive.select(&rows), Some(some.clone())),
             ] {
-                let difference =
-                    fast.activate(field.clone(), &layer) - slow.activate(field, &layer);
+                let composed =
+                    composed_form(drive).activate(field.clone().map(Tensor::autodiff), &layer);
+                let difference = drive.activate(field, &layer) - composed.inner();
                 let largest: f32 = difference.abs().max().into_scalar();
                 assert!(largest < 1e-6, "{activation:?}: {largest}");
             }

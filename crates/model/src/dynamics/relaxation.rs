@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 use hvae_solver::{
-    BlockMap, Damped, FixedPointMap, Outcome, Solution, State, StoppingRule, Sweep, solve,
+    BlockMap, Damped, FixedPointMap, Outcome, Solution, State, StoppingRule, Sweep, solve_in_parts,
 };
 
 use crate::dynamics::drive::Drive;
@@ -10,6 +10,9 @@ use crate::dynamics::substrate::{Exact, NudgedPhase, Phase, PhaseId, Site, Subst
 use crate::dynamics::wiring::Wiring;
 use crate::energy::{HopfieldNetwork, LayerId, LayerSpec, PerLayer};
 use crate::error::{ModelError, require_shape};
+
+/// Samples of a part of a batch in host memory.
+const PART: usize = 32;
 
 /// What a layer does during a phase.
 #[derive(Debug, Clone)]
@@ -108,7 +111,7 @@ impl<'n> Relaxation<'n> {
         let wiring = Wiring::new(network, substrate, phase);
         let mut drive = PerLayer::empty(layers);
         for &k in &free {
-            drive.set(k, Drive::Tensor(wiring.input(k, |l| clamped.get(l), batch)));
+            drive.set(k, Drive::new(wiring.input(k, |l| clamped.get(l), batch)));
         }
         let blocks = colour(network, &free);
         Ok(Self { wiring, substrate, phase, clamped, free, drive, blocks, slopes: None })
@@ -119,7 +122,7 @@ impl<'n> Relaxation<'n> {
     pub(crate) fn pushed(mut self, push: &PerLayer<Tensor<2>>, copies: usize) -> Self {
         self.drive = self.drive.map(|k, drive| {
             let drive = repeat(drive.tensor(), copies);
-            Drive::Tensor(match push.get(k) {
+            Drive::new(match push.get(k) {
                 Some(push) => drive - push.clone(),
                 None => drive,
             })
@@ -148,8 +151,10 @@ impl<'n> Relaxation<'n> {
     ) -> Result<Solution, ModelError> {
         self.require_state(&start)?;
         let rule = self.substrate.stopping(*rule);
-        let sweep = Sweep(self.prepared());
-        let mut solution = solve(sweep, start, &Damped::new(damping)?, &rule)?;
+        self.wiring.pack(&self.free);
+        let sweep = Sweep(self.clone());
+        let method = Damped::new(damping)?;
+        let mut solution = solve_in_parts(sweep, start, &method, &rule, self.part_size())?;
         let mut last = solution.iterations;
         if let NudgedPhase::States { average_last } = self.substrate.nudged_phase() {
             let more = average_last.saturating_sub(1);
@@ -164,10 +169,12 @@ impl<'n> Relaxation<'n> {
         Ok(solution)
     }
 
-    /// These dynamics with drives in the form that sweeps read fastest.
-    fn prepared(&self) -> Self {
-        let drive = self.drive.map(|_, drive| drive.prepare());
-        Self { drive, ..self.clone() }
+    /// How many samples are relaxed together on one thread: in host memory few enough for their
+    /// states to stay in a core's cache; 0, the whole batch, elsewhere and under noise, which is
+    /// drawn for all.
+    pub(crate) fn part_size(&self) -> usize {
+        let exact = self.substrate.nudged_phase() == NudgedPhase::Deviation;
+        if exact && self.drive.iter().all(|(_, drive)| drive.host().is_some()) { PART } else { 0 }
     }
 
     /// The mean of `state`, which `done` sweeps have led to, and of `more` states that follow it.
@@ -175,7 +182,7 @@ impl<'n> Relaxation<'n> {
         if more == 0 {
             return state;
         }
-        let sweep = Sweep(self.prepared());
+        let sweep = Sweep(self.clone());
         let (mut current, mut sum) = (state.clone(), state);
         for iteration in done..done + more {
             let image = sweep.apply(&current, iteration);
@@ -272,7 +279,7 @@ impl<'n> Relaxation<'n> {
     }
 
     pub(crate) fn batch(&self) -> usize {
-        self.drive[self.free[0]].rows()
+        self.drive[self.free[0]].tensor().dims()[0]
     }
 
     fn require_state(&self, state: &State) -> Result<(), ModelError> {

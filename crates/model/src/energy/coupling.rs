@@ -3,6 +3,7 @@
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 
+use crate::energy::interaction::bilinear::Direction;
 use crate::energy::interaction::{Interaction, InteractionKind};
 use crate::energy::layer::LayerId;
 
@@ -63,6 +64,15 @@ impl Coupling {
         (self.lower, self.upper) == (a.min(b), a.max(b))
     }
 
+    /// The layer from which it carries signals to layer `k`, and which way; `None` if to others.
+    pub(crate) fn source(&self, k: LayerId) -> Option<(LayerId, Direction)> {
+        if self.upper == k {
+            Some((self.lower, Direction::Up))
+        } else {
+            (self.lower == k).then_some((self.upper, Direction::Down))
+        }
+    }
+
     /// Whether it couples layer `k` with any layer.
     pub(crate) fn touches(&self, k: LayerId) -> bool {
         self.lower == k || self.upper == k
@@ -94,25 +104,4 @@ impl Coupling {
         let share = if self.is_within() { -0.5 } else { -1.0 };
         self.interaction.linear().product(lower, upper).mul_scalar(share)
     }
-}
-
-/// `sum_l W_kl s_l` over the couplings of layer `k` with layers `l` for which `state` has a tensor,
-/// `[batch, n_k]`; `None` if there is none. Signals pass upwards through `up`, downwards through
-/// `down`, which are the same couplings unless a device holds them apart.
-pub(crate) fn field<'s>(
-    up: &[Coupling],
-    down: &[Coupling],
-    k: LayerId,
-    state: impl Fn(LayerId) -> Option<&'s Tensor<2>>,
-) -> Option<Tensor<2>> {
-    let terms = up.iter().zip(down).filter_map(|(up, down)| {
-        if up.upper == k {
-            Some(up.interaction.linear().to_upper(state(up.lower)?.clone()))
-        } else if up.lower == k {
-            Some(down.interaction.linear().to_lower(state(up.upper)?.clone()))
-        } else {
-            None
-        }
-    });
-    terms.reduce(|sum, term| term + sum)
 }

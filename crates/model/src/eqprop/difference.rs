@@ -88,22 +88,22 @@ impl Difference {
         l: LayerId,
         gradient: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<D>,
     ) -> Option<Tensor<D>> {
-        let (d, sum) = (&self.scaled.change, &self.sum);
-        let gradient =
-            |s: Option<&Tensor<2>>, t: Option<&Tensor<2>>| Some(gradient(s?.clone(), t?.clone()));
-        let total = match (d.get(k), d.get(l)) {
+        // Scaled as states, which are smaller than weights.
+        let change = |k| Some(self.scaled.share(self.scaled.change.get(k)?.clone(), self.rows));
+        let mean = |k| Some(self.sum.get(k)?.clone().mul_scalar(0.5));
+        let held = |k| self.held.get(k).cloned();
+        Some(match (change(k), change(l)) {
             // Both halves are the same.
-            (Some(_), Some(_)) if k == l => gradient(d.get(k), sum.get(k))?.mul_scalar(0.5),
-            (Some(_), Some(_)) => {
-                let one = gradient(d.get(k), sum.get(l))?;
-                let other = gradient(sum.get(k), d.get(l))?;
-                (one + other).mul_scalar(0.5)
+            (Some(d), Some(_)) if k == l => gradient(d, mean(k)?),
+            // Both in one product.
+            (Some(d_k), Some(d_l)) => {
+                let s = Tensor::cat(vec![d_k, mean(k)?], 0);
+                gradient(s, Tensor::cat(vec![mean(l)?, d_l], 0))
             }
-            (None, Some(_)) => gradient(self.held.get(k), d.get(l))?,
-            (Some(_), None) => gradient(d.get(k), self.held.get(l))?,
+            (None, Some(d)) => gradient(held(k)?, d),
+            (Some(d), None) => gradient(d, held(l)?),
             (None, None) => return None,
-        };
-        Some(self.scaled.share(total, self.rows))
+        })
     }
 
     /// `dC/db_k`, `[n_k]`; `None` where the layer has not moved.

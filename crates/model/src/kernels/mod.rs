@@ -1,5 +1,5 @@
-//! Elementwise loops for the CPU that take one pass over memory, on all threads and with the widest
-//! vectors that the processor has.
+//! Loops for the CPU on all threads, with the widest vectors that the processor has; elementwise ones
+//! take one pass over memory.
 //!
 //! | file | holds |
 //! |---|---|
@@ -11,7 +11,8 @@
 pub(crate) mod exponential;
 pub(crate) mod fused;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
+use hvae_device::HostValues;
 use rayon::prelude::*;
 
 /// A loop over slices of one length. A trait rather than a closure, because it becomes vector code
@@ -31,9 +32,11 @@ pub(crate) fn pass(
     chunk: usize,
     kernel: impl Kernel,
 ) -> Tensor<2> {
-    let [rows, units] = values.dims();
-    let mut values = self::values(values);
-    let state = state.map_or(Vec::new(), |state| self::values(state.clone()));
+    let [_, units] = values.dims();
+    let host = |tensor| HostValues::take(tensor).expect("the loop is for host memory");
+    let mut values = host(values);
+    let state = state.map(|state| host(state.clone()));
+    let state = state.as_deref().unwrap_or(&[]);
     let size = (chunk / units).max(1) * units;
     let arch = pulp::Arch::new();
     values.par_chunks_mut(size).enumerate().for_each(|(i, values)| {
@@ -42,7 +45,7 @@ pub(crate) fn pass(
         let drive = if drive.len() == units { drive } else { &drive[range] };
         arch.dispatch(Chunk { values, drive, state, kernel });
     });
-    Tensor::from_data(TensorData::new(values, [rows, units]), &Device::flex())
+    values.into_tensor()
 }
 
 /// Whole rows, of which each has the same `drive`, or the one after the other.
@@ -71,7 +74,7 @@ impl<K: Kernel> pulp::NullaryFnOnce for Chunk<'_, K> {
 #[cfg(test)]
 pub(crate) fn wave(rows: usize, columns: usize, shift: f32) -> Tensor<2> {
     let values = (0..rows * columns).map(|i| (i as f32 * 0.37 + shift).sin()).collect();
-    hvae_device::upload(values, columns, &Device::flex())
+    hvae_device::upload(values, columns, &burn::tensor::Device::flex())
 }
 
 /// The values of a tensor; its own memory if no other tensor shares it.

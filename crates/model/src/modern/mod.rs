@@ -38,14 +38,16 @@
 //!
 //! [`ModernHopfield`] is the network, [`Retrieval`] its dynamics as a
 //! [`FixedPointMap`](hvae_solver::FixedPointMap); [`equidistant`] and [`random`] make pattern sets;
-//! [`Thresholds`] holds the formulas; [`stability`] the eigenvalue that decides stability.
+//! [`Density`] is the distribution with that energy; [`Thresholds`] holds the formulas; [`stability`] the eigenvalue that decides stability.
 
+mod density;
 mod network;
 mod retrieval;
 mod sets;
 mod stability;
 mod thresholds;
 
+pub use density::Density;
 pub use network::{ModernHopfield, Readings};
 pub use retrieval::{Retrieval, Space};
 pub use sets::{Equidistant, equidistant, random};

@@ -21,7 +21,7 @@ use paths::{Destination, destination, sync_folder, sync_tree};
 use scratch::Live;
 
 pub use paths::{is_present, parent_of};
-pub use scratch::{ScratchDir, remove_live_scratch, remove_stale_scratch, scratch_dir_in};
+pub use scratch::{SCRATCH, ScratchDir, remove_live_scratch, remove_stale_scratch, scratch_dir_in};
 
 /// Writes `content` with [`write_atomically`].
 pub fn write<C: AsRef<[u8]> + ?Sized>(path: &Path, content: &C) -> anyhow::Result<()> {

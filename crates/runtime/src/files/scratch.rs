@@ -14,7 +14,7 @@ use tempfile::{Builder, TempDir};
 use super::paths::is_present;
 
 /// Prefix of the names of scratch files and folders.
-const PREFIX: &str = ".partial-";
+pub const SCRATCH: &str = ".partial-";
 
 /// The scratch files and folders of this process.
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -107,7 +107,7 @@ pub fn remove_stale_scratch(parent: &Path) -> anyhow::Result<()> {
     }
     let list = || fs::read_dir(parent)?.collect::<io::Result<Vec<_>>>();
     for entry in list().with_context(|| format!("cannot list {}", parent.display()))? {
-        if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        if entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
             remove_unless_in_use(&entry.path())
                 .with_context(|| format!("cannot remove {}", entry.path().display()))?;
         }
@@ -138,7 +138,7 @@ fn remove_unless_in_use(path: &Path) -> io::Result<()> {
 /// Names and permissions of scratch entries; the umask applies to `mode`.
 pub(super) fn builder(mode: u32) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
-    builder.prefix(PREFIX);
+    builder.prefix(SCRATCH);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]

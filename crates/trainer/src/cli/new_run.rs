@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::{cli::values::run_name, config::RunConfig, run::dir::RunDir};
+use crate::{cli::values::run_name, config::RunConfig, run::dir::RunDir, run::origin::Origin};
 
 /// A new run: its folder and its configuration.
 #[derive(Debug, Args)]
@@ -43,16 +43,18 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// The run, created if it is new; locked.
-    pub(crate) fn open(self, config: &RunConfig) -> Result<RunDir> {
+    /// The run, created if it is new, with `origin`; locked.
+    pub(crate) fn open(self, config: &RunConfig, origin: Option<&Origin>) -> Result<RunDir> {
+        let origin = origin.map(Origin::to_json).transpose()?;
+        let origin = origin.as_deref();
         match self {
             Self::Existing(run) => run.locked(),
-            Self::New(path) => RunDir::create(&path, config),
+            Self::New(path) => RunDir::create(&path, config, origin),
             // Another process may take the next free number before the folder is created.
             Self::Numbered(runs) => loop {
                 let path = RunDir::next_free(&runs, config.model.kind.name());
-                match RunDir::create(&path, config) {
-                    Err(_) if path.join("config.toml").exists() => {}
+                match RunDir::create(&path, config, origin) {
+                    Err(_) if path.exists() => {}
                     result => return result,
                 }
             },

@@ -5,10 +5,12 @@ use clap::{Args, Subcommand};
 use hvae_data::{ImageSet, ImageShape, Split, config::DataConfig, dataset::Dataset};
 use hvae_runtime::{files, interrupt, terminal};
 use hvae_scores::classifier::{self, CLASSES, Schedule};
+use serde_json::json;
 
 use crate::cli::scoring::BATCHES;
 use crate::cli::values::{POSITIVE, count, file, number};
 use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{JsonArgs, require};
 use crate::evaluation::source::Source;
 
 /// Train or test a feature classifier, a CNN whose features score images
@@ -66,6 +68,8 @@ struct TrainArgs {
     /// Seed of initial weights, order and shifts
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +82,8 @@ struct TestArgs {
     /// Images to test on: mnist, fashion-mnist, synthetic, or a folder or file with labels
     #[arg(long, value_name = "SET", default_value = "mnist")]
     dataset: Dataset,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 impl Run for Classifier {
@@ -91,6 +97,7 @@ impl Run for Classifier {
 
 impl Run for TestArgs {
     fn run(self, cx: &Context) -> Result<Ended> {
+        self.json.require()?;
         let set = load(self.test_images.as_deref(), &self.dataset, Split::Test, cx)?;
         let (network, hash) = match &self.path {
             Some(path) => classifier::load(path, cx.device()?)?,
@@ -99,13 +106,15 @@ impl Run for TestArgs {
         let accuracy = classifier::accuracy(&network, &set, cx.device()?)?;
         terminal::line(&format!("{} images, weights sha256 {hash}", set.len()));
         terminal::result(&format!("accuracy {accuracy:.4}"));
+        self.json.write(&json!({ "accuracy": accuracy, "images": set.len(), "sha256": hash }))?;
         Ok(Ended::Done)
     }
 }
 
 impl Run for TrainArgs {
     fn run(self, cx: &Context) -> Result<Ended> {
-        files::require_writable(&self.out)?;
+        require(&self.out)?;
+        self.json.require()?;
         let shown = self.out.display().to_string();
         let training = load(self.images.as_deref(), &self.dataset, Split::Train, cx)?;
         let test = load(self.test_images.as_deref(), &self.dataset, Split::Test, cx)?;
@@ -136,6 +145,7 @@ impl Run for TrainArgs {
             bytes.len()
         ));
         terminal::result(&shown);
+        self.json.write(&json!({ "accuracy": accuracy, "file": shown, "sha256": hash }))?;
         Ok(Ended::Done)
     }
 }

@@ -1,53 +1,66 @@
 mod protocol;
+mod seeds;
 mod table;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Error, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use hvae_data::images::Images;
 use hvae_model::Kind;
 use hvae_runtime::{files, interrupt, terminal};
+use serde_json::json;
 
+use crate::api::train::{Resumed, RunRequest, check_every, resume, start};
+use crate::api::trained::Trained;
 use crate::cli::new_run::Target;
 use crate::cli::scoring::ScoreArgs;
 use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::eval::score;
-use crate::commands::output::write_json;
-use crate::commands::train::check_every;
-use crate::commands::train::start::{RunRequest, resume, start};
-use crate::commands::trained::Trained;
+use crate::commands::output::{JsonArgs, write_json};
 use crate::config::{Changes, RunConfig};
 use crate::figures::plot;
-use crate::run::dir::{CheckpointChoice, RunDir};
+use crate::run::choice::CheckpointChoice;
+use crate::run::dir::RunDir;
 use crate::run::metrics::{PhaseMeans, PhaseStats};
-use crate::run::summary::Summary;
+use crate::run::summary::{self, Summary};
+use crate::training::Finished;
 
 use protocol::Basis;
 use table::Row;
 
-/// Train or load a model of each kind and compare their scores
+/// Compare the scores of runs, or of a model of each kind that is trained first
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hvae compare                                     train all five kinds, then score them
-  hvae compare --epochs 1 --count 1000             a quick comparison
+  hvae compare                                     all trained runs under checkpoints/
   hvae compare checkpoints/f-vae-001 checkpoints/th-vae-001
   hvae compare --features inception --out results
+  hvae compare --train                             train all five kinds, then score them
+  hvae compare --seeds 3                           the same with three seeds each
+  hvae compare --train --epochs 1 --count 1000     a quick comparison
 
-Without runs it trains compare-f-vae, compare-h-vae, ... with the presets of their kinds. Runs of
-these names that exist already are resumed if they have the same settings, apart from epochs. The
-table goes to stdout and, as Markdown, CSV and JSON with a figure, to --out. Free and nudged sweeps
-are means per image, encoder and decoder together.
+With --train, --seeds, --epochs or --set it trains compare-f-vae, compare-h-vae, ... with the
+presets of their kinds (compare-f-vae-seed1, ... with --seeds). Runs of these names that exist
+already are resumed if they have the same settings, apart from epochs. The table goes to stdout and,
+as Markdown, CSV and JSON with a figure, to --out. Free and nudged sweeps are means per image,
+encoder and decoder together. For runs that differ in their seed alone a second table has means and
+standard deviations.
 
 Runs that are tested on different images are refused. Runs that differ in likelihood, number of test
 images or training images are compared, with a warning.")]
 pub struct Compare {
-    /// Runs to compare [default: one of each kind, trained now]
+    /// Runs to compare [default: all under --runs that are trained]
     #[arg(value_name = "RUN")]
     names: Vec<PathBuf>,
-    /// Folder for the runs that are trained
+    /// Train a run of each kind, and compare these
+    #[arg(long, conflicts_with = "names")]
+    train: bool,
+    /// The same with N seeds for each kind, from 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000), conflicts_with = "names")]
+    seeds: Option<u64>,
+    /// Folder that holds the runs
     #[arg(long, value_name = "DIR", default_value = "checkpoints", conflicts_with = "names")]
     runs: PathBuf,
     /// Epochs of the runs that are trained [default: as in their presets]
@@ -62,6 +75,8 @@ pub struct Compare {
     /// Sizes of the estimates
     #[command(flatten)]
     scores: ScoreArgs,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 /// Seed of all samples that are scored.
@@ -77,6 +92,7 @@ impl Run for Compare {
     fn run(self, cx: &Context) -> Result<Ended> {
         // Before hours of work; the folder itself is made once the runs are known to be comparable.
         files::require_writable(&self.out.join("compare.json"))?;
+        self.json.require()?;
         let Some(paths) = self.paths(cx)? else { return Ok(Ended::Interrupted) };
         let (runs, differences) = open(paths, cx)?;
         files::require_writable_folder(&self.out)?;
@@ -86,23 +102,32 @@ impl Run for Compare {
         for (number, run) in runs.iter().enumerate() {
             let shown = run.path.display();
             terminal::line(&format!("scoring {shown} ({} of {})", number + 1, runs.len()));
-            rows.push(self.row(run, &runs, cx)?);
+            rows.push(self.row(run, &runs, cx));
         }
         self.write(&rows, &runs, &differences)?;
+        let failed: Vec<_> = rows.iter().filter_map(|row| row.failed.as_deref()).collect();
+        ensure!(failed.is_empty(), "{}", failed.join("; "));
         Ok(Ended::Done)
     }
 }
 
 impl Compare {
-    /// The runs that the user named, or else one of each kind, trained now; `None` if interrupted.
+    /// The runs that the user named, or all that are trained, or one of each kind and seed, trained
+    /// now; `None` if interrupted.
     fn paths(&self, cx: &Context) -> Result<Option<Vec<PathBuf>>> {
         if !self.names.is_empty() {
             return Ok(Some(self.names.clone()));
         }
+        let changed = self.epochs.is_some() || !self.set.is_empty();
+        if !self.train && self.seeds.is_none() && !changed {
+            return self.trained().map(Some);
+        }
         let mut paths = Vec::new();
-        for kind in Kind::ALL {
-            let path = self.path(kind);
-            if start(self.request(kind, &path, cx)?, cx)? == Ended::Interrupted {
+        let seeds = self.seeds.map_or(vec![None], |count| (1..=count).map(Some).collect());
+        for (kind, seed) in Kind::ALL.into_iter().flat_map(|k| seeds.iter().map(move |s| (k, *s))) {
+            let path = self.path(kind, seed);
+            let request = self.request(kind, seed, &path, cx)?;
+            if start(request, &cx.global)?.0 == Finished::Interrupted {
                 terminal::line("the same `hvae compare` command continues from here");
                 return Ok(None);
             }
@@ -111,25 +136,57 @@ impl Compare {
         Ok(Some(paths))
     }
 
-    fn path(&self, kind: Kind) -> PathBuf {
-        self.runs.join(format!("compare-{}", kind.name()))
+    /// The trained runs on the images that most of them have.
+    fn trained(&self) -> Result<Vec<PathBuf>> {
+        let (mut runs, broken) = summary::all(&self.runs)?;
+        for problem in &broken {
+            terminal::warning(problem);
+        }
+        runs.retain(|run| run.done() > 0);
+        let images = |run: &Summary| (run.config.data.dataset.to_string(), run.config.data.size);
+        let count =
+            |run: &Summary| runs.iter().filter(|other| images(other) == images(run)).count();
+        let Some(most) = runs.iter().rev().max_by_key(|run| count(run)).map(images) else {
+            let runs = self.runs.display();
+            bail!(
+                "no run in {runs} has finished an epoch: name runs, or train one of each kind with \
+                 --train"
+            )
+        };
+        for other in runs.iter().filter(|run| images(run) != most) {
+            terminal::line(&format!("left out: {}, which is not of {}", other.path, most.0));
+        }
+        Ok(runs.iter().filter(|run| images(run) == most).map(|r| PathBuf::from(&r.path)).collect())
     }
 
-    /// A new run of `kind`, or the existing one.
-    fn request(&self, kind: Kind, path: &Path, cx: &Context) -> Result<RunRequest> {
+    fn path(&self, kind: Kind, seed: Option<u64>) -> PathBuf {
+        let seed = seed.map_or(String::new(), |seed| format!("-seed{seed}"));
+        self.runs.join(format!("compare-{}{seed}", kind.name()))
+    }
+
+    /// A new run of `kind` with `seed`, or the existing one.
+    fn request(
+        &self,
+        kind: Kind,
+        seed: Option<u64>,
+        path: &Path,
+        cx: &Context,
+    ) -> Result<RunRequest> {
         let device = cx.device()?;
-        let config = self.config(kind, device)?;
-        if path.is_dir() {
+        let config = self.config(kind, seed, device)?;
+        if path.join("config.toml").is_file() {
             require_same_settings(path, &config)?;
-            let (target, config) = resume(path, Some(config.training.epochs), None)?;
+            let epochs = Some(config.training.epochs);
+            let (target, config, _) = resume(path, Resumed { epochs, ..Resumed::default() })?;
             return Ok(RunRequest::new(config, target, device));
         }
         RunDir::require_new(path)?;
         Ok(RunRequest::new(config, Target::New(path.to_owned()), device))
     }
 
-    fn config(&self, kind: Kind, device: &Device) -> Result<RunConfig> {
+    fn config(&self, kind: Kind, seed: Option<u64>, device: &Device) -> Result<RunConfig> {
         let flags = |config: &mut RunConfig| {
+            config.training.seed = seed.unwrap_or(config.training.seed);
             config.training.epochs = self.epochs.unwrap_or(config.training.epochs);
         };
         let changes = Changes {
@@ -141,10 +198,22 @@ impl Compare {
         RunConfig::resolve_with(None, &changes)
     }
 
-    /// The metrics and scores of `run`, one of `runs`.
-    fn row(&self, run: &Compared, runs: &[Compared], cx: &Context) -> Result<Row> {
-        let trained = Trained::load(&run.path, CheckpointChoice::Latest, cx)?;
-        let scores = score(&trained, &run.test, &self.scores, SEED, cx)?;
+    /// The metrics of `run`, one of `runs`, and its scores, or why it has none.
+    fn row(&self, run: &Compared, runs: &[Compared], cx: &Context) -> Row {
+        let score = || {
+            let trained = Trained::load(&run.path, CheckpointChoice::Latest, cx.device()?)?;
+            let scores = score(&trained, &run.test, &self.scores, SEED, cx)?;
+            Ok((trained.model.parameters(), scores))
+        };
+        let (scored, failed) = match score() {
+            Ok(scored) => (Some(scored), None),
+            Err::<_, Error>(error) => {
+                let text = format!("{} could not be scored: {error:#}", run.path.display());
+                terminal::warning(&text);
+                (None, Some(text))
+            }
+        };
+        let (parameters, scores) = scored.unzip();
         let summary = &run.summary;
         let sweeps = |phases: fn(&PhaseMeans) -> [&Option<PhaseStats>; 2]| {
             let of = |phase: &Option<PhaseStats>| Some(phase.as_ref()?.sweeps);
@@ -153,26 +222,32 @@ impl Compare {
                 Some(encoder? + decoder?)
             })
         };
-        Ok(Row {
-            model: label(trained.config.model.kind, &run.path, runs),
+        Row {
+            model: label(summary.config.model.kind, &run.path, runs),
             run: run.path.clone(),
-            parameters: trained.model.parameters(),
+            seed: summary.config.training.seed,
+            parameters,
             epochs: summary.done(),
             seconds: summary.seconds(),
             free_sweeps: sweeps(|phases| [&phases.encoder_free, &phases.decoder_free]),
             nudged_sweeps: sweeps(|phases| [&phases.encoder_nudged, &phases.decoder_nudged]),
             gradient_cosine: summary.last(|epoch| Some(epoch.gradient_check?.cosine)),
             scores,
-        })
+            failed,
+        }
     }
 
     fn write(&self, rows: &[Row], runs: &[Compared], differences: &[String]) -> Result<()> {
-        let markdown = table::markdown(rows, differences);
+        let configs: Vec<&RunConfig> = runs.iter().map(|run| &run.summary.config).collect();
+        let groups = seeds::groups(rows, &configs);
+        let markdown = table::markdown(rows, differences) + &seeds::markdown(&groups);
         terminal::result(&markdown);
         let write = |name: &str, text: &str| files::write(&self.out.join(name), text);
         write("compare.md", &markdown)?;
         write("compare.csv", &table::csv(rows))?;
-        write_json(&self.out.join("compare.json"), &rows)?;
+        let all = json!({ "runs": rows, "seeds": groups, "differences": differences });
+        write_json(&self.out.join("compare.json"), &all)?;
+        self.json.write(&all)?;
         let summaries: Vec<&Summary> = runs.iter().map(|run| &run.summary).collect();
         plot::save(&table::figure(rows, &summaries), &self.out, "compare")?;
         terminal::line(&format!("written to {}", self.out.display()));
@@ -248,12 +323,12 @@ mod tests {
         let line = ["compare", "--runs", &runs, "--set", "model.latent=4", "--epochs", "3"];
         let compare = Line::try_parse_from(line).unwrap().compare;
         for kind in Kind::ALL {
-            let wanted = compare.config(kind, &Device::flex()).unwrap();
+            let wanted = compare.config(kind, None, &Device::flex()).unwrap();
             assert_eq!((wanted.model.kind, wanted.training.epochs), (kind, 3));
-            let path = compare.path(kind);
+            let path = compare.path(kind, None);
             let mut config = wanted.clone();
             config.training.epochs = 2;
-            RunDir::create(&path, &config).unwrap();
+            RunDir::create(&path, &config, None).unwrap();
             require_same_settings(&path, &wanted).unwrap();
             config.training.epochs = 1;
             let message = require_same_settings(&path, &config).unwrap_err().to_string();

@@ -9,6 +9,7 @@ use hvae_data::{Split, config::DataConfig, images::Images};
 use crate::cli::global::Global;
 use crate::run::dir::RunDir;
 use crate::run::environment;
+use crate::training::Finished;
 
 /// A command of the program.
 pub trait Run {
@@ -23,6 +24,15 @@ pub enum Ended {
     Done,
     /// The user interrupted it.
     Interrupted,
+}
+
+impl From<Finished> for Ended {
+    fn from(finished: Finished) -> Self {
+        match finished {
+            Finished::Complete => Self::Done,
+            Finished::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 /// The options of every command, and the device that they name.
@@ -71,7 +81,6 @@ impl Context {
         data: &DataConfig,
         split: Split,
     ) -> Result<Images> {
-        let folder = environment::data_dir(self.global.data_dir.as_deref(), run)?;
-        Images::load(data, split, folder.as_ref(), self.device()?)
+        environment::images(run, data, split, self.global.data_dir.as_deref(), self.device()?)
     }
 }

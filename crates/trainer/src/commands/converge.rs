@@ -7,6 +7,7 @@ use hvae_runtime::{files, interrupt, terminal};
 
 use crate::COMMIT;
 use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::JsonArgs;
 use crate::config::Usage;
 use crate::converge::measure::TrainedRow;
 use crate::converge::paper::Row;
@@ -45,12 +46,15 @@ pub struct Converge {
     /// Folder for weights, pictures and numbers
     #[arg(long, value_name = "DIR", default_value = "converge")]
     out: PathBuf,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 impl Run for Converge {
     fn run(self, cx: &Context) -> Result<Ended> {
         let plan = Plan::new(self.options.clone()).map_err(Usage)?;
         files::require_writable_folder(&self.out)?;
+        self.json.require()?;
         interrupt::ask_first()?;
         let started = Instant::now();
         let load = |split| cx.images(&plan.data, split);
@@ -94,6 +98,7 @@ impl Converge {
         };
         plot::save(&plots::residuals(&results.curves), &self.out, "convergence")?;
         results::write(&results, &self.out)?;
+        self.json.write(&results)?;
         terminal::result(&results::table(&results.rows));
         let (seeds, out) = (plan.seeds, self.out.display());
         terminal::result(&format!("{test_images} test images, {seeds} seeds; written to {out}"));

@@ -7,11 +7,13 @@ use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal;
 use hvae_solver::{FixedPointMap, State, StoppingRule, Termination};
 use rand::RngExt;
+use serde_json::json;
 
+use crate::api::trained::Trained;
 use crate::cli::values::{NOT_NEGATIVE, SHARE, count, number};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::output::{Format, JsonArgs, Output, Sheet};
+use crate::commands::trained::RunArgs;
 use crate::config::Usage;
 use crate::latents::completion::{Completion, complete, optimize_latents};
 
@@ -73,6 +75,8 @@ pub struct Denoise {
     #[arg(long, value_name = "PATH", default_value = "denoised.png", value_parser = Output::parser(&[Format::Png, Format::Gif, Format::Npz]))]
     out: Output,
     #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -115,6 +119,7 @@ impl Run for Denoise {
             bail!(Usage::new("--hide none needs --noise SIGMA, above 0"));
         }
         self.out.require()?;
+        self.json.require()?;
         let trained = self.run.load(cx)?;
         ensure!(
             self.by == Method::Passes || trained.model.kind() != Kind::FVae,
@@ -134,13 +139,16 @@ impl Run for Denoise {
             columns: COLUMNS.min(count),
             layers: vec![("inputs", inputs.as_slice()), ("known", &known), ("images", images)],
         };
-        print_errors(&inputs, &known, outputs, count);
+        let [before, after] = errors(&inputs, &known, outputs, count);
         if self.out.format == Format::Gif {
             let frames = frames.iter().map(|images| sheet(images.as_slice()).draw());
             self.out.animate(&frames.collect::<Result<Vec<_>>>()?, FRAME_MS)?;
         } else {
             self.out.write(&sheet(outputs), Vec::new())?;
         }
+        let out = self.out.path.display().to_string();
+        self.json
+            .write(&json!({ "before": before, "after": after, "images": count, "file": out }))?;
         Ok(Ended::Done)
     }
 }
@@ -231,12 +239,13 @@ impl Denoise {
     }
 }
 
-/// Squared errors of the images before and after.
-fn print_errors(inputs: &[f32], known: &[f32], outputs: &[f32], count: usize) {
+/// Squared errors of the images before and after, which are printed.
+fn errors(inputs: &[f32], known: &[f32], outputs: &[f32], count: usize) -> [f64; 2] {
     let error = |images: &[f32]| -> f64 {
         let squares = images.iter().zip(inputs).map(|(a, b)| f64::from(a - b).powi(2));
         squares.sum::<f64>() / count as f64
     };
     let (before, after) = (error(known), error(outputs));
     terminal::line(&format!("squared error per image: {before:.2} before, {after:.2} after"));
+    [before, after]
 }

@@ -2,9 +2,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hvae_runtime::{files, terminal};
+use hvae_runtime::terminal;
 
+use crate::cli::values::file;
 use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::require;
 use crate::commands::trained::RunArgs;
 use crate::run::dir::RunDir;
 use crate::run::exchange;
@@ -21,7 +23,7 @@ under `hvae`, the configuration, the layout of the networks and how they are use
 averaged weights, those are exported.")]
 pub struct Export {
     /// Output file
-    #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
+    #[arg(long, value_name = "FILE", default_value = "model.safetensors", value_parser = file(&["safetensors"]))]
     out: PathBuf,
     #[command(flatten)]
     run: RunArgs,
@@ -30,7 +32,7 @@ pub struct Export {
 impl Run for Export {
     fn run(self, cx: &Context) -> Result<Ended> {
         let run = RunDir::open(&self.run.folder)?;
-        files::require_writable(&self.out)?;
+        require(&self.out)?;
         let config = run.config()?;
         let untrained = training::new_model(&config, cx.device()?)?;
         let (model, state) = run.load_model(self.run.checkpoint, &config, untrained)?;

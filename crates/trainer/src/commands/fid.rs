@@ -1,24 +1,19 @@
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
-use hvae_data::{ImageSet, Split};
-use hvae_runtime::{files, terminal};
-use hvae_scores::{
-    ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics, extract,
-    frechet_distance,
-};
+use hvae_runtime::terminal;
+use hvae_scores::{FeatureMetrics, frechet_distance};
 use serde_json::json;
 
+use crate::api::comparison::{Comparison, Subject};
 use crate::cli::scoring::FeatureArgs;
 use crate::cli::values::{count, file};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::write_json;
-use crate::commands::trained::Trained;
-use crate::evaluation::scores::feature_metrics;
+use crate::commands::output::{JsonArgs, require};
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
-use crate::run::dir::{CheckpointChoice, RunDir};
+use crate::run::choice::CheckpointChoice;
 
 /// Fréchet distance (FID) between two sets of images
 #[derive(Debug, Args)]
@@ -48,8 +43,8 @@ pub struct Fid {
     /// Where the latents of a run's samples come from
     #[arg(long, value_enum, default_value_t = LatentSource::Prior)]
     from: LatentSource,
-    /// Checkpoint of a run
-    #[arg(long, value_enum, default_value_t = CheckpointChoice::Latest)]
+    /// Checkpoint of a run: latest, best or a step
+    #[arg(long, value_name = "NAME", default_value = "latest")]
     checkpoint: CheckpointChoice,
     /// Also KID, precision, recall, density and coverage (B are the real images; both sides must be
     /// images)
@@ -58,22 +53,27 @@ pub struct Fid {
     /// Save the statistics of A as .npz with `mu` and `sigma`, for later comparisons
     #[arg(long, value_name = "FILE", value_parser = file(&["npz"]))]
     save_stats: Option<PathBuf>,
-    /// Write all scores as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
-
-/// Default number of samples of a run.
-const SAMPLES: usize = 10_000;
 
 impl Run for Fid {
     fn run(self, cx: &Context) -> Result<Ended> {
         let sources = Source::pair(&self.a, &self.b)?;
         self.check(&sources)?;
-        let extractor = self.features.extractor(cx.device()?)?;
-        let [a, b] = self.open(&sources, &extractor, cx)?;
-        let a = self.side(&sources[0], a, &extractor, cx)?;
-        let b = self.side(&sources[1], b, &extractor, cx)?;
+        let comparison = Comparison {
+            extractor: self.features.extractor(cx.device()?)?,
+            batch: self.features.batch,
+            count: self.count,
+            seed: self.seed,
+            from: self.from,
+            checkpoint: self.checkpoint,
+            keep: self.more,
+            data_dir: cx.global.data_dir.clone(),
+            device: cx.device()?.clone(),
+        };
+        let [a, b] = comparison.sides(&sources.map(Subject::Named))?;
+        let extractor = &comparison.extractor;
         if let Some(path) = &self.save_stats {
             a.found.statistics.save(path, a.origin.as_ref())?;
         }
@@ -90,57 +90,14 @@ impl Run for Fid {
         });
         terminal::result(&format!("FID {distance:.4}"));
         if self.more {
-            let metrics = feature_metrics(&b.found, &a.found, self.seed)?;
+            let metrics = comparison.metrics(&a, &b)?;
             terminal::result(&metrics.to_string());
             scores["more"] = serde_json::to_value(metrics)?;
         }
         let protocol = extractor.description();
         terminal::result(&format!("  {protocol}; A = {}; B = {}", a.shown, b.shown));
-        if let Some(path) = &self.json {
-            write_json(path, &scores)?;
-        }
+        self.json.write(&scores)?;
         Ok(Ended::Done)
-    }
-}
-
-/// A side that can be scored.
-enum Opened {
-    Run(Box<Trained>),
-    Images(ImageSet),
-    Stored(Side),
-}
-
-/// One side of the comparison: its features, and its name in messages.
-struct Side {
-    found: FeatureStats,
-    shown: String,
-    /// Where its statistics are from, if that is known.
-    origin: Option<Origin>,
-}
-
-impl Side {
-    fn new(extractor: &Extractor, found: FeatureStats, shown: String) -> Self {
-        let images = found.statistics.count().unwrap_or_default();
-        Self { origin: Some(Origin::here(extractor, &shown, images, crate::COMMIT)), found, shown }
-    }
-
-    /// Statistics of a `.npz`.
-    fn stored(source: &Source, path: &std::path::Path, extractor: &Extractor) -> Result<Self> {
-        let statistics = Statistics::load(path)?;
-        let (found, given) = (statistics.dims(), extractor.dims());
-        ensure!(found == given, "{source} are of {found} features, but --features gives {given}");
-        let origin = Origin::of(path)?;
-        let shown = if let Some(origin) = &origin {
-            origin.check(extractor).with_context(|| format!("cannot use the {source}"))?;
-            format!("{source} of {}", origin.source)
-        } else {
-            terminal::warning(&format!(
-                "{source} do not say in which features they are: assuming those of {}",
-                extractor.description()
-            ));
-            source.to_string()
-        };
-        Ok(Self { found: FeatureStats { statistics, features: None }, shown, origin })
     }
 }
 
@@ -156,83 +113,7 @@ impl Fid {
             let needed = format!("--more needs at least {least} images of each side");
             ensure!(count >= least, "--count {count}: {needed}");
         }
-        for path in [&self.save_stats, &self.json].into_iter().flatten() {
-            files::require_writable(path)?;
-        }
-        Ok(())
-    }
-
-    /// Reads both sides, so that nothing is computed before both are known to be usable.
-    fn open(
-        &self,
-        sources: &[Source; 2],
-        extractor: &Extractor,
-        cx: &Context,
-    ) -> Result<[Opened; 2]> {
-        let runs = sources.each_ref().map(|source| match source {
-            Source::Run(path) => Trained::load(path, self.checkpoint, cx).map(Some),
-            _ => Ok(None),
-        });
-        let [a, b] = runs;
-        let runs = [a?, b?];
-        for trained in runs.iter().flatten() {
-            extractor.require_shape(trained.config.data.shape())?;
-        }
-        let of_run = runs.iter().flatten().next().map(|trained| trained.config.data.shape());
-        let shape = extractor.shape().or(of_run);
-        let mut opened = Vec::new();
-        for (source, run) in sources.iter().zip(runs) {
-            opened.push(match (source, run) {
-                (_, Some(trained)) => Opened::Run(Box::new(trained)),
-                (Source::Statistics(path), _) => {
-                    Opened::Stored(Side::stored(source, path, extractor)?)
-                }
-                (Source::OfRun(path, split), _) => {
-                    let run = RunDir::open(path)?;
-                    let images = cx.images_of(&run, &run.config()?.data, *split)?;
-                    Opened::Images(images.set().clone())
-                }
-                _ => {
-                    let folder = cx.global.data_dir.as_deref();
-                    Opened::Images(source.images(Split::Test, shape, folder)?)
-                }
-            });
-            if let Some(Opened::Images(set)) = opened.last() {
-                let (count, found) = (self.count.unwrap_or(set.len()), set.len());
-                ensure!(count <= found, "{count} images were asked for, but {source} has {found}");
-                ensure!(count >= 2, "{source} has {count} image: at least 2 are needed");
-            }
-        }
-        opened.try_into().map_err(|_| anyhow::anyhow!("two sides"))
-    }
-
-    fn side(
-        &self,
-        source: &Source,
-        opened: Opened,
-        extractor: &Extractor,
-        cx: &Context,
-    ) -> Result<Side> {
-        let batch = self.features.batch;
-        let options = ExtractOptions { count: None, batch, keep: self.more };
-        let name = source.to_string();
-        match opened {
-            Opened::Stored(side) => Ok(side),
-            Opened::Run(trained) => {
-                let count = self.count.unwrap_or(SAMPLES);
-                let latents = trained.latents(self.from, count, self.seed, cx)?;
-                let samples = trained.samples(latents);
-                let found = extract(extractor, &name, &samples, options)?;
-                let (from, seed) = (self.from.name(), self.seed);
-                let shown = format!("{name} ({count} samples from the {from}, seed {seed})");
-                Ok(Side::new(extractor, found, shown))
-            }
-            Opened::Images(set) => {
-                let options = ExtractOptions { count: self.count, ..options };
-                let found = extract(extractor, &name, &set, options)?;
-                let shown = format!("{name} ({} images)", self.count.unwrap_or(set.len()));
-                Ok(Side::new(extractor, found, shown))
-            }
-        }
+        self.save_stats.iter().try_for_each(|path| require(path))?;
+        self.json.require()
     }
 }

@@ -3,17 +3,18 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use hvae_data::Split;
-use hvae_device::host::upload;
-use hvae_model::{EpConfig, Kind};
-use hvae_runtime::rng::{self, Stream};
+use hvae_model::EpConfig;
 use hvae_runtime::terminal;
 use hvae_solver::{Outcome, Termination};
+use serde_json::json;
 
 use crate::cli::values::{POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::JsonArgs;
 use crate::config::RunConfig;
-use crate::evaluation::gradients::{self, GradientComparison};
-use crate::run::dir::{CheckpointChoice, RunDir};
+use crate::evaluation::gradients::{self, GradientComparison, Reference};
+use crate::run::choice::CheckpointChoice;
+use crate::run::dir::RunDir;
 use crate::training;
 
 /// Compare the gradients of equilibrium propagation with unrolled (BPTT) gradients
@@ -35,16 +36,22 @@ pub struct Gradcheck {
     /// Change one key of the configuration; may be given many times
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// Number of test images
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = count(1..))]
-    images: usize,
+    /// Number of test images [default: 64, or all if there are fewer]
+    #[arg(long, value_name = "N", value_parser = count(1..))]
+    images: Option<usize>,
     /// Sweeps that the reference differentiates through
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = count(1..))]
     sweeps: usize,
+    #[command(flatten)]
+    json: JsonArgs,
 }
+
+/// Default of `--images`.
+const IMAGES: usize = 64;
 
 impl Run for Gradcheck {
     fn run(self, cx: &Context) -> Result<Ended> {
+        self.json.require()?;
         let run = self.run.as_deref().map(RunDir::open).transpose()?;
         let file = run.as_ref().map(RunDir::config_path);
         let config = RunConfig::resolve(file.as_deref(), &self.set)?;
@@ -58,31 +65,23 @@ impl Run for Gradcheck {
             Some(run) => run.load_model(CheckpointChoice::Latest, &run.config()?, untrained)?.0,
             None => untrained,
         };
-        ensure!(
-            model.kind() != Kind::FVae,
-            "an f-vae is trained by backpropagation: there is no estimate to check"
-        );
-        let (count, sweeps) = (self.images, self.sweeps);
+        let (count, sweeps) = (self.images.unwrap_or(test.len().min(IMAGES)), self.sweeps);
         ensure!(count <= test.len(), "--images {count}: the test set has {}", test.len());
         let images = test.batches(count).next().context("the test set is empty")?;
-        let noise =
-            rng::normal(config.training.seed, Stream::Evaluation, 0, count * model.latent());
-        let noise = upload(noise, model.latent(), &test.device());
-        let kl_weight = config.training.kl_weight;
         terminal::line(&format!("differentiating through {sweeps} sweeps of {count} images"));
-        let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
+        let reference = Reference::new(&model, images, &config.training, sweeps)?;
         let heading = format!("{:>10}  {:>12}  {:<32}", "nudge", "sweeps", "parameter");
         terminal::result(&format!("{heading}  {:>9}  {:>10}", "cosine", "norm ratio"));
-        let default = vec![config.ep.nudge];
+        let (default, mut found) = (vec![config.ep.nudge], Vec::new());
         for &nudge in if self.nudge.is_empty() { &default } else { &self.nudge } {
             let ep = EpConfig { nudge, ..config.ep.clone() };
             let phases = training::phases(&ep, cx.device()?).context("ep")?;
-            let step = model.training_step(images.clone(), noise.clone(), kl_weight, &phases)?;
-            let outcomes = &step.outcomes;
+            let (outcomes, comparisons) = reference.check(&phases)?;
             warn(&[&outcomes.encoder_free, &outcomes.decoder_free], sweeps);
             let taken = [&outcomes.decoder_free, &outcomes.decoder_nudged];
-            print(nudge, taken, &gradients::compare(&model, &step.gradients, &exact)?);
+            found.push(print(nudge, taken, &comparisons));
         }
+        self.json.write(&found)?;
         Ok(Ended::Done)
     }
 }
@@ -104,8 +103,12 @@ fn warn(phases: &[&Vec<Outcome>; 2], sweeps: usize) {
     }
 }
 
-/// Prints a row for each parameter and one for all of them.
-fn print(nudge: f64, [free, nudged]: [&Vec<Outcome>; 2], comparisons: &[GradientComparison]) {
+/// Prints a row for each parameter and one for all of them; also returns them as JSON.
+fn print(
+    nudge: f64,
+    [free, nudged]: [&Vec<Outcome>; 2],
+    comparisons: &[GradientComparison],
+) -> serde_json::Value {
     let mean = |outcomes: &[Outcome]| {
         let sweeps = outcomes.iter().map(|outcome| outcome.iterations as f64).sum::<f64>();
         sweeps / outcomes.len().max(1) as f64
@@ -121,4 +124,14 @@ fn print(nudge: f64, [free, nudged]: [&Vec<Outcome>; 2], comparisons: &[Gradient
     }
     let all = gradients::summary(comparisons);
     row("all parameters", all.cosine, all.norm_ratio);
+    let each = comparisons
+        .iter()
+        .map(|one| json!({ "name": one.name, "cosine": one.cosine, "norm_ratio": one.norm_ratio }));
+    json!({
+        "nudge": nudge,
+        "free_sweeps": mean(free),
+        "nudged_sweeps": mean(nudged),
+        "all": all,
+        "parameters": each.collect::<Vec<_>>(),
+    })
 }

@@ -3,10 +3,11 @@ use clap::Args;
 use hvae_data::{Split, images::Images};
 use hvae_device::host::download;
 
+use crate::api::trained::Trained;
 use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::trained::RunArgs;
 use crate::figures::picture::SCALE;
 
 /// Decode latents between two test images or latents

@@ -3,10 +3,11 @@ use clap::Args;
 use hvae_data::Split;
 use hvae_device::host::download;
 
+use crate::api::trained::Trained;
 use crate::cli::values::{POSITIVE, count, number, plane};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::trained::RunArgs;
 use crate::latents::pca::Pca;
 
 /// Decode a plane of latents

@@ -9,8 +9,10 @@ mod classifier;
 mod compare;
 mod completions;
 mod converge;
+mod decode;
 mod denoise;
 mod devices;
+mod encode;
 mod eval;
 mod export;
 mod fid;
@@ -30,10 +32,16 @@ mod show;
 mod train;
 mod weights;
 
+use std::ffi::OsString;
+
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+use hvae_device::fault;
+use hvae_runtime::{interrupt, terminal};
 
+use crate::cli::PROGRAM;
 use crate::cli::global::Global;
+use crate::config::Usage;
 use context::{Context, Ended, Run};
 
 /// Train, sample and inspect Hopfield variational autoencoders.
@@ -69,6 +77,49 @@ impl Cli {
     }
 }
 
+/// The whole program: parses `arguments`, of which the first is the program, and runs them. Returns
+/// the exit code.
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    PROGRAM.get_or_init(|| arguments.first().cloned().unwrap_or_else(|| "hvae".into()));
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let ended = fault::guard(|| {
+        let ended = cli.run()?;
+        terminal::lost_result().map_or(Ok(ended), |error| {
+            Err(anyhow::Error::from(error).context("cannot write to standard output"))
+        })
+    });
+    match ended {
+        Ok(Ended::Done) => 0,
+        Ok(Ended::Interrupted) => interrupt::EXIT_CODE,
+        Err(error) if error.is::<interrupt::Stopped>() => {
+            terminal::line(&error.to_string());
+            interrupt::EXIT_CODE
+        }
+        Err(error) => {
+            terminal::error(&error);
+            // The exit code of clap for an unknown flag.
+            if error.is::<Usage>() { 2 } else { 1 }
+        }
+    }
+}
+
+/// Prints why the command line is invalid, or what it asks for, such as help.
+fn refuse(error: &clap::Error) -> u8 {
+    // A closed stream is no reason for another message.
+    _ = error.print();
+    let is_conflict = error.kind() == clap::error::ErrorKind::ArgumentConflict;
+    if is_conflict && error.to_string().contains("--resume") {
+        terminal::hint(
+            "a resumed run keeps its settings; `hvae train --from RUN` trains its weights under \
+             others, in a new run",
+        );
+    }
+    if error.use_stderr() { 2 } else { 0 }
+}
+
 /// Makes the commands known to the command line, in the order of `hvae --help`.
 macro_rules! commands {
     ($($module:ident::$name:ident),* $(,)?) => {
@@ -92,6 +143,8 @@ macro_rules! commands {
 commands![
     train::Train,
     sample::Sample,
+    encode::Encode,
+    decode::Decode,
     reconstruct::Reconstruct,
     interpolate::Interpolate,
     manifold::Manifold,

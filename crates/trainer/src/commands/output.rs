@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use hvae_data::ImageSize;
 use hvae_runtime::npz::{self, Array};
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use crate::cli::values::expected;
 use crate::figures::picture::{self, Layout, SCALE};
+use crate::run::place;
 
 /// What a command can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Output {
     pub(super) fn require(&self) -> Result<()> {
         match self.format {
             Format::Folder => picture::require_folder(&self.path),
-            _ => files::require_writable(&self.path),
+            _ => require(&self.path),
         }
     }
 
@@ -140,9 +142,84 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Writes `value` as a JSON file with sorted keys.
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+/// Refuses, before any work, to write a file that cannot be written or that belongs to a run; says
+/// so if a file will be replaced.
+pub(super) fn require(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let is_ours = !place::belongs_to_a_run(path);
+    ensure!(is_ours, "{shown} is a file of a run, which only training may write: choose another");
+    files::require_writable(path)?;
+    if path.is_file() {
+        terminal::line(&format!("{shown} exists already and will be replaced"));
+    }
+    Ok(())
+}
+
+/// Where a command's results go as JSON.
+#[derive(Debug, Default, Args)]
+pub(super) struct JsonArgs {
+    /// Write the results as JSON, too; to standard output, instead of text, with `-` or without a
+    /// name
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", value_parser = json_file())]
+    json: Option<PathBuf>,
+}
+
+impl JsonArgs {
+    /// Refuses, before any work, what cannot be written.
+    pub(super) fn require(&self) -> Result<()> {
+        match &self.json {
+            _ if self.is_stdout() => terminal::only_json(),
+            Some(path) => require(path)?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        self.json.is_some()
+    }
+
+    fn is_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Writes `value` with sorted keys, if it was asked for.
+    pub(super) fn write(&self, value: &impl Serialize) -> Result<()> {
+        self.json.as_ref().map_or(Ok(()), |_| self.write_text(&json(value)?))
+    }
+
+    /// Writes the text, if JSON was asked for.
+    pub(super) fn write_text(&self, text: &str) -> Result<()> {
+        match &self.json {
+            _ if self.is_stdout() => terminal::json(text.trim_end()),
+            Some(path) => {
+                files::write(path, text)?;
+                terminal::line(&format!("written to {}", path.display()));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// A file for JSON, or standard output.
+fn json_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path: PathBuf| {
+        let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+        // Such as /dev/stdout.
+        let is_stream = path.exists() && !path.is_file() && !path.is_dir();
+        let fits = is_json || is_stream || path == Path::new("-");
+        if fits { Ok(path) } else { Err("must end in .json, or be - for standard output") }
+    })
+}
+
+/// `value` as JSON with sorted keys.
+pub(super) fn json(value: &impl Serialize) -> Result<String> {
     let value = serde_json::to_value(value).context("writing JSON")?;
-    let text = serde_json::to_string_pretty(&value).context("writing JSON")? + "\n";
-    files::write(path, &text)
+    Ok(serde_json::to_string_pretty(&value).context("writing JSON")? + "\n")
+}
+
+/// Writes `value` as a JSON file.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    files::write(path, &json(value)?)
 }

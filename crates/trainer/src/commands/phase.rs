@@ -13,6 +13,7 @@ use hvae_solver::StoppingRule;
 use crate::COMMIT;
 use crate::cli::values::{COSINE, NOT_NEGATIVE, POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::JsonArgs;
 use crate::config::Usage;
 use crate::figures::plot;
 use crate::transition::collapse::{Collapse, collapse};
@@ -91,6 +92,8 @@ pub struct Phase {
     /// Folder for pictures and numbers
     #[arg(long, value_name = "DIR", default_value = "phase")]
     out: PathBuf,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 /// What the patterns are.
@@ -140,6 +143,7 @@ impl Run for Phase {
         let [from, to] = self.range(&set)?;
         let rule = StoppingRule::new(self.tolerance, self.max_steps)?;
         files::require_writable_folder(&self.out)?;
+        self.json.require()?;
         let d = &set.description;
         let shape = format!("{} patterns of dimension {}, {}", d.count, d.dimension, d.kind);
         terminal::line(&format!("{shape}: D = {:.4}, beta_eff = {:.4} beta", d.distance, d.scale));
@@ -187,6 +191,7 @@ impl Run for Phase {
         draw(&results, &set, &self.out)?;
         results::write(&results, &self.out)?;
         print(&results, &set);
+        self.json.write(&results)?;
         terminal::result(&format!("written to {}", self.out.display()));
         Ok(Ended::Done)
     }

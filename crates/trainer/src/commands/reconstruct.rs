@@ -1,16 +1,15 @@
 use anyhow::{Result, ensure};
 use clap::Args;
-use hvae_data::{Split, images::Images};
-use hvae_device::host::download;
+use hvae_data::Split;
 use hvae_model::EpConfig;
 use hvae_runtime::npz::Array;
-use hvae_runtime::terminal::{self, Progress};
+use hvae_runtime::terminal;
+use serde_json::json;
 
 use crate::cli::values::{NOT_NEGATIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::{RunArgs, Trained};
-use crate::latents::decode::EVALUATION_BATCH;
+use crate::commands::output::{Format, JsonArgs, Output, Sheet};
+use crate::commands::trained::RunArgs;
 use crate::training;
 
 /// Reconstruct test images
@@ -33,6 +32,8 @@ pub struct Reconstruct {
     #[arg(long, allow_negative_numbers = true, value_name = "X", value_parser = number(NOT_NEGATIVE))]
     tolerance: Option<f64>,
     #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -44,6 +45,7 @@ const COLUMNS: usize = 10;
 impl Run for Reconstruct {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
+        self.json.require()?;
         let mut trained = self.run.load(cx)?;
         if let Some(tolerance) = self.tolerance {
             let free_sweeps = trained.config.ep.free_sweeps.max(FREE_SWEEPS);
@@ -53,51 +55,26 @@ impl Run for Reconstruct {
         let test = trained.images(Split::Test, cx)?;
         let count = self.count.unwrap_or(test.len().min(COUNT));
         ensure!(count <= test.len(), "--count {count}: the run has {} test images", test.len());
-        let found = reconstruct(&trained, &test, count)?;
+        let bytes = &test.set().bytes()[..count * trained.model.pixels()];
+        let inputs: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        let found = trained.reconstruct(&inputs)?;
         let sheet = Sheet {
             size: trained.size(),
             columns: COLUMNS,
-            layers: vec![("inputs", &found.inputs), ("images", &found.outputs)],
+            layers: vec![("inputs", &inputs), ("images", &found.images)],
         };
         let latents = vec![count, trained.model.latent()];
         let labels = &test.set().labels()[..count];
         let arrays = vec![
             ("labels", Array::U8(vec![count], labels)),
-            ("means", Array::F32(latents.clone(), &found.means)),
-            ("log_variances", Array::F32(latents, &found.log_variances)),
+            ("means", Array::F32(latents.clone(), &found.posteriors.means)),
+            ("log_variances", Array::F32(latents, &found.posteriors.log_variances)),
         ];
-        let error = found.error / count as f64;
+        let error = found.errors.iter().map(|&e| f64::from(e)).sum::<f64>() / count as f64;
         terminal::line(&format!("reconstruction error {error:.3} per image"));
         self.out.write(&sheet, arrays)?;
+        let out = self.out.path.display().to_string();
+        self.json.write(&json!({ "reconstruction_error": error, "images": count, "file": out }))?;
         Ok(Ended::Done)
     }
-}
-
-/// Test images, their reconstructions and posteriors.
-#[derive(Default)]
-struct Reconstructed {
-    inputs: Vec<f32>,
-    outputs: Vec<f32>,
-    means: Vec<f32>,
-    log_variances: Vec<f32>,
-    /// Summed over the images.
-    error: f64,
-}
-
-/// Reconstructs the first `count` images of `test`.
-fn reconstruct(trained: &Trained, test: &Images, count: usize) -> Result<Reconstructed> {
-    let mut found = Reconstructed::default();
-    let mut progress = Progress::start("reconstructing", count, 0);
-    let rows: Vec<usize> = (0..count).collect();
-    for rows in rows.chunks(EVALUATION_BATCH) {
-        let batch = test.select(rows);
-        let reconstruction = trained.model.reconstruct(batch.clone(), None, &trained.phases)?;
-        found.inputs.extend(download(batch)?);
-        found.means.extend(download(reconstruction.posterior.mean)?);
-        found.log_variances.extend(download(reconstruction.posterior.log_variance)?);
-        found.outputs.extend(download(reconstruction.images.clamp(0.0, 1.0))?);
-        found.error += download(reconstruction.error)?.into_iter().map(f64::from).sum::<f64>();
-        progress.update(found.inputs.len() / trained.model.pixels(), String::new);
-    }
-    Ok(found)
 }

@@ -1,14 +1,12 @@
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Args;
-use hvae_device::host::{download, upload};
-use hvae_model::Kind;
-use hvae_runtime::rng::{self, Stream};
-use hvae_solver::{State, StoppingRule};
 
+use crate::api::relax::Sweeps;
+use crate::api::trained::Trained;
 use crate::cli::values::{DAMPING, Grid, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Output, Sheet};
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::trained::RunArgs;
 use crate::latents::decode::prior_latents;
 
 /// Show images relaxing to equilibrium
@@ -47,10 +45,6 @@ impl Run for Relax {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
         let trained = self.run.load(cx)?;
-        ensure!(
-            trained.model.kind() != Kind::FVae,
-            "an f-vae is a feedforward network: there is no relaxation to show"
-        );
         let frames = self.frames(&trained)?;
         let size = trained.size();
         if self.out.format == Format::Gif {
@@ -75,30 +69,13 @@ impl Run for Relax {
 impl Relax {
     /// The images at the start and after every sweep.
     fn frames(&self, trained: &Trained) -> Result<Vec<Vec<f32>>> {
-        let Trained { model, device, phases, .. } = trained;
-        let latents = prior_latents(model, self.grid.cells(), self.seed);
-        let relaxation = model.decoder_phase(upload(latents, model.latent(), device), phases)?;
-        // Uniform in [0, 1].
-        let guess = relaxation.guess();
-        let start = guess.components().iter().zip(0..).map(|(component, index)| {
-            let [rows, units] = component.dims();
-            upload(rng::uniform(self.seed, Stream::Starts, index, rows * units), units, device)
-        });
-        let mut state = State::new(start.collect())?;
-        let shown = |state: &State| {
-            let image = relaxation.layer_state(state, model.image_layer());
-            let image = image.context("the image relaxes when a model decodes")?;
-            download(image.clone().clamp(0.0, 1.0))
-        };
-        let one_sweep = StoppingRule::new(0.0, 1)?;
-        let mut frames = vec![shown(&state)?];
-        let damping = self.damping;
-        for _ in 0..self.frames {
-            // A solve returns the undamped image of the map, so damping is applied here.
-            let swept = relaxation.relax(state.clone(), 0.0, &one_sweep)?.state;
-            state = state
-                .zip(swept, |old, new| old.mul_scalar(damping) + new.mul_scalar(1.0 - damping));
-            frames.push(shown(&state)?);
+        let latents = prior_latents(&trained.model, self.grid.cells(), self.seed);
+        let Self { frames: count, damping, seed, .. } = *self;
+        let layers = trained.relax(latents, Sweeps { count, damping, seed })?;
+        let image = layers.into_iter().find(|layer| layer.name == trained.image_layer_name());
+        let mut frames = image.context("the image relaxes when a model decodes")?.states;
+        for value in frames.iter_mut().flatten() {
+            *value = value.clamp(0.0, 1.0);
         }
         Ok(frames)
     }

@@ -6,11 +6,13 @@ use hvae_data::{Split, images::Images};
 use hvae_device::host::download;
 use hvae_runtime::{files, terminal};
 
+use crate::api::trained::Trained;
+use crate::cli::values::file;
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::interpolate::between;
 use crate::commands::manifold::square;
-use crate::commands::output::Sheet;
-use crate::commands::trained::{RunArgs, Trained};
+use crate::commands::output::{Sheet, require};
+use crate::commands::trained::RunArgs;
 use crate::figures::picture::png;
 use crate::latents::pca::Pca;
 use crate::report::{self, Extras, Picture};
@@ -28,7 +30,7 @@ The report is a single HTML file with all images embedded; it opens offline. If 
 images cannot be read, the report says what is missing.")]
 pub struct Report {
     /// Output file [default: report.html in the run's folder]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file(&["html", "htm"]))]
     out: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -51,7 +53,7 @@ impl Run for Report {
         let summary = Summary::of(&run)?;
         let environment = Environment::of(&run)?;
         let out = self.out.unwrap_or_else(|| run.path().join("report.html"));
-        files::require_writable(&out)?;
+        require(&out)?;
         let mut extras = Extras::default();
         grids(&run, summary.config.data.monitor(), &mut extras)?;
         match self.run.load(cx) {

@@ -6,8 +6,9 @@ use hvae_runtime::terminal;
 
 use crate::{
     commands::context::{Context, Ended, Run},
+    commands::output::JsonArgs,
     report,
-    run::{dir::RunDir, environment::Environment, summary::Summary},
+    run::{Environment, Origin, RunDir, summary::Summary},
 };
 
 /// Show a run: configuration, results, checkpoints
@@ -18,9 +19,8 @@ use crate::{
 pub struct Show {
     /// A run's folder
     run: PathBuf,
-    /// Print a JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 impl Run for Show {
@@ -28,14 +28,13 @@ impl Run for Show {
         let run = RunDir::open(&self.run)?;
         let summary = Summary::of(&run)?;
         let environment = Environment::of(&run)?;
-        if self.json {
-            let mut value = summary.to_json()?;
-            value["environment"] = serde_json::to_value(&environment)?;
-            value["checkpoints"] = run.checkpoints()?.into();
-            terminal::result(&value.to_string());
-        } else {
-            print(&run, &summary, environment.as_ref())?;
-        }
+        self.json.require()?;
+        print(&run, &summary, environment.as_ref())?;
+        let mut value = summary.to_json()?;
+        value["environment"] = serde_json::to_value(&environment)?;
+        value["origin"] = serde_json::to_value(Origin::of(&run)?)?;
+        value["checkpoints"] = run.checkpoints()?.into();
+        self.json.write(&value)?;
         Ok(Ended::Done)
     }
 }
@@ -43,6 +42,9 @@ impl Run for Show {
 fn print(run: &RunDir, summary: &Summary, environment: Option<&Environment>) -> Result<()> {
     let say = terminal::result;
     say(&format!("{}: {}", summary.path, summary.config.model.kind.name()));
+    if let Some(origin) = Origin::of(run)? {
+        say(&format!("first weights from {origin}"));
+    }
     say(&format!("epochs {}/{}", summary.done(), summary.config.training.epochs));
     for (name, pointer) in [("latest", &summary.latest), ("best", &summary.best)] {
         say(&format!("{name} {}", pointer.as_deref().unwrap_or("none")));

@@ -5,21 +5,25 @@ use burn::tensor::Device;
 use clap::Args;
 use hvae_data::dataset::Dataset;
 use hvae_model::Kind;
-use hvae_runtime::terminal;
 
+use crate::api::train::{
+    Resumed, RunRequest, check_every, load, resume, start, warn_without_effect,
+};
 use crate::cli::new_run::NewRunArgs;
-use crate::cli::values::{self, POSITIVE, count, number};
+use crate::cli::values::{self, NOT_NEGATIVE, POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::JsonArgs;
 use crate::config::{Changes, RunConfig};
 use crate::observers::tui::Ui;
-use crate::training::DEFERRED_CHECK_EVERY;
-
-use start::{RunRequest, load, resume, start};
+use crate::run::choice::CheckpointChoice;
+use crate::run::dir::RunDir;
+use crate::run::environment;
+use crate::run::origin::Origin;
+use crate::run::summary::Summary;
 
 mod dry_run;
-pub(super) mod start;
 
-/// Train a model, or continue a run
+/// Train a model, continue a run, or train its weights further under other settings
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hvae train
@@ -27,7 +31,9 @@ pub(super) mod start;
   hvae train --config checkpoints/h-vae-001/config.toml --seed 2
   hvae train --dataset synthetic --epochs 2      (needs no download)
   hvae train --dataset ./photos --epochs 50
+  hvae train --hidden 256,128 --latent 8 --kl-weight 2
   hvae train --resume checkpoints/h-vae-001 --epochs 20
+  hvae train --from checkpoints/h-vae-001 --learning-rate 0.001 --epochs 5
   hvae train --dry-run --batch-size 256
   hvae train --patience 3 --epochs 100 --ui tui
 
@@ -35,9 +41,16 @@ Every key of a run's config.toml can be set with --set section.key=value; docs/s
 them. Ctrl-C finishes the step, saves a checkpoint and prints the command that resumes the run.")]
 #[allow(clippy::struct_field_names, reason = "fields are named like their flags")]
 pub struct Train {
-    /// Resume this run from its newest checkpoint, with its own configuration
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "runs", "name", "config", "set", "seed", "batch_size", "learning_rate", "dataset", "train_images", "test_images"])]
+    /// Resume this run from its newest checkpoint, with its own configuration; --dataset names the
+    /// new place of its images if they were moved
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["from", "model", "runs", "name", "config", "set", "seed", "batch_size", "learning_rate", "hidden", "latent", "kl_weight", "train_images", "test_images"])]
     resume: Option<PathBuf>,
+    /// Start a new run from the weights of this one, with its configuration, which flags change
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "config"])]
+    from: Option<PathBuf>,
+    /// Checkpoint of --from: latest, best or a step
+    #[arg(long, value_name = "NAME", default_value = "latest", requires = "from")]
+    checkpoint: CheckpointChoice,
     /// Kind of model; the defaults of each are those of `configs/KIND.toml` [default: h-vae]
     ///
     /// h-vae: encoder and decoder are two layered Hopfield networks. th-vae: weight-tied, one
@@ -68,6 +81,15 @@ pub struct Train {
     /// Peak learning rate [default: 0.008]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number(POSITIVE))]
     learning_rate: Option<f64>,
+    /// Units of each hidden layer, from the image to the latent [default: 512]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = count(1..=65_536))]
+    hidden: Vec<usize>,
+    /// Latent dimensions [default: 16]
+    #[arg(long, value_name = "N", value_parser = count(1..=65_536))]
+    latent: Option<usize>,
+    /// Weight of the KL divergence in the loss [default: depends on the model]
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, value_parser = number(NOT_NEGATIVE))]
+    kl_weight: Option<f64>,
     /// Seed of initial weights, batch order and noise [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
@@ -91,32 +113,45 @@ pub struct Train {
     /// Write TensorBoard event files into the run's folder `tensorboard`
     #[arg(long)]
     tensorboard: bool,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 impl Run for Train {
     fn run(self, cx: &Context) -> Result<Ended> {
+        self.json.require()?;
         let devices = self.devices(cx)?;
-        let (target, config) = if let Some(path) = &self.resume {
-            resume(path, self.epochs, self.patience)?
+        let (target, config, origin) = if let Some(path) = &self.resume {
+            let (epochs, patience) = (self.epochs, self.patience);
+            resume(path, Resumed { epochs, patience, dataset: self.dataset.clone() })?
         } else {
-            let config = self.config(&devices[0])?;
+            let from = self.from.as_deref().map(RunDir::open).transpose()?;
+            let mut config = self.config(&devices[0], from.as_ref())?;
             warn_without_effect(&config);
-            (self.new.target()?, config)
+            if let (Some(from), None) = (&from, &self.dataset) {
+                config.data.dataset = environment::dataset(from, &config.data.dataset)?;
+            }
+            let origin = from.map(|from| Origin::at(&from, self.checkpoint)).transpose()?;
+            (self.new.target()?, config, origin)
         };
         if self.dry_run {
             let images = load(&config, cx.global.data_dir.as_ref(), &devices[0])?;
-            return dry_run::run(&config, &images, &devices).map(|()| Ended::Done);
+            self.json.write(&dry_run::run(&config, &images, &devices)?)?;
+            return Ok(Ended::Done);
         }
         let request = RunRequest {
-            config,
-            target,
-            devices,
+            origin,
             device_names: self.devices,
             ui: self.ui,
             trace_device: self.trace_device,
             tensorboard: self.tensorboard,
+            ..RunRequest::on(config, target, devices)
         };
-        start(request, cx)
+        let (finished, path) = start(request, &cx.global)?;
+        if self.json.is_given() {
+            self.json.write(&Summary::of(&RunDir::open(&path)?)?.to_json()?)?;
+        }
+        Ok(finished.into())
     }
 }
 
@@ -130,10 +165,16 @@ impl Train {
     }
 
     /// The configuration of a new run; flags override `--set`.
-    fn config(&self, device: &Device) -> Result<RunConfig> {
-        let file = self.new.config.as_deref();
+    fn config(&self, device: &Device, from: Option<&RunDir>) -> Result<RunConfig> {
+        let from = from.map(RunDir::config_path);
+        let file = self.new.config.as_deref().or(from.as_deref());
         let flags = |config: &mut RunConfig| {
-            let RunConfig { training, data, .. } = config;
+            let RunConfig { training, data, model, .. } = config;
+            if !self.hidden.is_empty() {
+                model.hidden.clone_from(&self.hidden);
+            }
+            model.latent = self.latent.unwrap_or(model.latent);
+            training.kl_weight = self.kl_weight.unwrap_or(training.kl_weight);
             training.epochs = self.epochs.unwrap_or(training.epochs);
             training.patience = self.patience.or(training.patience);
             training.batch_size = self.batch_size.unwrap_or(training.batch_size);
@@ -155,20 +196,6 @@ impl Train {
     }
 }
 
-/// Default of `ep.check_every` on `device`, if it is not that of the configuration.
-pub(super) fn check_every(device: &Device) -> Option<usize> {
-    (!hvae_device::is_host(device)).then_some(DEFERRED_CHECK_EVERY)
-}
-
-fn warn_without_effect(config: &RunConfig) {
-    if config.model.visible_reach.is_some() && !config.model.kind.is_dense() {
-        let kind = config.model.kind.name();
-        terminal::warning(&format!(
-            "model.visible_reach has no effect: an {kind} has no couplings between pixels"
-        ));
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::float_cmp, reason = "a failing test should panic")]
 mod tests {
@@ -184,7 +211,7 @@ mod tests {
 
     fn config(flags: &[&str]) -> RunConfig {
         let line = Line::try_parse_from([&["train"], flags].concat()).unwrap();
-        line.train.config(&Device::flex()).unwrap()
+        line.train.config(&Device::flex(), None).unwrap()
     }
 
     #[test]
@@ -198,6 +225,9 @@ mod tests {
             "--patience=2",
             "--batch-size=16",
             "--learning-rate=0.5",
+            "--hidden=20,10",
+            "--latent=3",
+            "--kl-weight=2.5",
             "--dataset=synthetic",
             "--train-images=10",
             "--test-images=5",
@@ -206,6 +236,7 @@ mod tests {
         assert_eq!((training.epochs, training.patience, training.batch_size), (4, Some(2), 16));
         assert_eq!((training.learning_rate, training.seed, model.kind), (0.5, 7, Kind::ThVae));
         assert_eq!((data.train_images, data.test_images), (Some(10), Some(5)));
+        assert_eq!((model.hidden, model.latent, training.kl_weight), (vec![20, 10], 3, 2.5));
         assert_eq!(data.dataset, Dataset::Synthetic);
     }
 

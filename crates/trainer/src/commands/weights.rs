@@ -2,11 +2,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use hvae_runtime::{files, terminal};
+use hvae_runtime::terminal;
 use hvae_scores::inception::weights::{self, FILE, URL};
 
-use crate::cli::values::url;
+use crate::cli::values::{file, url};
 use crate::commands::context::{Context, Ended, Run};
+use crate::commands::output::{JsonArgs, require};
 
 /// Download or check the weights of Inception, which the standard FID needs
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ enum Action {
 The file is written only if its length and SHA-256 are right.")]
     Fetch {
         /// Output file [default: in the cache, where other commands look for it]
-        #[arg(long, value_name = "PATH")]
+        #[arg(long, value_name = "PATH", value_parser = file(&["pth", "pt"]))]
         out: Option<PathBuf>,
         /// Where to download it from [default: the pytorch-fid project's release]
         #[arg(long, value_parser = url)]
@@ -42,6 +43,8 @@ The file is written only if its length and SHA-256 are right.")]
     Check {
         /// The file [default: the one in the cache]
         path: Option<PathBuf>,
+        #[command(flatten)]
+        json: JsonArgs,
     },
 }
 
@@ -49,9 +52,11 @@ impl Run for Weights {
     fn run(self, cx: &Context) -> Result<Ended> {
         match self.action {
             Action::Fetch { out, url } => fetch(out, url.as_deref())?,
-            Action::Check { path } => {
+            Action::Check { path, json } => {
+                json.require()?;
                 let (_, hash) = weights::load(path.as_deref(), cx.device()?)?;
                 terminal::result(&format!("checksum ok, all tensors present; sha256 {hash}"));
+                json.write(&serde_json::json!({ "sha256": hash }))?;
             }
         }
         Ok(Ended::Done)
@@ -63,7 +68,7 @@ fn fetch(out: Option<PathBuf>, url: Option<&str>) -> Result<()> {
     if path.exists() && FILE.verify(&path).is_ok() {
         terminal::line("weights already present (checksum ok)");
     } else {
-        files::require_writable(&path)?;
+        require(&path)?;
         FILE.fetch(url.unwrap_or(URL), &path).with_context(|| {
             format!(
                 "cannot download the weights of Inception. Download {URL} on a machine with access \

@@ -113,6 +113,7 @@ impl RunConfig {
             keep_best: self.training.keep_best,
             ..then.training
         };
+        then.data.dataset = self.data.dataset.clone();
         let (now, then) = (toml::Table::try_from(self)?, toml::Table::try_from(&then)?);
         let show = |value: Option<&toml::Value>| value.map_or("none".into(), ToString::to_string);
         for (section, values) in &now {

@@ -181,8 +181,10 @@ fn one_epoch(
         let loss = sums.add(&gradient, &labels, learning.unroll_iterations)?;
         ensure!(loss.is_finite(), "{}: the loss is not finite", diverged());
         let gradients = register(model, gradient);
-        let updated = madam.step(model.clone(), &gradients, rate, None, ReadPolicy::EveryStep);
-        *model = updated.with_context(diverged)?.0;
+        let mut updated = Some(model.clone());
+        let reads = ReadPolicy::EveryStep;
+        madam.step(&mut updated, &gradients, rate, None, reads).with_context(diverged)?;
+        *model = updated.expect("a step leaves a model");
         if interrupt::requested() {
             return Ok(None);
         }

@@ -1,13 +1,56 @@
 //! Gradients of equilibrium propagation compared with the reference gradient.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use hvae_device::host::download;
-use hvae_model::Vae;
+use hvae_device::host::{download, upload};
+use hvae_model::{Kind, PhaseOutcomes, PhaseSettings, Vae};
+use hvae_runtime::rng::{self, Stream};
 
+use crate::config::TrainingConfig;
 use crate::run::GradientCheck;
+
+/// The unrolled gradient of a batch, with which estimates are compared.
+#[derive(Debug)]
+pub(crate) struct Reference<'a> {
+    model: &'a Vae,
+    images: Tensor<2>,
+    noise: Tensor<2>,
+    kl_weight: f64,
+    exact: GradientsParams,
+}
+
+impl<'a> Reference<'a> {
+    /// Differentiates through `sweeps` sweeps on `images`, `[images, pixels]`.
+    pub(crate) fn new(
+        model: &'a Vae,
+        images: Tensor<2>,
+        training: &TrainingConfig,
+        sweeps: usize,
+    ) -> Result<Self> {
+        ensure!(
+            model.kind() != Kind::FVae,
+            "an f-vae is trained by backpropagation: there is no estimate to check"
+        );
+        let ([rows, _], kl_weight) = (images.dims(), training.kl_weight);
+        let noise = rng::normal(training.seed, Stream::Evaluation, 0, rows * model.latent());
+        let noise = upload(noise, model.latent(), &images.device());
+        let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
+        Ok(Self { model, images, noise, kl_weight, exact })
+    }
+
+    /// How the phases of the estimate ended, and its comparison for every parameter.
+    pub(crate) fn check(
+        &self,
+        phases: &PhaseSettings,
+    ) -> Result<(PhaseOutcomes, Vec<GradientComparison>)> {
+        let (images, noise) = (self.images.clone(), self.noise.clone());
+        let step = self.model.training_step(images, noise, self.kl_weight, phases)?;
+        let found = compare(self.model, &step.gradients, &self.exact)?;
+        Ok((step.outcomes, found))
+    }
+}
 
 /// Estimate and reference of the gradient of one parameter.
 #[derive(Debug, Clone)]
@@ -84,7 +127,9 @@ impl ModuleVisitor for Comparing<'_> {
             let name = self.model.parameter_name(param.id);
             let values = |gradients: &GradientsParams| {
                 let gradient = gradients.get::<D>(param.id);
-                download(gradient.with_context(|| format!("{name} has no gradient"))?)
+                download(gradient.with_context(|| {
+                    format!("{name} has no gradient: the unrolled sweeps are fewer than layers")
+                })?)
             };
             let products = Products::of(&values(self.estimate)?, &values(self.reference)?);
             let (cosine, norm_ratio) = (products.cosine(), products.norm_ratio());

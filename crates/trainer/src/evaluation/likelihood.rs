@@ -1,12 +1,13 @@
 //! Bounds on the likelihood of images: evidence lower bound and importance-weighted bound.
 
-use std::{fmt, ops::Range};
+use std::fmt;
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use hvae_data::ImageSet;
 use hvae_device::host::{download, upload};
 use hvae_model::{Likelihood, PhaseSettings, Vae, VaeConfig};
+use hvae_runtime::interrupt;
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
 use serde::Serialize;
@@ -76,13 +77,7 @@ pub(crate) struct LikelihoodSettings {
     pub(crate) seed: u64,
 }
 
-/// Bounds on `ln p(x)` of images of `set` from posterior samples (Burda et al. 2016, arXiv
-/// 1509.00519):
-///
-/// ```text
-/// ELBO = mean_k ln p(x|z_k) - KL(q(z|x) || p(z))
-/// -NLL = ln 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)          z_k from q(z|x)
-/// ```
+/// Bounds on the likelihood of images of `set`, as [`bounds`] finds them.
 pub(crate) fn likelihoods(
     model: &Vae,
     phases: &PhaseSettings,
@@ -90,20 +85,44 @@ pub(crate) fn likelihoods(
     settings: LikelihoodSettings,
     device: &Device,
 ) -> Result<Likelihoods> {
-    let LikelihoodSettings { images: count, samples, binarise, seed } = settings;
-    ensure!(samples >= 1, "at least one latent per image is needed");
+    let LikelihoodSettings { images: count, samples, .. } = settings;
     ensure!(count >= 1 && count <= set.len(), "{count} of {} images", set.len());
-    let (mut elbos, mut nlls) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let bytes = &set.bytes()[..count * set.pixels()];
+    let images: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let found = bounds(model, phases, &images, settings, device)?;
+    let of = |value: fn(&Bounds) -> f64| Estimate::of(&found.iter().map(value).collect::<Vec<_>>());
+    Ok(Likelihoods { elbo: of(|b| b.elbo), nll: of(|b| b.nll), samples, images: count })
+}
+
+/// For each of `images`, one after another in `[0, 1]`, bounds on `ln p(x)` from posterior samples
+/// (Burda et al. 2016, arXiv 1509.00519): its ELBO and its NLL,
+///
+/// ```text
+/// ELBO = mean_k ln p(x|z_k) - KL(q(z|x) || p(z))
+/// -NLL = ln 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)          z_k from q(z|x)
+/// ```
+pub(crate) fn bounds(
+    model: &Vae,
+    phases: &PhaseSettings,
+    images: &[f32],
+    settings: LikelihoodSettings,
+    device: &Device,
+) -> Result<Vec<Bounds>> {
+    let LikelihoodSettings { samples, binarise, seed, .. } = settings;
+    ensure!(samples >= 1, "at least one latent per image is needed");
+    let count = images.len() / model.pixels();
+    let mut found = Vec::with_capacity(count);
     let mut progress = Progress::start("likelihood", count, 0);
     // Several images with few latents each, or one image with its latents in batches.
     let group = (BATCH / samples).max(1);
-    for from in (0..count).step_by(group) {
-        let rows = group.min(count - from);
-        let images = images(set, from..from + rows, binarise.then_some(seed), device);
+    for (pixels, from) in images.chunks(group * model.pixels()).zip((0..).step_by(group)) {
+        let images = upload(pixels.to_vec(), model.pixels(), device);
+        let images = if binarise { binarized(images, from, seed) } else { images };
         let (posterior, _) = model.encode(images.clone(), phases)?;
         let divergence = model.prior().closed_divergence(&posterior).map(download).transpose()?;
         let [mean, sigma] = [download(posterior.mean.clone())?, download(posterior.sigma())?];
-        for row in 0..rows {
+        for row in 0..images.dims()[0] {
+            interrupt::check()?;
             let of_row = |values: &[f32]| values[row * model.latent()..][..model.latent()].to_vec();
             let image = ImagePosterior {
                 model,
@@ -114,27 +133,25 @@ pub(crate) fn likelihoods(
             };
             let index = from + row;
             let divergence = divergence.as_ref().map(|of_each| of_each[row]);
-            let Bounds { elbo, nll } = image.bounds(samples, seed, index as u64, divergence)?;
-            let finite = elbo.is_finite() && nll.is_finite();
-            ensure!(finite, "the likelihood of image {index} is {nll}");
-            elbos.push(elbo);
-            nlls.push(nll);
+            let both = image.bounds(samples, seed, index as u64, divergence)?;
+            let finite = both.elbo.is_finite() && both.nll.is_finite();
+            ensure!(finite, "the likelihood of image {index} is {}", both.nll);
+            found.push(both);
         }
-        progress.update(from + rows, || format!("NLL {:.2}", Estimate::of(&nlls).mean));
+        progress.update(found.len(), || {
+            let sum: f64 = found.iter().map(|both: &Bounds| both.nll).sum();
+            format!("NLL {:.2}", sum / found.len() as f64)
+        });
     }
-    Ok(Likelihoods { elbo: Estimate::of(&elbos), nll: Estimate::of(&nlls), samples, images: count })
+    Ok(found)
 }
 
-/// The images `range` of `set`, `[images, pixels]` in `[0, 1]`; with `seed` binarized by the random
-/// numbers of `(seed, index of the image)`.
-fn images(set: &ImageSet, range: Range<usize>, seed: Option<u64>, device: &Device) -> Tensor<2> {
-    let pixels = range.clone().flat_map(|index| set.image(index));
-    let images =
-        upload(pixels.map(|&byte| f32::from(byte) / 255.0).collect(), set.pixels(), device);
-    let Some(seed) = seed else { return images };
-    let uniform = range.flat_map(|index| {
-        rng::uniform(seed, Stream::LikelihoodBinarization, index as u64, set.pixels())
-    });
+/// `images` (`[images, pixels]` in `[0, 1]`), of which the first has the index `first`, binarized
+/// by the random numbers of `(seed, index)`.
+fn binarized(images: Tensor<2>, first: usize, seed: u64) -> Tensor<2> {
+    let [rows, pixels] = images.dims();
+    let uniform = (first..first + rows)
+        .flat_map(|index| rng::uniform(seed, Stream::LikelihoodBinarization, index as u64, pixels));
     binarize(images, uniform.collect())
 }
 
@@ -148,9 +165,9 @@ struct ImagePosterior<'a> {
 }
 
 /// The bounds of one image, in nats.
-struct Bounds {
-    elbo: f64,
-    nll: f64,
+pub(crate) struct Bounds {
+    pub(crate) elbo: f64,
+    pub(crate) nll: f64,
 }
 
 impl ImagePosterior<'_> {
@@ -212,10 +229,13 @@ mod tests {
     fn pixels_are_one_with_the_probability_of_their_grey_value() {
         let grey: Vec<u8> = (0..200 * 50).map(|at| if at % 2 == 0 { 255 } else { 51 }).collect();
         let set = ImageSet::new(grey, vec![0; 50], ImageShape::grey(10, 20)).unwrap();
-        let pixels = |index: usize, seed| {
-            download(images(&set, index..index + 1, seed, &Device::flex())).unwrap()
+        let images = |from: usize, count: usize, seed| {
+            let bytes = &set.bytes()[from * 200..][..count * 200];
+            let pixels = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+            let images = upload(pixels, 200, &Device::flex());
+            download(binarized(images, from, seed)).unwrap()
         };
-        let draw = |index, seed| pixels(index, Some(seed));
+        let draw = |index, seed| images(index, 1, seed);
         let all: Vec<f32> = (0..50).flat_map(|index| draw(index, 1)).collect();
         let binary = [0.0_f32, 1.0].map(f32::to_bits);
         assert!(all.iter().all(|pixel| binary.contains(&pixel.to_bits())));
@@ -226,10 +246,8 @@ mod tests {
         assert_eq!(draw(3, 1), draw(3, 1));
         assert_ne!(draw(3, 1), draw(3, 2));
         assert_ne!(draw(3, 1), draw(4, 1));
-        assert!((pixels(0, None)[1] - 0.2).abs() < 1e-6);
         // The numbers of an image do not depend on its batch.
-        let together = download(images(&set, 3..5, Some(1), &Device::flex())).unwrap();
-        assert_eq!(together, [draw(3, 1), draw(4, 1)].concat());
+        assert_eq!(images(3, 2, 1), [draw(3, 1), draw(4, 1)].concat());
     }
 
     #[test]

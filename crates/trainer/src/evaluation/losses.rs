@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
 use hvae_data::images::Images;
 use hvae_device::host::{download, upload};
-use hvae_model::{Kind, PhaseSettings, Vae};
+use hvae_model::{Kind, PhaseSettings, Posterior, Vae};
 use hvae_runtime::rng::{self, Stream};
 
 use crate::config::RunConfig;
@@ -12,7 +12,8 @@ use crate::config::TrainingConfig;
 use crate::draws::binarize_from;
 use crate::evaluation::gradients;
 use crate::latents::decode::EVALUATION_BATCH;
-use crate::run::{GradientCheck, LoopGains, MeanLosses};
+use crate::run::latents::LatentSums;
+use crate::run::{GradientCheck, LatentUse, LoopGains, MeanLosses};
 
 /// Images on which the loop gain is measured.
 const LOOP_GAIN_IMAGES: usize = 64;
@@ -24,9 +25,10 @@ const GRADIENT_CHECK_IMAGES: usize = 32;
 const GRADIENT_CHECK_SWEEPS: usize = 40;
 
 /// What is measured after an epoch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Evaluation {
     pub(crate) losses: MeanLosses,
+    pub(crate) latents: LatentUse,
     pub(crate) loop_gains: Option<LoopGains>,
     pub(crate) gradient_check: Option<GradientCheck>,
 }
@@ -38,23 +40,25 @@ pub(crate) fn evaluate_epoch(
     config: &RunConfig,
     phases: &PhaseSettings,
 ) -> Result<Evaluation> {
-    let losses = evaluate(model, images, config, phases)?;
+    let (losses, latents) = evaluate(model, images, config, phases)?;
     if model.kind() == Kind::FVae {
-        return Ok(Evaluation { losses, loop_gains: None, gradient_check: None });
+        return Ok(Evaluation { losses, latents, loop_gains: None, gradient_check: None });
     }
     let loop_gains = Some(loop_gains(model, images, phases)?);
     let gradient_check = Some(gradient_check(model, images, config, phases)?);
-    Ok(Evaluation { losses, loop_gains, gradient_check })
+    Ok(Evaluation { losses, latents, loop_gains, gradient_check })
 }
 
-/// Mean losses: reconstruction error at the posterior mean, ELBO at one sample of the posterior.
+/// Mean losses: reconstruction error at the posterior mean, ELBO at one sample of the posterior; and
+/// how the latents are used.
 pub(crate) fn evaluate(
     model: &Vae,
     images: &Images,
     config: &RunConfig,
     phases: &PhaseSettings,
-) -> Result<MeanLosses> {
+) -> Result<(MeanLosses, LatentUse)> {
     let (mut error, mut log_likelihood, mut divergence) = (0.0, 0.0, 0.0);
+    let mut latents = LatentSums::new(model.latent());
     let add = |sum: &mut f64, values: Tensor<1>| -> Result<()> {
         *sum += download(values)?.into_iter().map(f64::from).sum::<f64>();
         Ok(())
@@ -68,6 +72,8 @@ pub(crate) fn evaluate(
         }
         let reconstruction = model.reconstruct(batch.clone(), None, phases)?;
         add(&mut error, reconstruction.error)?;
+        let Posterior { mean, .. } = &reconstruction.posterior;
+        latents.add(&download(mean.clone())?, &download(reconstruction.posterior.sigma())?);
         let noise = noise(model, seed, index, &batch);
         let latents = reconstruction.posterior.sample(noise);
         add(&mut divergence, model.prior().divergence(&reconstruction.posterior, &latents))?;
@@ -84,7 +90,7 @@ pub(crate) fn evaluate(
         losses.elbo.is_finite() && losses.reconstruction_error.is_finite(),
         "validation loss is not finite; lower training.learning_rate"
     );
-    Ok(losses)
+    Ok((losses, latents.means()))
 }
 
 /// The largest loop gains of encoder and decoder over a batch of `images`.
@@ -109,7 +115,8 @@ fn gradient_check(
         images = binarize_from(images, seed, Stream::EvaluationBinarization, 0);
     }
     let noise = noise(model, seed, 0, &images);
-    let sweeps = GRADIENT_CHECK_SWEEPS;
+    // A gradient passes a layer in a sweep.
+    let sweeps = GRADIENT_CHECK_SWEEPS.max(2 * model.config.hidden.len());
     let exact = model.unrolled_gradient(images.clone(), noise.clone(), kl_weight, sweeps)?;
     let step = model.training_step(images, noise, kl_weight, phases)?;
     let comparisons = gradients::compare(model, &step.gradients, &exact)?;

@@ -11,7 +11,7 @@ use hvae_scores::Statistics;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
     /// A part of MNIST.
     Mnist(Split),
     /// A run, to draw samples from.

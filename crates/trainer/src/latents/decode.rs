@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use hvae_device::host::{download, upload};
 use hvae_model::{PhaseSettings, Vae};
+use hvae_runtime::interrupt;
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;
 
@@ -44,6 +45,7 @@ pub(crate) fn decode_batches(
     device: &Device,
 ) -> impl Iterator<Item = Result<Vec<f32>>> {
     latents.chunks(batch * model.latent()).map(|latents| {
+        interrupt::check()?;
         let latents = upload(latents.to_vec(), model.latent(), device);
         download(model.decode(latents, phases)?.0.images)
     })

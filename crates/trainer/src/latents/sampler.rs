@@ -16,7 +16,7 @@ use crate::latents::{
 
 /// The distribution of the latents that samples are decoded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LatentSource {
+pub enum LatentSource {
     /// The prior of the model, a standard normal distribution.
     Prior,
     /// Ex-post density estimation (Ghosh et al. 2020): a Gaussian mixture of 10 components fitted

@@ -7,7 +7,7 @@ pub(crate) mod tui;
 
 use anyhow::Result;
 
-use crate::run::{EpochMetrics, EpochSums};
+use crate::run::{EpochMetrics, EpochSums, MeanLosses};
 
 /// What is known before training starts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,6 +16,8 @@ pub struct TrainingStart {
     pub(crate) steps_per_epoch: usize,
     /// Training images.
     pub(crate) images: usize,
+    /// Whether averaged weights are evaluated.
+    pub(crate) averages: bool,
     /// Name of the split that the validation loss is measured on, see
     /// [`DataConfig::monitor`](hvae_data::config::DataConfig::monitor).
     pub(crate) monitor: &'static str,
@@ -27,6 +29,8 @@ pub struct StepEvent<'a> {
     /// Steps taken in all.
     pub(crate) step: usize,
     pub(crate) step_in_epoch: usize,
+    /// Losses of the newest step that has been read.
+    pub(crate) losses: MeanLosses,
     /// Norm of the newest gradient that has been read.
     pub(crate) gradient_norm: f64,
     pub(crate) learning_rate: f64,

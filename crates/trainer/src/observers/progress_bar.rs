@@ -11,6 +11,8 @@ use crate::run::EpochMetrics;
 pub(crate) struct ProgressBar {
     training: TrainingStart,
     progress: Option<Progress>,
+    /// Whether it was said what the numbers are measured on.
+    explained: bool,
 }
 
 impl Observer for ProgressBar {
@@ -32,7 +34,7 @@ impl Observer for ProgressBar {
         progress.update(event.step_in_epoch, || {
             let losses = event.sums.losses();
             format!(
-                "{speed:.0} images/s  reconstruction {:.2}  KL {:.2}",
+                "reconstruction {:.2}  KL {:.2}  {speed:.0} images/s",
                 losses.reconstruction_error, losses.divergence
             )
         });
@@ -42,6 +44,13 @@ impl Observer for ProgressBar {
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
         self.progress = None;
         terminal::line(&metrics.summary(self.training.epochs, self.training.monitor));
+        if let (false, Some(_)) = (std::mem::replace(&mut self.explained, true), metrics.test) {
+            let averaged = if self.training.averages { ", with averaged weights" } else { "" };
+            terminal::line(&format!(
+                "  (train: mean over the epoch, while it learns; {}: after it{averaged})",
+                self.training.monitor
+            ));
+        }
         Ok(())
     }
 

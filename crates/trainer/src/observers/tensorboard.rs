@@ -14,6 +14,9 @@ use syntaxdot_summary::SummaryWriter;
 use crate::observers::{Observer, StepEvent, TrainingStart};
 use crate::run::EpochMetrics;
 
+/// The folder of a run with its event files.
+pub(crate) const FOLDER: &str = "tensorboard";
+
 /// Steps between two points of the curves of steps.
 const EVERY: usize = 10;
 
@@ -26,7 +29,7 @@ pub(crate) struct TensorBoard {
 impl TensorBoard {
     /// Event files in the folder `tensorboard` of `run`. Each process writes one of its own.
     pub(crate) fn new(run: &Path) -> Self {
-        Self { folder: run.join("tensorboard"), writer: None }
+        Self { folder: run.join(FOLDER), writer: None }
     }
 
     fn create(&self) -> io::Result<SummaryWriter<BufWriter<File>>> {
@@ -59,7 +62,7 @@ impl Observer for TensorBoard {
         if !event.step.is_multiple_of(EVERY) {
             return Ok(());
         }
-        let losses = event.sums.losses();
+        let losses = event.losses;
         let values = [
             ("step/reconstruction_error", losses.reconstruction_error),
             ("step/kl", losses.divergence),

@@ -15,12 +15,16 @@ use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use hvae_device::read;
+use hvae_device::{HostValues, read};
 use hvae_model::{ReadPolicy, Scalar};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::parameters::{flat_parameters, with_parameters};
-use crate::optimizer::rule::Rule;
+use crate::optimizer::rule::{CHUNK, Rule};
+
+/// The error of a gradient that is not finite.
+pub(crate) const NOT_FINITE: &str = "the gradient is not finite";
 
 /// Which rule updates the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,18 +62,19 @@ impl Optimizer {
         Self { rule, scales, state: HashMap::new(), steps: 0 }
     }
 
-    /// One step of `learning_rate`, times each parameter's factor. `max_norm` clips the gradient.
-    /// Also returns the squared norm of the gradient, which [`ReadPolicy::Deferred`] leaves on the
-    /// device.
+    /// One step of `learning_rate`, times each parameter's factor, on `model`, which must be there.
+    /// `max_norm` clips the gradient. Returns its squared norm, which [`ReadPolicy::Deferred`]
+    /// leaves on the device. After an error the model is as before.
     pub(crate) fn step<M: Module>(
         &mut self,
-        model: M,
+        model: &mut Option<M>,
         gradients: &GradientsParams,
         learning_rate: f64,
         max_norm: Option<f64>,
         reads: ReadPolicy,
-    ) -> Result<(M, Scalar)> {
-        let (mut gradients, square) = flat_gradients(&model, gradients)?;
+    ) -> Result<Scalar> {
+        let before = model.as_ref().expect("a model to update");
+        let (mut gradients, square) = flat_gradients(before, gradients)?;
         let (square, clip) = match reads {
             ReadPolicy::Deferred => {
                 let clip = max_norm.map(|max| {
@@ -87,20 +92,22 @@ impl Optimizer {
         };
         self.steps += 1;
         let Self { rule, scales, state, steps } = self;
-        let model = with_parameters(model, |id, value| {
-            let mut gradient = gradients.remove(&id).expect("every parameter has a gradient");
-            if let Some(clip) = &clip {
-                gradient = clip.times(gradient, 1.0);
-            }
-            let rate = learning_rate * scales.get(&id).copied().unwrap_or(1.0);
-            // Removed, not cloned: a tensor with one owner is updated in place.
-            let before =
-                state.remove(&id).unwrap_or_else(|| vec![value.zeros_like(); rule.state_len()]);
-            let (value, after) = rule.step(*steps, rate, value, gradient, before);
-            state.insert(id, after);
-            value
+        // Taken, not cloned: a tensor with one owner is updated in place.
+        *model = model.take().map(|model| {
+            with_parameters(model, |id, value| {
+                let mut gradient = gradients.remove(&id).expect("every parameter has a gradient");
+                if let Some(clip) = &clip {
+                    gradient = clip.times(gradient, 1.0);
+                }
+                let rate = learning_rate * scales.get(&id).copied().unwrap_or(1.0);
+                let before =
+                    state.remove(&id).unwrap_or_else(|| vec![value.zeros_like(); rule.state_len()]);
+                let (value, after) = rule.step(*steps, rate, value, gradient, before);
+                state.insert(id, after);
+                value
+            })
         });
-        Ok((model, square))
+        Ok(square)
     }
 
     /// Models with a tensor of state in place of each parameter, and the number of steps taken.
@@ -156,10 +163,7 @@ pub(crate) fn read_norms<'a>(
 
 /// The norm, from its square.
 fn norm(square: f64) -> Result<f64> {
-    ensure!(
-        square.is_finite(),
-        "the gradient is not finite; lower training.learning_rate or ep.nudge"
-    );
+    ensure!(square.is_finite(), "{NOT_FINITE}");
     Ok(square.sqrt())
 }
 
@@ -180,7 +184,7 @@ fn flat_gradients<M: Module>(
                 self.missing += 1;
                 return;
             };
-            self.squares.push(gradient.clone().square().sum());
+            self.squares.push(square(&gradient));
             self.flat.insert(param.id, gradient.reshape([-1]));
         }
     }
@@ -188,4 +192,35 @@ fn flat_gradients<M: Module>(
     model.visit(&mut found);
     ensure!(found.missing == 0, "{} parameters have no gradient", found.missing);
     Ok((found.flat, Tensor::cat(found.squares, 0).sum()))
+}
+
+/// The squared Euclidean norm of a tensor, `[1]`; in host memory in one pass on all threads.
+fn square<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
+    let Some(values) = HostValues::of(tensor) else {
+        return tensor.clone().square().sum();
+    };
+    let of_chunk = |chunk: &[f32]| chunk.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    let squares: Vec<f64> = values.par_chunks(CHUNK).map(of_chunk).collect();
+    Tensor::from_floats([squares.iter().sum::<f64>() as f32], &tensor.device())
+}
+
+/// `decay * average + (1 - decay) * model`, parameter by parameter (an exponential moving average;
+/// Polyak & Juditsky 1992), computed as `average + (1 - decay) (model - average)`, which leaves an
+/// average unchanged that equals the model.
+pub(crate) fn averaged<M: Module>(average: M, model: &M, decay: f64) -> M {
+    let values = flat_parameters(model);
+    with_parameters(average, |id, old: Tensor<1>| {
+        let value = &values[&id];
+        let Some(value) = HostValues::of(value) else {
+            return old.clone() + (value.clone() - old).mul_scalar(1.0 - decay);
+        };
+        let mut old = HostValues::take(old).expect("both models lie on one device");
+        let share = (1.0 - decay) as f32;
+        old.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(old, value)| {
+            for (old, value) in old.iter_mut().zip(value) {
+                *old += share * (value - *old);
+            }
+        });
+        old.into_tensor()
+    })
 }

@@ -2,6 +2,9 @@
 
 use burn::tensor::Tensor;
 
+/// Values per task of a thread, where parameters lie in host memory.
+pub(super) const CHUNK: usize = 1 << 14;
+
 /// How one parameter is updated. Parameters, gradients and state are flat, `[n]`.
 pub(crate) trait Rule: Send {
     /// Tensors of state per parameter, each of its size and initially 0.

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn file_contents_are_escaped() {
         let root = tempfile::tempdir().unwrap();
-        let run = RunDir::create(&root.path().join("a<b>&c"), &RunConfig::default()).unwrap();
+        let run = RunDir::create(&root.path().join("a<b>&c"), &RunConfig::default(), None).unwrap();
         let summary = Summary::of(&run).unwrap();
         let extras = Extras {
             notes: vec!["<script>alert(1)</script>".to_owned()],

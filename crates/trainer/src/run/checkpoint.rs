@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{config::RunConfig, run::sums::EpochSums};
 
-/// Version of the layout of a checkpoint.
-const FORMAT: u32 = 1;
+/// Version of the layout of a checkpoint. In format 1 `state.json` had no sum.
+const FORMAT: u32 = 2;
+/// The key of `state.json` that holds the SHA-256 of all others.
+const SUM: &str = "sha256_of_state";
 const MODEL: &str = "model.safetensors";
 const AVERAGE: &str = "ema.safetensors";
 const MOMENTS: [&str; 2] = ["moment1.safetensors", "moment2.safetensors"];
@@ -99,7 +101,10 @@ impl Checkpoint {
             state.sha256.insert(file.to_owned(), files::hex_sha256(&bytes));
             write(file, &bytes)?;
         }
-        let json = serde_json::to_vec_pretty(&state).context("writing state.json")?;
+        state.format = FORMAT;
+        let mut value = serde_json::to_value(&state).context("writing state.json")?;
+        value[SUM] = sum(&value).into();
+        let json = serde_json::to_vec_pretty(&value).context("writing state.json")?;
         write(STATE, &json)?;
         Ok(state)
     }
@@ -118,10 +123,21 @@ impl Checkpoint {
     }
 }
 
+impl TrainingState {
+    /// The file of the weights that are used: averaged ones if the run has them.
+    pub(super) fn weights_file(&self) -> &'static str {
+        if self.config.training.averages() { AVERAGE } else { MODEL }
+    }
+}
+
 /// The weights of the checkpoint in `folder`, averaged ones if the run has them.
 pub(crate) fn read_model(folder: &Path, state: &TrainingState, model: Vae) -> Result<Vae> {
-    let file = if state.config.training.averages() { AVERAGE } else { MODEL };
-    load_module(folder, file, state, model)
+    load_module(folder, state.weights_file(), state, model)
+}
+
+/// The SHA-256 of a value as text without spaces, keys sorted.
+fn sum(value: &serde_json::Value) -> String {
+    files::hex_sha256(value.to_string().as_bytes())
 }
 
 /// The state of training at the checkpoint.
@@ -130,14 +146,17 @@ pub(crate) fn read_state(checkpoint: &Path) -> Result<TrainingState> {
     let text =
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let corrupt = || format!("{} is corrupt", path.display());
-    let value: serde_json::Value = serde_json::from_str(&text).with_context(corrupt)?;
+    let mut value: serde_json::Value = serde_json::from_str(&text).with_context(corrupt)?;
     let format = value["format"].as_u64();
     ensure!(
-        format == Some(FORMAT.into()),
-        "{}: checkpoint format {}, but this program reads format {FORMAT}",
+        format.is_some_and(|format| (1..=FORMAT.into()).contains(&format)),
+        "{}: checkpoint format {}, but this program reads formats 1 to {FORMAT}",
         path.display(),
         format.map_or("missing".to_owned(), |f| f.to_string())
     );
+    let expected = value.as_object_mut().and_then(|fields| fields.remove(SUM));
+    let is_whole = format == Some(1) || expected == Some(sum(&value).into());
+    ensure!(is_whole, "{} is corrupt: it is not as it was saved", path.display());
     serde_json::from_value(value).with_context(corrupt)
 }
 

@@ -8,31 +8,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use hvae_model::Vae;
-use hvae_runtime::files;
+use hvae_runtime::{files, terminal};
 
 use crate::config::RunConfig;
 use crate::run::checkpoint::{self, Checkpoint, TrainingState};
+use crate::run::choice::CheckpointChoice;
+use crate::run::place;
 
-/// Which checkpoint of a run to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum CheckpointChoice {
-    /// The newest.
-    Latest,
-    /// The one with the lowest validation loss.
-    Best,
-}
-
-impl CheckpointChoice {
-    /// The file of a run that names the checkpoint.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Latest => "latest",
-            Self::Best => "best",
-        }
-    }
-}
+/// The file that says where first weights are from, see [`Origin`](crate::run::Origin).
+pub(super) const ORIGIN: &str = "origin.json";
 
 /// A run's folder.
 #[derive(Debug, Clone)]
@@ -59,17 +45,21 @@ impl RunDir {
         Ok(run)
     }
 
-    /// A new run with this configuration in the folder `path`, which must not exist; locked.
-    pub fn create(path: &Path, config: &RunConfig) -> Result<Self> {
+    /// A new run with this configuration in the folder `path`, which must not exist, or hold a run
+    /// without a checkpoint; locked. `origin` says where its first weights are from.
+    pub fn create(path: &Path, config: &RunConfig, origin: Option<&str>) -> Result<Self> {
         Self::require_new(path)?;
-        let create = || {
-            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            std::fs::create_dir(path)
-        };
-        create().with_context(|| format!("creating {}", path.display()))?;
+        std::fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
         let run = Self { path: path.to_owned(), lock: None }.locked()?;
-        let written = config.to_toml().and_then(|text| run.write_text("config.toml", &text));
-        if let Err(error) = written {
+        // Another process may have trained in it before it was locked.
+        Self::require_new(path)?;
+        let write = || {
+            run.steps()?.into_iter().try_for_each(|step| run.remove(step))?;
+            // First, so that a run with a configuration is complete.
+            origin.map_or(Ok(()), |origin| run.write_text(ORIGIN, origin))?;
+            run.write_text("config.toml", &config.to_toml()?)
+        };
+        if let Err(error) = write() {
             run.discard();
             return Err(error);
         }
@@ -87,13 +77,46 @@ impl RunDir {
         Ok(self)
     }
 
-    /// Refuses a folder that exists: a run is never overwritten.
+    /// Follows a folder that was renamed since it was locked; the new path if it was.
+    fn follow(&mut self) -> Result<Option<&Path>> {
+        let Some(lock) = &self.lock else { return Ok(None) };
+        let Some(new) = place::moved(&self.path, lock)? else { return Ok(None) };
+        let (old, shown) = (self.path.display(), new.display());
+        terminal::line(&format!("{old} was renamed: training continues in {shown}"));
+        self.path = new;
+        Ok(Some(&self.path))
+    }
+
+    /// Writes into the folder of the run, wherever that is; once more if it was renamed meanwhile,
+    /// with `true` for the repetition.
+    pub(crate) fn in_place(&mut self, write: impl Fn(&Self, bool) -> Result<()>) -> Result<()> {
+        let mut again = false;
+        loop {
+            self.follow()?;
+            let (written, old) = (write(self, again), self.path.clone());
+            let moved = self.follow();
+            if let Ok(None) = moved {
+                return written;
+            }
+            place::remove_stray(&old);
+            moved?;
+            again = true;
+        }
+    }
+
+    /// Whether the run ended before its first checkpoint.
+    pub(crate) fn is_unstarted(&self) -> bool {
+        place::is_unstarted(&self.path)
+    }
+
+    /// Refuses a folder that exists: a run is never overwritten, unless it has no checkpoint.
     pub fn require_new(path: &Path) -> Result<()> {
         let shown = path.display();
         let is_run = path.join("config.toml").is_file();
         let resume = format!("resume it with `hvae train --resume {shown}`, or ");
         let resume = if is_run { &resume } else { "" };
-        ensure!(!path.exists(), "{shown} exists already; {resume}choose another --name");
+        let is_free = !path.exists() || place::is_unstarted(path);
+        ensure!(is_free, "{shown} exists already; {resume}choose another --name");
         Ok(())
     }
 
@@ -194,10 +217,13 @@ impl RunDir {
 
     /// The newest checkpoint's folder, or the best one's.
     pub fn checkpoint_path(&self, choice: CheckpointChoice) -> Result<PathBuf> {
-        let pointer = self.path.join(choice.name());
+        let (name, shown) = (choice.to_string(), self.path.display());
+        let pointer = self.path.join(&name);
         if !pointer.exists() {
-            let shown = self.path.display();
             let steps = self.checkpoints().unwrap_or_default();
+            if let CheckpointChoice::Step(_) = choice {
+                bail!("{shown} has no checkpoint {name}; it has {}", steps.join(", "));
+            }
             ensure!(
                 choice == CheckpointChoice::Latest || steps.is_empty(),
                 "{shown} has no best checkpoint; the newest is the default"
@@ -207,7 +233,10 @@ impl RunDir {
                 "{} is missing, the file that names the newest checkpoint",
                 pointer.display()
             );
-            bail!("{shown} has no checkpoint yet");
+            bail!("{shown} has no checkpoint yet; `hvae train --resume {shown}` starts it");
+        }
+        if let CheckpointChoice::Step(_) = choice {
+            return Ok(pointer);
         }
         let shown = pointer.display();
         let text = std::fs::read_to_string(&pointer).with_context(|| format!("reading {shown}"))?;
@@ -257,16 +286,13 @@ impl RunDir {
 
     /// `error`, and how to go back to an earlier checkpoint than the newest if there is one.
     fn with_alternatives(&self, choice: CheckpointChoice, error: anyhow::Error) -> anyhow::Error {
-        if choice == CheckpointChoice::Best {
+        let names = self.checkpoints().unwrap_or_default();
+        if choice != CheckpointChoice::Latest || names.len() < 2 {
             return error;
         }
-        let names = self.checkpoints().unwrap_or_default();
-        let hint = format!(
-            "cannot use the checkpoint. The run has {}; to go back to one, write its name into {}",
-            names.join(", "),
-            self.path.join("latest").display()
-        );
-        if names.len() > 1 { error.context(hint) } else { error }
+        let (names, pointer) = (names.join(", "), self.path.join("latest"));
+        let pointer = pointer.display();
+        anyhow!("{error:#}. The run has {names}; to go back to one, write its name into {pointer}")
     }
 
     /// The newest checkpoint, with models like `like` and `moments` states of the optimizer.
@@ -278,5 +304,5 @@ impl RunDir {
 }
 
 fn step_name(step: usize) -> String {
-    format!("step-{step:08}")
+    CheckpointChoice::Step(step).to_string()
 }

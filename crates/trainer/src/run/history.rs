@@ -95,7 +95,7 @@ mod tests {
 
     fn new_run() -> (tempfile::TempDir, RunDir) {
         let root = tempfile::tempdir().unwrap();
-        let run = RunDir::create(&root.path().join("run"), &RunConfig::default()).unwrap();
+        let run = RunDir::create(&root.path().join("run"), &RunConfig::default(), None).unwrap();
         (root, run)
     }
 

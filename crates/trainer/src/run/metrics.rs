@@ -4,10 +4,15 @@ use hvae_model::PerPhase;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::run::latents::LatentUse;
+
 /// Share of converged samples below which a phase deserves a warning.
 const WARN_BELOW: f64 = 0.99;
 /// Cosine of the gradient check below which training deserves a warning.
 const COSINE_BELOW: f64 = 0.9;
+/// What to do about a loop gain above 1.
+const TOO_STRONG: &str = "the loop gain is above 1: raise the gains (model.*_gain), or lower \
+                          training.learning_rate if it was below 1 before";
 
 /// Means over the samples of one phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +77,9 @@ pub struct EpochMetrics {
     /// error at the posterior mean, ELBO at samples of the posterior. `None` in an epoch without an
     /// evaluation.
     pub(crate) test: Option<MeanLosses>,
+    /// How the latents of those images are used.
+    #[serde(default)]
+    pub(crate) latents: Option<LatentUse>,
     /// How the phases of training ended.
     pub(crate) phases: PhaseMeans,
     /// Training images that were dropped from a gradient, because a phase did not converge.
@@ -96,17 +104,31 @@ impl EpochMetrics {
         flat(&serde_json::to_value(self).expect("metrics have a JSON form"))
     }
 
-    /// A warning if equilibria were not reached, or the gradient is wrong.
+    /// A warning if equilibria were not reached, the gradient is wrong or latents are not used.
     pub(crate) fn warning(&self) -> Option<String> {
-        self.equilibria().or_else(|| {
-            let cosine = self.gradient_check?.cosine;
-            // NaN compares false.
-            (cosine.is_nan() || cosine < COSINE_BELOW).then(|| {
-                format!(
-                    "the cosine between the EP gradient and the unrolled gradient is {cosine:.3}; \
-                     lower ep.nudge, or ep.tolerance and ep.nudged_tolerance"
-                )
-            })
+        let latents = || self.latents.as_ref()?.warning();
+        self.equilibria().or_else(|| self.gradient()).or_else(latents)
+    }
+
+    /// Whether the loop gain is above 1, or not a number.
+    fn has_no_equilibrium(&self) -> bool {
+        let gains = self.loop_gains.iter().flat_map(|gains| [gains.encoder, gains.decoder]);
+        gains.into_iter().any(|gain| gain.is_nan() || gain > 1.0)
+    }
+
+    fn gradient(&self) -> Option<String> {
+        let cosine = self.gradient_check?.cosine;
+        // NaN compares false.
+        (cosine.is_nan() || cosine < COSINE_BELOW).then(|| {
+            let advice = if self.has_no_equilibrium() {
+                TOO_STRONG
+            } else {
+                "lower ep.nudge, or ep.tolerance and ep.nudged_tolerance"
+            };
+            format!(
+                "the cosine between the EP gradient and the unrolled gradient is {cosine:.3}; \
+                 {advice}"
+            )
         })
     }
 
@@ -115,14 +137,13 @@ impl EpochMetrics {
         let worst = phases.filter_map(|(name, p)| Some((name, p.as_ref()?)));
         let (name, phase) = worst.min_by(|a, b| a.1.converged.total_cmp(&b.1.converged))?;
         if phase.not_finite > 0 {
-            return Some(format!(
-                "{} states are not finite ({name} phase); lower training.learning_rate",
-                phase.not_finite
-            ));
+            let advice =
+                if self.has_no_equilibrium() { TOO_STRONG } else { "lower training.learning_rate" };
+            let states = phase.not_finite;
+            return Some(format!("{states} states are not finite ({name} phase); {advice}"));
         }
-        let above_one = self.loop_gains.is_some_and(|g| g.encoder.max(g.decoder) > 1.0);
-        let advice = if above_one {
-            "the loop gain is above 1: raise the gains (model.*_gain)"
+        let advice = if self.has_no_equilibrium() {
+            TOO_STRONG
         } else {
             "raise ep.free_sweeps and ep.nudged_sweeps, or the gains (model.*_gain)"
         };
@@ -139,41 +160,42 @@ impl EpochMetrics {
         })
     }
 
-    /// One line for the terminal; `monitor` names the split that [`Self::test`] was measured on.
+    /// For the terminal, in lines of at most 80 characters: the losses; and, for equilibria, sweeps
+    /// (free and nudged, of encoder and decoder), the lowest share that converged, loop gains and
+    /// gradient cosine. `monitor` names the split that [`Self::test`] was measured on.
     pub(crate) fn summary(&self, epochs: usize, monitor: &str) -> String {
-        let phase = |p: &Option<PhaseStats>| {
-            let shown = |p: &PhaseStats| format!("{:.1} ({}%)", p.sweeps, percent(p.converged));
-            p.as_ref().map_or("-".to_owned(), shown)
-        };
-        let dynamics = self.phases.decoder_free.as_ref().map_or(String::new(), |_| {
-            format!(
-                "sweeps (converged): encoder {} free {} nudged, decoder {} free {} nudged  ",
-                phase(&self.phases.encoder_free),
-                phase(&self.phases.encoder_nudged),
-                phase(&self.phases.decoder_free),
-                phase(&self.phases.decoder_nudged),
-            )
-        });
-        let gains = self.loop_gains.map_or(String::new(), |gains| {
-            format!("loop gain {:.2} {:.2}  ", gains.encoder, gains.decoder)
-        });
-        let cosine = self
-            .gradient_check
-            .map_or(String::new(), |c| format!("gradient cosine {:.4}  ", c.cosine));
         let test = self
             .test
             .map_or(String::new(), |t| format!(" {:.2} {monitor}", t.reconstruction_error));
         let losses = self.test.unwrap_or(self.train);
-        format!(
-            "epoch {:>2}/{epochs}  reconstruction {:.2} train{test}  KL {:.2}  ELBO {:.1}  \
-             {dynamics}{gains}{cosine}{:.0} images/s  {:.0} s",
+        let active = self.latents.as_ref().map_or(String::new(), |latents| {
+            format!("  active {}/{}", latents.active_units, latents.kl.len())
+        });
+        let first = format!(
+            "epoch {:>2}/{epochs}  reconstruction {:.2} train{test}  KL {:.2}  ELBO {:.1}  {:.0} s",
             self.epoch,
             self.train.reconstruction_error,
             losses.divergence,
             losses.elbo,
-            self.images_per_second,
             self.seconds,
-        )
+        );
+        let PhaseMeans { encoder_free, decoder_free, decoder_nudged, encoder_nudged } =
+            &self.phases;
+        let phases = [encoder_free, encoder_nudged, decoder_free, decoder_nudged];
+        let sweeps = phases.map(|p| p.as_ref().map_or("-".into(), |p| format!("{:.1}", p.sweeps)));
+        let shares = phases.iter().filter_map(|p| Some(p.as_ref()?.converged));
+        let second = decoder_free.as_ref().map_or(String::new(), |_| {
+            let [encoder, encoder_nudged, decoder, decoder_nudged] = sweeps;
+            let converged = percent(shares.fold(1.0, f64::min));
+            format!("  sweeps {encoder}+{encoder_nudged} {decoder}+{decoder_nudged} ({converged}%)")
+        });
+        let gains = self.loop_gains.map_or(String::new(), |gains| {
+            format!("  gain {:.2} {:.2}", gains.encoder, gains.decoder)
+        });
+        let cosine =
+            self.gradient_check.map_or(String::new(), |c| format!("  cosine {:.4}", c.cosine));
+        let second = second + &gains + &cosine + &active;
+        if second.is_empty() { first } else { format!("{first}\n{second}") }
     }
 }
 

@@ -6,9 +6,13 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::config::RunConfig;
-use crate::run::dir::{CheckpointChoice, RunDir};
+use crate::run::choice::CheckpointChoice;
+use crate::run::dir::RunDir;
 use crate::run::history;
 use crate::run::metrics::EpochMetrics;
+
+/// The scores of a run in its folder.
+const SCORES: &str = "evaluation.json";
 
 /// Configuration, metrics and checkpoints of a run.
 #[derive(Debug, Clone)]
@@ -18,13 +22,15 @@ pub struct Summary {
     pub(crate) epochs: Vec<EpochMetrics>,
     pub(crate) latest: Option<String>,
     pub(crate) best: Option<String>,
+    /// What `hvae eval` with its defaults found.
+    scores: Option<Value>,
 }
 
 impl Summary {
     /// Reads the run.
     pub fn of(run: &RunDir) -> Result<Self> {
         let pointer = |choice: CheckpointChoice| {
-            let text = std::fs::read_to_string(run.path().join(choice.name())).ok()?;
+            let text = std::fs::read_to_string(run.path().join(choice.to_string())).ok()?;
             Some(text.trim().to_owned())
         };
         Ok(Self {
@@ -33,6 +39,10 @@ impl Summary {
             epochs: history::read(run)?,
             latest: pointer(CheckpointChoice::Latest),
             best: pointer(CheckpointChoice::Best),
+            scores: std::fs::read(run.path().join(SCORES)).ok().and_then(|text| {
+                // Of other programs, or of earlier versions.
+                serde_json::from_slice(&text).ok()
+            }),
         })
     }
 
@@ -44,6 +54,11 @@ impl Summary {
     /// Epochs done.
     pub(crate) fn done(&self) -> usize {
         self.epochs.last().map_or(0, |epoch| epoch.epoch)
+    }
+
+    /// FID of samples of the prior, if `hvae eval` was run with its defaults.
+    pub(crate) fn fid(&self) -> Option<f64> {
+        self.scores.as_ref()?.pointer("/prior/fid")?.as_f64()
     }
 
     /// Seconds over all epochs.
@@ -59,6 +74,7 @@ impl Summary {
             "latest": self.latest,
             "best": self.best,
             "last": self.epochs.last(),
+            "fid": self.fid(),
             "seconds": self.seconds(),
             "config": serde_json::to_value(&self.config)?,
         }))
@@ -75,11 +91,18 @@ pub(crate) fn all(folder: &Path) -> Result<(Vec<Summary>, Vec<String>)> {
     let mut paths = list().with_context(|| format!("listing {shown}: {hint}"))?;
     paths.sort();
     let (mut runs, mut errors) = (Vec::new(), Vec::new());
-    for path in paths.into_iter().filter(|path| path.join("config.toml").is_file()) {
+    for path in paths.into_iter().filter(|path| path.is_dir() && may_be_a_run(path)) {
         match RunDir::open(&path).and_then(|run| Summary::of(&run)) {
             Ok(summary) => runs.push(summary),
             Err(error) => errors.push(format!("{}: {error:#}", path.display())),
         }
     }
     Ok((runs, errors))
+}
+
+/// Whether a folder is a run, or has lost its configuration, or cannot be read.
+fn may_be_a_run(path: &Path) -> bool {
+    let has = |name| path.join(name).exists();
+    let names = ["config.toml", "latest", "metrics.jsonl"];
+    names.into_iter().any(has) || std::fs::read_dir(path).is_err()
 }

@@ -1,5 +1,6 @@
 //! Training: the loop over epochs, one step of it, and what is measured after an epoch.
 
+mod advice;
 mod grids;
 pub(crate) mod memory;
 pub(crate) mod model;

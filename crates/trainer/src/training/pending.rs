@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::run::EpochSums;
+use crate::run::{EpochSums, MeanLosses};
 use crate::training::step::{StepReport, StepRunner};
 
 /// Most steps between two reads: a number that is not finite is noticed at most this late.
@@ -15,7 +15,9 @@ const MAX_PENDING: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct PendingSteps {
     pub(super) steps: Vec<StepReport>,
-    /// Norm of the newest gradient that has been read.
+    /// Losses of the newest step that has been read.
+    pub(super) losses: MeanLosses,
+    /// Norm of its gradient.
     pub(super) gradient_norm: f64,
 }
 
@@ -32,6 +34,11 @@ impl PendingSteps {
         for (step, (losses, norm)) in steps.iter().zip(runner.read(&steps)?) {
             sums.add(step.counts, losses, norm, &step.outcomes);
             self.gradient_norm = norm;
+            self.losses = MeanLosses {
+                reconstruction_error: losses.reconstruction,
+                divergence: losses.divergence,
+                elbo: losses.log_likelihood - losses.divergence,
+            };
         }
         Ok(())
     }

@@ -8,8 +8,7 @@ use hvae_model::{Losses, PhaseOutcomes, PhaseSettings, Scalar, TrainingStep, Vae
 
 use crate::config::RunConfig;
 use crate::draws::{StepDraws, binarize};
-use crate::optimizer::parameters::{flat_parameters, with_parameters};
-use crate::optimizer::{Optimizer, read_norms};
+use crate::optimizer::{Optimizer, averaged, read_norms};
 use crate::run::Counts;
 use crate::run::RunDir;
 use crate::run::{Checkpoint, TrainingState};
@@ -63,7 +62,8 @@ pub(crate) struct StepRunner {
     pub(super) phases: PhaseSettings,
     /// With several devices.
     workers: Option<Workers>,
-    model: Vae,
+    /// Taken only while it is updated, in place.
+    model: Option<Vae>,
     /// Averaged weights, if the configuration asks for them.
     average: Option<Vae>,
     optimizer: Optimizer,
@@ -80,7 +80,7 @@ impl StepRunner {
             steps_per_epoch: train.len().div_ceil(training.batch_size),
             phases: phases(&config.ep, device)?,
             average: training.averages().then(|| model.clone()),
-            model,
+            model: Some(model),
             optimizer: Optimizer::new(training.optimizer.rule(training.momentum), scales),
             config: config.clone(),
             workers: (devices.len() > 1)
@@ -89,9 +89,19 @@ impl StepRunner {
         })
     }
 
+    fn model(&self) -> &Vae {
+        self.model.as_ref().expect("it is taken only while it is updated")
+    }
+
+    /// Starts from these weights.
+    pub(super) fn start_from(&mut self, model: Vae) {
+        self.average = self.average.as_ref().map(|_| model.clone());
+        self.model = Some(model);
+    }
+
     /// The model that is evaluated: averaged weights where the configuration asks for them.
     pub(crate) fn evaluated(&self) -> &Vae {
-        self.average.as_ref().unwrap_or(&self.model)
+        self.average.as_ref().unwrap_or_else(|| self.model())
     }
 
     /// The learning rate of `step`.
@@ -112,51 +122,53 @@ impl StepRunner {
             self.gradient(step, train, batch)?;
         let learning_rate = self.learning_rate(step);
         let training = &self.config.training;
-        let (model, squared_norm) = self.optimizer.step(
-            self.model.clone(),
+        let squared_norm = self.optimizer.step(
+            &mut self.model,
             &gradients,
             learning_rate,
             training.clip_norm,
             self.phases.read_policy(),
         )?;
-        self.model = if step.is_multiple_of(LIMIT_EVERY) { model.limited() } else { model };
+        if step.is_multiple_of(LIMIT_EVERY) {
+            self.model = self.model.take().map(Vae::limited);
+        }
         if let Some(average) = self.average.take() {
             let decay = schedule::ema_decay(training.ema_decay, step);
-            self.average = Some(advanced(average, &self.model, decay));
+            self.average = Some(averaged(average, self.model(), decay));
         }
         let counts = Counts { images, counted, dropped };
         Ok(StepReport { losses, counts, squared_norm, learning_rate, outcomes })
     }
 
     fn gradient(&self, step: usize, train: &Images, batch: &Batch<'_>) -> Result<TrainingStep> {
-        let draws = StepDraws::new(&self.config, &self.model, step, batch.rows.len());
+        let draws = StepDraws::new(&self.config, self.model(), step, batch.rows.len());
         let kl_weight = schedule::kl_weight(&self.config.training, step);
         if let Some(workers) = &self.workers {
-            return workers.step(&self.model, batch.rows, &draws, kl_weight);
+            return workers.step(self.model(), batch.rows, &draws, kl_weight);
         }
-        let noise = upload(draws.noise, self.model.latent(), &train.device());
+        let noise = upload(draws.noise, self.model().latent(), &train.device());
         let images = train.gather(batch.on_device.clone());
         let images = match draws.uniforms {
             Some(uniforms) => binarize(images, uniforms),
             None => images,
         };
         let phases = self.phases.clone().numbered(draws.step);
-        Ok(self.model.training_step(images, noise, kl_weight, &phases)?)
+        Ok(self.model().training_step(images, noise, kl_weight, &phases)?)
     }
 
     /// Losses and gradient norm of each of `reports`, in two reads of the device at most.
     pub(crate) fn read(&self, reports: &[StepReport]) -> Result<Vec<(Losses, f64)>> {
         let losses: Vec<&Losses<Scalar>> = reports.iter().map(|report| &report.losses).collect();
-        let losses = self.model.read_losses(&losses)?;
+        let losses = self.model().read_losses(&losses)?;
         let norms = read_norms(reports.iter().map(|report| &report.squared_norm))?;
         Ok(losses.into_iter().zip(norms).collect())
     }
 
     /// A checkpoint of the runner, at `state`.
     pub(super) fn checkpoint(&self, state: &TrainingState) -> Checkpoint {
-        let (moments, optimizer_steps) = self.optimizer.state(&self.model);
+        let (moments, optimizer_steps) = self.optimizer.state(self.model());
         Checkpoint {
-            model: self.model.clone(),
+            model: self.model().clone(),
             average: self.average.clone(),
             moments,
             state: TrainingState { optimizer_steps, ..state.clone() },
@@ -165,25 +177,14 @@ impl StepRunner {
 
     /// The newest checkpoint of `run`, which must fit this runner.
     pub(super) fn load(&self, run: &RunDir) -> Result<Checkpoint> {
-        run.load(&self.model, self.optimizer.state_len())
+        run.load(self.model(), self.optimizer.state_len())
     }
 
     /// Continues from `checkpoint`; returns the state that it was saved at.
     pub(super) fn restore(&mut self, checkpoint: Checkpoint) -> Result<TrainingState> {
         let Checkpoint { model, average, moments, state } = checkpoint;
         self.optimizer.restore(&moments, state.optimizer_steps)?;
-        (self.model, self.average) = (model, average);
+        (self.model, self.average) = (Some(model), average);
         Ok(state)
     }
-}
-
-/// `decay * average + (1 - decay) * model`, parameter by parameter (an exponential moving average;
-/// Polyak & Juditsky 1992), computed as `average + (1 - decay) (model - average)`, which leaves an
-/// average unchanged that equals the model.
-fn advanced(average: Vae, model: &Vae, decay: f64) -> Vae {
-    let values = flat_parameters(model);
-    with_parameters(average, |id, old| {
-        let value = values[&id].clone();
-        old.clone() + (value - old).mul_scalar(1.0 - decay)
-    })
 }

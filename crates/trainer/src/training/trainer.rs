@@ -1,6 +1,6 @@
 //! The training loop.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
@@ -16,11 +16,15 @@ use crate::{
     observers::{Observer, StepEvent, TrainingStart},
     run::{Environment, EpochMetrics, RunDir, TrainingState, history},
     training::{
+        advice::advised,
         grids,
         pending::PendingSteps,
         step::{Batch, StepRunner},
     },
 };
+
+/// How long the first epoch may take before pictures are drawn in its midst.
+const FIRST_PICTURE: Duration = Duration::from_secs(15);
 
 /// What training needs besides the folder of its run.
 pub struct TrainingRequest {
@@ -34,6 +38,8 @@ pub struct TrainingRequest {
     pub environment: Environment,
     /// Called at every step and epoch.
     pub observers: Vec<Box<dyn Observer>>,
+    /// First weights of a new run, in place of random ones.
+    pub weights: Option<Vae>,
 }
 
 /// Training in progress.
@@ -47,6 +53,8 @@ pub struct Trainer {
     /// Whether the newest checkpoint is of this step and epoch.
     saved: bool,
     observers: Vec<Box<dyn Observer>>,
+    /// When this process began to train.
+    started: Instant,
 }
 
 /// How training ended.
@@ -66,10 +74,14 @@ impl Trainer {
         ensure!(run.checkpoints()?.is_empty(), "{shown} has checkpoints already; resume it");
         let folder = run.clone();
         let create = || {
-            let environment = request.environment.clone();
+            let (environment, mut request) = (request.environment.clone(), request);
+            let weights = request.weights.take();
             let mut trainer = Self::new(run, request)?;
+            if let Some(weights) = weights {
+                trainer.runner.start_from(weights);
+            }
             trainer.save()?;
-            environment.save(&trainer.run)?;
+            environment.save(&trainer.run, &trainer.state.config.data.dataset)?;
             Ok(trainer)
         };
         create().inspect_err(|_| folder.discard())
@@ -79,19 +91,14 @@ impl Trainer {
     /// become those of the run, unless it [is complete](Self::is_complete).
     pub fn resume(run: RunDir, request: TrainingRequest) -> Result<Self> {
         let environment = request.environment.clone();
-        let then = Environment::of(&run)?;
-        ensure!(
-            then.is_none_or(|then| then.images_sha256 == environment.images_sha256),
-            "the training images of {} have changed since it was started: restore them, or start \
-             a new run",
-            run.path().display()
-        );
+        let has_moved = request.config.data.dataset != run.config()?.data.dataset;
+        require_same_images(&run, &environment, has_moved)?;
         let mut trainer = Self::new(run, request)?;
         trainer.restore()?;
-        if !trainer.is_complete() {
+        if has_moved || !trainer.is_complete() {
             let toml = trainer.state.config.to_toml()?;
             trainer.run.write_text("config.toml", &toml)?;
-            environment.save(&trainer.run)?;
+            environment.save(&trainer.run, &trainer.state.config.data.dataset)?;
         }
         Ok(trainer)
     }
@@ -108,6 +115,7 @@ impl Trainer {
             state: TrainingState::new(config),
             saved: false,
             observers,
+            started: Instant::now(),
         })
     }
 
@@ -148,6 +156,11 @@ impl Trainer {
         self.runner.evaluated()
     }
 
+    /// The folder of the run.
+    pub fn run(&self) -> &RunDir {
+        &self.run
+    }
+
     /// The state of training.
     pub fn state(&self) -> &TrainingState {
         &self.state
@@ -161,12 +174,15 @@ impl Trainer {
             epochs: training.epochs,
             steps_per_epoch: self.runner.steps_per_epoch,
             images: self.train.len(),
+            averages: training.averages(),
             monitor: self.state.config.data.monitor(),
         };
         let (steps, warmup) = (start.epochs * start.steps_per_epoch, training.warmup_steps);
         if steps <= warmup {
             terminal::warning(&format!(
-                "training ends within its warm-up: {steps} steps, training.warmup_steps = {warmup}"
+                "training ends within its warm-up: {steps} steps, training.warmup_steps = {warmup}; \
+                 take more epochs or smaller batches, or --set training.warmup_steps={}",
+                steps / 10
             ));
         }
         self.observers.iter_mut().try_for_each(|observer| observer.start(&start))?;
@@ -199,6 +215,7 @@ impl Trainer {
         self.observers.iter_mut().for_each(|observer| observer.start_epoch(epoch, done));
         for batch in batches.iter().skip(done) {
             self.step(batch)?;
+            self.draw_first()?;
             if self.state.step_in_epoch < batches.len() {
                 if interrupt::requested() {
                     self.flush()?;
@@ -219,10 +236,12 @@ impl Trainer {
         let step = self.state.step;
         let learning_rate = self
             .try_step(batch)
+            .map_err(|error| advised(error, step))
             .with_context(|| format!("step {step}; the last checkpoint is still good"))?;
         let event = StepEvent {
             step: self.state.step,
             step_in_epoch: self.state.step_in_epoch,
+            losses: self.pending.losses,
             gradient_norm: self.pending.gradient_norm,
             learning_rate,
             sums: &self.state.sums,
@@ -265,11 +284,12 @@ impl Trainer {
             epoch: self.state.epoch,
             step: self.state.step,
             train: sums.losses(),
-            test: evaluation.map(|e| e.losses),
+            test: evaluation.as_ref().map(|e| e.losses),
             phases: sums.phases(),
             dropped: sums.dropped,
-            loop_gains: evaluation.and_then(|e| e.loop_gains),
-            gradient_check: evaluation.and_then(|e| e.gradient_check),
+            loop_gains: evaluation.as_ref().and_then(|e| e.loop_gains),
+            gradient_check: evaluation.as_ref().and_then(|e| e.gradient_check),
+            latents: evaluation.map(|e| e.latents),
             gradient_norm: sums.gradient_norm(),
             learning_rate: self.runner.learning_rate(self.state.step - 1),
             images_per_second: (self.train.len() - trained_before) as f64 / train_seconds,
@@ -278,7 +298,12 @@ impl Trainer {
         if let Some(losses) = metrics.test {
             self.state.rank(-losses.elbo, self.state.config.training.keep_best);
         }
-        history::append(&self.run, &metrics)?;
+        self.run.in_place(|run, again| {
+            if again {
+                history::cut(run, metrics.step - 1)?;
+            }
+            history::append(run, &metrics)
+        })?;
         self.save()?;
         self.observers.iter_mut().try_for_each(|observer| observer.epoch(&metrics))?;
         if let Some(warning) = metrics.warning() {
@@ -287,14 +312,32 @@ impl Trainer {
         Ok(())
     }
 
+    /// Draws the first pictures of a run whose first epoch takes long.
+    fn draw_first(&mut self) -> Result<()> {
+        let due = self.state.epoch == 0 && self.started.elapsed() > FIRST_PICTURE;
+        if !due || self.run.path().join("samples").exists() {
+            return Ok(());
+        }
+        self.draw("first.png")?;
+        let (step, shown) = (self.state.step, self.run.path().display());
+        terminal::line(&format!("first samples, after {step} steps: {shown}/samples/first.png"));
+        Ok(())
+    }
+
     /// Evaluates the model, and draws its samples and reconstructions.
-    fn evaluate(&self) -> Result<Evaluation> {
+    fn evaluate(&mut self) -> Result<Evaluation> {
         let (config, phases) = (&self.state.config, &self.runner.phases);
         let evaluation = evaluate_epoch(self.model(), &self.validation, config, phases)?;
         let name = format!("epoch-{:04}.png", self.state.epoch);
-        let (folder, seed) = (self.run.path(), config.training.seed);
-        grids::draw(folder, &name, self.model(), &self.validation, seed, phases)?;
+        self.draw(&name)?;
         Ok(evaluation)
+    }
+
+    /// Draws samples and reconstructions of the model into the pictures `name`.
+    fn draw(&mut self, name: &str) -> Result<()> {
+        let (model, phases) = (self.runner.evaluated(), &self.runner.phases);
+        let (images, seed) = (&self.validation, self.state.config.training.seed);
+        self.run.in_place(|run, _| grids::draw(run.path(), name, model, images, seed, phases))
     }
 
     /// Saves a checkpoint, unless this step has one.
@@ -304,12 +347,40 @@ impl Trainer {
         }
         let started = Instant::now();
         self.flush()?;
-        let keep = self.state.config.training.keep_checkpoints;
-        self.run.save(self.runner.checkpoint(&self.state), keep)?;
+        let (state, runner) = (&self.state, &self.runner);
+        let saved = self.run.in_place(|run, again| {
+            if again && state.step > 0 {
+                run.remove_after(state.step - 1)?;
+            }
+            run.save(runner.checkpoint(state), state.config.training.keep_checkpoints)
+        });
+        saved.with_context(|| {
+            let shown = self.run.path().display();
+            format!(
+                "the checkpoint of step {} could not be saved; once the cause is fixed, \
+                     `hvae train --resume {shown}` continues from the previous checkpoint",
+                self.state.step
+            )
+        })?;
         self.saved = true;
         let milliseconds = 1e3 * started.elapsed().as_secs_f64();
         let step = self.state.step;
         terminal::detail(&format!("checkpoint of step {step}, saved in {milliseconds:.0} ms"));
         Ok(())
     }
+}
+
+/// Refuses to resume a run with other images than it was started with.
+fn require_same_images(run: &RunDir, now: &Environment, has_moved: bool) -> Result<()> {
+    let (then, shown) = (Environment::of(run)?, run.path().display());
+    ensure!(
+        then.is_some() || !has_moved,
+        "{shown} has no environment.json, so that its images cannot be told from others"
+    );
+    ensure!(
+        then.is_none_or(|then| then.has_images_of(now)),
+        "the images of {shown} have changed since it was started: restore them, or train its \
+         weights on others in a new run, with `hvae train --from {shown} --dataset PATH`"
+    );
+    Ok(())
 }

@@ -83,16 +83,17 @@ fn a_step_reads_the_device_rarely() {
         let images = [Split::Train, Split::Test]
             .map(|split| Images::load(&config.data, split, None, &device))
             .map(Result::unwrap);
-        let run = RunDir::create(&folder.path(kind), &config).unwrap();
+        let run = RunDir::create(&folder.path(kind), &config, None).unwrap();
         let counter = Counter::default();
         let dataset = &config.data.dataset;
-        let environment = Environment::current("wgpu".to_owned(), dataset, None, &images[0]);
+        let environment = Environment::current("wgpu".to_owned(), dataset, None, &images);
         let request = TrainingRequest {
             config,
             images,
             devices: vec![device.clone()],
             environment,
             observers: vec![Box::new(counter.clone())],
+            weights: None,
         };
         let mut trainer = Trainer::create(run, request).unwrap();
         trainer.train().unwrap();

@@ -200,7 +200,7 @@ fn damaged_checkpoints_are_named_and_never_used() {
     let state = checkpoint.join("state.json");
     let text = String::from_utf8(read(&state)).unwrap();
     for damaged in
-        [text.replace("\"format\": 1", "\"format\": 99"), text[..text.len() / 2].to_owned()]
+        [text.replace("\"format\": 2", "\"format\": 99"), text[..text.len() / 2].to_owned()]
     {
         std::fs::write(&state, damaged).unwrap();
         let text = folder.fails(1, &sample);
@@ -278,6 +278,27 @@ fn a_run_that_is_extended_ends_where_a_long_one_does() {
     // Settings shipped by default give exact gradients, also after training.
     let table = folder.ok(&["gradcheck", "checkpoints/long", "--images", "32"]);
     assert!(cosines(&table).iter().all(|&c| c >= 0.999), "{table}");
+}
+
+/// Batches are cut into parts of a fixed size, and sums are taken in a fixed order.
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    let folder = Folder::new();
+    for kind in ["f-vae", "h-vae", "th-vae", "dh-vae", "tdh-vae"] {
+        let run = |threads: &str| {
+            let name = format!("{kind}-{threads}");
+            let mut arguments = vec!["train", "--model", kind, "--name", &name];
+            arguments.extend(["--dataset", "synthetic", "--test-images", "70"]);
+            arguments.extend(["--train-images", "200", "--batch-size", "100", "--epochs", "1"]);
+            arguments.extend(["--set", "model.hidden=[60]", "--threads", threads]);
+            folder.ok(&arguments);
+            folder.path(&format!("checkpoints/{name}"))
+        };
+        let one = run("1");
+        for threads in ["2", "7"] {
+            assert_same_run(&one, &run(threads));
+        }
+    }
 }
 
 /// A kill between writing a checkpoint and pointing at it leaves a folder beyond `latest`, and so
@@ -382,7 +403,8 @@ fn what_lies_in_a_folder_is_not_misread() {
     folder.ok(&resume);
     // Only a run can be resumed.
     assert!(folder.fails(1, &begin).contains("exists already; resume it with `hvae train"));
-    std::fs::create_dir(folder.path("checkpoints/empty")).unwrap();
-    let text = folder.fails(1, &train("empty", "256", "1"));
+    std::fs::create_dir(folder.path("checkpoints/mine")).unwrap();
+    std::fs::write(folder.path("checkpoints/mine/notes.txt"), "").unwrap();
+    let text = folder.fails(1, &train("mine", "256", "1"));
     assert!(text.contains("exists already; choose another --name"), "{text}");
 }

@@ -32,7 +32,7 @@ fn runs_are_compared_with_their_protocols() {
     }
     assert!(!table.contains("checkpoints/") && !table.contains("Note:"), "{table}");
     assert_eq!(table.lines().filter(|line| line.starts_with("| h-vae (")).count(), 2, "{table}");
-    let rows = json(&folder.path("same/compare.json"));
+    let rows = json(&folder.path("same/compare.json"))["runs"].clone();
     assert_eq!(rows[0]["scores"]["elbo"], rows[1]["scores"]["elbo"], "they are the same model");
     assert_same_numbers(&folder, "same");
     let figure = image::open(folder.path("same/compare.png")).unwrap().into_luma8();
@@ -79,7 +79,7 @@ const COLUMNS: [(&str, &str); 12] = [
 
 /// Table and JSON hold the same numbers, and those are the run's own.
 fn assert_same_numbers(folder: &Folder, out: &str) {
-    let rows = json(&folder.path(out).join("compare.json"));
+    let rows = json(&folder.path(out).join("compare.json"))["runs"].clone();
     let csv = String::from_utf8(read(&folder.path(out).join("compare.csv"))).unwrap();
     let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let headings = lines.next().unwrap();

@@ -199,14 +199,14 @@ fn without(arguments: &[&str], flags: &[&str]) -> Vec<String> {
 fn small(arguments: &[&str]) -> Vec<String> {
     let has = |flag: &str| arguments.contains(&flag);
     let replaced: Vec<&str> = match arguments[0] {
-        "train" if has("--resume") => vec![],
+        "train" if has("--resume") || has("--from") => vec!["--epochs", "2"],
         "train" if has("--dataset") => vec!["--set", "model.hidden=[16]", "--epochs", "1"],
         "train" => quick::MODEL.to_vec(),
-        "compare" => [&quick::MODEL[..], &quick::SCORES].concat(),
+        "compare" if has("--train") => [&quick::MODEL[..], &quick::SCORES].concat(),
         "sample" if has("--count") => vec!["--count", "20"],
         "gradcheck" => vec!["--images", "8"],
         "denoise" => vec!["--steps", "5"],
-        "eval" => quick::SCORES.to_vec(),
+        "compare" | "eval" => quick::SCORES.to_vec(),
         "fid" => vec!["--count", "12"],
         "phase" if has("--patterns") => [&["--patterns", "synthetic"][..], &quick::PHASE].concat(),
         "phase" => [&["--table", "2,3"][..], &quick::PHASE].concat(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::{Folder, read, skipped, stderr, train};
+use hvae_runtime::npz::{self, Array, Values};
 use ndarray::{Array1, Array2};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -251,5 +252,43 @@ fn in_python(python: &str, folder: &Folder, weights: &str, same: &str) {
     if weights == "model-1.safetensors" {
         let output = run("model-0.npz");
         assert!(!output.status.success() && stderr(&output).contains("do not agree"), "{output:?}");
+    }
+}
+
+/// `encode` and `decode` give what `reconstruct` gives, through files of one's own.
+#[test]
+fn own_images_and_latents_pass_through_files() {
+    let folder = Folder::new();
+    folder.ok(&train("a", "320", "1"));
+    let run = "checkpoints/a";
+    folder.ok(&["reconstruct", run, "--count", "8", "--out", "pairs.npz"]);
+    let array = |file: &str, name: &str| npz::load(&folder.path(file), name).unwrap();
+    let Values::F32(inputs) = array("pairs.npz", "inputs").values else { panic!("float32") };
+    let save = |file: &str, name: &str, shape: &[usize], values: &[f32]| {
+        npz::save(&folder.path(file), &[(name, Array::F32(shape.to_vec(), values))]).unwrap();
+    };
+    save("x.npz", "images", &[8, 28, 28], &inputs);
+    folder.ok(&["encode", run, "x.npz", "--out", "z.npz"]);
+    for name in ["means", "log_variances"] {
+        assert_eq!(array("z.npz", name), array("pairs.npz", name));
+    }
+    folder.ok(&["decode", run, "z.npz", "--out", "y.npz"]);
+    assert_eq!(array("y.npz", "images"), array("pairs.npz", "images"));
+    folder.ok(&["encode", run, "x.npz", "--count", "3", "--out", "few.npz"]);
+    assert_eq!(array("few.npz", "means").shape[0], 3);
+    // Images of another size are converted, as for training.
+    save("small.npz", "images", &[8, 28, 14], &inputs[..8 * 28 * 14]);
+    folder.ok(&["encode", run, "small.npz", "--out", "few.npz"]);
+    assert_eq!(array("few.npz", "means").shape, [8, 4]);
+    save("short.npz", "latents", &[8, 2], &[0.0; 16]);
+    save("wrong.npz", "latents", &[8, 4], &[f32::NAN; 32]);
+    for (arguments, part) in [
+        (["decode", run, "short.npz", "--out", "y.npz"], "shape [8, 2]"),
+        (["decode", run, "wrong.npz", "--out", "y.npz"], "row 0 is not finite"),
+        (["decode", run, "pairs.npz", "--out", "y.gif"], ".npz"),
+    ] {
+        let code = if arguments[4].ends_with("gif") { 2 } else { 1 };
+        let message = folder.fails(code, &arguments);
+        assert!(message.contains(part), "{part}: {message}");
     }
 }

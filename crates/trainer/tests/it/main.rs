@@ -21,6 +21,7 @@ mod exchange;
 mod phase;
 mod reading;
 mod resume;
+mod runs;
 mod settings;
 mod tools;
 mod usage;

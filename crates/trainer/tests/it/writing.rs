@@ -175,11 +175,11 @@ fn without_rights(folder: &Folder, arguments: &[String]) -> Option<Output> {
 #[test]
 fn a_folder_in_the_place_of_a_file_is_an_error_and_kept() {
     let folder = trained();
-    for name in ["s.npz", "m.png", "e.safetensors2", "report.html"] {
+    for name in ["s.npz", "m.png", "f.safetensors", "report.html"] {
         std::fs::create_dir(folder.path(name)).unwrap();
     }
     for (code, arguments) in [
-        (1, ["export", RUN, "--out", "e.safetensors2"]),
+        (1, ["export", RUN, "--out", "f.safetensors"]),
         (1, ["report", RUN, "--out", "report.html"]),
         (2, ["manifold", RUN, "--out", "m.png"]),
     ] {

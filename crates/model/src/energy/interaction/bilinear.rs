@@ -7,15 +7,16 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use hvae_device::is_plain_cpu;
 
+use crate::energy::interaction::packed::Packed;
 use crate::scalar::Scalar;
 
 /// The direction of a signal through an interaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// From the lower to the upper layer.
-    Up,
+    Up = 0,
     /// From the upper to the lower layer.
-    Down,
+    Down = 1,
 }
 
 /// What every kind of interaction provides. Gradients are flat, see [`Weights`].
@@ -26,6 +27,9 @@ pub(crate) trait Bilinear: Debug {
 
     /// `W' t`, the adjoint map, `[batch, n_lower]`.
     fn to_lower(&self, upper: Tensor<2>) -> Tensor<2>;
+
+    /// `W` (up) or `W'` (down) packed for many products in host memory; `None` on other devices.
+    fn pack(&self, direction: Direction) -> Option<Packed>;
 
     /// The gradient of `<t, W s>` in the weights, summed over the batch, projected on the
     /// directions in which they can change.

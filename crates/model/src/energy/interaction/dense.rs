@@ -2,10 +2,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use hvae_device::HostValues;
 
 use crate::energy::interaction::bilinear::{
     Bilinear, Direction, Weights, flat, parameter, spectral_norm,
 };
+use crate::energy::interaction::packed::Packed;
 
 /// A matrix between two layers.
 #[derive(Module, Debug)]
@@ -27,6 +29,15 @@ impl Bilinear for Dense {
 
     fn to_lower(&self, upper: Tensor<2>) -> Tensor<2> {
         upper.matmul(self.weight.val().transpose())
+    }
+
+    fn pack(&self, direction: Direction) -> Option<Packed> {
+        let [_, upper] = self.weight.dims();
+        let values = HostValues::of(&self.weight.val())?;
+        Some(match direction {
+            Direction::Up => Packed::new(&values, upper, None),
+            Direction::Down => Packed::transposed(&values, upper),
+        })
     }
 
     fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {

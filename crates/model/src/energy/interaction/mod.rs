@@ -11,10 +11,12 @@
 //! | within a layer: [`symmetric`] | symmetric matrix with zero diagonal | `-(s' s)/2`, symmetrised |
 //! | banded: [`symmetric`] | the same, for units near each other on the layer's grid | likewise |
 //!
-//! A new kind is one more file that implements [`Bilinear`], and a variant of the enums below.
+//! In host memory all of them are applied in the form of [`packed`]. A new kind is one more file that
+//! implements [`Bilinear`], and a variant of the enums below.
 
 pub(crate) mod bilinear;
 pub(crate) mod dense;
+pub(crate) mod packed;
 pub(crate) mod symmetric;
 
 use burn::{module::Module, tensor::Device};

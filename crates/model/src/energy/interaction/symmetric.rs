@@ -3,11 +3,12 @@
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use hvae_device::{is_plain_cpu, read};
+use hvae_device::{HostValues, read};
 
 use crate::energy::interaction::bilinear::{
     Bilinear, Direction, Weights, flat, parameter, spectral_norm,
 };
+use crate::energy::interaction::packed::Packed;
 use crate::energy::layer::Shape;
 
 /// Relative asymmetry that is taken for rounding, of this program or another.
@@ -23,8 +24,7 @@ pub struct Symmetric {
     mask: Tensor<2>,
     /// Number of joined pairs.
     pairs: usize,
-    /// How far from the diagonal the last joined pair lies, if that is near enough for strips to
-    /// pay.
+    /// How far from the diagonal the last joined pair lies, if not all are joined.
     band: Option<usize>,
 }
 
@@ -42,9 +42,7 @@ impl Symmetric {
             row.abs_diff(other_row) <= reach && column.abs_diff(other_column) <= reach
         };
         let last = |i: usize| (0..i).find(|&j| near(i, j)).map_or(0, |j| i - j);
-        let band = (0..n).map(last).max().unwrap_or(0);
-        // A strip of 2 bands of columns takes 4 bands of rows: of wider bands it takes nearly all.
-        let band = (band > 0 && 6 * band <= n).then_some(band);
+        let band = (0..n).map(last).max();
         Self { band, ..Self::new(values, n, near, device) }
     }
 
@@ -82,15 +80,16 @@ impl Symmetric {
 
 impl Bilinear for Symmetric {
     fn to_upper(&self, lower: Tensor<2>) -> Tensor<2> {
-        match self.band {
-            // Elsewhere every product is a kernel launch.
-            Some(band) if is_plain_cpu(&lower) => strips(&lower, &self.weight.val(), band),
-            _ => lower.matmul(self.weight.val()),
-        }
+        lower.matmul(self.weight.val())
     }
 
     fn to_lower(&self, upper: Tensor<2>) -> Tensor<2> {
         self.to_upper(upper)
+    }
+
+    fn pack(&self, _direction: Direction) -> Option<Packed> {
+        let [_, n] = self.weight.dims();
+        Some(Packed::new(&HostValues::of(&self.weight.val())?, n, self.band))
     }
 
     fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
@@ -130,36 +129,25 @@ impl Bilinear for Symmetric {
     }
 }
 
-/// `s R`, where `R` is zero farther than `band` from its diagonal: strip by strip of its columns.
-fn strips(s: &Tensor<2>, r: &Tensor<2>, band: usize) -> Tensor<2> {
-    let [n, _] = r.dims();
-    let strip = |from: usize| {
-        let to = (from + 2 * band).min(n);
-        let (first, end) = (from.saturating_sub(band), (to + band).min(n));
-        let columns = r.clone().narrow(0, first, end - first).narrow(1, from, to - from);
-        s.clone().narrow(1, first, end - first).matmul(columns)
-    };
-    Tensor::cat((0..n).step_by(2 * band).map(strip).collect(), 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::wave;
 
-    /// A reach of 3 makes strips, the last one narrower; one of 5 does not.
+    /// The packed form leaves out what lies outside the band, and nothing else.
     #[test]
-    fn strips_give_the_whole_product() {
-        let device = Device::flex();
+    fn the_packed_product_is_the_whole_one() {
         let s = wave(5, 784, 1.0);
-        for (reach, strips) in [(3, true), (5, false)] {
+        for reach in [3, 5] {
             let values = read(wave(784, 784, 0.0));
-            let banded = Symmetric::banded(values, Shape::grey(28, 28), reach, &device);
-            assert_eq!(banded.band.is_some(), strips);
-            let whole = s.clone().matmul(banded.weight.val());
-            let size: f32 = whole.clone().abs().max().into_scalar();
-            let off: f32 = (banded.to_upper(s.clone()) - whole).abs().max().into_scalar();
-            assert!(size > 1.0 && off < 1e-5 * size, "{reach}: {off} of {size}");
+            let banded = Symmetric::banded(values, Shape::grey(28, 28), reach, &Device::flex());
+            let whole = read(banded.to_upper(s.clone()));
+            let mut found = vec![0.0; whole.len()];
+            banded.pack(Direction::Up).unwrap().add_product(&read(s.clone()), &mut found);
+            assert!(whole.iter().any(|x| x.abs() > 1.0));
+            for (found, whole) in found.iter().zip(&whole) {
+                assert!((found - whole).abs() < 1e-4, "{found} {whole}");
+            }
         }
     }
 

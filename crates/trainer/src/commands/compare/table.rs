@@ -18,39 +18,48 @@ pub(super) struct Row {
     /// The kind of model, and the run's name if needed to tell it apart.
     pub(super) model: String,
     pub(super) run: PathBuf,
-    pub(super) parameters: usize,
+    pub(super) seed: u64,
+    pub(super) parameters: Option<usize>,
     pub(super) epochs: usize,
     pub(super) seconds: f64,
     /// Per image, encoder and decoder together.
     pub(super) free_sweeps: Option<f64>,
     pub(super) nudged_sweeps: Option<f64>,
     pub(super) gradient_cosine: Option<f64>,
-    pub(super) scores: RunScores,
+    pub(super) scores: Option<RunScores>,
+    /// Why it has no scores.
+    pub(super) failed: Option<String>,
 }
 
-struct Column {
-    heading: &'static str,
-    number: fn(&Row) -> Option<f64>,
+impl Row {
+    fn score(&self, of: impl Fn(&Scores) -> Option<f64>) -> Option<f64> {
+        self.scores.as_ref().and_then(|found| of(&found.scores))
+    }
+}
+
+pub(super) struct Column {
+    pub(super) heading: &'static str,
+    pub(super) number: fn(&Row) -> Option<f64>,
     /// Digits after the point in Markdown.
-    digits: usize,
+    pub(super) digits: usize,
 }
 
 const fn column(heading: &'static str, digits: usize, number: fn(&Row) -> Option<f64>) -> Column {
     Column { heading, number, digits }
 }
 
-const COLUMNS: [Column; 12] = [
-    column("parameters", 0, |row| Some(row.parameters as f64)),
+pub(super) const COLUMNS: [Column; 12] = [
+    column("parameters", 0, |row| Some(row.parameters? as f64)),
     column("epochs", 0, |row| Some(row.epochs as f64)),
     column("seconds", 0, |row| Some(row.seconds)),
     column("free sweeps", 1, |row| row.free_sweeps),
     column("nudged sweeps", 1, |row| row.nudged_sweeps),
-    column("reconstruction", 2, |row| Some(row.scores.scores.losses.reconstruction_error)),
-    column("KL", 1, |row| Some(row.scores.scores.losses.divergence)),
-    column("ELBO", 1, |row| Some(row.scores.scores.losses.elbo)),
-    column("NLL", 1, |row| Some(row.scores.scores.likelihood.nll.mean)),
-    column("FID prior", 2, |row| Some(row.scores.scores.prior.fid)),
-    column("FID mixture", 2, |row| Some(row.scores.scores.mixture.fid)),
+    column("reconstruction", 2, |row| row.score(|s| Some(s.losses?.reconstruction_error))),
+    column("KL", 1, |row| row.score(|s| Some(s.losses?.divergence))),
+    column("ELBO", 1, |row| row.score(|s| Some(s.losses?.elbo))),
+    column("NLL", 1, |row| row.score(|s| Some(s.likelihood?.nll.mean))),
+    column("FID prior", 2, |row| row.score(|s| s.prior.fid)),
+    column("FID mixture", 2, |row| row.score(|s| s.mixture.fid)),
     column("gradient cosine", 4, |row| row.gradient_cosine),
 ];
 
@@ -73,14 +82,18 @@ pub(super) fn markdown(rows: &[Row], differences: &[String]) -> String {
         format!("|---|{}", "---|".repeat(COLUMNS.len())),
     ];
     lines.extend(rows.iter().map(|row| {
-        let cells = COLUMNS.map(|column| column.cell(row, column.digits));
-        format!("| {} | {} |", row.model, cells.join(" | "))
+        let cell = |column: Column| match column.cell(row, column.digits) {
+            empty if empty.is_empty() => "-".to_owned(),
+            number => number,
+        };
+        format!("| {} | {} |", row.model, COLUMNS.map(cell).join(" | "))
     }));
     lines.push(String::new());
-    let runs: Vec<String> = rows.iter().map(|row| row.run.display().to_string()).collect();
+    let scored = rows.iter().filter_map(|row| Some((row, &row.scores.as_ref()?.scores)));
+    let scored: Vec<(String, &Scores)> =
+        scored.map(|(row, scores)| (row.run.display().to_string(), scores)).collect();
     let protocol = |what: &str, of: fn(&Scores) -> &String| {
-        let texts = rows.iter().map(|row| of(&row.scores.scores).clone());
-        protocol::lines(what, runs.iter().map(String::as_str).zip(texts))
+        protocol::lines(what, scored.iter().map(|(run, scores)| (run.as_str(), of(scores).clone())))
     };
     let protocols = [
         protocol("Reconstruction, KL, ELBO", |scores| &scores.loss_protocol),
@@ -88,6 +101,10 @@ pub(super) fn markdown(rows: &[Row], differences: &[String]) -> String {
         protocol("FID", |scores| &scores.distance_protocol),
     ];
     lines.extend(protocols.into_iter().flatten().map(|line| line + "\n"));
+    for (run, scores) in &scored {
+        lines.extend(scores.missing.lines().map(|line| format!("{run}: {line}\n")));
+    }
+    lines.extend(rows.iter().filter_map(|row| Some(row.failed.clone()? + "\n")));
     lines.extend(differences.iter().map(|difference| format!("Note: {difference}\n")));
     lines.join("\n")
 }
@@ -135,8 +152,8 @@ fn elbo_curves(rows: &[Row], summaries: &[&Summary]) -> Panel {
 }
 
 fn distances(rows: &[Row], title: &str, of: fn(&Scores) -> &Distances) -> Panel {
-    let heights = rows.iter().map(|row| of(&row.scores.scores).fid).enumerate();
-    let heights: Vec<_> = heights.filter(|(_, fid)| fid.is_finite()).collect();
+    let heights = rows.iter().map(|row| row.score(|scores| of(scores).fid)).enumerate();
+    let heights: Vec<_> = heights.filter_map(|(i, fid)| Some((i, fid?))).collect();
     let highest = heights.iter().map(|(_, fid)| *fid).fold(1e-6, f64::max);
     let bar = |(i, fid): (usize, f64)| {
         series(rows, i, Mark::Bars, [Point { x: i as f64 + 1.0, y: fid, size: 0.7 }])

@@ -9,9 +9,9 @@ use hvae_data::{Split, images::Images};
 use hvae_device::host::upload;
 use hvae_runtime::{memory, npz, npz::Kind, npz::Rows};
 
+use crate::api::trained::Trained;
 use crate::commands::context::Context;
-use crate::commands::trained::Trained;
-use crate::run::dir::CheckpointChoice;
+use crate::run::choice::CheckpointChoice;
 use crate::transition::patterns::PatternSet;
 
 /// Patterns at most.
@@ -24,7 +24,7 @@ pub(super) fn patterns(path: &Path, count: Option<usize>, cx: &Context) -> Resul
     let shown = path.display();
     let most = count.unwrap_or(MOST);
     let (rows, kind) = if path.join("config.toml").is_file() {
-        let trained = Trained::load(path, CheckpointChoice::Latest, cx)?;
+        let trained = Trained::load(path, CheckpointChoice::Latest, cx.device()?)?;
         let images = trained.images(Split::Train, cx)?;
         let wanted = most.min(images.len());
         (trained.means(&images, wanted)?.narrow(0, 0, wanted), format!("latents of {shown}"))

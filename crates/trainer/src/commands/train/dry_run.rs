@@ -8,6 +8,7 @@ use hvae_data::images::Images;
 use hvae_device::host::download;
 use hvae_model::Vae;
 use hvae_runtime::terminal;
+use serde_json::{Value, json};
 
 use crate::config::RunConfig;
 use crate::latents::decode::EVALUATION_BATCH;
@@ -22,7 +23,8 @@ const STEPS: RangeInclusive<usize> = 3..=30;
 /// No further step is timed after this long.
 const LONG_ENOUGH: Duration = Duration::from_secs(5);
 
-pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) -> Result<()> {
+/// Prints the estimates; also returns them as JSON.
+pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) -> Result<Value> {
     let [train, test] = images;
     let device = &train.device();
     let say = terminal::result;
@@ -64,7 +66,15 @@ pub(super) fn run(config: &RunConfig, images: &[Images; 2], devices: &[Device]) 
     let total = epoch * config.training.epochs as f64;
     say(&format!("all {} epochs = {}", config.training.epochs, duration(total)));
     terminal::line("an estimate: the number of sweeps changes in training. Nothing was written.");
-    Ok(())
+    Ok(json!({
+        "config": serde_json::to_value(config)?,
+        "parameters": model.parameters(),
+        "checkpoint_bytes": needed.checkpoint(),
+        "steps_per_epoch": steps,
+        "seconds_per_step": seconds,
+        "seconds_per_epoch": epoch,
+        "seconds": total,
+    }))
 }
 
 /// Prints each parameter with its count and shape.

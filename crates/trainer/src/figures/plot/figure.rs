@@ -17,6 +17,8 @@ pub(crate) mod colour {
     pub(crate) const PINK: RGBColor = RGBColor(220, 60, 120);
     pub(crate) const OLIVE: RGBColor = RGBColor(150, 180, 30);
     pub(crate) const GREY: RGBColor = RGBColor(110, 110, 110);
+    pub(crate) const ALL: [RGBColor; 10] =
+        [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BROWN, PINK, GREY, OLIVE];
 }
 
 /// How the points of a series are drawn. Radii are in pixels.
