@@ -237,12 +237,12 @@ fn numbers(values: Values) -> Result<(bool, Box<dyn Iterator<Item = f64>>)> {
 /// Grey images in memory, of the shapes and values of those in files: their numbers in `[0, 1]`,
 /// image after image, and their shape. `name` is what messages call the array.
 pub fn grey(name: &str, images: Loaded) -> Result<(Vec<f32>, ImageShape)> {
-    let read = || {
+    let read = || -> Result<_> {
         let layout = layout(&images.shape)?;
         ensure!(layout.shape.channels == 1, "it is in colour; convert it to grey");
         let (whole, values) = numbers(images.values)?;
         let (pixels, white) = (layout.shape.pixels(), if whole { 255.0 } else { 1.0 });
-        let number = |(at, value)| {
+        let number = |(at, value)| -> Result<f32> {
             layout.shade(value, whole, at / pixels, at % pixels)?;
             Ok(value as f32 / white)
         };
@@ -253,14 +253,14 @@ pub fn grey(name: &str, images: Loaded) -> Result<(Vec<f32>, ImageShape)> {
 
 /// As [`grey`], as a set without labels; colours are converted, and floats rounded to bytes.
 pub fn set(name: &str, images: Loaded) -> Result<ImageSet> {
-    let read = || {
+    let read = || -> Result<_> {
         let layout = layout(&images.shape)?;
         let (whole, values) = numbers(images.values)?;
         let pixels = layout.shape.pixels();
         let mut bytes = values.enumerate().map(|(at, value)| {
             layout.shade(value, whole, at / pixels, at % pixels).map(to_byte)
         });
-        let mut rows = (0..layout.count).map(|_| {
+        let mut rows = (0..layout.count).map(|_| -> Result<Raw> {
             let bytes = bytes.by_ref().take(pixels).collect::<Result<_>>()?;
             Ok(layout.picture(bytes, false))
         });
