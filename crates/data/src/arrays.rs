@@ -257,9 +257,9 @@ pub fn set(name: &str, images: Loaded) -> Result<ImageSet> {
         let layout = layout(&images.shape)?;
         let (whole, values) = numbers(images.values)?;
         let pixels = layout.shape.pixels();
-        let mut bytes = values.enumerate().map(|(at, value)| {
-            layout.shade(value, whole, at / pixels, at % pixels).map(to_byte)
-        });
+        let mut bytes = values
+            .enumerate()
+            .map(|(at, value)| layout.shade(value, whole, at / pixels, at % pixels).map(to_byte));
         let mut rows = (0..layout.count).map(|_| -> Result<Raw> {
             let bytes = bytes.by_ref().take(pixels).collect::<Result<_>>()?;
             Ok(layout.picture(bytes, false))

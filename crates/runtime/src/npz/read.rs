@@ -93,8 +93,11 @@ pub fn read<T>(
 }
 
 fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
-    let file = BufReader::with_capacity(BLOCK, files::open_regular(path)?);
-    ZipArchive::new(file).with_context(|| format!("cannot read {} as a .npz", path.display()))
+    let open = || -> Result<_> {
+        let file = BufReader::with_capacity(BLOCK, files::open_regular(path)?);
+        Ok(ZipArchive::new(file)?)
+    };
+    open().with_context(|| format!("cannot read {} as a .npz", path.display()))
 }
 
 /// Lets `act` read from an array of `size` bytes, and then the rest, as checksums are known only at

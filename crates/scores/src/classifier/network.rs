@@ -158,7 +158,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(Classifier, String)> {
     let read = || {
         let length = std::fs::metadata(path)?.len();
         ensure!(length <= MAX_BYTES, "{length} bytes are too many for the weights of a classifier");
-        let bytes = std::fs::read(path)?;
+        let bytes = files::read_regular(path)?;
         let hash = files::hex_sha256(&bytes);
         Ok((Classifier::from_bytes(bytes, device)?, hash))
     };

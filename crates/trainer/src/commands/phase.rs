@@ -119,11 +119,12 @@ impl FromStr for Kind {
             "random" => Self::Random,
             "mnist" => Self::Mnist,
             "synthetic" => Self::Synthetic,
-            path if Path::new(path).exists() => Self::Own(path.into()),
+            // As for `hvae train --dataset`; that nothing is there is told when it is opened.
+            path if path.contains(['/', '\\', '.']) => Self::Own(path.into()),
             _ => {
                 return Err(
-                    "expected simplex, orthogonal, equidistant, random, mnist, synthetic, \
-                            or a folder or file that exists"
+                    "expected simplex, orthogonal, equidistant, random, mnist, synthetic; \
+                            a folder is written with a slash, and a file with its ending"
                         .to_owned(),
                 );
             }
@@ -146,7 +147,9 @@ impl Run for Phase {
         self.json.require()?;
         let d = &set.description;
         let shape = format!("{} patterns of dimension {}, {}", d.count, d.dimension, d.kind);
-        terminal::line(&format!("{shape}: D = {:.4}, beta_eff = {:.4} beta", d.distance, d.scale));
+        let short = |v: f64| if v < 0.01 { format!("{v:.3e}") } else { format!("{v:.4}") };
+        let [distance, scale] = [d.distance, d.scale].map(short);
+        terminal::line(&format!("{shape}: D = {distance}, beta_eff = {scale} beta"));
         let (mut last, mut seconds) = (Instant::now(), Vec::new());
         let mut lap = |name| {
             seconds.push((name, last.elapsed().as_secs_f64()));

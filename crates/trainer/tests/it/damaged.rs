@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use burn::tensor::Device;
 use clap::Parser;
 use flate2::{Compression, Crc, write::GzEncoder};
 use hvae::commands::Cli;
 use hvae::run::{Environment, RunDir, Summary};
 use hvae_data::own::{OwnImages, Part};
-use hvae_data::{ImageShape, Split, synthetic};
-use hvae_runtime::memory;
+use hvae_data::{ImageShape, KnownFile, Split, synthetic};
 use hvae_runtime::rng::{self, Stream};
-use hvae_scores::Statistics;
+use hvae_runtime::{files, memory};
+use hvae_scores::{Extractor, FeatureChoice, Statistics};
 use image::{DynamicImage, ImageFormat};
 use npyz::zip::write::FileOptions;
 use npyz::zip::{CompressionMethod, ZipWriter};
@@ -170,6 +171,12 @@ fn kinds(folder: &Folder) -> Vec<Kind> {
     folder.ok(&["export", "checkpoints/run", "--out", "run.safetensors"]);
     let exported = vec![("a.safetensors".to_owned(), read(&folder.path("run.safetensors")))];
     let target = folder.path("imported");
+    let classifier = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let classifier = read(&classifier.join("../scores/assets/mnist-classifier.safetensors"));
+    // What a file of Inception's weights holds is looked at only if its sum is right.
+    let weights = exported[0].1.clone();
+    let sha256 = files::hex_sha256(&weights).leak();
+    let known = KnownFile { name: "a.pth", bytes: weights.len(), sha256 };
     let in_archive =
         Kind { wrap: archived, ..Kind::new("npy in npz", renamed(corpus("npy"), ".npz"), images) };
     let packed = corpus("train-images-idx3-ubyte");
@@ -193,11 +200,16 @@ fn kinds(folder: &Folder) -> Vec<Kind> {
         Kind::new("pictures", pictures(), alone),
         Kind { wrap: with_checksums, ..Kind::new("checked pictures", pictures(), alone) },
         Kind::new("safetensors", exported, move |path| {
-            let name = target.to_str().unwrap();
-            let result = command(&["import", path.to_str().unwrap(), "--name", name]);
+            let [path, runs] = [path, &target].map(|path| path.to_str().unwrap());
+            let result = command(&["import", path, "--runs", runs, "--name", "run"]);
             let _ = fs::remove_dir_all(&target);
             result
         }),
+        Kind::new("classifier", vec![("a.safetensors".to_owned(), classifier)], |path| {
+            let choice = FeatureChoice::File(path.to_owned());
+            Extractor::load(&choice, None, &Device::flex()).map(drop)
+        }),
+        Kind::new("pth", vec![("a.pth".to_owned(), weights)], move |path| known.verify(path)),
         run_files(&run, "config.toml", &run.join("config.toml")),
         run_files(&run, "metrics.jsonl", &run.join("metrics.jsonl")),
         run_files(&run, "environment.json", &run.join("environment.json")),
@@ -313,7 +325,7 @@ fn damaged_files_end_in_an_answer_or_an_error() {
             assert!(!example.is_empty(), "{name}");
         }
         let [tried, taken] = try_all(&kind, &folder, seconds);
-        println!("{}: {tried} inputs, {taken} read, {} others refused", kind.name, tried - taken);
+        println!("{}: {tried} inputs, {taken} read, {} refused", kind.name, tried - taken);
         assert!(taken > 0, "{}: not even an unchanged file is read", kind.name);
         assert!(peak() - before < MEMORY, "{}: {}", kind.name, memory::shown(peak() - before));
     }

@@ -153,6 +153,8 @@ fn own_patterns_are_images_vectors_or_latents() {
     }
     let text = folder.fails(1, &["phase", "--patterns", "vectors.npz", "--count", "6"]);
     assert!(text.contains("vectors.npz holds 5 patterns"), "{text}");
-    let text = folder.fails(2, &["phase", "--patterns", "nowhere.npz"]);
-    assert!(text.contains("nowhere.npz") && text.contains("a folder or file"), "{text}");
+    let text = folder.fails(1, &["phase", "--patterns", "nowhere.npz"]);
+    assert!(text.contains("nowhere.npz"), "{text}");
+    let text = folder.fails(2, &["phase", "--patterns", "nowhere"]);
+    assert!(text.contains("a folder is written with a slash"), "{text}");
 }

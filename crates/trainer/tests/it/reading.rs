@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use hvae_data::own::{OwnImages, Part};
-use hvae_data::{ImageSet, ImageShape, Split};
-use hvae_runtime::npz::{Array, save};
+use hvae_data::{ImageSet, ImageShape, Split, arrays};
+use hvae_runtime::npz::{Array, Loaded, Values, save};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 use crate::damaged::gzipped;
@@ -250,6 +250,29 @@ fn arrays_that_are_no_images_are_refused_with_a_remedy() {
             assert!(message.contains(part), "{descr} {shape}: {part} is not in {message}");
         }
     }
+}
+
+/// As the Python module gives them.
+#[test]
+fn arrays_in_memory_follow_the_same_rules() {
+    let array = |shape: &[usize], values| Loaded { shape: shape.to_vec(), values };
+    for (values, numbers, bytes) in [
+        (Values::F32(vec![0.25, 1.0]), [0.25, 1.0], [64, 255]),
+        (Values::I64(vec![51, 0]), [0.2, 0.0], [51, 0]),
+        (Values::Bool(vec![true, false]), [1.0, 0.0], [255, 0]),
+    ] {
+        let images = array(&[1, 1, 2], values);
+        let found = arrays::grey("x", images.clone()).unwrap();
+        assert_eq!(found, (numbers.to_vec(), ImageShape::grey(1, 2)));
+        assert_eq!(arrays::set("x", images).unwrap().bytes(), bytes);
+    }
+    // Two pixels, red and blue: all of a channel come together.
+    let colour = array(&[1, 3, 1, 2], Values::U8(vec![255, 0, 0, 0, 0, 255]));
+    assert_eq!(arrays::set("x", colour.clone()).unwrap().bytes(), [76, 29]);
+    let message = |images| format!("{:#}", arrays::grey("x", images).unwrap_err());
+    assert!(message(colour).contains("`x`: it is in colour"));
+    let large = array(&[1, 1, 2], Values::I64(vec![0, 256]));
+    assert!(message(large).contains("image 0, row 0, column 1 is 256"));
 }
 
 /// A flipped bit shows only in the checksum.
