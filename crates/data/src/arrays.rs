@@ -148,7 +148,7 @@ impl Layout {
             return Ok(value);
         }
         let remedy = match value {
-            v if v < 0.0 && v >= -1.0 => "; if these run from -1 to 1, save (images + 1) / 2",
+            v if (-1.0..0.0).contains(&v) => "; if these run from -1 to 1, save (images + 1) / 2",
             v if v > 1.0 && v <= 255.0 => {
                 "; if these run from 0 to 255, divide by 255 or save uint8"
             }

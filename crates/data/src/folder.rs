@@ -62,7 +62,9 @@ pub(crate) fn read(
     let mut rows = pictures.iter().map(|(path, _)| Ok(Raw::File(path.clone())));
     let mut found = gather(wanted, pictures.len(), &mut rows)
         .with_context(|| format!("cannot use the folder {}", part.display()))?;
-    for (left_out, what) in others.iter().zip(["not pictures", "not regular files"]) {
+    for (left_out, what) in
+        others.iter().zip(["not PNG, JPEG, GIF, WebP or BMP", "not regular files"])
+    {
         if let Some(first) = left_out.first() {
             let more = if left_out.len() > 1 { ", ..." } else { "" };
             found.report.note(format!("{} left out, {what} ({first}{more})", left_out.len()));

@@ -88,7 +88,7 @@ fn one_hot(numbers: &[f64], width: usize, name: &str) -> Labels {
     let place = |row: &[f64]| {
         let mut ones = row.iter().enumerate().filter(|(_, value)| **value != 0.0);
         let (place, value) = ones.next()?;
-        (*value == 1.0 && ones.next().is_none()).then_some(place as u8)
+        ((*value - 1.0).abs() < f64::EPSILON && ones.next().is_none()).then_some(place as u8)
     };
     let places: Option<Vec<u8>> = numbers.chunks_exact(width).map(place).collect();
     match places {

@@ -51,12 +51,12 @@ pub fn names(path: &Path) -> Result<Vec<String>> {
 
 /// Reads the array `name` of the `.npz` file `path`, compressed or not.
 pub fn load(path: &Path, name: &str) -> Result<Loaded> {
-    read(path, Some(name), |rows| rows.load())
+    read(path, Some(name), all)
 }
 
 /// Reads the `.npy` file `path`.
 pub fn load_npy(path: &Path) -> Result<Loaded> {
-    read(path, None, |rows| rows.load())
+    read(path, None, all)
 }
 
 /// Gives the array `name` of the `.npz` file `path`, or the array of a `.npy`, to `act`, which need
@@ -185,33 +185,6 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// All values.
-    pub fn load(&mut self) -> Result<Loaded> {
-        let count = self.header.count();
-        let values = match self.header.kind {
-            Kind::Bool => Values::Bool(self.values(count, |v| v.first() != Some(&0))?),
-            Kind::Uint(1) => Values::U8(self.values(count, |v| v[0])?),
-            Kind::Uint(8) => {
-                let numbers = self.values(count, |v| u64::from_le_bytes(word(v)))?;
-                let small = numbers.iter().all(|&number| i64::try_from(number).is_ok());
-                ensure!(small, "it holds numbers above {}", i64::MAX);
-                Values::I64(numbers.into_iter().map(|number| number as i64).collect())
-            }
-            Kind::Int(_) | Kind::Uint(_) => {
-                let kind = self.header.kind;
-                Values::I64(self.values(count, |v| integer(kind, v))?)
-            }
-            Kind::Float(2) => {
-                Values::F32(self.values(count, |v| f16::from_le_bytes(word(v)).to_f32())?)
-            }
-            Kind::Float(4) => Values::F32(self.values(count, |v| f32::from_le_bytes(word(v)))?),
-            Kind::Float(_) => Values::F64(self.values(count, |v| f64::from_le_bytes(word(v)))?),
-            Kind::Bytes(_) => Values::Text(self.values(count, |v| text(v.iter().copied()))?),
-            Kind::Text(_) => Values::Text(self.values(count, unicode)?),
-        };
-        Ok(Loaded { shape: self.header.shape.clone(), values })
-    }
-
     fn values<T>(&mut self, count: usize, of: impl Fn(&[u8]) -> T) -> Result<Vec<T>> {
         let mut values = memory::reserve(count)?;
         while let Some(row) = self.next_row()? {
@@ -219,6 +192,33 @@ impl Rows<'_> {
         }
         Ok(values)
     }
+}
+
+/// All that is left of an array.
+fn all(rows: &mut Rows<'_>) -> Result<Loaded> {
+    let count = rows.header.count();
+    let values = match rows.header.kind {
+        Kind::Bool => Values::Bool(rows.values(count, |v| v.first() != Some(&0))?),
+        Kind::Uint(1) => Values::U8(rows.values(count, |v| v[0])?),
+        Kind::Uint(8) => {
+            let numbers = rows.values(count, |v| u64::from_le_bytes(word(v)))?;
+            let small = numbers.iter().all(|&number| i64::try_from(number).is_ok());
+            ensure!(small, "it holds numbers above {}", i64::MAX);
+            Values::I64(numbers.into_iter().map(|number| number as i64).collect())
+        }
+        Kind::Int(_) | Kind::Uint(_) => {
+            let kind = rows.header.kind;
+            Values::I64(rows.values(count, |v| integer(kind, v))?)
+        }
+        Kind::Float(2) => {
+            Values::F32(rows.values(count, |v| f16::from_le_bytes(word(v)).to_f32())?)
+        }
+        Kind::Float(4) => Values::F32(rows.values(count, |v| f32::from_le_bytes(word(v)))?),
+        Kind::Float(_) => Values::F64(rows.values(count, |v| f64::from_le_bytes(word(v)))?),
+        Kind::Bytes(_) => Values::Text(rows.values(count, |v| text(v.iter().copied()))?),
+        Kind::Text(_) => Values::Text(rows.values(count, unicode)?),
+    };
+    Ok(Loaded { shape: rows.header.shape.clone(), values })
 }
 
 /// The numbers of a row, whose bytes come lowest first. Text has none.

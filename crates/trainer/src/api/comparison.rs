@@ -105,7 +105,7 @@ impl Comparison {
         let shape = self.extractor.shape().or(of_runs[0]).or(of_runs[1]);
         let opened = [self.open(a, shape)?, self.open(b, shape)?];
         let [of_a, of_b] = opened;
-        Ok([self.side(a.name(), of_a)?, self.side(b.name(), of_b)?])
+        Ok([self.side(&a.name(), of_a)?, self.side(&b.name(), of_b)?])
     }
 
     fn open(&self, subject: &Subject, shape: Option<ImageShape>) -> Result<Opened> {
@@ -134,7 +134,7 @@ impl Comparison {
         Ok(Opened::Images(set))
     }
 
-    fn side(&self, name: String, opened: Opened) -> Result<Side> {
+    fn side(&self, name: &str, opened: Opened) -> Result<Side> {
         let options = |count| ExtractOptions { count, batch: self.batch, keep: self.keep };
         let (found, shown) = match opened {
             Opened::Stored(side) => return Ok(side),
@@ -144,11 +144,11 @@ impl Comparison {
                 let samples = trained.samples(latents);
                 let (from, seed) = (self.from.name(), self.seed);
                 let shown = format!("{name} ({count} samples from the {from}, seed {seed})");
-                (extract(&self.extractor, &name, &samples, options(None))?, shown)
+                (extract(&self.extractor, name, &samples, options(None))?, shown)
             }
             Opened::Images(set) => {
                 let shown = format!("{name} ({} images)", self.count.unwrap_or(set.len()));
-                (extract(&self.extractor, &name, &set, options(self.count))?, shown)
+                (extract(&self.extractor, name, &set, options(self.count))?, shown)
             }
         };
         let images = found.statistics.count().unwrap_or_default();

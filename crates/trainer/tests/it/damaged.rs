@@ -35,13 +35,16 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Memory that all may take at once: what a picture says it holds is read up to 512 MiB.
 const MEMORY: f64 = 700e6;
 
+/// What the program does with a file.
+type Reader = Box<dyn Fn(&Path) -> Result<()>>;
+
 /// A kind of file: examples, what makes a damaged one of a damaged part, and what reads it.
 struct Kind {
     name: &'static str,
     /// File names and contents.
     examples: Vec<(String, Vec<u8>)>,
-    wrap: fn(Vec<u8>) -> Vec<u8>,
-    read: Box<dyn Fn(&Path) -> Result<()>>,
+    wrap: fn(&[u8]) -> Vec<u8>,
+    read: Reader,
 }
 
 impl Kind {
@@ -50,7 +53,7 @@ impl Kind {
         examples: Vec<(String, Vec<u8>)>,
         read: impl Fn(&Path) -> Result<()> + 'static,
     ) -> Self {
-        Self { name, examples, wrap: |bytes| bytes, read: Box::new(read) }
+        Self { name, examples, wrap: <[u8]>::to_vec, read: Box::new(read) }
     }
 }
 
@@ -98,7 +101,8 @@ fn pictures() -> Vec<(String, Vec<u8>)> {
 }
 
 /// A `.png` with the checksums of its parts put right; other pictures as they are.
-fn with_checksums(mut bytes: Vec<u8>) -> Vec<u8> {
+fn with_checksums(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
     let mut at = 8;
     while bytes.starts_with(b"\x89PNG") {
         let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk().copied()) else {
@@ -116,19 +120,19 @@ fn with_checksums(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// An array in an archive with a right checksum.
-fn archived(bytes: Vec<u8>) -> Vec<u8> {
+fn archived(bytes: &[u8]) -> Vec<u8> {
     let method = [CompressionMethod::Stored, CompressionMethod::Deflated][bytes.len() % 2];
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     for name in ["images.npy", "labels.npy"] {
         archive.start_file(name, FileOptions::default().compression_method(method)).unwrap();
-        archive.write_all(&bytes).unwrap();
+        archive.write_all(bytes).unwrap();
     }
     archive.finish().unwrap().into_inner()
 }
 
-pub(crate) fn gzipped(bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&bytes).unwrap();
+    encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
@@ -215,7 +219,8 @@ fn kinds(folder: &Folder) -> Vec<Kind> {
         run_files(&run, "environment.json", &run.join("environment.json")),
         run_files(&run, "state.json", &newest(&run).join("state.json")),
         run_files(&run, "latest", &run.join("latest")),
-        run_files(&run, "model.safetensors", &newest(&run).join("model.safetensors")),
+        // With averages, the weights that are used.
+        run_files(&run, "ema.safetensors", &newest(&run).join("ema.safetensors")),
     ]
 }
 
@@ -292,7 +297,7 @@ fn try_all(kind: &Kind, folder: &Folder, seconds: Option<u64>) -> [usize; 2] {
             damage(&mut bytes, other, &mut rng);
         }
         let path = place.join(name);
-        fs::write(&path, (kind.wrap)(bytes)).unwrap();
+        fs::write(&path, (kind.wrap)(&bytes)).unwrap();
         let before = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| (kind.read)(&path)));
         let slow = before.elapsed() > LONGEST;

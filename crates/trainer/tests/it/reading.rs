@@ -50,9 +50,12 @@ fn a_folder_is_split_and_all_changes_are_told() {
     let (train, of_train) = read(root.path(), TRAIN, 28);
     let (test, of_test) = read(root.path(), TEST, 28);
     assert_eq!((train.len(), test.len(), train.is_labelled()), (18, 2, false));
-    assert_eq!(of_train, "1 of one shade all over, 1 left out, not pictures (notes.txt)");
+    assert_eq!(
+        of_train,
+        "1 of one shade all over, 1 left out, not PNG, JPEG, GIF, WebP or BMP (notes.txt)"
+    );
     let changes = "1 resized to 28x28, 1 with black bars to keep their proportions, 1 converted to \
-                   grey, 1 left out, not pictures (notes.txt)";
+                   grey, 1 left out, not PNG, JPEG, GIF, WebP or BMP (notes.txt)";
     assert_eq!(of_test, changes);
     assert_eq!((train.image(9)[1], test.image(0)[1]), (100, 90));
     // Twice as wide as high: scaled by a half, with seven black rows above and below.
@@ -363,7 +366,7 @@ fn files_in_the_idx_format_are_read_under_all_their_names() {
     assert!(error(root.path(), TRAIN).contains("several sets"));
     for name in ["emnist-digits-test-images-idx3-ubyte", "emnist-digits-test-labels-idx1-ubyte"] {
         let plain = root.path().join(name);
-        let packed = gzipped(fs::read(&plain).unwrap());
+        let packed = gzipped(&fs::read(&plain).unwrap());
         fs::write(root.path().join(format!("{name}.gz")), packed).unwrap();
         fs::remove_file(plain).unwrap();
     }
