@@ -18,9 +18,10 @@ use crate::evaluation::source::Source;
   hvae encode checkpoints/h-vae-001 photos/ --out z.npz
   hvae encode checkpoints/h-vae-001 images.npz --count 1000 --out z.npz
 
-IMAGES is what `hvae train --dataset` takes, mnist-train or mnist-test: the test images, if they are a
-part of their own, otherwise all. They are converted to the size of the run's images. The .npz holds `means` and `log_variances`, float32
-[N, latent], and `labels`, uint8 [N]; `hvae decode` reads it.")]
+IMAGES is what `hvae train --dataset` takes, mnist-train or mnist-test: the test images, if they are
+a part of their own, otherwise all. They are converted to the size of the run's images. The .npz
+holds `means` and `log_variances`, float32 [N, latent], and `labels`, uint8 [N]; `hvae decode`
+reads it.")]
 pub struct Encode {
     #[command(flatten)]
     run: RunArgs,
