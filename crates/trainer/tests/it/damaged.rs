@@ -14,8 +14,9 @@ use anyhow::Result;
 use burn::tensor::Device;
 use clap::Parser;
 use flate2::{Compression, Crc, write::GzEncoder};
+use hvae::api::{CheckpointChoice, Trained};
 use hvae::commands::Cli;
-use hvae::run::{Environment, RunDir, Summary};
+use hvae::run::{Environment, Summary};
 use hvae_data::own::{OwnImages, Part};
 use hvae_data::{ImageShape, KnownFile, Split, synthetic};
 use hvae_runtime::rng::{self, Stream};
@@ -153,15 +154,11 @@ fn run_files(run: &Path, name: &'static str, file: &Path) -> Kind {
     let example = (file.file_name().unwrap().to_str().unwrap().to_owned(), original.clone());
     Kind::new(name, vec![example], move |damaged| {
         fs::copy(damaged, &file)?;
-        let out = run.with_extension("safetensors");
-        let exported = command(&["export", run.to_str().unwrap(), "--out", out.to_str().unwrap()]);
-        let _ = fs::remove_file(out);
         let all = || {
-            let found = RunDir::open(&run)?;
-            found.config()?.to_toml()?;
-            Environment::of(&found)?;
-            Summary::of(&found)?;
-            exported
+            let trained = Trained::load(&run, CheckpointChoice::Latest, &Device::flex())?;
+            trained.config.to_toml()?;
+            Environment::of(&trained.run)?;
+            Summary::of(&trained.run).map(drop)
         };
         let result = all();
         fs::write(&file, &original)?;
