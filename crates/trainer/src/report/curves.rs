@@ -258,12 +258,18 @@ fn bars(
 }
 
 /// Points of a plane, coloured by class.
-pub(crate) fn scatter(title: String, points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Chart {
+pub(crate) fn scatter(
+    title: String,
+    points: &[([f64; 2], u8)],
+    names: &[String],
+    axes: [&'static str; 2],
+) -> Chart {
     let classes: BTreeSet<u8> = points.iter().map(|(_, label)| *label).collect();
     let series = classes.into_iter().map(|class| {
         let points = points.iter().filter(|(_, label)| *label == class);
         let colour = ALL[usize::from(class) % ALL.len()];
-        Series::new(class.to_string(), colour, Mark::Discs(3), points.map(|(at, _)| *at))
+        let name = names.get(usize::from(class)).cloned().unwrap_or(class.to_string());
+        Series::new(name, colour, Mark::Discs(3), points.map(|(at, _)| *at))
     });
     let panel = Panel {
         title,

@@ -22,4 +22,5 @@ pub use latents::LatentUse;
 pub use metrics::EpochMetrics;
 pub(crate) use metrics::{GradientCheck, LoopGains, MeanLosses};
 pub use origin::Origin;
+pub use summary::Summary;
 pub(crate) use sums::{Counts, EpochSums};

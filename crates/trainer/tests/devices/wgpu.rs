@@ -88,12 +88,7 @@ fn a_step_reads_the_device_rarely() {
         std::fs::create_dir(run.path().join("samples")).unwrap();
         let counter = Counter::default();
         let dataset = &config.data.dataset;
-        let environment = Environment::current(
-            "wgpu".to_owned(),
-            dataset,
-            None,
-            images.each_ref().map(Images::set),
-        );
+        let environment = Environment::current("wgpu".to_owned(), dataset, None, &images);
         let request = TrainingRequest {
             config,
             images,
