@@ -3,7 +3,7 @@ use clap::Args;
 
 use crate::cli::values::{Grid, count};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 use crate::config::Usage;
 use crate::latents::sampler::LatentSource;
@@ -36,6 +36,8 @@ pub struct Sample {
     #[arg(long, value_name = "PATH", default_value = "samples.png", value_parser = Output::parser(&[Format::Png, Format::Npz, Format::Folder]))]
     out: Output,
     #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -52,8 +54,17 @@ impl Run for Sample {
         self.out.require()?;
         let trained = self.run.load(cx)?;
         let latents = trained.latents(self.from, count, self.seed, cx)?;
+        if self.out.format != Format::Png {
+            let fill =
+                |add: &mut dyn FnMut(&[f32]) -> Result<()>| trained.decode_parts(&latents, add);
+            self.out.stream(trained.size(), count, fill)?;
+            return Ok(Ended::Done);
+        }
         let images = trained.decode(&latents)?;
-        self.out.write(&Sheet::new(trained.size(), columns.min(count), &images), Vec::new())?;
+        let what = format!("samples of the {}", self.from.name());
+        let caption = trained.caption(&what, Some(self.seed));
+        let sheet = Sheet::new(trained.size(), columns.min(count), &images);
+        self.out.write(&sheet.with(caption, self.look), Vec::new())?;
         Ok(Ended::Done)
     }
 }
