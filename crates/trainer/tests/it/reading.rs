@@ -382,6 +382,19 @@ fn files_in_the_idx_format_are_read_under_all_their_names() {
 }
 
 #[test]
+fn emnist_is_turned() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let all =
+        |name| OwnImages::find(&corpus.join(name)).unwrap().read(Part::Whole, None).unwrap().0;
+    // The same bytes under two names.
+    let plain = all("train-images-idx3-ubyte");
+    let turned = all("emnist-x-train-images-idx3-ubyte.gz");
+    assert_eq!((plain.shape(), turned.shape()), (ImageShape::grey(5, 4), ImageShape::grey(4, 5)));
+    let columns: Vec<u8> = (0..20).map(|at| plain.image(7)[at % 5 * 4 + at / 5]).collect();
+    assert_eq!(turned.image(7), columns);
+}
+
+#[test]
 fn cifar_is_read_and_its_pickles_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let record = |labels: &[u8], [red, green, blue]: [u8; 3]| {
