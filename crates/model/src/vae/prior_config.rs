@@ -18,7 +18,7 @@ pub enum PriorKind {
 }
 
 /// The prior of a model. All but `kind` are of a Hopfield prior.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PriorConfig {
     /// Which prior.

@@ -1,7 +1,7 @@
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use hvae_data::{Split, images::Images};
-use hvae_device::host::download;
+use hvae_device::download;
 
 use crate::api::trained::Trained;
 use crate::cli::values::count;

@@ -135,7 +135,7 @@ impl RunConfig {
     /// The first setting of the model or the shape of its images that differs from `other`, in the
     /// same words: weights of the one are not valid in the other.
     pub fn model_change_since(&self, other: &Self) -> Result<Option<String>> {
-        let (model, prior) = (self.model.clone(), self.prior.clone());
+        let (model, prior) = (self.model.clone(), self.prior);
         let mut now = Self { model, prior, ..other.clone() };
         (now.data.channels, now.data.size) = (self.data.channels, self.data.size);
         now.change_since(other)

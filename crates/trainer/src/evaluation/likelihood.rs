@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use hvae_data::ImageSet;
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::{Likelihood, PhaseSettings, Vae, VaeConfig};
 use hvae_runtime::interrupt;
 use hvae_runtime::rng::{self, Stream};

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Int, Tensor};
 use hvae_data::images::Images;
-use hvae_device::host::upload;
+use hvae_device::upload;
 use hvae_model::{
     Losses, PhaseOutcomes, PhaseSettings, PriorConfig, PriorKind, Scalar, TrainingStep, Vae,
 };
@@ -113,7 +113,7 @@ impl StepRunner {
     /// Goes on with the learned prior of `model`, if it has one, which began after `begun` steps.
     fn resume_prior(&mut self, model: &Vae, begun: Option<usize>) {
         self.prior_begun = begun;
-        for prior in &model.prior {
+        if let Some(prior) = &model.prior {
             let ids = prior.ids().map(|(id, _)| id).into_iter();
             self.optimizer.add(ids, self.config.prior.rate, begun.unwrap_or_default());
         }

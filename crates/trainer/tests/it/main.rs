@@ -18,6 +18,7 @@ mod docs;
 mod evaluation;
 mod exchange;
 mod phase;
+mod prior;
 mod resume;
 mod runs;
 mod settings;
