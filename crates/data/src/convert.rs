@@ -1,73 +1,192 @@
-//! Conversion of pictures of any size and colour to grey images of one shape.
+//! Conversion of pictures of any size, colour and depth to images of one shape. Nothing else
+//! changes a pixel.
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use hvae_runtime::{memory, terminal::Progress};
 use image::{DynamicImage, GrayImage, RgbImage, RgbaImage, imageops, imageops::FilterType};
 use rayon::prelude::*;
 
-use crate::{ImageSet, ImageShape};
+use crate::decode::decode;
+use crate::labels::Labels;
+use crate::report::{Change, Changes, Report};
+use crate::{ImageSet, ImageShape, Split};
 
-/// Pictures that are decoded at a time, so that they are not all in memory twice.
+/// Pictures that are converted at a time.
 const CHUNK: usize = 1024;
+/// Bytes of their pixels, about, so that they are not all in memory at once.
+const CHUNK_BYTES: usize = 64 << 20;
+/// Without a split of its own, every tenth image of a set is a test image.
+const TEST_EVERY: usize = 10;
+/// Bytes that a pixel takes: one in the set, four on the device.
+const PIXEL_BYTES: usize = 5;
+/// Shades that differ by no more look like one.
+const SAME_SHADE: u8 = 2;
 
-/// What was changed while images were read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
-    pub(crate) resized: usize,
-    pub(crate) coloured: usize,
-    pub(crate) skipped: usize,
-    /// Why labels were dropped.
-    pub(crate) unlabelled: Option<&'static str>,
+/// Which images of a set are wanted, and in which shape.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// The set, in messages.
+    pub(crate) name: &'a str,
+    /// The images of this split, if the set has no parts of its own; otherwise all.
+    pub(crate) split: Option<Split>,
+    /// By default that of the first image.
+    pub(crate) shape: Option<ImageShape>,
 }
 
-impl Changes {
-    /// What was changed, in brackets after a space; empty if nothing was.
-    pub(crate) fn describe(&self, shape: ImageShape) -> String {
-        let mut parts = Vec::new();
-        for (count, what) in [
-            (self.resized, format!("resized to {}", shape.size())),
-            (self.coloured, "converted to grey".to_owned()),
-            (self.skipped, "skipped, not pictures".to_owned()),
-        ] {
-            if count > 0 {
-                parts.push(format!("{count} {what}"));
-            }
-        }
-        parts.extend(self.unlabelled.map(str::to_owned));
-        if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+impl Wanted<'_> {
+    pub(crate) fn has(&self, index: usize) -> bool {
+        let test = index % TEST_EVERY == TEST_EVERY - 1;
+        self.split.is_none_or(|split| test == (split == Split::Test))
+    }
+
+    /// Those of `all` that are wanted.
+    pub(crate) fn of<T>(&self, all: Vec<T>) -> Vec<T> {
+        let indexed = all.into_iter().enumerate().filter(|(index, _)| self.has(*index));
+        indexed.map(|(_, item)| item).collect()
     }
 }
 
-/// A picture as an image of the wanted shape.
+/// A picture before it is converted.
 #[derive(Debug)]
-pub(crate) struct Converted {
-    pub(crate) pixels: Vec<u8>,
-    pub(crate) resized: bool,
-    pub(crate) coloured: bool,
+pub(crate) enum Raw {
+    /// In a file of its own.
+    File(PathBuf),
+    /// Pixels in rows, the channels of each together: 1 for grey, 3 for RGB, 4 for RGBA.
+    Pixels { bytes: Vec<u8>, shape: ImageShape, rounded: bool },
 }
 
-/// The pixels of the pictures `0..count`, which are read in parallel, and what was changed.
+/// Images of one shape.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    pub(crate) images: Vec<u8>,
+    pub(crate) shape: ImageShape,
+    pub(crate) report: Report,
+}
+
+impl Gathered {
+    /// The set of these images with these labels, and the report with what was left out.
+    pub(crate) fn with(self, labels: Labels) -> Result<(ImageSet, Report)> {
+        let Self { images, shape, mut report } = self;
+        if let Some(reason) = &labels.reason {
+            report.note(format!("labels left out: {reason}"));
+        }
+        Ok((ImageSet::with(images, labels, shape)?, report))
+    }
+}
+
+/// Converts those of the `count` pictures `rows` that are wanted, in parallel.
 pub(crate) fn gather(
+    wanted: &Wanted<'_>,
     count: usize,
-    shape: ImageShape,
-    read: impl Fn(usize) -> Result<Converted> + Sync,
-) -> Result<(Vec<u8>, Changes)> {
-    let mut images = Vec::with_capacity(count * shape.pixels());
-    let mut changes = Changes::default();
-    for from in (0..count).step_by(CHUNK) {
-        let range = from..count.min(from + CHUNK);
-        let chunk: Vec<_> = range.into_par_iter().map(&read).collect::<Result<_>>()?;
-        for Converted { pixels, resized, coloured } in chunk {
-            images.extend(pixels);
-            changes.resized += usize::from(resized);
-            changes.coloured += usize::from(coloured);
+    rows: &mut dyn Iterator<Item = Result<Raw>>,
+) -> Result<Gathered> {
+    let total = (0..count).filter(|index| wanted.has(*index)).count();
+    ensure!(
+        total > 0,
+        "{} images are too few{}",
+        count,
+        if wanted.split.is_some() {
+            ": every tenth is a test image, so at least ten are needed"
+        } else {
+            ""
+        }
+    );
+    let indexed = rows.enumerate().filter(|(index, row)| row.is_err() || wanted.has(*index));
+    let mut rows = indexed.map(|(_, row)| row).peekable();
+    let shape = match (wanted.shape, rows.peek()) {
+        (Some(shape), _) => shape,
+        (None, Some(Ok(first))) => first.shape()?,
+        _ => ImageShape::MNIST,
+    };
+    let needed = total as f64 * shape.pixels() as f64;
+    let too_large = || format!("{total} images of {} pixels do not fit", shape.size());
+    memory::require(PIXEL_BYTES as f64 * needed).with_context(too_large)?;
+    let mut images = memory::reserve(total * shape.pixels()).with_context(too_large)?;
+    let mut report = Report::new(shape);
+    let (mut progress, mut done) = (Progress::start(wanted.name, total, 0), 0);
+    loop {
+        let mut bytes = 0;
+        let chunk: Vec<Raw> = std::iter::from_fn(|| {
+            let row = (bytes < CHUNK_BYTES).then(|| rows.next()).flatten()?;
+            bytes += row.as_ref().map_or(0, Raw::len);
+            Some(row)
+        })
+        .take(CHUNK)
+        .collect::<Result<_>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let converted: Vec<_> =
+            chunk.into_par_iter().map(|raw| raw.convert(shape)).collect::<Result<_>>()?;
+        done += converted.len();
+        for (pixels, changes) in converted {
+            images.extend_from_slice(&pixels);
+            report.add(changes);
+        }
+        progress.update(done, String::new);
+    }
+    ensure!(done == total, "{done} of {total} images could be read");
+    Ok(Gathered { images, shape, report })
+}
+
+/// The same images with the shape `shape`.
+pub fn reshape(set: ImageSet, shape: ImageShape) -> Result<(ImageSet, Report)> {
+    if set.shape() == shape {
+        return Ok((set, Report::default()));
+    }
+    let from = set.shape();
+    let pixels =
+        |index| Raw::Pixels { bytes: set.image(index).to_vec(), shape: from, rounded: false };
+    let mut rows = (0..set.len()).map(|index| Ok(pixels(index)));
+    let wanted = Wanted { name: "converting", split: None, shape: Some(shape) };
+    let Gathered { images, report, .. } = gather(&wanted, set.len(), &mut rows)?;
+    Ok((set.reshaped(images, shape)?, report))
+}
+
+impl Raw {
+    /// Bytes in memory.
+    fn len(&self) -> usize {
+        match self {
+            Self::File(_) => 0,
+            Self::Pixels { bytes, .. } => bytes.len(),
         }
     }
-    Ok((images, changes))
+
+    /// Its shape in grey.
+    fn shape(&self) -> Result<ImageShape> {
+        Ok(match self {
+            Self::File(path) => {
+                let (picture, _) = decode(path)?;
+                ImageShape::grey(picture.height() as usize, picture.width() as usize)
+            }
+            Self::Pixels { shape, .. } => ImageShape::grey(shape.height, shape.width),
+        })
+    }
+
+    /// As pixels of the shape `shape`, with what was changed.
+    fn convert(self, shape: ImageShape) -> Result<(Vec<u8>, Changes)> {
+        let mut changes = Changes::default();
+        let (picture, turned) = match self {
+            Self::File(path) => decode(&path)?,
+            Self::Pixels { bytes, shape: from, rounded } => {
+                changes.mark(Change::Rounded, rounded);
+                (picture(bytes, from)?, false)
+            }
+        };
+        changes.mark(Change::Turned, turned);
+        let grey = fit(to_grey(picture, &mut changes), shape, &mut changes);
+        let pixels = grey.into_raw();
+        let darkest = pixels.iter().min().copied().unwrap_or_default();
+        let lightest = pixels.iter().max().copied().unwrap_or_default();
+        changes.mark(Change::Constant, lightest - darkest <= SAME_SHADE && pixels.len() > 1);
+        Ok((pixels, changes))
+    }
 }
 
-/// An image of 1, 3 or 4 channels, the last of its axes.
-pub(crate) fn picture(bytes: &[u8], shape: ImageShape) -> Result<DynamicImage> {
-    let (width, height, bytes) = (shape.width as u32, shape.height as u32, bytes.to_vec());
+fn picture(bytes: Vec<u8>, shape: ImageShape) -> Result<DynamicImage> {
+    let (width, height) = (u32::try_from(shape.width)?, u32::try_from(shape.height)?);
     let picture = match shape.channels {
         1 => GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
         3 => RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
@@ -76,25 +195,12 @@ pub(crate) fn picture(bytes: &[u8], shape: ImageShape) -> Result<DynamicImage> {
     picture.context("an image of another size than its shape")
 }
 
-/// The same images with the shape `shape`.
-pub(crate) fn resize(set: ImageSet, shape: ImageShape) -> Result<(ImageSet, Changes)> {
-    if set.shape() == shape {
-        return Ok((set, Changes::default()));
-    }
-    let (images, changes) = gather(set.len(), shape, |index| {
-        Ok(convert(picture(set.image(index), set.shape())?, shape))
-    })?;
-    let labels = set.is_labelled().then(|| set.labels().to_vec());
-    Ok((ImageSet::with(images, labels, shape)?, changes))
-}
-
-/// `picture` in grey, transparent parts black, scaled to fit `shape`, and centred on black.
-pub(crate) fn convert(picture: DynamicImage, shape: ImageShape) -> Converted {
-    let (grey, coloured) = to_grey(picture);
+/// `picture` scaled to fit `shape`, and centred on black.
+fn fit(grey: GrayImage, shape: ImageShape, changes: &mut Changes) -> GrayImage {
     let (width, height) = grey.dimensions();
     let (to_width, to_height) = (shape.width as u32, shape.height as u32);
     if (width, height) == (to_width, to_height) {
-        return Converted { pixels: grey.into_raw(), resized: false, coloured };
+        return grey;
     }
     // `a * b / c`, rounded, and at least 1.
     let scaled = |a: u32, b: u32, c: u32| {
@@ -111,47 +217,78 @@ pub(crate) fn convert(picture: DynamicImage, shape: ImageShape) -> Converted {
     let mut framed = GrayImage::new(to_width, to_height);
     let (left, top) = ((to_width - inner_width) / 2, (to_height - inner_height) / 2);
     imageops::replace(&mut framed, &inner, left.into(), top.into());
-    Converted { pixels: framed.into_raw(), resized: true, coloured }
+    changes.mark(Change::Resized, true);
+    changes.mark(Change::Framed, (inner_width, inner_height) != (to_width, to_height));
+    framed
 }
 
-/// `picture` in grey, and whether it had a colour or a transparent pixel.
-fn to_grey(picture: DynamicImage) -> (GrayImage, bool) {
+/// `picture` in grey of 8 bits, with the weights of ITU-R 601-2 as Pillow has them.
+///
+/// A transparent picture is laid on black, or on white if what is visible of it is dark.
+fn to_grey(picture: DynamicImage, changes: &mut Changes) -> GrayImage {
+    mark_depth(&picture, changes);
     let rgba = match picture {
-        DynamicImage::ImageLuma8(grey) => return (grey, false),
+        DynamicImage::ImageLuma8(grey) => return grey,
         other => other.into_rgba8(),
     };
-    let coloured = rgba.pixels().any(|p| p.0[0] != p.0[1] || p.0[1] != p.0[2] || p.0[3] != 255);
-    let mut grey = DynamicImage::ImageRgba8(rgba.clone()).into_luma8();
-    for (grey, pixel) in grey.pixels_mut().zip(rgba.pixels()) {
-        let opaque = u16::from(pixel.0[3]);
-        grey.0[0] = (u16::from(grey.0[0]) * opaque / 255) as u8;
-    }
-    (grey, coloured)
-}
-
-/// A picture whose pixels are all grey, opaque and of 8 bits, unchanged.
-pub(crate) fn require_grey(picture: DynamicImage) -> Result<GrayImage> {
-    let wide = picture.color().bytes_per_pixel() > picture.color().channel_count();
-    ensure!(!wide, "it has more than 8 bits per channel");
-    let rgba = match picture {
-        DynamicImage::ImageLuma8(grey) => return Ok(grey),
-        other => other.into_rgba8(),
+    let (mut coloured, mut transparent, mut opacity, mut light) = (false, false, 0_u64, 0_u64);
+    let luma = |[red, green, blue, _]: [u8; 4]| {
+        let [red, green, blue] = [red, green, blue].map(u32::from);
+        (19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16
     };
-    for (x, y, pixel) in rgba.enumerate_pixels() {
+    for pixel in rgba.pixels() {
         let [red, green, blue, alpha] = pixel.0;
-        ensure!(alpha == u8::MAX, "it is transparent at column {x}, row {y}");
-        ensure!(
-            red == green && green == blue,
-            "it is in colour (column {x}, row {y}); only grey pictures can be used"
-        );
+        coloured |= red != green || green != blue;
+        transparent |= alpha != u8::MAX;
+        opacity += u64::from(alpha);
+        light += u64::from(alpha) * u64::from(luma(pixel.0));
     }
-    // The luminance of a grey pixel is its grey value.
-    Ok(DynamicImage::ImageRgba8(rgba).into_luma8())
+    let dark = transparent && light < 128 * opacity;
+    changes.mark(Change::Grey, coloured);
+    changes.mark(Change::OnBlack, transparent && !dark);
+    changes.mark(Change::OnWhite, dark);
+    let ground = if dark { 255 } else { 0 };
+    GrayImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let pixel = rgba.get_pixel(x, y).0;
+        let opaque = u32::from(pixel[3]);
+        image::Luma([((luma(pixel) * opaque + ground * (255 - opaque) + 127) / 255) as u8])
+    })
+}
+
+/// Notes whether 8 bits hold less than `picture` does, and whether 16 bits hold values of 8.
+fn mark_depth(picture: &DynamicImage, changes: &mut Changes) {
+    let color = picture.color();
+    match color.bytes_per_pixel() / color.channel_count() {
+        1 => {}
+        2 => {
+            // A value of 8 bits is repeated in both bytes.
+            let (alpha, channels) = (color.has_alpha(), usize::from(color.channel_count()));
+            let bytes = picture.as_bytes().as_chunks::<2>().0;
+            let words = || bytes.iter().map(|pair| u16::from_ne_bytes(*pair));
+            changes.mark(Change::Rounded, words().any(|word| word % 257 != 0));
+            let shades = words().enumerate().filter(|(at, _)| !alpha || (at + 1) % channels != 0);
+            let lightest = shades.map(|(_, word)| word).max().unwrap_or_default();
+            changes.mark(Change::Dark, (1..=255).contains(&lightest));
+        }
+        _ => changes.mark(Change::Rounded, true),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `picture` converted to a grey image of `height` x `width`, and the report.
+    fn converted(picture: &DynamicImage, height: usize, width: usize) -> (Vec<u8>, String) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.png");
+        picture.save(&path).unwrap();
+        let shape = ImageShape::grey(height, width);
+        let (pixels, changes) = Raw::File(path).convert(shape).unwrap();
+        let mut report = Report::new(shape);
+        report.add(changes);
+        (pixels, report.to_string())
+    }
 
     #[test]
     fn pictures_are_scaled_to_fit_and_centred() {
@@ -163,10 +300,9 @@ mod tests {
             ([1, 300], [4, 6], 1..2, 0..6),
         ] {
             let picture = GrayImage::from_pixel(width, height, image::Luma([200]));
-            let shape = ImageShape::grey(to_height, to_width);
-            let found = convert(DynamicImage::ImageLuma8(picture), shape);
-            assert!(found.resized && !found.coloured);
-            for (at, &pixel) in found.pixels.iter().enumerate() {
+            let (pixels, report) = converted(&picture.into(), to_height, to_width);
+            assert!(report.contains("1 resized to") && report.contains("black bars"), "{report}");
+            for (at, &pixel) in pixels.iter().enumerate() {
                 let lit =
                     lit_rows.contains(&(at / to_width)) && lit_columns.contains(&(at % to_width));
                 assert_eq!(pixel, if lit { 200 } else { 0 }, "{height}x{width}, pixel {at}");
@@ -174,14 +310,56 @@ mod tests {
         }
     }
 
+    /// The values are those of Pillow's `convert("L")`.
     #[test]
-    fn a_set_is_resized_with_its_labels() {
-        let set = ImageSet::new(vec![9; 12], vec![4, 30, 5], ImageShape::grey(2, 2)).unwrap();
-        let (same, changes) = resize(set.clone(), set.shape()).unwrap();
-        assert_eq!((same, changes), (set.clone(), Changes::default()));
-        let shape = ImageShape::grey(3, 4);
-        let (resized, changes) = resize(set, shape).unwrap();
-        assert_eq!((resized.labels(), resized.shape()), ([4, 30, 5].as_slice(), shape));
-        assert_eq!(changes.describe(shape), " (3 resized to 3x4)");
+    fn colours_become_the_grey_that_pillow_gives() {
+        for (rgb, grey) in [
+            ([255, 0, 0], 76),
+            ([0, 255, 0], 150),
+            ([0, 0, 255], 29),
+            ([10, 20, 30], 18),
+            ([200, 100, 50], 124),
+            ([255, 255, 255], 255),
+            ([7, 7, 7], 7),
+        ] {
+            let picture = RgbImage::from_pixel(1, 1, image::Rgb(rgb));
+            let (pixels, report) = converted(&picture.into(), 1, 1);
+            assert_eq!(pixels, [grey], "{rgb:?}");
+            assert_eq!(report.contains("converted to grey"), rgb != [rgb[0]; 3], "{report}");
+        }
+    }
+
+    #[test]
+    fn ink_stays_visible_on_transparent_ground() {
+        for (ink, [on_ink, on_ground], part) in [
+            ([0, 0, 0, 255], [0, 255], "1 transparent and dark, laid on white"),
+            ([255, 255, 255, 255], [255, 0], "1 transparent, laid on black"),
+            ([255, 255, 255, 128], [128, 0], "1 transparent, laid on black"),
+            ([0, 0, 0, 128], [127, 255], "1 transparent and dark, laid on white"),
+        ] {
+            let mut picture = RgbaImage::from_pixel(2, 1, image::Rgba([0, 0, 0, 0]));
+            picture.put_pixel(0, 0, image::Rgba(ink));
+            let (pixels, report) = converted(&picture.into(), 1, 2);
+            assert_eq!((pixels, report.as_str()), (vec![on_ink, on_ground], part), "{ink:?}");
+        }
+    }
+
+    #[test]
+    fn sixteen_bits_are_rounded_and_told() {
+        for (values, pixels, report) in [
+            ([0, 257 * 9, 65535], [0, 9, 255], ""),
+            ([0, 257 * 9 + 128, 65535], [0, 9, 255], "1 rounded to 8 bits"),
+            ([0, 257 * 9 + 129, 65535], [0, 10, 255], "1 rounded to 8 bits"),
+            (
+                [0, 100, 255],
+                [0, 0, 1],
+                "1 rounded to 8 bits, 1 of 16 bits without a value above 255, so nearly black, 1 \
+                 of one shade all over",
+            ),
+        ] {
+            let picture = image::ImageBuffer::from_raw(3, 1, values.to_vec()).unwrap();
+            let found = converted(&DynamicImage::ImageLuma16(picture), 1, 3);
+            assert_eq!(found, (pixels.to_vec(), report.to_owned()));
+        }
     }
 }

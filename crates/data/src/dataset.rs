@@ -16,7 +16,7 @@ pub enum Dataset {
     FashionMnist,
     /// Simple generated shapes, without a download.
     Synthetic,
-    /// A folder of pictures, or a `.npz` or `.npy` file; see [`custom::load`](crate::custom::load).
+    /// Own images: see [`OwnImages`](crate::own::OwnImages).
     Path(PathBuf),
 }
 

@@ -90,7 +90,7 @@ fn publish(data_dir: &Path, file: &KnownFile, content: &[u8]) -> anyhow::Result<
     let ending = if packed::is_gzip(content) { ".gz" } else { "" };
     // Plain content is never refused for its length, so that a web page is recognised as one.
     let unpacked = packed::unpack(content.to_vec(), file.bytes.max(content.len()))?;
-    file.check(&unpacked).context("wrong content")?;
+    file.check(unpacked.as_slice()).context("wrong content")?;
     let path = data_dir.join(format!("{}{ending}", file.name));
     files::write(&path, content)
 }

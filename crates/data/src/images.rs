@@ -1,16 +1,17 @@
 //! The images of a run on a device.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Int, Tensor};
-use hvae_runtime::terminal;
 
 use crate::config::DataConfig;
-use crate::convert::resize;
+use crate::convert::reshape;
 use crate::dataset::Dataset;
+use crate::own::{OwnImages, Part, print_once};
+use crate::report::Report;
 use crate::synthetic::synthetic;
-use crate::{FASHION_MNIST, ImageSet, MNIST, Split, custom, published};
+use crate::{FASHION_MNIST, ImageSet, MNIST, Split, published};
 
 /// Synthetic images of each [`Split`] unless a run asks for fewer.
 const SYNTHETIC_COUNT: [usize; 2] = [10_000, 2_000];
@@ -22,6 +23,7 @@ const SYNTHETIC_SEED: u64 = 1;
 pub struct Images {
     set: ImageSet,
     tensor: Tensor<2>,
+    report: Report,
 }
 
 impl Images {
@@ -33,7 +35,7 @@ impl Images {
         data_dir: impl Into<Option<&'a PathBuf>>,
         device: &Device,
     ) -> Result<Self> {
-        let set = read(config, split, data_dir.into())?;
+        let (set, report) = read(config, split, data_dir.into())?;
         let set = match split {
             Split::Train => {
                 let [kept, _held_out] = hold_out(config, set)?;
@@ -41,11 +43,12 @@ impl Images {
             }
             Split::Test => first(set, config.test_images, "test_images", "")?,
         };
-        Ok(Self::new(set, device))
+        Ok(Self { report, ..Self::new(set, device) })
     }
 
-    /// The training images, and the images that the validation loss is measured on: the last
-    /// `data.validation_images` training images if that is set, otherwise the test images.
+    /// The training images, and the images that the validation loss is measured on: if
+    /// `data.validation_images` is set, so many of the set's own images for validation or else of
+    /// the last training images; otherwise the test images.
     pub fn load_for_training<'a>(
         config: &DataConfig,
         data_dir: impl Into<Option<&'a PathBuf>>,
@@ -56,15 +59,21 @@ impl Images {
             let load = |split| Self::load(config, split, data_dir, device);
             return Ok([load(Split::Train)?, load(Split::Test)?]);
         }
-        let parts = hold_out(config, read(config, Split::Train, data_dir)?)?;
-        Ok(parts.map(|set| Self::new(set, device)))
+        let (set, report) = read(config, Split::Train, data_dir)?;
+        let parts = hold_out(config, set)?;
+        Ok(parts.map(|set| Self { report: report.clone(), ..Self::new(set, device) }))
     }
 
     /// Copies a set to `device`.
     pub fn new(set: ImageSet, device: &Device) -> Self {
         let values: Vec<f32> = set.bytes().iter().map(|&b| f32::from(b) / 255.0).collect();
         let tensor = hvae_device::upload(values, set.pixels(), device);
-        Self { set, tensor }
+        Self { set, tensor, report: Report::default() }
+    }
+
+    /// What was converted and left out when they were read.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 
     /// Number of images.
@@ -118,6 +127,14 @@ impl Images {
 /// The training images, and those that are held out for validation.
 fn hold_out(config: &DataConfig, mut set: ImageSet) -> Result<[ImageSet; 2]> {
     let held_out = config.validation_images.unwrap_or(0);
+    let own = if let Dataset::Path(path) = &config.dataset { Some(find(path)?) } else { None };
+    if held_out > 0
+        && let Some(own) = own.filter(OwnImages::has_validation)
+    {
+        let (held, _) = own.read(Part::Validation, Some(config.shape()))?;
+        let held = first(held, Some(held_out), "validation_images", " for validation")?;
+        return Ok([first(set, config.train_images, "train_images", "")?, held]);
+    }
     ensure!(
         held_out < set.len(),
         "data.validation_images = {held_out}: the set has {} training images, and at least one \
@@ -136,11 +153,27 @@ fn first(set: ImageSet, wanted: Option<usize>, setting: &str, kept: &str) -> Res
     Ok(set.take(count))
 }
 
-/// All images of a part, in the shape of `config`.
-fn read(config: &DataConfig, split: Split, data_dir: Option<&PathBuf>) -> Result<ImageSet> {
+fn find(path: &Path) -> Result<OwnImages> {
+    OwnImages::find(path).with_context(|| {
+        format!(
+            "data.dataset = {}: give a folder of pictures, a .npz or .npy file, or one of mnist, \
+             fashion-mnist, synthetic",
+            path.display()
+        )
+    })
+}
+
+/// All images of a split, in the shape of `config`.
+fn read(
+    config: &DataConfig,
+    split: Split,
+    data_dir: Option<&PathBuf>,
+) -> Result<(ImageSet, Report)> {
     let folder = data_dir.map_or_else(|| config.dataset.default_folder(), PathBuf::as_path);
     let set = match &config.dataset {
-        Dataset::Path(path) => return custom::load(path, split, config.shape()),
+        Dataset::Path(path) => {
+            return find(path)?.read(Part::Split(split), Some(config.shape()));
+        }
         Dataset::Synthetic => {
             let held_out = config.validation_images.unwrap_or(0);
             let count = match split {
@@ -152,12 +185,11 @@ fn read(config: &DataConfig, split: Split, data_dir: Option<&PathBuf>) -> Result
         Dataset::Mnist => published::load(&MNIST, folder, split)?,
         Dataset::FashionMnist => published::load(&FASHION_MNIST, folder, split)?,
     };
-    let (set, changes) = resize(set, config.shape())?;
-    let changes = changes.describe(config.shape());
-    if !changes.is_empty() {
-        terminal::line(&format!("{}: {} images{changes}", config.dataset, set.len()));
+    let (set, report) = reshape(set, config.shape())?;
+    if !report.is_empty() {
+        print_once(&format!("{}: {} images ({report})", config.dataset, set.len()));
     }
-    Ok(set)
+    Ok((set, report))
 }
 
 #[cfg(test)]

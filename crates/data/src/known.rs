@@ -1,6 +1,6 @@
 //! Files with a known length and SHA-256, and their download.
 
-use std::{cmp::Ordering, fs::File, path::Path, time::Duration};
+use std::{cmp::Ordering, io::BufRead, io::BufReader, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use hvae_runtime::{files, terminal::Bar};
@@ -22,14 +22,18 @@ pub struct KnownFile {
 impl KnownFile {
     /// Checks length and SHA-256 of the file at `path`.
     pub fn verify(&self, path: &Path) -> anyhow::Result<()> {
-        let file = File::open(path)?;
-        self.check(&packed::read_at_most(file, packed::packed_limit(self.bytes))?)
+        let file = files::open_regular(path)?;
+        let (length, limit) = (file.metadata()?.len(), packed::packed_limit(self.bytes) as u64);
+        ensure!(length <= limit, "too long: {length} bytes, but {} has {}", self.name, self.bytes);
+        self.check(BufReader::new(file))
     }
 
-    /// Checks length and SHA-256 of the uncompressed content.
-    pub(crate) fn check(&self, content: &[u8]) -> anyhow::Result<()> {
-        let (length, found) = (content.len(), files::hex_sha256(content));
-        let state = match length.cmp(&self.bytes) {
+    /// Checks length and SHA-256 of the uncompressed content, which is not kept.
+    pub(crate) fn check(&self, mut content: impl BufRead) -> anyhow::Result<()> {
+        let start = content.fill_buf()?;
+        let start = start[..start.len().min(64)].to_vec();
+        let (length, found) = files::sha256_of(content)?;
+        let state = match length.cmp(&(self.bytes as u64)) {
             Ordering::Less => "truncated",
             Ordering::Greater => "too long",
             Ordering::Equal => "altered",
@@ -38,7 +42,7 @@ impl KnownFile {
             found == self.sha256,
             "{state}: it has {length} bytes with SHA-256 {found}, which look like {}, but {} has \
              {} bytes with SHA-256 {}",
-            packed::describe(content),
+            packed::describe(&start),
             self.name,
             self.bytes,
             self.sha256
@@ -51,7 +55,7 @@ impl KnownFile {
     pub fn fetch(&self, url: &str, path: &Path) -> anyhow::Result<()> {
         let download = || {
             let content = self.download(url)?;
-            self.check(&content).context("wrong content")?;
+            self.check(content.as_slice()).context("wrong content")?;
             Ok::<_, anyhow::Error>(content)
         };
         let content = download().with_context(|| format!("cannot fetch {url}"))?;

@@ -3,23 +3,28 @@
 
 pub mod arrays;
 mod catalog;
+mod cifar;
 pub mod config;
-mod convert;
-pub mod custom;
+pub mod convert;
 pub mod dataset;
+mod decode;
 mod fetch;
-pub mod folder;
-pub mod idx;
+mod folder;
+mod idx;
 pub mod images;
 mod known;
+mod labels;
 mod npm;
+pub mod own;
 mod packed;
 pub mod published;
+mod report;
 mod set;
 mod shape;
 pub mod synthetic;
 
 pub use catalog::{FASHION_MNIST, MNIST, Published};
 pub use known::KnownFile;
+pub use report::Report;
 pub use set::{ImageItem, ImageSet, Split};
 pub use shape::{ImageShape, ImageSize};

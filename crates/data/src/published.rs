@@ -50,7 +50,7 @@ fn read(file: &KnownFile, folder: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     let bytes = packed::read_file(&path, file.bytes.saturating_mul(2)).with_context(|| {
         format!("{} is damaged: delete it and run again to download it", path.display())
     })?;
-    file.check(&bytes).with_context(|| {
+    file.check(bytes.as_slice()).with_context(|| {
         format!("{} was altered: delete it and run again to download it", path.display())
     })?;
     Ok((path, bytes))

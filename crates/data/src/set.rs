@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use burn::data::dataset::{Dataset, DatasetError};
 
-use crate::shape::ImageShape;
+use crate::{labels::Labels, shape::ImageShape};
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +21,10 @@ pub struct ImageSet {
     labels: Vec<u8>,
     /// Whether the labels are known; if not they are all 0.
     labelled: bool,
+    /// The name of each class from 0 on; empty if classes have only numbers.
+    names: Vec<String>,
+    /// Why the labels that there were could not be read.
+    reason: Option<String>,
     shape: ImageShape,
 }
 
@@ -39,23 +43,32 @@ impl ImageSet {
             pixels.map_or(0, |pixels| images.len() / pixels),
             images.len()
         );
-        Ok(Self { images, labels, labelled: true, shape })
+        let (names, reason) = (Vec::new(), None);
+        Ok(Self { images, labels, labelled: true, names, reason, shape })
     }
 
     /// As [`Self::new`], with labels if they are known.
-    pub(crate) fn with(
-        images: Vec<u8>,
-        labels: Option<Vec<u8>>,
-        shape: ImageShape,
-    ) -> anyhow::Result<Self> {
-        let (labelled, count) = (labels.is_some(), images.len() / shape.pixels().max(1));
-        let set = Self::new(images, labels.unwrap_or_else(|| vec![0; count]), shape)?;
-        Ok(Self { labelled, ..set })
+    pub(crate) fn with(images: Vec<u8>, labels: Labels, shape: ImageShape) -> anyhow::Result<Self> {
+        let Labels { values, names, reason } = labels;
+        let (labelled, count) = (values.is_some(), images.len() / shape.pixels().max(1));
+        let set = Self::new(images, values.unwrap_or_else(|| vec![0; count]), shape)?;
+        Ok(Self { labelled, names, reason, ..set })
+    }
+
+    /// The same images in another shape, with the labels of this set.
+    pub(crate) fn reshaped(self, images: Vec<u8>, shape: ImageShape) -> anyhow::Result<Self> {
+        let set = Self::new(images, self.labels, shape)?;
+        Ok(Self { labelled: self.labelled, names: self.names, reason: self.reason, ..set })
     }
 
     /// Whether the labels are known.
-    pub(crate) fn is_labelled(&self) -> bool {
+    pub fn is_labelled(&self) -> bool {
         self.labelled
+    }
+
+    /// The names of the classes from 0 on; empty if they have only numbers.
+    pub fn class_names(&self) -> &[String] {
+        &self.names
     }
 
     /// Checks that there are labels, all below `classes`; `source` is where the images come from.
@@ -64,10 +77,11 @@ impl ImageSet {
         classes: usize,
         source: impl std::fmt::Display,
     ) -> anyhow::Result<()> {
+        let reason = self.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         ensure!(
             self.labelled && self.labels.iter().all(|label| usize::from(*label) < classes),
-            "{source} has no labels from 0 to {}, which a classifier needs: a .npz with an array \
-             of them, or a folder with a subfolder for each class",
+            "{source} has no labels from 0 to {}, which a classifier needs{reason}: a .npz with \
+             an array of them, or a folder with a subfolder for each class",
             classes - 1
         );
         Ok(())
@@ -124,6 +138,8 @@ impl ImageSet {
         Self {
             images: self.images.split_off(at * self.pixels()),
             labels: self.labels.split_off(at),
+            names: self.names.clone(),
+            reason: self.reason.clone(),
             ..*self
         }
     }
@@ -181,7 +197,8 @@ mod tests {
             assert!(message.contains("my/set.npz has no labels from 0 to 9"), "{message}");
         };
         example().require_classes(10, "set").unwrap();
-        let mut set = ImageSet::with((0..18).collect(), None, ImageShape::grey(2, 3)).unwrap();
+        let mut set =
+            ImageSet::with((0..18).collect(), Labels::default(), ImageShape::grey(2, 3)).unwrap();
         for part in [set.clone().take(2), set.split_off(1), set] {
             refused(&part);
         }

@@ -77,6 +77,7 @@ pub(crate) fn singles(values: Values) -> Vec<f32> {
         Values::U8(values) => values.into_iter().map(f32::from).collect(),
         Values::I64(values) => values.into_iter().map(|value| value as f32).collect(),
         Values::Bool(values) => values.into_iter().map(u8::from).map(f32::from).collect(),
+        Values::Text(_) => Vec::new(),
     }
 }
 

@@ -64,10 +64,10 @@ pub(crate) fn fid(
     b: &Bound<'_, PyAny>,
     how: How,
 ) -> PyResult<f64> {
-    let (a, b) = (subject("a", a)?, subject("b", b)?);
+    let sides = [subject("a", a)?, subject("b", b)?];
     compute(py, || {
         let comparison = how.comparison(false)?;
-        let (a, b) = (comparison.side(&a)?, comparison.side(&b)?);
+        let [a, b] = comparison.sides(&sides)?;
         frechet_distance(&a.found.statistics, &b.found.statistics)
     })
 }
@@ -78,10 +78,11 @@ fn metrics(
     real: &Bound<'_, PyAny>,
     how: How,
 ) -> PyResult<FeatureMetrics> {
-    let (samples, real) = (subject("a", samples)?, subject("b", real)?);
+    let sides = [subject("a", samples)?, subject("b", real)?];
     compute(py, || {
         let comparison = how.comparison(true)?;
-        comparison.metrics(&comparison.side(&samples)?, &comparison.side(&real)?)
+        let [samples, real] = comparison.sides(&sides)?;
+        comparison.metrics(&samples, &real)
     })
 }
 

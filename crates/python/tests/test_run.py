@@ -139,8 +139,8 @@ def wrong(images):
         "image 2, row 3, column 4 is not a number": nan,
         "pixels given as floats run from 0 to 1": bright,
         "images of 27x28, but the run has images of 28x28": images[:, 1:],
-        "which is not that of images": images[0, 0],
-        "its numbers are int64": images.astype(int),
+        "is not that of images": images[0, 0],
+        "is 256, but whole numbers run from 0 to 255": numpy.full((1, 28, 28), 256),
         "holds no image": images[:0],
         "is in colour": numpy.zeros((1, 28, 28, 3), "f4"),
     }

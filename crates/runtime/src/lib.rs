@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod interrupt;
+pub mod memory;
 pub mod npz;
 pub mod rng;
 pub mod tensors;

@@ -4,7 +4,7 @@
 //! cargo run --release -p hvae-scores --example fid -- REAL SAMPLES [--weights FILE]
 //! ```
 //!
-//! Each set is a folder of pictures or a `.npz` or `.npy` file of images. Without `--weights` the
+//! Each set is a folder of pictures, a `.npz` or `.npy` file of images, or in the IDX format. Without `--weights` the
 //! features are those of the built-in MNIST classifier, which takes 28x28 images. With `--weights`,
 //! a copy of `pt_inception-2015-12-05-6726825d.pth`, they are Inception's, as in published FIDs.
 #![allow(clippy::print_stdout, reason = "the scores are the result")]
@@ -13,7 +13,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use hvae_data::{ImageSet, arrays, folder};
+use hvae_data::ImageSet;
+use hvae_data::own::{OwnImages, Part};
 use hvae_scores::inception::Depth;
 use hvae_scores::{ExtractOptions, Extractor, FeatureChoice, FeatureMetrics};
 use hvae_scores::{extract, frechet_distance};
@@ -30,8 +31,8 @@ fn main() -> Result<()> {
     };
     let extractor = Extractor::load(&choice, weights, &Device::flex())?;
     let options = ExtractOptions { keep: true, ..ExtractOptions::default() };
-    let real = extract(&extractor, real, &read(real)?, options)?;
-    let samples = extract(&extractor, samples, &read(samples)?, options)?;
+    let real = extract(&extractor, real, &read(real, &extractor)?, options)?;
+    let samples = extract(&extractor, samples, &read(samples, &extractor)?, options)?;
     println!("FID {:.4}", frechet_distance(&real.statistics, &samples.statistics)?);
     let sets = real.features.zip(samples.features).context("features are kept")?;
     println!("{}", FeatureMetrics::of(&sets.0, &sets.1, 0)?);
@@ -39,7 +40,6 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn read(path: &str) -> Result<ImageSet> {
-    let path = Path::new(path);
-    if path.is_dir() { folder::read(path) } else { arrays::read(path) }
+fn read(path: &str, extractor: &Extractor) -> Result<ImageSet> {
+    Ok(OwnImages::find(Path::new(path))?.read(Part::Whole, extractor.shape())?.0)
 }

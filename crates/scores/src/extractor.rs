@@ -4,6 +4,7 @@ use std::{path::Path, path::PathBuf, str::FromStr};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
+use hvae_data::ImageShape;
 use hvae_device::download;
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +141,22 @@ impl Extractor {
         self.spec.dims
     }
 
+    /// The shape of the images that the network takes, if it takes no other.
+    pub fn shape(&self) -> Option<ImageShape> {
+        match self.network {
+            Network::Classifier(_) => Some(classifier::SHAPE),
+            Network::Inception(..) => None,
+        }
+    }
+
+    /// Refuses images of a shape that the network does not take.
+    pub fn require_shape(&self, shape: ImageShape) -> Result<()> {
+        if self.shape().is_some() {
+            classifier::check_shape(shape).context("--features inception takes any size")?;
+        }
+        Ok(())
+    }
+
     /// Network, hash of its weights and preprocessing, in words.
     pub fn description(&self) -> &str {
         &self.description
@@ -169,8 +186,7 @@ impl Extractor {
     pub fn features(&self, images: ImageBatch<'_>) -> Result<Vec<f32>> {
         match &self.network {
             Network::Classifier(network) => {
-                classifier::check_shape(images.shape)
-                    .context("--features inception takes any size")?;
+                self.require_shape(images.shape)?;
                 let pixels = images.bytes.iter().map(|&byte| f32::from(byte) / 255.0);
                 download(network.features(classifier::images(pixels, &self.device)))
             }

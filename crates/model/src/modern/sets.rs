@@ -38,7 +38,8 @@ impl Equidistant {
         Self { count, dimension, norm, cosine: 0.0 }
     }
 
-    fn check(&self) -> Result<(), ModelError> {
+    /// Checks the ranges; the error names the setting.
+    pub fn check(&self) -> Result<(), ModelError> {
         let Self { count, dimension, norm, cosine } = *self;
         require(count >= 1, "count", count, "at least one pattern is needed")?;
         require(norm.is_finite() && norm > 0.0, "norm", norm, "must be finite and above 0")?;

@@ -10,13 +10,14 @@ mod scratch;
 
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufWriter, Seek, Write as _};
+use std::io::{self, BufWriter, Read, Seek, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::memory;
 use paths::{Destination, destination, sync_folder, sync_tree};
 use scratch::Live;
 
@@ -69,16 +70,48 @@ pub fn write_atomically(
 
 /// The SHA-256 of `bytes`, in lower-case hexadecimal.
 pub fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+    hex(&Sha256::digest(bytes))
+}
+
+/// The number of bytes that `reader` gives, and their SHA-256.
+pub fn sha256_of(mut reader: impl Read) -> io::Result<(u64, String)> {
+    let (mut sum, mut length, mut block) = (Sha256::new(), 0, vec![0; 1 << 16]);
+    loop {
+        match reader.read(&mut block) {
+            Ok(0) => return Ok((length, hex(&sum.finalize()))),
+            Ok(count) => {
+                sum.update(&block[..count]);
+                length += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
 }
 
-/// The SHA-256 of a file.
-pub fn file_sha256(path: &Path) -> anyhow::Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(hex_sha256(&bytes))
+/// Opens a file for reading. A pipe or a device, which may block or never end, is refused.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Before it is opened: opening a pipe waits for its other end.
+    if fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
+
+/// The content of a regular file, for which there must be memory.
+pub fn read_regular(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut file = open_regular(path)?;
+    let mut bytes = memory::reserve(usize::try_from(file.metadata()?.len())?)?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Flushes a scratch folder to the disk and renames it to `destination`.
@@ -150,6 +183,7 @@ mod tests {
     fn hashes_are_hexadecimal_sha256() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex_sha256(b"abc"), expected);
+        assert_eq!(sha256_of(&b"abc"[..]).unwrap(), (3, expected.to_owned()));
     }
 
     #[test]

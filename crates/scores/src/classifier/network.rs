@@ -15,6 +15,8 @@ use rand_distr::{Distribution, Uniform};
 
 /// Height and width of its images.
 pub(crate) const SIDE: usize = 28;
+/// The shape of the images that it takes.
+pub(crate) const SHAPE: ImageShape = ImageShape::grey(SIDE, SIDE);
 /// Number of its classes.
 pub const CLASSES: usize = 10;
 /// Width of its penultimate layer.
@@ -108,7 +110,7 @@ impl Classifier {
 /// Refuses images of another shape than the network takes.
 pub fn check_shape(shape: ImageShape) -> Result<()> {
     ensure!(
-        shape == ImageShape::grey(SIDE, SIDE),
+        shape == SHAPE,
         "the classifier takes images of {SIDE}x{SIDE} pixels, not {}",
         shape.size()
     );
@@ -156,7 +158,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(Classifier, String)> {
     let read = || {
         let length = std::fs::metadata(path)?.len();
         ensure!(length <= MAX_BYTES, "{length} bytes are too many for the weights of a classifier");
-        let bytes = std::fs::read(path)?;
+        let bytes = files::read_regular(path)?;
         let hash = files::hex_sha256(&bytes);
         Ok((Classifier::from_bytes(bytes, device)?, hash))
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use hvae_data::ImageSet;
+use hvae_data::{ImageSet, ImageShape, Split};
 use hvae_runtime::terminal;
 use hvae_scores::{
     ExtractOptions, Extractor, FeatureMetrics, FeatureStats, Origin, Statistics, extract,
@@ -15,6 +15,8 @@ use crate::evaluation::scores::feature_metrics;
 use crate::evaluation::source::Source;
 use crate::latents::sampler::LatentSource;
 use crate::run::choice::CheckpointChoice;
+use crate::run::dir::RunDir;
+use crate::run::environment;
 
 /// Default number of samples of a run.
 const SAMPLES: usize = 10_000;
@@ -26,6 +28,13 @@ pub enum Subject {
     Named(Source),
     /// Images in memory.
     Images(ImageSet),
+}
+
+/// A subject that is known to be usable.
+enum Opened {
+    Run(Box<Trained>),
+    Images(ImageSet),
+    Stored(Side),
 }
 
 /// How sets are compared.
@@ -68,48 +77,88 @@ impl Subject {
     pub fn find(path: &Path) -> Result<Self> {
         Source::find(path).map(Self::Named)
     }
+
+    /// The shape that its images have in any case: that of a run.
+    fn shape(&self) -> Result<Option<ImageShape>> {
+        match self {
+            Self::Named(Source::Run(path) | Source::OfRun(path, _)) => {
+                Ok(Some(RunDir::open(path)?.config()?.data.shape()))
+            }
+            Self::Named(_) | Self::Images(_) => Ok(None),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Named(source) => source.to_string(),
+            Self::Images(_) => "array".to_owned(),
+        }
+    }
 }
 
 impl Comparison {
-    /// The features of `subject`.
-    pub fn side(&self, subject: &Subject) -> Result<Side> {
+    /// The features of both, of which none are computed before both are known to be usable.
+    pub fn sides(&self, subjects: &[Subject; 2]) -> Result<[Side; 2]> {
+        let [a, b] = subjects;
+        let of_runs = [a.shape()?, b.shape()?];
+        of_runs.iter().flatten().try_for_each(|shape| self.extractor.require_shape(*shape))?;
+        let shape = self.extractor.shape().or(of_runs[0]).or(of_runs[1]);
+        let opened = [self.open(a, shape)?, self.open(b, shape)?];
+        let [of_a, of_b] = opened;
+        Ok([self.side(&a.name(), of_a)?, self.side(&b.name(), of_b)?])
+    }
+
+    fn open(&self, subject: &Subject, shape: Option<ImageShape>) -> Result<Opened> {
         let data_dir = self.data_dir.as_deref();
-        match subject {
-            Subject::Images(set) => self.images("array", set),
-            Subject::Named(source @ Source::Statistics(path)) => self.stored(source, path),
-            Subject::Named(source @ Source::Run(path)) => {
+        let set = match subject {
+            Subject::Images(set) => set.clone(),
+            Subject::Named(Source::Run(path)) => {
                 let trained = Trained::load(path, self.checkpoint, &self.device)?;
-                let (count, name) = (self.count.unwrap_or(SAMPLES), source.to_string());
+                return Ok(Opened::Run(Box::new(trained)));
+            }
+            Subject::Named(source @ Source::Statistics(path)) => {
+                return Ok(Opened::Stored(self.stored(source, path)?));
+            }
+            Subject::Named(Source::OfRun(path, split)) => {
+                let run = RunDir::open(path)?;
+                let data = run.config()?.data;
+                let images = environment::images(&run, &data, *split, data_dir, &self.device)?;
+                images.set().clone()
+            }
+            Subject::Named(source) => source.images(Split::Test, shape, data_dir)?,
+        };
+        let (name, found) = (subject.name(), set.len());
+        let count = self.count.unwrap_or(found);
+        ensure!(count <= found, "--count {count}: {name} has {found} images");
+        ensure!(found >= 2, "{name} has {found} image: at least 2 are needed");
+        Ok(Opened::Images(set))
+    }
+
+    fn side(&self, name: &str, opened: Opened) -> Result<Side> {
+        let options = |count| ExtractOptions { count, batch: self.batch, keep: self.keep };
+        let (found, shown) = match opened {
+            Opened::Stored(side) => return Ok(side),
+            Opened::Run(trained) => {
+                let (count, data_dir) = (self.count.unwrap_or(SAMPLES), self.data_dir.as_deref());
                 let latents = trained.latents_from(self.from, count, self.seed, data_dir)?;
-                let options = self.options(None);
-                let found = extract(&self.extractor, &name, &trained.samples(latents), options)?;
+                let samples = trained.samples(latents);
                 let (from, seed) = (self.from.name(), self.seed);
                 let shown = format!("{name} ({count} samples from the {from}, seed {seed})");
-                Ok(self.new_side(found, shown))
+                (extract(&self.extractor, name, &samples, options(None))?, shown)
             }
-            Subject::Named(source) => self.images(&source.to_string(), &source.images(data_dir)?),
-        }
+            Opened::Images(set) => {
+                let shown = format!("{name} ({} images)", self.count.unwrap_or(set.len()));
+                (extract(&self.extractor, name, &set, options(self.count))?, shown)
+            }
+        };
+        let images = found.statistics.count().unwrap_or_default();
+        let origin = Origin::here(&self.extractor, &shown, images, crate::COMMIT);
+        Ok(Side { origin: Some(origin), found, shown })
     }
 
     /// KID, precision, recall, density and coverage of `samples` among the `real` images.
     pub fn metrics(&self, samples: &Side, real: &Side) -> Result<FeatureMetrics> {
         feature_metrics(&real.found, &samples.found, self.seed)
-    }
-
-    fn images(&self, name: &str, set: &ImageSet) -> Result<Side> {
-        let found = extract(&self.extractor, name, set, self.options(self.count))?;
-        let shown = format!("{name} ({} images)", self.count.unwrap_or(set.len()));
-        Ok(self.new_side(found, shown))
-    }
-
-    fn options(&self, count: Option<usize>) -> ExtractOptions {
-        ExtractOptions { count, batch: self.batch, keep: self.keep }
-    }
-
-    fn new_side(&self, found: FeatureStats, shown: String) -> Side {
-        let images = found.statistics.count().unwrap_or_default();
-        let origin = Origin::here(&self.extractor, &shown, images, crate::COMMIT);
-        Side { origin: Some(origin), found, shown }
     }
 
     /// Statistics of a `.npz`.

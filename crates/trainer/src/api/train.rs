@@ -92,8 +92,7 @@ pub(crate) fn start(request: RunRequest, global: &Global) -> Result<(Finished, P
     let names =
         if device_names.is_empty() { global.device.clone() } else { device_names.join(",") };
     let (dataset, folder) = (&config.data.dataset, data_dir.as_deref());
-    let sets = images.each_ref().map(Images::set);
-    let environment = Environment::current(names, dataset, folder, sets);
+    let environment = Environment::current(names, dataset, folder, &images);
     let weights = origin.as_ref().map(|origin| first_weights(origin, &config, &devices[0]));
     let weights = weights.transpose()?;
     let resumed = matches!(target, Target::Existing(_));

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use hvae_data::{ImageSet, Split, config::DataConfig, dataset::Dataset};
+use hvae_data::{ImageSet, ImageShape, Split, config::DataConfig, dataset::Dataset};
 use hvae_runtime::{files, interrupt, terminal};
 use hvae_scores::classifier::{self, CLASSES, Schedule};
 use serde_json::json;
@@ -158,7 +158,8 @@ fn load(path: Option<&Path>, dataset: &Dataset, split: Split, cx: &Context) -> R
         images.set().require_classes(CLASSES, dataset)?;
         return Ok(images.set().clone());
     };
-    let set = Source::find(path)?.images(cx.global.data_dir.as_deref())?;
+    let shape = Some(ImageShape::MNIST);
+    let set = Source::find(path)?.images(split, shape, cx.global.data_dir.as_deref())?;
     set.require_classes(CLASSES, path.display())?;
     Ok(set)
 }

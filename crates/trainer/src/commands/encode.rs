@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use hvae_data::Split;
 use hvae_runtime::npz::{self, Array};
 use hvae_runtime::{files, terminal};
 
@@ -17,9 +18,10 @@ use crate::evaluation::source::Source;
   hvae encode checkpoints/h-vae-001 photos/ --out z.npz
   hvae encode checkpoints/h-vae-001 images.npz --count 1000 --out z.npz
 
-IMAGES is a folder of pictures, a .npz, .npy or IDX file of images, mnist-train or mnist-test; they
-must have the size of the run's images. The .npz holds `means` and `log_variances`, float32
-[N, latent], and `labels`, uint8 [N]; `hvae decode` reads it.")]
+IMAGES is what `hvae train --dataset` takes, mnist-train or mnist-test: the test images, if they are
+a part of their own, otherwise all. They are converted to the size of the run's images. The .npz
+holds `means` and `log_variances`, float32 [N, latent], and `labels`, uint8 [N]; `hvae decode`
+reads it.")]
 pub struct Encode {
     #[command(flatten)]
     run: RunArgs,
@@ -39,9 +41,8 @@ impl Run for Encode {
         files::require_writable(&self.out)?;
         let source = Source::find(&self.images)?;
         let trained = self.run.load(cx)?;
-        let set = source.images(cx.global.data_dir.as_deref())?;
-        let (found, needed) = (set.shape().size(), trained.size());
-        ensure!(found == needed, "{source} holds images of {found}, but the run has {needed}");
+        let (shape, data_dir) = (trained.config.data.shape(), cx.global.data_dir.as_deref());
+        let set = source.images(Split::Test, Some(shape), data_dir)?;
         let count = self.count.unwrap_or(set.len());
         ensure!(count <= set.len(), "--count {count}: {source} has {} images", set.len());
         let set = set.take(count);

@@ -59,7 +59,7 @@ pub struct Fid {
 
 impl Run for Fid {
     fn run(self, cx: &Context) -> Result<Ended> {
-        let sources = [Source::find(&self.a)?, Source::find(&self.b)?];
+        let sources = Source::pair(&self.a, &self.b)?;
         self.check(&sources)?;
         let comparison = Comparison {
             extractor: self.features.extractor(cx.device()?)?,
@@ -72,8 +72,8 @@ impl Run for Fid {
             data_dir: cx.global.data_dir.clone(),
             device: cx.device()?.clone(),
         };
-        let [a, b] = sources.map(|source| comparison.side(&Subject::Named(source)));
-        let (a, b, extractor) = (a?, b?, &comparison.extractor);
+        let [a, b] = comparison.sides(&sources.map(Subject::Named))?;
+        let extractor = &comparison.extractor;
         if let Some(path) = &self.save_stats {
             a.found.statistics.save(path, a.origin.as_ref())?;
         }

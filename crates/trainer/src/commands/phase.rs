@@ -1,9 +1,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Instant;
 
 use anyhow::{Context as _, Error, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use hvae_data::{Split, config::DataConfig, dataset::Dataset};
 use hvae_model::{ModelError, modern::Equidistant};
 use hvae_runtime::{files, terminal};
@@ -24,6 +25,8 @@ use crate::transition::starts::Starts;
 use crate::transition::sweep::{FamilySummary, Sweep, SweepPoint, log_spaced};
 use crate::transition::{plots, thresholds};
 
+mod own;
+
 /// Observe the phase transition of modern Hopfield networks
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -31,6 +34,8 @@ use crate::transition::{plots, thresholds};
   hvae phase --count 100 --table 3,5,10,20,50,100,1000  and thresholds for other numbers
   hvae phase --patterns equidistant --cosine 0.5 --dimension 64 --norm 2
   hvae phase --patterns mnist --count 100 --out mnist-phase
+  hvae phase --patterns ./photos --out photos-phase     own images, a .npz or .npy of vectors,
+  hvae phase --patterns checkpoints/h-vae-001           or the latents of a run
   hvae phase --count 1000 --starts 1000 --betas 200
 
 The folder --out gets minima, hysteresis, collapse and stability as pictures (.png and .svg), the
@@ -39,12 +44,15 @@ numbers behind them as .csv, and results.json. Existing files of these names are
 Values of --from and --to, and all thresholds, are beta_eff = beta D^2 / 2, where D is the (root
 mean square) distance between two patterns.")]
 pub struct Phase {
-    /// What the patterns are
-    #[arg(long, value_enum, default_value_t = Kind::Orthogonal)]
+    /// What the patterns are: simplex (equidistant, summing to 0), orthogonal, equidistant (with
+    /// the cosine --cosine), random (directions), mnist or synthetic (the first training images),
+    /// or the path of own ones: images as for `hvae train --dataset`, a .npz or .npy file of
+    /// vectors, or a run, whose latents of the training images are stored
+    #[arg(long, value_name = "KIND|PATH", default_value = "orthogonal")]
     patterns: Kind,
-    /// Number of patterns
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=20_000))]
-    count: usize,
+    /// Number of patterns [default: 10; all of own ones]
+    #[arg(long, value_name = "N", value_parser = count(1..=20_000))]
+    count: Option<usize>,
     /// Dimension of the patterns [default: N; images have their own]
     #[arg(long, value_name = "D", value_parser = count(1..=100_000))]
     dimension: Option<usize>,
@@ -89,22 +97,43 @@ pub struct Phase {
 }
 
 /// What the patterns are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// Equidistant, summing to 0
     Simplex,
-    /// Equidistant and orthogonal
     Orthogonal,
-    /// Equidistant with the cosine --cosine
     Equidistant,
-    /// Directions drawn at random
     Random,
-    /// The first training images of MNIST
     Mnist,
-    /// Drawn signs, which need no download
     Synthetic,
+    Own(PathBuf),
 }
 
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "simplex" => Self::Simplex,
+            "orthogonal" => Self::Orthogonal,
+            "equidistant" => Self::Equidistant,
+            "random" => Self::Random,
+            "mnist" => Self::Mnist,
+            "synthetic" => Self::Synthetic,
+            // As for `hvae train --dataset`; that nothing is there is told when it is opened.
+            path if path.contains(['/', '\\', '.']) => Self::Own(path.into()),
+            _ => {
+                return Err(
+                    "expected simplex, orthogonal, equidistant, random, mnist, synthetic; \
+                            a folder is written with a slash, and a file with its ending"
+                        .to_owned(),
+                );
+            }
+        })
+    }
+}
+
+/// Number of patterns that are not read from files.
+const COUNT: usize = 10;
 /// Values of `beta` along the branches, and on the curves of the collapse.
 const FOLLOWED: usize = 120;
 
@@ -118,7 +147,9 @@ impl Run for Phase {
         self.json.require()?;
         let d = &set.description;
         let shape = format!("{} patterns of dimension {}, {}", d.count, d.dimension, d.kind);
-        terminal::line(&format!("{shape}: D = {:.4}, beta_eff = {:.4} beta", d.distance, d.scale));
+        let short = |v: f64| if v < 0.01 { format!("{v:.3e}") } else { format!("{v:.4}") };
+        let [distance, scale] = [d.distance, d.scale].map(short);
+        terminal::line(&format!("{shape}: D = {distance}, beta_eff = {scale} beta"));
         let (mut last, mut seconds) = (Instant::now(), Vec::new());
         let mut lap = |name| {
             seconds.push((name, last.elapsed().as_secs_f64()));
@@ -173,12 +204,13 @@ impl Phase {
     /// The patterns that the flags describe.
     fn patterns(&self, cx: &Context) -> Result<PatternSet> {
         let device = cx.device()?;
-        let count = self.count;
+        let count = self.count.unwrap_or(COUNT);
         if self.cosine.is_some() != (self.patterns == Kind::Equidistant) {
             bail!(Usage::new("--cosine goes with --patterns equidistant, and only with it"));
         }
-        if matches!(self.patterns, Kind::Mnist | Kind::Synthetic) && self.dimension.is_some() {
-            bail!(Usage::new("--dimension cannot be set for images"));
+        let have_dimension = matches!(self.patterns, Kind::Mnist | Kind::Synthetic | Kind::Own(_));
+        if have_dimension && self.dimension.is_some() {
+            bail!(Usage::new("--dimension cannot be set for images and own patterns"));
         }
         let dimension = self.dimension.unwrap_or(count);
         let equidistant =
@@ -190,13 +222,14 @@ impl Phase {
             let images = images.batches(count).next().context("the training set is empty")?;
             PatternSet::new(images, kind.to_owned())
         };
-        match self.patterns {
+        match &self.patterns {
             Kind::Simplex => equidistant(&Equidistant::simplex(count, dimension, self.norm)),
             Kind::Orthogonal => equidistant(&shape(0.0)),
             Kind::Equidistant => equidistant(&shape(self.cosine.unwrap_or_default())),
             Kind::Random => PatternSet::random(count, dimension, self.norm, self.seed, device),
             Kind::Mnist => images(Dataset::Mnist, "images of MNIST"),
             Kind::Synthetic => images(Dataset::Synthetic, "synthetic images"),
+            Kind::Own(path) => own::patterns(path, self.count, cx),
         }
         .map_err(name_flag)
     }

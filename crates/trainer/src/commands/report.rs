@@ -130,7 +130,7 @@ fn latents(trained: &Trained, images: &Images, extras: &mut Extras) -> Result<()
         Some(_) => ["first principal component, in standard deviations", "second component"],
     };
     let title = format!("Posterior means of {} test images, by label", labelled.len());
-    extras.figures.push((title, report::scatter(&labelled, axes)));
+    extras.figures.push((title, report::scatter(&labelled, images.set().class_names(), axes)));
     let latents = square(SIDE, RANGE).flat_map(|[x, y]| match &pca {
         None => vec![x as f32, y as f32],
         Some(pca) => pca.point(&[x, y]),

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use hvae_data::{ImageSet, MNIST, Split, arrays, folder, idx, published};
+
+use hvae_data::own::{OwnImages, Part};
+use hvae_data::{ImageSet, ImageShape, MNIST, Split, convert, published};
 use hvae_scores::Statistics;
 
 /// One side of a comparison.
@@ -14,17 +16,25 @@ pub enum Source {
     Mnist(Split),
     /// A run, to draw samples from.
     Run(PathBuf),
-    /// A folder of pictures.
-    Folder(PathBuf),
-    /// A `.npz` or `.npy` of images.
-    Arrays(PathBuf),
-    /// An IDX file of images.
-    Idx(PathBuf),
+    /// The training or test images of the run that is the other side.
+    OfRun(PathBuf, Split),
+    /// Own images.
+    Own(PathBuf, OwnImages),
     /// A `.npz` with `mu` and `sigma`.
     Statistics(PathBuf),
 }
 
 impl Source {
+    /// The two sides that the arguments name. Beside a run, `train` and `test` are its images.
+    pub(crate) fn pair(a: &Path, b: &Path) -> Result<[Self; 2]> {
+        let side = |text: &Path, other: &Path| match text.to_str() {
+            Some("train") if is_run(other) => Ok(Self::OfRun(other.to_owned(), Split::Train)),
+            Some("test") if is_run(other) => Ok(Self::OfRun(other.to_owned(), Split::Test)),
+            _ => Self::find(text),
+        };
+        Ok([side(a, b)?, side(b, a)?])
+    }
+
     /// The source that `text` names.
     pub(crate) fn find(text: &Path) -> Result<Self> {
         match text.to_str() {
@@ -33,39 +43,51 @@ impl Source {
             _ => {}
         }
         let path = text.to_owned();
-        if path.is_dir() {
-            let is_run = path.join("config.toml").is_file();
-            return Ok(if is_run { Self::Run(path) } else { Self::Folder(path) });
+        if is_run(&path) {
+            return Ok(Self::Run(path));
         }
         ensure!(
-            path.is_file(),
+            path.exists(),
             "{} is neither a file nor a folder, nor mnist-train or mnist-test",
             path.display()
         );
-        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        match ending.as_deref() {
-            Some("npz") if Statistics::is_in(&path)? => Ok(Self::Statistics(path)),
-            Some("npz" | "npy") => Ok(Self::Arrays(path)),
-            Some("png" | "jpg" | "jpeg" | "gif") => {
-                bail!("{} is a single picture; give the folder that holds it", path.display())
-            }
-            _ => Ok(Self::Idx(path)),
+        let is_archive = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"));
+        if is_archive && Statistics::is_in(&path)? {
+            return Ok(Self::Statistics(path));
         }
+        let images = OwnImages::find(&path)?;
+        Ok(Self::Own(path, images))
     }
 
-    /// The images of a set; a run and statistics have none. `data_dir` is MNIST's folder.
-    pub(crate) fn images(&self, data_dir: Option<&Path>) -> Result<ImageSet> {
+    /// The images of a set, converted to `shape` if one is given; of a set that comes in parts,
+    /// those of `split`. Runs and statistics have none. MNIST is read from `data_dir`, or from its
+    /// default folder.
+    pub(crate) fn images(
+        &self,
+        split: Split,
+        shape: Option<ImageShape>,
+        data_dir: Option<&Path>,
+    ) -> Result<ImageSet> {
         let data_dir = data_dir.unwrap_or(Path::new(MNIST.folder));
         match self {
-            Self::Mnist(split) => published::load(&MNIST, data_dir, *split),
-            Self::Folder(path) => folder::read(path),
-            Self::Arrays(path) => arrays::read(path),
-            Self::Idx(path) => idx::read(path),
-            Self::Run(path) | Self::Statistics(path) => {
+            Self::Mnist(split) => {
+                let set = published::load(&MNIST, data_dir, *split)?;
+                let shape = shape.unwrap_or(set.shape());
+                Ok(convert::reshape(set, shape)?.0)
+            }
+            Self::Own(_, images) => {
+                let part = if images.has_test() { Part::Split(split) } else { Part::Whole };
+                Ok(images.read(part, shape)?.0)
+            }
+            Self::Run(path) | Self::OfRun(path, _) | Self::Statistics(path) => {
                 bail!("{} holds no images", path.display())
             }
         }
     }
+}
+
+fn is_run(path: &Path) -> bool {
+    path.join("config.toml").is_file()
 }
 
 /// For the protocol line of a score.
@@ -75,10 +97,13 @@ impl fmt::Display for Source {
             Self::Mnist(Split::Train) => write!(f, "mnist-train"),
             Self::Mnist(Split::Test) => write!(f, "mnist-test"),
             Self::Run(path) => write!(f, "run {}", path.display()),
+            Self::OfRun(path, Split::Train) => write!(f, "training images of {}", path.display()),
+            Self::OfRun(path, Split::Test) => write!(f, "test images of {}", path.display()),
             Self::Statistics(path) => write!(f, "statistics {}", path.display()),
-            Self::Folder(path) | Self::Arrays(path) | Self::Idx(path) => {
-                write!(f, "{}", path.display())
+            Self::Own(path, images) if images.has_test() => {
+                write!(f, "test part of {}", path.display())
             }
+            Self::Own(path, _) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -94,20 +119,24 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         assert_eq!(Source::find(Path::new("mnist-test")).unwrap(), Source::Mnist(Split::Test));
-        assert_eq!(Source::find(root.path()).unwrap(), Source::Folder(root.path().to_owned()));
         let one = |value| Array::F64(vec![1, 1], value);
         npz::save(&path("images.npz"), &[("x", one(&[0.5]))]).unwrap();
         npz::save(&path("stats.npz"), &[("mu", one(&[0.5])), ("sigma", one(&[1.0]))]).unwrap();
         std::fs::write(path("t10k-images-idx3-ubyte"), "x").unwrap();
-        for (name, expected) in [
-            ("images.npz", Source::Arrays(path("images.npz"))),
-            ("stats.npz", Source::Statistics(path("stats.npz"))),
-            ("t10k-images-idx3-ubyte", Source::Idx(path("t10k-images-idx3-ubyte"))),
-        ] {
-            assert_eq!(Source::find(&path(name)).unwrap(), expected);
-        }
+        let kind = |name: &str| match Source::find(&path(name)).unwrap() {
+            Source::Own(..) => "images",
+            Source::Statistics(_) => "statistics",
+            other => panic!("{other}"),
+        };
+        assert_eq!(kind("."), "images");
+        assert_eq!(kind("images.npz"), "images");
+        assert_eq!(kind("stats.npz"), "statistics");
+        assert_eq!(kind("t10k-images-idx3-ubyte"), "images");
         std::fs::write(path("config.toml"), "").unwrap();
         assert_eq!(Source::find(root.path()).unwrap(), Source::Run(root.path().to_owned()));
+        let [run, images] = Source::pair(root.path(), Path::new("test")).unwrap();
+        assert_eq!(run, Source::Run(root.path().to_owned()));
+        assert_eq!(images, Source::OfRun(root.path().to_owned(), Split::Test));
         let error = |name: &str| Source::find(&path(name)).unwrap_err().to_string();
         assert!(error("nothing").contains("neither a file nor a folder"));
         std::fs::write(path("one.png"), "x").unwrap();

@@ -150,12 +150,17 @@ fn logarithmic(mut panel: Panel) -> Panel {
 }
 
 /// Points of a plane, coloured by class.
-pub(crate) fn scatter(points: &[([f64; 2], u8)], axes: [&'static str; 2]) -> Figure {
+pub(crate) fn scatter(
+    points: &[([f64; 2], u8)],
+    names: &[String],
+    axes: [&'static str; 2],
+) -> Figure {
     let classes: BTreeSet<u8> = points.iter().map(|(_, label)| *label).collect();
     let series = classes.into_iter().map(|class| {
         let points = points.iter().filter(|(_, label)| *label == class);
         let colour = CLASSES[usize::from(class) % CLASSES.len()];
-        Series::new(class.to_string(), colour, Mark::Discs(3), points.map(|(at, _)| *at))
+        let name = names.get(usize::from(class)).cloned().unwrap_or(class.to_string());
+        Series::new(name, colour, Mark::Discs(3), points.map(|(at, _)| *at))
     });
     let panel = Panel {
         x: Scale::linear(axes[0]),

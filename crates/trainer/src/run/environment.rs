@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use hvae_data::{ImageSet, Split, config::DataConfig, dataset::Dataset, images::Images};
+use hvae_data::{Split, config::DataConfig, dataset::Dataset, images::Images};
 use hvae_runtime::{files, terminal};
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +31,15 @@ pub struct Environment {
     pub(crate) dataset_from_run: Option<PathBuf>,
     /// SHA-256 of the training images and their labels.
     pub(crate) images_sha256: String,
+    /// What was converted and left out when they were read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) images_report: String,
     /// The same of the images that the validation loss is measured on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) validation_sha256: Option<String>,
+    /// What was converted and left out of these.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) validation_report: String,
 }
 
 impl Environment {
@@ -43,7 +49,7 @@ impl Environment {
         device: String,
         dataset: &Dataset,
         data_dir: Option<&Path>,
-        images: [&ImageSet; 2],
+        images: &[Images; 2],
     ) -> Self {
         let folder = match dataset {
             Dataset::Mnist | Dataset::FashionMnist => {
@@ -51,8 +57,11 @@ impl Environment {
             }
             Dataset::Synthetic | Dataset::Path(_) => None,
         };
-        let sum = |set: &ImageSet| files::hex_sha256(&[set.bytes(), set.labels()].concat());
-        let [training, validation] = images.map(sum);
+        let sum = |images: &Images| {
+            files::hex_sha256(&[images.set().bytes(), images.set().labels()].concat())
+        };
+        let [training, validation] = images.each_ref().map(sum);
+        let [of_training, of_validation] = images.each_ref().map(|all| all.report().to_string());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: crate::COMMIT.to_owned(),
@@ -63,7 +72,9 @@ impl Environment {
             data_dir: folder,
             dataset_from_run: None,
             images_sha256: training,
+            images_report: of_training,
             validation_sha256: Some(validation),
+            validation_report: of_validation,
         }
     }
 

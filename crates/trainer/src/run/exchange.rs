@@ -85,7 +85,7 @@ pub(crate) fn export(path: &Path, model: &Vae, config: &RunConfig, step: usize) 
 /// The bytes of the file `path`, and its metadata if this program wrote it.
 pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Option<Metadata>)> {
     let shown = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
+    let bytes = files::read_regular(path).with_context(|| format!("reading {shown}"))?;
     let (_, header) = SafeTensors::read_metadata(&bytes)
         .with_context(|| format!("{shown} is not a safetensors file, or is corrupt"))?;
     let Some(text) = header.metadata().as_ref().and_then(|data| data.get(KEY)) else {

@@ -24,4 +24,5 @@ pub use metrics::EpochMetrics;
 pub(crate) use metrics::{GradientCheck, LoopGains, MeanLosses};
 pub use origin::Origin;
 pub(crate) use prior::PriorUse;
+pub use summary::Summary;
 pub(crate) use sums::{Counts, EpochSums};

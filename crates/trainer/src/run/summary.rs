@@ -16,7 +16,7 @@ const SCORES: &str = "evaluation.json";
 
 /// Configuration, metrics and checkpoints of a run.
 #[derive(Debug, Clone)]
-pub(crate) struct Summary {
+pub struct Summary {
     pub(crate) path: String,
     pub(crate) config: RunConfig,
     pub(crate) epochs: Vec<EpochMetrics>,
@@ -27,7 +27,8 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    pub(crate) fn of(run: &RunDir) -> Result<Self> {
+    /// Reads the run.
+    pub fn of(run: &RunDir) -> Result<Self> {
         let pointer = |choice: CheckpointChoice| {
             let text = std::fs::read_to_string(run.path().join(choice.to_string())).ok()?;
             Some(text.trim().to_owned())

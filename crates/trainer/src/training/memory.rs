@@ -3,6 +3,9 @@
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 
+use hvae_runtime::memory;
+pub(crate) use hvae_runtime::memory::shown;
+
 use crate::{config::RunConfig, training::model::image_layer};
 
 /// What training holds at any batch size, in bytes. A float: no integer counts all that may be set.
@@ -33,7 +36,7 @@ impl MemoryEstimate {
     /// kill the process without a message.
     pub(crate) fn require(&self, device: &Device) -> Result<()> {
         let needed = self.checkpoint() + self.weights;
-        let Some(free) = available().filter(|_| hvae_device::is_host(device)) else {
+        let Some(free) = memory::available().filter(|_| hvae_device::is_host(device)) else {
             return Ok(());
         };
         ensure!(
@@ -47,27 +50,9 @@ impl MemoryEstimate {
     }
 }
 
-/// An amount of memory in MB or GB.
-pub(crate) fn shown(bytes: f64) -> String {
-    if bytes < 1e9 { format!("{:.1} MB", bytes / 1e6) } else { format!("{:.1} GB", bytes / 1e9) }
-}
-
 /// Peak memory of this process in bytes, where the system reports it.
 pub(crate) fn peak() -> Option<f64> {
-    kilobytes("/proc/self/status", "VmHWM:")
-}
-
-/// Memory available to a new process in bytes, where the system reports it.
-fn available() -> Option<f64> {
-    kilobytes("/proc/meminfo", "MemAvailable:")
-}
-
-/// The number in kB after `name` in a file of the system, in bytes.
-fn kilobytes(file: &str, name: &str) -> Option<f64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(1024.0 * kilobytes)
+    memory::kilobytes("/proc/self/status", "VmHWM:")
 }
 
 #[cfg(test)]
@@ -100,7 +85,7 @@ mod tests {
         let set = ["model.kind=th-vae".to_owned(), format!("model.hidden=[{layers}]")];
         let config = RunConfig::resolve(None, &set).unwrap();
         let refusal = MemoryEstimate::of(&config).require(&Device::flex());
-        if available().is_some() {
+        if memory::available().is_some() {
             assert!(refusal.unwrap_err().to_string().contains("model.hidden"));
         }
     }

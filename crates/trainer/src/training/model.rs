@@ -1,17 +1,23 @@
 //! The model before training, and its phases on a device.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use hvae_data::ImageShape;
 use hvae_model::{EpConfig, PhaseSettings, ReadPolicy, Shape, Vae};
+use hvae_runtime::memory;
 use hvae_runtime::rng::{self, Stream};
 
 use crate::config::RunConfig;
 
 /// A model with initial weights drawn from the seed of `config`.
 pub fn new_model(config: &RunConfig, device: &Device) -> Result<Vae> {
+    let image = image_layer(config.data.shape());
+    if hvae_device::is_host(device) {
+        let bytes = 4.0 * config.model.stored_numbers(image);
+        memory::require(bytes).context("the layers of model.hidden are too large")?;
+    }
     let mut rng = rng::generator(config.training.seed, Stream::Weights, 0);
-    Ok(Vae::new(&config.model, image_layer(config.data.shape()), &mut rng, device)?)
+    Ok(Vae::new(&config.model, image, &mut rng, device)?)
 }
 
 /// The shape of the image layer of a model for images of this shape.

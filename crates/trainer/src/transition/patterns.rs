@@ -18,6 +18,11 @@ pub(crate) struct PatternSet {
 /// Squared distance, relative to the largest squared norm, below which patterns count as equal.
 const EQUAL: f64 = 1e-9;
 
+/// Above this cosine, patterns are stored without their common part, in which single precision
+/// would drown their differences. It is orthogonal to these, and neither the weights of a state nor
+/// its distances nor its energy depend on it.
+const NEAR_ONE: f64 = 0.9;
+
 /// A pattern set in words and numbers.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Description {
@@ -50,9 +55,18 @@ impl PatternSet {
         device: &Device,
     ) -> Result<Self> {
         let mut rng = rng::generator(seed, Stream::Patterns, draw);
-        let cosine = (shape.cosine * 1e3).round() / 1e3;
+        shape.check()?;
+        let rounded = (shape.cosine * 1e3).round() / 1e3;
+        let near_one = shape.cosine > NEAR_ONE && shape.cosine < 1.0 && shape.count > 1;
+        let cosine = if near_one { shape.cosine } else { rounded };
         let kind = format!("norm {}, cosine {cosine}", shape.norm);
-        let mut set = Self::new(equidistant(shape, &mut rng, device)?, kind)?;
+        let mut stored = *shape;
+        if near_one {
+            let count = shape.count as f64;
+            let from_mean = shape.norm * ((1.0 - shape.cosine) * (count - 1.0) / count).sqrt();
+            stored = Equidistant::simplex(shape.count, shape.dimension, from_mean);
+        }
+        let mut set = Self::new(equidistant(&stored, &mut rng, device)?, kind)?;
         set.description.equidistant = set.description.distance > 0.0;
         Ok(set)
     }

@@ -233,7 +233,8 @@ fn prepare(folder: &Folder, found: &[Found]) {
     let names =
         |name: &str| found.iter().any(|f| f.how == How::Line && f.words.iter().any(|w| w == name));
     let first = found.iter().find(|f| f.words.iter().any(|w| w.contains("h-vae-001")));
-    let makes_its_own = found.iter().any(|f| f.words == ["hvae", "train"]);
+    let makes_its_own =
+        found.iter().any(|f| f.how != How::Sentence && f.words == ["hvae", "train"]);
     if (first.is_some() && !makes_its_own) || names("samples/") || names("mnist-test") {
         folder.ok(&train("h-vae-001", "96", "1"));
         folder.ok(&["sample", "checkpoints/h-vae-001", "--count", "12", "--out", "samples/"]);

@@ -1,6 +1,7 @@
 //! `hvae phase` from the command line, in a temporary folder.
 
-use crate::common::{Folder, json, read};
+use crate::common::{Folder, json, read, train};
+use hvae_runtime::npz::{self, Array};
 
 fn ok(folder: &Folder, arguments: &[&str]) -> String {
     folder.ok(&[&["phase"][..], arguments].concat())
@@ -104,4 +105,56 @@ fn bad_requests_are_refused_in_words() {
         assert!(text.contains(reason), "{arguments:?}: {text}");
     }
     assert!(!folder.path("phase").exists(), "a refused request leaves no folder");
+}
+
+/// In single precision the differences of such patterns are lost in what they share.
+#[test]
+fn patterns_that_nearly_coincide_have_the_thresholds_of_all() {
+    let folder = Folder::new();
+    let few = ["--count", "5", "--betas", "8", "--starts", "9", "--patterns", "equidistant"];
+    for cosine in ["0.95", "0.9999999", "0.999999999999"] {
+        ok(&folder, &[&few[..], &["--cosine", cosine]].concat());
+        let results = json(&folder.path("phase/results.json"));
+        let found = &results["thresholds"];
+        for name in ["b1", "b2", "b3"] {
+            let [formula, measured] =
+                ["formula", "measured"].map(|key| found[key][name].as_f64().unwrap());
+            assert!((measured / formula - 1.0).abs() < 5e-3, "{cosine}: {found}");
+        }
+        let distance = results["patterns"]["distance"].as_f64().unwrap();
+        let expected = (2.0 * (1.0 - cosine.parse::<f64>().unwrap())).sqrt();
+        assert!((distance / expected - 1.0).abs() < 1e-5, "{cosine}: {distance}");
+    }
+}
+
+#[test]
+fn own_patterns_are_images_vectors_or_latents() {
+    let folder = Folder::new();
+    folder.ok(&train("run", "64", "1"));
+    let vectors: Vec<f32> = (0..15_u8).map(|at| f32::from(at * at) / 9.0 - 7.0).collect();
+    let array = Array::F32(vec![5, 3], &vectors);
+    npz::save(&folder.path("vectors.npz"), &[("latents", array)]).unwrap();
+    let pixels: Vec<u8> = (0..60).map(|at| at * 4).collect();
+    npz::save(&folder.path("images.npz"), &[("x", Array::U8(vec![6, 5, 2], &pixels))]).unwrap();
+    let few = ["--betas", "4", "--starts", "6", "--patterns"];
+    for (patterns, count, dimension, kind) in [
+        ("vectors.npz", None, 3, "vectors of vectors.npz"),
+        ("images.npz", None, 10, "images of images.npz"),
+        ("images.npz", Some("4"), 10, "images of images.npz"),
+        ("checkpoints/run", Some("7"), 4, "latents of checkpoints/run"),
+    ] {
+        let mut arguments = [&few[..], &[patterns]].concat();
+        arguments.extend(count.map(|count| ["--count", count]).into_iter().flatten());
+        ok(&folder, &arguments);
+        let found = &json(&folder.path("phase/results.json"))["patterns"];
+        let expected = count.map_or(if dimension == 3 { 5 } else { 6 }, |c| c.parse().unwrap());
+        assert_eq!((&found["kind"], &found["dimension"]), (&kind.into(), &dimension.into()));
+        assert_eq!(found["count"], expected, "{patterns}");
+    }
+    let text = folder.fails(1, &["phase", "--patterns", "vectors.npz", "--count", "6"]);
+    assert!(text.contains("vectors.npz holds 5 patterns"), "{text}");
+    let text = folder.fails(1, &["phase", "--patterns", "nowhere.npz"]);
+    assert!(text.contains("nowhere.npz"), "{text}");
+    let text = folder.fails(2, &["phase", "--patterns", "nowhere"]);
+    assert!(text.contains("a folder is written with a slash"), "{text}");
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use crate::common::events::{Scalar, scalars};
-use crate::common::{Folder, metrics, newest, read, skipped, stderr, train};
+use crate::common::{Folder, json, metrics, newest, read, skipped, stderr, train};
 
 const RUN: &str = "checkpoints/run";
 
@@ -325,7 +325,13 @@ fn own_images_are_trained_on_and_remembered() {
     let output = folder.run(&arguments);
     let text = stderr(&output);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("36 resized to 28x28, 36 converted to grey"), "{text}");
+    let changes = "36 resized to 28x28, 36 with black bars to keep their proportions, 36 converted \
+                   to grey";
+    let line =
+        text.lines().filter(|line| line.contains("36 training images (")).collect::<Vec<_>>();
+    assert!(line.len() == 1 && line[0].contains(changes), "{text}");
+    let recorded = &json(&folder.path("checkpoints/run/environment.json"))["images_report"];
+    assert!(recorded.as_str().unwrap().starts_with(changes), "{recorded}");
     // The same images are found from another folder.
     std::fs::create_dir(folder.path("elsewhere")).unwrap();
     let mut command = folder.command(&["reconstruct", "../checkpoints/run", "--count", "4"]);

@@ -1,17 +1,19 @@
 //! Arrays in an `.npz` archive, as `numpy.load` reads and `numpy.savez` writes it.
 
-use std::{
-    collections::HashSet, fs::File, io::BufReader, io::Read, io::Seek, io::Write,
-    mem::ManuallyDrop, path::Path,
-};
+mod header;
+mod read;
 
-use anyhow::{Context, bail, ensure};
-use half::f16;
-use npyz::npz::{NpzArchive, NpzWriter};
+use std::{collections::HashSet, io::Seek, io::Write, mem::ManuallyDrop, path::Path};
+
+use anyhow::{Context, ensure};
+use npyz::WriterBuilder;
+use npyz::npz::NpzWriter;
 use npyz::zip::{CompressionMethod, DateTime, write::FileOptions};
-use npyz::{DType, Endianness, NpyFile, Order, TypeChar, WriterBuilder};
 
 use crate::files;
+
+pub use header::{Header, Kind, Unsupported};
+pub use read::{Loaded, Rows, Values, load, load_npy, names, numbers, read};
 
 /// Arrays above this size need the large-file form of the archive.
 const LARGE_BYTES: usize = 1 << 31;
@@ -95,102 +97,6 @@ fn entry_options(bytes: usize) -> FileOptions {
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default())
         .large_file(bytes >= LARGE_BYTES)
-}
-
-/// An array read from a file: its values in row-major order and its shape.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
-    /// The length of each axis.
-    pub shape: Vec<usize>,
-    /// As many values as the shape holds.
-    pub values: Values,
-}
-
-/// The values of an array, in the type of the file except for `float16`.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// `bool`.
-    Bool(Vec<bool>),
-    /// `float32`, or `float16`, which it holds exactly.
-    F32(Vec<f32>),
-    /// `float64`.
-    F64(Vec<f64>),
-    /// `uint8`.
-    U8(Vec<u8>),
-    /// `int64`.
-    I64(Vec<i64>),
-}
-
-/// The names of the arrays in the `.npz` file `path`, sorted.
-pub fn names(path: &Path) -> anyhow::Result<Vec<String>> {
-    let mut names: Vec<_> = open(path)?.array_names().map(str::to_owned).collect();
-    names.sort();
-    Ok(names)
-}
-
-/// Reads the array `name` of the `.npz` file `path`, compressed or not.
-pub fn load(path: &Path, name: &str) -> anyhow::Result<Loaded> {
-    let limit = unpacked_limit(path)?;
-    let mut archive = open(path)?;
-    let mut read = || {
-        let array = archive.by_name(name)?.context("it does not exist")?;
-        parse(array, limit)
-    };
-    read().with_context(|| format!("the array `{name}` of {}", path.display()))
-}
-
-/// Reads the `.npy` file `path`.
-pub fn load_npy(path: &Path) -> anyhow::Result<Loaded> {
-    let limit = unpacked_limit(path)?;
-    let read = || parse(NpyFile::new(BufReader::new(File::open(path)?))?, limit);
-    read().with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn open(path: &Path) -> anyhow::Result<NpzArchive<BufReader<File>>> {
-    NpzArchive::open(path).with_context(|| format!("cannot read {} as a .npz", path.display()))
-}
-
-/// Uncompressed bytes that a file of this length can hold at most, at the best compression ratio.
-fn unpacked_limit(path: &Path) -> anyhow::Result<u64> {
-    let length = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()));
-    Ok(length?.len().saturating_mul(1100))
-}
-
-/// `limit` is what the file can hold, so that a wrong header cannot claim all memory.
-fn parse<R: Read>(array: NpyFile<R>, limit: u64) -> anyhow::Result<Loaded> {
-    let shape: Vec<usize> =
-        array.shape().iter().map(|&axis| usize::try_from(axis)).collect::<Result<_, _>>()?;
-    let DType::Plain(kind) = array.dtype() else { bail!("it holds records, not numbers") };
-    let bytes = shape
-        .iter()
-        .try_fold(kind.size_field(), |bytes, &axis| bytes.checked_mul(axis as u64))
-        .filter(|bytes| *bytes <= limit);
-    ensure!(bytes.is_some(), "its shape {shape:?} requires more than the file holds");
-    // The order of an axis of length 1 does not matter.
-    let ordered = array.order() == Order::C || shape.iter().filter(|axis| **axis > 1).count() < 2;
-    ensure!(ordered, "it is in Fortran order; save it with numpy.ascontiguousarray");
-    let values = match (kind.type_char(), kind.size_field()) {
-        (TypeChar::Bool, _) => Values::Bool(array.into_vec()?),
-        (TypeChar::Float, 2) => Values::F32(halves(array, kind.endianness())?),
-        (TypeChar::Float, 4) => Values::F32(array.into_vec()?),
-        (TypeChar::Float, 8) => Values::F64(array.into_vec()?),
-        (TypeChar::Uint, 1) => Values::U8(array.into_vec()?),
-        (TypeChar::Int, 8) => Values::I64(array.into_vec()?),
-        _ => bail!(
-            "its type {kind} is not one of bool, uint8, int64, float16, float32 and float64; \
-             convert it with numpy's `astype`"
-        ),
-    };
-    Ok(Loaded { shape, values })
-}
-
-/// Half-precision numbers, exactly, in single precision.
-fn halves<R: Read>(array: NpyFile<R>, order: Endianness) -> anyhow::Result<Vec<f32>> {
-    let mut bytes = vec![0; 2 * usize::try_from(array.len())?];
-    array.into_inner().read_exact(&mut bytes)?;
-    let big = order == Endianness::Big;
-    let number = if big { f16::from_be_bytes } else { f16::from_le_bytes };
-    Ok(bytes.as_chunks().0.iter().map(|&pair| number(pair).to_f32()).collect())
 }
 
 #[cfg(test)]
