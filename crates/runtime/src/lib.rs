@@ -6,6 +6,7 @@ pub mod files;
 pub mod interrupt;
 pub mod memory;
 pub mod npz;
+pub mod npz_rows;
 pub mod rng;
 pub mod tensors;
 pub mod terminal;

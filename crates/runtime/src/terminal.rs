@@ -207,16 +207,20 @@ impl Bar {
     }
 
     fn show(name: &str, template: &str, create: impl FnOnce() -> ProgressBar) -> Self {
+        // Two bars would draw over each other: the first one shows the work.
         let visible = std::io::stderr().is_terminal()
             && is_at_least(Verbosity::Normal)
             && !LINES.load(Ordering::Relaxed)
-            && !is_held();
+            && !is_held()
+            && locked(&BAR).is_none();
         let bar = visible.then(|| {
             let style = ProgressStyle::with_template(template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             create().with_style(style).with_prefix(name.to_owned())
         });
-        locked(&BAR).clone_from(&bar);
+        if bar.is_some() {
+            locked(&BAR).clone_from(&bar);
+        }
         Self(bar)
     }
 }
@@ -225,8 +229,8 @@ impl Drop for Bar {
     fn drop(&mut self) {
         if let Some(bar) = self.0.take() {
             bar.finish_and_clear();
+            *locked(&BAR) = None;
         }
-        *locked(&BAR) = None;
     }
 }
 

@@ -5,6 +5,7 @@ use hvae_device::{download, upload};
 use hvae_model::Kind;
 use hvae_runtime::interrupt;
 use hvae_runtime::rng::{self, Stream};
+use hvae_runtime::terminal::Progress;
 use hvae_solver::{State, StoppingRule};
 
 use crate::api::trained::Trained;
@@ -31,9 +32,46 @@ pub struct LayerStates {
     pub states: Vec<Vec<f32>>,
 }
 
+/// Is given a layer's name, its units, and its states after a sweep.
+type TakeStates<'a> = dyn FnMut(&str, usize, Vec<f32>) -> Result<()> + 'a;
+
 impl Trained {
     /// Relaxes the decoder with `latents` clamped. The layers are those that relax, in their order.
     pub fn relax(&self, latents: Vec<f32>, sweeps: Sweeps) -> Result<Vec<LayerStates>> {
+        let mut layers: Vec<LayerStates> = Vec::new();
+        self.relax_layers(latents, sweeps, None, &mut |name, units, states| {
+            match layers.iter_mut().find(|layer| layer.name == name) {
+                Some(layer) => layer.states.push(states),
+                None => {
+                    layers.push(LayerStates { name: name.to_owned(), units, states: vec![states] });
+                }
+            }
+            Ok(())
+        })?;
+        Ok(layers)
+    }
+
+    /// Relaxes the decoder with `latents` clamped, and gives the images at the start and after each
+    /// sweep to `take`.
+    pub(crate) fn relax_images(
+        &self,
+        latents: Vec<f32>,
+        sweeps: Sweeps,
+        mut take: impl FnMut(Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        let images = Some(self.image_layer_name());
+        self.relax_layers(latents, sweeps, images, &mut |_, _, states| take(states))
+    }
+
+    /// Gives name, units and states of each layer, or of the one called `only`, to `take`, at the
+    /// start and after each sweep.
+    fn relax_layers(
+        &self,
+        latents: Vec<f32>,
+        sweeps: Sweeps,
+        only: Option<&str>,
+        take: &mut TakeStates<'_>,
+    ) -> Result<()> {
         let Self { model, device, phases, .. } = self;
         ensure!(
             model.kind() != Kind::FVae,
@@ -50,29 +88,27 @@ impl Trained {
         let mut state = State::new(start.collect())?;
         let network = relaxation.network();
         let free = network.ids().filter(|&k| relaxation.layer_state(&state, k).is_some());
-        let mut layers: Vec<_> = free
-            .map(|k| {
-                let (name, units) = (network.spec(k).name.clone(), network.spec(k).size());
-                LayerStates { name, units, states: Vec::with_capacity(count + 1) }
-            })
-            .collect();
-        let mut keep = |state: &State| -> Result<()> {
-            for (layer, component) in layers.iter_mut().zip(state.components()) {
-                layer.states.push(download(component.clone())?);
+        let layers: Vec<_> = free.map(|k| network.spec(k)).collect();
+        let mut give = |state: &State| -> Result<()> {
+            let layers = layers.iter().zip(state.components());
+            for (layer, states) in layers.filter(|(l, _)| only.is_none_or(|only| l.name == only)) {
+                take(&layer.name, layer.size(), download(states.clone())?)?;
             }
             Ok(())
         };
-        keep(&state)?;
+        give(&state)?;
         let one_sweep = StoppingRule::new(0.0, 1)?;
-        for _ in 0..count {
+        let mut progress = Progress::start("relaxing", count, 0);
+        for done in 1..=count {
             interrupt::check()?;
             // A solve returns the undamped image of the map, so damping is applied here.
             let swept = relaxation.relax(state.clone(), 0.0, &one_sweep)?.state;
             state = state
                 .zip(swept, |old, new| old.mul_scalar(damping) + new.mul_scalar(1.0 - damping));
-            keep(&state)?;
+            give(&state)?;
+            progress.update(done, String::new);
         }
-        Ok(layers)
+        Ok(())
     }
 
     /// The name of the layer of images.

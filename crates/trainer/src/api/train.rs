@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use burn::tensor::Device;
 use hvae_data::{dataset::Dataset, images::Images};
 use hvae_model::Vae;
+use hvae_runtime::terminal::Bar;
 use hvae_runtime::{interrupt, terminal};
 
 use crate::cli;
@@ -25,6 +26,9 @@ use crate::training;
 use crate::training::DEFERRED_CHECK_EVERY;
 use crate::training::memory::MemoryEstimate;
 use crate::training::trainer::{Finished, Trainer, TrainingRequest};
+
+/// A synthetic set of so many images takes seconds to draw.
+const MANY_DRAWN: usize = 200_000;
 
 /// What may change when a run is resumed.
 #[derive(Default)]
@@ -169,7 +173,11 @@ pub(crate) fn load(
     device: &Device,
 ) -> Result<[Images; 2]> {
     let started = Instant::now();
+    let drawn = config.data.train_images.filter(|_| config.data.dataset == Dataset::Synthetic);
+    let many = drawn.filter(|count| *count >= MANY_DRAWN);
+    let bar = many.map(|count| Bar::spinner(&format!("drawing {count} synthetic images")));
     let images = Images::load_for_training(&config.data, folder, device)?;
+    drop(bar);
     let ([train, test], monitor) = (images.each_ref().map(Images::len), config.data.monitor());
     let (set, seconds) = (&config.data.dataset, started.elapsed().as_secs_f64());
     terminal::detail(&format!(

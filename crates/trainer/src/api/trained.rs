@@ -15,7 +15,7 @@ use safetensors::SafeTensors;
 use crate::config::RunConfig;
 use crate::evaluation::gradients::{self, Reference};
 use crate::evaluation::likelihood::{self, LikelihoodSettings};
-use crate::latents::decode::{EVALUATION_BATCH, decode};
+use crate::latents::decode::{EVALUATION_BATCH, decode, decode_parts};
 use crate::latents::sampler::{LatentSource, Samples};
 use crate::run::choice::CheckpointChoice;
 use crate::run::dir::RunDir;
@@ -29,6 +29,8 @@ pub struct Trained {
     pub run: RunDir,
     /// Which checkpoint was loaded.
     pub checkpoint: CheckpointChoice,
+    /// Steps that it was trained for.
+    pub step: usize,
     /// The model, with averaged weights if the run has them.
     pub model: Vae,
     /// The configuration of the run.
@@ -77,8 +79,8 @@ impl Trained {
         let config = run.config()?;
         let phases = training::phases(&config.ep, &device)?;
         let untrained = training::new_model(&config, &device)?;
-        let (model, _) = run.load_model(choice, &config, untrained)?;
-        Ok(Self { run, checkpoint: choice, model, config, phases, device })
+        let (model, state) = run.load_model(choice, &config, untrained)?;
+        Ok(Self { run, checkpoint: choice, step: state.step, model, config, phases, device })
     }
 
     /// The run's images, from `folder` or the one that it was trained from.
@@ -100,6 +102,15 @@ impl Trained {
     /// The images of `latents`, clamped to `[0, 1]`.
     pub fn decode(&self, latents: &[f32]) -> Result<Vec<f32>> {
         decode(&self.model, latents, &self.phases, &self.device)
+    }
+
+    /// Gives the images of [`Self::decode`] to `take`, a batch at a time.
+    pub(crate) fn decode_parts(
+        &self,
+        latents: &[f32],
+        take: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        decode_parts(&self.model, latents, &self.phases, &self.device, take)
     }
 
     /// `count` latents from `source`; for the mixture the training images are read as by

@@ -6,7 +6,7 @@ use hvae_runtime::npz::{self, Loaded, Values};
 
 use crate::cli::values::file;
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 
 /// Decode own latents to images
@@ -19,6 +19,8 @@ use crate::commands::trained::RunArgs;
 The latents are an array [N, latent] of numbers: `latents` or `means` of a .npz, as `hvae encode`
 writes it, its only array, or that of a .npy.")]
 pub struct Decode {
+    #[command(flatten)]
+    look: Look,
     #[command(flatten)]
     run: RunArgs,
     /// Latents to decode
@@ -40,10 +42,18 @@ impl Run for Decode {
         let latent = trained.model.latent();
         let read = || latents(find(&self.latents)?, latent);
         let shown = self.latents.display();
+        let caption = trained.caption(&format!("latents of {shown}"), None);
         let latents = read().with_context(|| format!("cannot use the latents of {shown}"))?;
+        if self.out.format != Format::Png {
+            let fill =
+                |add: &mut dyn FnMut(&[f32]) -> Result<()>| trained.decode_parts(&latents, add);
+            self.out.stream(trained.size(), latents.len() / latent, fill)?;
+            return Ok(Ended::Done);
+        }
         let images = trained.decode(&latents)?;
         let columns = COLUMNS.min(latents.len() / latent);
-        self.out.write(&Sheet::new(trained.size(), columns, &images), Vec::new())?;
+        let sheet = Sheet::new(trained.size(), columns, &images).with(caption, self.look);
+        self.out.write(&sheet, Vec::new())?;
         Ok(Ended::Done)
     }
 }

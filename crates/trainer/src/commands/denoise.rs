@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::api::trained::Trained;
 use crate::cli::values::{NOT_NEGATIVE, SHARE, count, number};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, JsonArgs, Output, Sheet};
+use crate::commands::output::{Format, JsonArgs, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 use crate::config::Usage;
 use crate::latents::completion::{Completion, complete, optimize_latents};
@@ -77,6 +77,8 @@ pub struct Denoise {
     #[command(flatten)]
     json: JsonArgs,
     #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -134,15 +136,19 @@ impl Run for Denoise {
         let (known, weight) = self.degrade(&inputs, size, trained.config.model.precision);
         let frames = self.frames(&trained, &known, &weight)?;
         let outputs = frames.last().context("no image was computed")?;
+        let mut caption = trained.caption(&self.title(), Some(self.seed));
+        caption.rows = ["images", "known", "completed"].map(str::to_owned).into();
         let sheet = |images| Sheet {
+            caption: caption.clone(),
+            look: self.look,
             size,
             columns: COLUMNS.min(count),
             layers: vec![("inputs", inputs.as_slice()), ("known", &known), ("images", images)],
         };
         let [before, after] = errors(&inputs, &known, outputs, count);
         if self.out.format == Format::Gif {
-            let frames = frames.iter().map(|images| sheet(images.as_slice()).draw());
-            self.out.animate(&frames.collect::<Result<Vec<_>>>()?, FRAME_MS)?;
+            let mut frames = frames.iter().map(|images| sheet(images.as_slice()).frame());
+            self.out.animate(FRAME_MS, |add| frames.try_for_each(|frame| add(frame?)))?;
         } else {
             self.out.write(&sheet(outputs), Vec::new())?;
         }
@@ -154,6 +160,19 @@ impl Run for Denoise {
 }
 
 impl Denoise {
+    /// What is hidden, and how it is found.
+    fn title(&self) -> String {
+        let hidden = match self.hide {
+            Hide::None => String::new(),
+            Hide::Random => format!("{:.0} % of the pixels hidden, ", 100.0 * self.share),
+            half => format!("{} half hidden, ", format!("{half:?}").to_lowercase()),
+        };
+        let noise =
+            if self.noise > 0.0 { format!("noise {}, ", self.noise) } else { String::new() };
+        let by = format!("{:?}", self.by).to_lowercase();
+        format!("{hidden}{noise}completed by {by}")
+    }
+
     /// What is known of the images, and the weight of each pixel. With noise and for the latent, it
     /// is the precision of the noise over that of the decoder; for passes, the anchor.
     fn degrade(&self, inputs: &[f32], size: ImageSize, precision: f64) -> (Vec<f32>, Vec<f32>) {

@@ -98,6 +98,8 @@ fn may_write(path: &Path) -> bool {
 pub(super) struct RunScores {
     run: String,
     checkpoint: String,
+    /// Steps that the weights were trained for.
+    step: usize,
     commit: &'static str,
     #[serde(flatten)]
     pub(super) scores: Scores,
@@ -111,7 +113,7 @@ pub(super) fn score(
     seed: u64,
     cx: &Context,
 ) -> Result<RunScores> {
-    let Trained { run, checkpoint, model, config, phases, device } = trained;
+    let Trained { run, checkpoint, step, model, config, phases, device } = trained;
     let scoring = Scoring {
         model,
         phases,
@@ -129,6 +131,7 @@ pub(super) fn score(
     Ok(RunScores {
         run: run.path().display().to_string(),
         checkpoint: checkpoint.to_string(),
+        step: *step,
         commit: crate::COMMIT,
         scores: scoring.run(|| trained.images(Split::Train, cx))?,
     })

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use hvae_data::{Split, images::Images};
@@ -6,9 +8,9 @@ use hvae_device::download;
 use crate::api::trained::Trained;
 use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
-use crate::figures::picture::SCALE;
+use crate::figures::caption::Caption;
 
 /// Decode latents between two test images or latents
 #[derive(Debug, Args)]
@@ -32,6 +34,8 @@ pub struct Interpolate {
     #[arg(long, value_name = "PATH", default_value = "interpolation.png", value_parser = Output::parser(&[Format::Png, Format::Gif]))]
     out: Output,
     #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -42,6 +46,15 @@ enum Endpoint {
     Image(usize),
     /// This latent.
     Latent(Vec<f32>),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(index) => write!(f, "image {index}"),
+            Self::Latent(values) => f.write_str(&shown(values)),
+        }
+    }
 }
 
 impl std::str::FromStr for Endpoint {
@@ -73,14 +86,22 @@ impl Run for Interpolate {
         let latents = self.points.iter().map(|point| latent(point, &trained, images.as_ref()));
         let latents: Vec<Vec<f32>> = latents.collect::<Result<_>>()?;
         let images = trained.decode(&between(&latents, self.steps))?;
+        let points: Vec<String> = self.points.iter().map(ToString::to_string).collect();
+        let what = format!("interpolation of {}", points.join(", "));
+        let caption = trained.caption(&what, None);
         if self.out.format == Format::Gif {
-            let frame = |image| Sheet::new(trained.size(), 1, image).draw_at(4 * SCALE);
+            let frame = |image| {
+                Sheet::new(trained.size(), 1, image).with(caption.clone(), self.look).frame()
+            };
             let images = images.chunks(trained.model.pixels());
-            let mut frames: Vec<_> = images.map(frame).collect::<Result<_>>()?;
-            frames.extend(frames.clone().into_iter().rev());
-            self.out.animate(&frames, FRAME_MS)?;
+            let frames: Vec<_> = images.map(frame).collect::<Result<_>>()?;
+            let both_ways = frames.iter().chain(frames.iter().rev()).cloned();
+            self.out.animate(FRAME_MS, |add| both_ways.into_iter().try_for_each(add))?;
         } else {
-            self.out.write(&Sheet::new(trained.size(), self.steps, &images), Vec::new())?;
+            let sheet = Sheet::new(trained.size(), self.steps, &images);
+            let rows = self.points.windows(2).map(|pair| format!("{} → {}", pair[0], pair[1]));
+            let caption = Caption { rows: rows.collect(), ..caption };
+            self.out.write(&sheet.with(caption, self.look), Vec::new())?;
         }
         Ok(Ended::Done)
     }

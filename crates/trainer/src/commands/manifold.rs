@@ -6,7 +6,7 @@ use hvae_device::download;
 use crate::api::trained::Trained;
 use crate::cli::values::{POSITIVE, count, number, plane};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 use crate::latents::pca::Pca;
 
@@ -33,6 +33,8 @@ pub struct Manifold {
     #[arg(long, value_name = "PATH", default_value = "manifold.png", value_parser = Output::parser(&[Format::Png]))]
     out: Output,
     #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -49,12 +51,27 @@ impl Run for Manifold {
         let point = self.plane(&trained, cx)?;
         let latents: Vec<f32> = square(self.side, self.range).flat_map(point).collect();
         let images = trained.decode(&latents)?;
-        self.out.write(&Sheet::new(trained.size(), self.side, &images), Vec::new())?;
+        let mut caption = trained.caption(&self.title(trained.model.latent()), None);
+        let heights = square(self.side, self.range).step_by(self.side);
+        caption.rows = heights.map(|[_, up]| format!("{up:.1}")).collect();
+        let sheet = Sheet::new(trained.size(), self.side, &images);
+        self.out.write(&sheet.with(caption, self.look), Vec::new())?;
         Ok(Ended::Done)
     }
 }
 
 impl Manifold {
+    /// What the axes of the plane are.
+    fn title(&self, latent: usize) -> String {
+        let (range, coordinates) =
+            (self.range, self.dimensions.or((latent == 2).then_some([0, 1])));
+        let axes = match coordinates {
+            Some([i, j]) => format!("latents {i} (across) and {j} (up)"),
+            None => "principal components 1 (across) and 2 (up)".to_owned(),
+        };
+        format!("{axes} from -{range} to {range}")
+    }
+
     /// The plane of latents that the flags describe.
     fn plane(&self, trained: &Trained, cx: &Context) -> Result<Plane> {
         let latent = trained.model.latent();

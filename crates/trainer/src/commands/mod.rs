@@ -43,6 +43,7 @@ use hvae_runtime::{interrupt, terminal};
 use crate::cli::PROGRAM;
 use crate::cli::global::Global;
 use crate::config::Usage;
+use crate::figures::signed;
 use context::{Context, Ended, Run};
 
 /// Train, sample and inspect Hopfield variational autoencoders.
@@ -81,6 +82,7 @@ impl Cli {
 /// The whole program: parses `arguments`, of which the first is the program, and runs them. Returns
 /// the exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
+    signed::sign(&arguments);
     PROGRAM.get_or_init(|| arguments.first().cloned().unwrap_or_else(|| "hvae".into()));
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

@@ -7,12 +7,14 @@ use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use hvae_data::ImageSize;
 use hvae_runtime::npz::{self, Array};
+use hvae_runtime::npz_rows;
 use hvae_runtime::{files, terminal};
 use image::GrayImage;
 use serde::Serialize;
 
-use crate::cli::values::expected;
-use crate::figures::picture::{self, Layout, SCALE};
+use crate::cli::values::{count, expected};
+use crate::figures::caption::{self, Caption, Drawn, Png};
+use crate::figures::picture::{self, FRAME_ROOM, Folder, Layout, ROOM};
 use crate::run::place;
 
 /// What a command can write.
@@ -83,27 +85,82 @@ impl Output {
     /// Writes `sheet` in a format other than GIF and prints the path. A `.npz` gets `arrays`, too.
     pub(super) fn write(&self, sheet: &Sheet<'_>, arrays: Vec<(&str, Array<'_>)>) -> Result<()> {
         match self.format {
-            Format::Png => picture::save_png(&self.path, &sheet.draw()?)?,
+            Format::Png => files::write(&self.path, &sheet.png()?.bytes)?,
             Format::Npz => npz::save(&self.path, &[sheet.arrays(), arrays].concat())?,
-            Format::Folder => {
-                let images = sheet.layers.last().map_or(&[][..], |(_, images)| images);
-                picture::save_folder(&self.path, images, sheet.size)?;
+            Format::Gif | Format::Folder => {
+                bail!("{}: a single picture is no animation, and no folder", self.path.display())
             }
-            Format::Gif => bail!("{}: a single picture is no animation", self.path.display()),
         }
         self.done();
         Ok(())
     }
 
-    /// Writes an animation that shows each of `frames` for `milliseconds`, and prints the path.
-    pub(super) fn animate(&self, frames: &[GrayImage], milliseconds: u32) -> Result<()> {
-        picture::save_gif(&self.path, frames, milliseconds)?;
+    /// Writes `count` images as they come, to a `.npz` or a folder, and prints the path. `fill`
+    /// gives them to the function that it is called with.
+    pub(super) fn stream(
+        &self,
+        size: ImageSize,
+        count: usize,
+        fill: impl FnOnce(&mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        if self.format == Format::Npz {
+            npz_rows::save(&self.path, "images", &[count, size.height, size.width], fill)?;
+        } else {
+            let mut folder = Folder::open(&self.path, size)?;
+            fill(&mut |images| folder.add(images))?;
+            folder.publish()?;
+        }
+        self.done();
+        Ok(())
+    }
+
+    /// Writes an animation that shows each frame for `milliseconds`, and prints the path. `draw`
+    /// gives frames to the function that it is called with.
+    pub(super) fn animate(
+        &self,
+        milliseconds: u32,
+        draw: impl FnOnce(&mut dyn FnMut(GrayImage) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        picture::save_gif(&self.path, milliseconds, draw)?;
         self.done();
         Ok(())
     }
 
     fn done(&self) {
         terminal::result(&self.path.display().to_string());
+    }
+}
+
+/// How a picture is drawn.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(super) struct Look {
+    /// Width and height of an image's pixel in a picture [default: as large as fits a screen]
+    #[arg(long, value_name = "N", value_parser = count(1..=64))]
+    scale: Option<usize>,
+    /// Draw images alone, without title and labels
+    #[arg(long)]
+    plain: bool,
+}
+
+impl Look {
+    /// The layout of `count` images in a picture, for `room` by default.
+    fn layout(
+        self,
+        size: ImageSize,
+        columns: usize,
+        count: usize,
+        room: (u32, u32),
+    ) -> Result<Layout> {
+        let mut layout = Layout::fitting(size, columns, count, room);
+        if let Some(scale) = self.scale {
+            layout.scale = u32::try_from(scale)?;
+        }
+        Ok(layout)
+    }
+
+    /// Refuses, before a computation, `count` images that do not fit into a picture.
+    pub(super) fn require(self, size: ImageSize, columns: usize, count: usize) -> Result<()> {
+        picture::require_extent(count, 1, self.layout(size, columns, count, ROOM)?).map(|_| ())
     }
 }
 
@@ -115,21 +172,41 @@ pub(super) struct Sheet<'a> {
     /// Name in a `.npz`, and images, one after another. In a picture a row of the first layer is
     /// followed by the same row of the next; a folder gets the last layer.
     pub(super) layers: Vec<(&'static str, &'a [f32])>,
+    pub(super) caption: Caption,
+    pub(super) look: Look,
 }
 
 impl<'a> Sheet<'a> {
     pub(super) fn new(size: ImageSize, columns: usize, images: &'a [f32]) -> Self {
-        Self { size, columns, layers: vec![("images", images)] }
+        let (caption, look) = (Caption::default(), Look::default());
+        Self { size, columns, layers: vec![("images", images)], caption, look }
     }
 
-    pub(super) fn draw(&self) -> Result<GrayImage> {
-        self.draw_at(SCALE)
+    /// With a caption, drawn as `look` says.
+    pub(super) fn with(self, caption: Caption, look: Look) -> Self {
+        Self { caption, look, ..self }
     }
 
-    /// As a picture with `scale` by `scale` screen pixels per pixel.
-    pub(super) fn draw_at(&self, scale: u32) -> Result<GrayImage> {
+    /// As a PNG.
+    pub(super) fn png(&self) -> Result<Png> {
+        caption::png(&self.draw(ROOM)?, &self.caption)
+    }
+
+    /// As a frame of an animation.
+    pub(super) fn frame(&self) -> Result<GrayImage> {
+        Ok(self.draw(FRAME_ROOM)?.picture)
+    }
+
+    fn draw(&self, room: (u32, u32)) -> Result<Drawn> {
         let layers: Vec<&[f32]> = self.layers.iter().map(|(_, images)| *images).collect();
-        picture::grid(&layers, Layout { size: self.size, columns: self.columns, scale })
+        let pixels = self.size.height * self.size.width;
+        let count = layers.iter().map(|images| images.len() / pixels.max(1)).sum();
+        let layout = self.look.layout(self.size, self.columns, count, room)?;
+        let picture = picture::grid(&layers, layout)?;
+        if self.look.plain {
+            return Ok(picture.into());
+        }
+        self.caption.around(picture, u32::try_from(self.size.height)? * layout.scale)
     }
 
     fn arrays(&self) -> Vec<(&'static str, Array<'a>)> {

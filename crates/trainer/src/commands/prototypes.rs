@@ -3,7 +3,7 @@ use clap::Args;
 
 use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 
 /// Decode the patterns of a learned prior
@@ -25,6 +25,8 @@ pub struct Prototypes {
     #[arg(long, value_name = "PATH", default_value = "prototypes.png", value_parser = Output::parser(&[Format::Png, Format::Npz]))]
     out: Output,
     #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -45,7 +47,9 @@ impl Run for Prototypes {
         let latents: Vec<f32> = order.iter().flat_map(pattern).map(|&x| x as f32).collect();
         let images = trained.decode(&latents)?;
         let columns = self.columns.min(order.len());
-        self.out.write(&Sheet::new(trained.size(), columns, &images), Vec::new())?;
+        let caption = trained.caption("patterns of the prior, from the most used", None);
+        let sheet = Sheet::new(trained.size(), columns, &images).with(caption, self.look);
+        self.out.write(&sheet, Vec::new())?;
         for index in order {
             hvae_runtime::terminal::result(&format!("{index:5}  {:.5}", mixture.weights[index]));
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::values::{NOT_NEGATIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, JsonArgs, Output, Sheet};
+use crate::commands::output::{Format, JsonArgs, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 use crate::training;
 
@@ -34,6 +34,8 @@ pub struct Reconstruct {
     #[command(flatten)]
     json: JsonArgs,
     #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -58,7 +60,11 @@ impl Run for Reconstruct {
         let bytes = &test.set().bytes()[..count * trained.model.pixels()];
         let inputs: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
         let found = trained.reconstruct(&inputs)?;
+        let mut caption = trained.caption(&format!("{count} test images"), None);
+        caption.rows = ["images", "reconstructed"].map(str::to_owned).into();
         let sheet = Sheet {
+            caption,
+            look: self.look,
             size: trained.size(),
             columns: COLUMNS,
             layers: vec![("inputs", &inputs), ("images", &found.images)],

@@ -1,12 +1,13 @@
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 
 use crate::api::relax::Sweeps;
 use crate::api::trained::Trained;
 use crate::cli::values::{DAMPING, Grid, count, number};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
+use crate::figures::caption::Caption;
 use crate::latents::decode::prior_latents;
 
 /// Show images relaxing to equilibrium
@@ -38,6 +39,8 @@ pub struct Relax {
     #[arg(long, value_name = "PATH", default_value = "relaxation.gif", value_parser = Output::parser(&[Format::Gif, Format::Png]))]
     out: Output,
     #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -45,38 +48,64 @@ impl Run for Relax {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
         let trained = self.run.load(cx)?;
-        let frames = self.frames(&trained)?;
-        let size = trained.size();
-        if self.out.format == Format::Gif {
-            let frame = |images| Sheet::new(size, self.grid.columns, images).draw();
-            let mut frames: Vec<_> =
-                frames.iter().map(|images| frame(images)).collect::<Result<_>>()?;
-            // The equilibrium stays visible for a while.
-            if let Some(last) = frames.last().cloned() {
-                frames.extend(std::iter::repeat_n(last, frames.len() / 3));
-            }
-            self.out.animate(&frames, self.pace)?;
-        } else {
-            let pixels = trained.model.pixels();
-            let image = |at: usize| frames.iter().flat_map(move |f| &f[at * pixels..][..pixels]);
-            let strip: Vec<f32> = (0..self.grid.cells()).flat_map(image).copied().collect();
-            self.out.write(&Sheet::new(size, frames.len(), &strip), Vec::new())?;
-        }
+        if self.out.format == Format::Gif { self.animate(&trained) } else { self.strip(&trained) }?;
         Ok(Ended::Done)
     }
 }
 
 impl Relax {
-    /// The images at the start and after every sweep.
-    fn frames(&self, trained: &Trained) -> Result<Vec<Vec<f32>>> {
+    fn animate(&self, trained: &Trained) -> Result<()> {
+        let caption = self.caption(trained);
+        self.out.animate(self.pace, |add| {
+            let (mut number, mut last) = (0, None);
+            self.relax(trained, |images| {
+                let title = format!("sweep {number} of {} · {}", self.frames, caption.title);
+                let caption = Caption { title, ..caption.clone() };
+                let sheet = Sheet::new(trained.size(), self.grid.columns, &images);
+                let frame = sheet.with(caption, self.look).frame()?;
+                number += 1;
+                last = Some(frame.clone());
+                add(frame)
+            })?;
+            // The equilibrium stays visible for a while.
+            last.into_iter()
+                .flat_map(|last| std::iter::repeat_n(last, number / 3))
+                .try_for_each(add)
+        })
+    }
+
+    /// The frames side by side.
+    fn strip(&self, trained: &Trained) -> Result<()> {
+        let (columns, cells, size) = (self.frames + 1, self.grid.cells(), trained.size());
+        self.look.require(size, columns, columns * cells)?;
+        let mut frames = Vec::with_capacity(columns);
+        self.relax(trained, |images| {
+            frames.push(images);
+            Ok(())
+        })?;
+        let pixels = trained.model.pixels();
+        let image = |at: usize| frames.iter().flat_map(move |f| &f[at * pixels..][..pixels]);
+        let strip: Vec<f32> = (0..cells).flat_map(image).copied().collect();
+        let mut caption = self.caption(trained);
+        caption.title = format!("sweeps 0 to {} · {}", self.frames, caption.title);
+        let sheet = Sheet::new(size, columns, &strip).with(caption, self.look);
+        self.out.write(&sheet, Vec::new())
+    }
+
+    fn caption(&self, trained: &Trained) -> Caption {
+        let what = format!("relaxation with damping {}", self.damping);
+        trained.caption(&what, Some(self.seed))
+    }
+
+    /// Gives the images at the start and after every sweep to `take`.
+    fn relax(&self, trained: &Trained, mut take: impl FnMut(Vec<f32>) -> Result<()>) -> Result<()> {
         let latents = prior_latents(&trained.model, self.grid.cells(), self.seed);
         let Self { frames: count, damping, seed, .. } = *self;
-        let layers = trained.relax(latents, Sweeps { count, damping, seed })?;
-        let image = layers.into_iter().find(|layer| layer.name == trained.image_layer_name());
-        let mut frames = image.context("the image relaxes when a model decodes")?.states;
-        for value in frames.iter_mut().flatten() {
-            *value = value.clamp(0.0, 1.0);
-        }
-        Ok(frames)
+        trained.relax_images(latents, Sweeps { count, damping, seed }, |mut images| {
+            for value in &mut images {
+                *value = value.clamp(0.0, 1.0);
+            }
+            take(images)
+        })
     }
 }

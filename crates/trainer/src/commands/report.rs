@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -13,7 +14,7 @@ use crate::commands::interpolate::between;
 use crate::commands::manifold::square;
 use crate::commands::output::{Sheet, require};
 use crate::commands::trained::RunArgs;
-use crate::figures::picture::png;
+use crate::figures::caption::without_caption;
 use crate::latents::pca::Pca;
 use crate::report::{self, Extras, Picture};
 use crate::run::dir::RunDir;
@@ -57,12 +58,15 @@ impl Run for Report {
         let mut extras = Extras::default();
         grids(&run, summary.config.data.monitor(), &mut extras)?;
         match self.run.load(cx) {
-            Ok(trained) => match trained.images(Split::Test, cx) {
-                Ok(images) => latents(&trained, &images, &mut extras)?,
-                Err(error) => extras.notes.push(format!(
-                    "Latents and interpolations are missing: no test images: {error:#}"
-                )),
-            },
+            Ok(trained) => {
+                extras.parameters = Some(trained.model.parameters());
+                match trained.images(Split::Test, cx) {
+                    Ok(images) => latents(&trained, &images, &mut extras)?,
+                    Err(error) => extras.notes.push(format!(
+                        "Latents and interpolations are missing: no test images: {error:#}"
+                    )),
+                }
+            }
             Err(error) => extras.notes.push(format!("The model cannot be loaded: {error:#}")),
         }
         for note in &extras.notes {
@@ -74,31 +78,37 @@ impl Run for Report {
     }
 }
 
-/// The first and the last pictures that training drew.
+/// The last pictures that training drew, and the first.
 fn grids(run: &RunDir, validation: &str, extras: &mut Extras) -> Result<()> {
     let reconstructions = format!("Each row of {validation} images above its reconstructions.");
-    for (folder, title, caption) in [
+    let kinds = [
         ("samples", "Samples", "Decoded from the same latents, drawn from the prior."),
         ("reconstructions", "Reconstructions", reconstructions.as_str()),
-    ] {
-        let path = run.path().join(folder);
-        let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.strip_prefix("epoch-").is_some_and(|rest| rest.contains(".png")))
-            .collect();
-        names.sort();
-        let ends = [names.first().cloned(), names.last().filter(|_| names.len() > 1).cloned()];
-        for name in ends.into_iter().flatten() {
-            let epoch = name.trim_start_matches("epoch-").trim_end_matches(".png");
-            let title = format!("{title}, epoch {}", epoch.trim_start_matches('0'));
-            let path = path.join(&name);
-            let png =
-                std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            extras.pictures.push(Picture::new(&title, caption, &png));
+    ];
+    let drawn = kinds.map(|kind| (kind, pictures(&run.path().join(kind.0))));
+    for nth in [0, 1] {
+        for ((_, kind, caption), paths) in &drawn {
+            let Some(path) = paths.get(nth) else { continue };
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let epoch = stem.strip_prefix("epoch-").map(|number| number.trim_start_matches('0'));
+            let when = epoch.map_or("first epoch".to_owned(), |epoch| format!("epoch {epoch}"));
+            let png = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            let png = without_caption(png);
+            extras.pictures.push(Picture::new(&format!("{kind}, {when}"), caption, &png));
         }
     }
     Ok(())
+}
+
+/// The newest and the oldest picture in a folder. The one in the midst of the first epoch is
+/// named so that it comes after those of epochs.
+fn pictures(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "png"));
+    paths.sort_by_key(|path| (path.ends_with("first.png"), Reverse(path.clone())));
+    let oldest = if paths.len() > 1 { paths.pop() } else { None };
+    paths.into_iter().take(1).chain(oldest).collect()
 }
 
 /// Pictures and figures that need the test images.
@@ -110,7 +120,7 @@ fn latents(trained: &Trained, images: &Images, extras: &mut Extras) -> Result<()
     let paths: Vec<f32> = pairs.flat_map(|pair| between(pair, STEPS)).collect();
     if !paths.is_empty() {
         let caption = "On the straight line between the latents of two test images, row by row.";
-        extras.pictures.push(decoded(trained, "Interpolation", caption, &paths, STEPS)?);
+        extras.latents.push(decoded(trained, "Interpolation", caption, &paths, STEPS)?);
     }
     if latent < 2 || rows.len() < 2 {
         let note = "No plane of latents: it needs two latent dimensions and two images.";
@@ -130,14 +140,14 @@ fn latents(trained: &Trained, images: &Images, extras: &mut Extras) -> Result<()
         Some(_) => ["first principal component, in standard deviations", "second component"],
     };
     let title = format!("Posterior means of {} test images, by label", labelled.len());
-    extras.figures.push((title, report::scatter(&labelled, images.set().class_names(), axes)));
+    extras.planes.push(report::scatter(title, &labelled, images.set().class_names(), axes));
     let latents = square(SIDE, RANGE).flat_map(|[x, y]| match &pca {
         None => vec![x as f32, y as f32],
         Some(pca) => pca.point(&[x, y]),
     });
     let latents: Vec<f32> = latents.collect();
     let caption = "Decoded from the plane of the scatter plot, from -2.5 to 2.5 on both axes.";
-    extras.pictures.push(decoded(trained, "Plane of latents", caption, &latents, SIDE)?);
+    extras.latents.push(decoded(trained, "Plane of latents", caption, &latents, SIDE)?);
     Ok(())
 }
 
@@ -150,6 +160,6 @@ fn decoded(
     columns: usize,
 ) -> Result<Picture> {
     let images = trained.decode(latents)?;
-    let png = png(&Sheet::new(trained.size(), columns, &images).draw()?)?;
+    let png = Sheet::new(trained.size(), columns, &images).png()?.bytes;
     Ok(Picture::new(title, caption, &png))
 }

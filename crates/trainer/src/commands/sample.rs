@@ -7,7 +7,7 @@ use hvae_scores::classifier;
 use crate::api::trained::Trained;
 use crate::cli::values::{Grid, count};
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Output, Sheet};
+use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 use crate::config::Usage;
 use crate::latents::classes::NamedPatterns;
@@ -47,6 +47,8 @@ pub struct Sample {
     #[arg(long, value_name = "PATH", default_value = "samples.png", value_parser = Output::parser(&[Format::Png, Format::Npz, Format::Folder]))]
     out: Output,
     #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -69,25 +71,39 @@ impl Run for Sample {
             }
             None => trained.latents(self.from, count, self.seed, cx)?,
         };
-        let images = trained.decode(&latents)?;
-        self.out.write(&Sheet::new(trained.size(), columns.min(count), &images), Vec::new())?;
+        if self.out.format == Format::Png {
+            let images = trained.decode(&latents)?;
+            let what = format!("samples of the {}", self.from.name());
+            let caption = trained.caption(&what, Some(self.seed));
+            let sheet = Sheet::new(trained.size(), columns.min(count), &images);
+            self.out.write(&sheet.with(caption, self.look), Vec::new())?;
+        } else {
+            let fill =
+                |add: &mut dyn FnMut(&[f32]) -> Result<()>| trained.decode_parts(&latents, add);
+            self.out.stream(trained.size(), count, fill)?;
+        }
         if let Some(class) = self.class {
-            print_accuracy(&trained, &images, class)?;
+            print_accuracy(&trained, &latents, class)?;
         }
         Ok(Ended::Done)
     }
 }
 
-/// Prints the share of `images` that the built-in classifier takes for `class`, where it can read
-/// them.
-fn print_accuracy(trained: &Trained, images: &[f32], class: u8) -> Result<()> {
-    #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
-    let bytes: Vec<u8> = images.iter().map(|v| (v * 255.0).round() as u8).collect();
-    let count = images.len() / trained.model.pixels();
+/// Samples that are classified, at most.
+const CLASSIFIED: usize = 1000;
+
+/// Prints the share of the first samples that the built-in classifier takes for `class`, where it
+/// can read them.
+fn print_accuracy(trained: &Trained, latents: &[f32], class: u8) -> Result<()> {
     let shape = trained.config.data.shape();
     if classifier::check_shape(shape).is_err() || usize::from(class) >= classifier::CLASSES {
         return Ok(());
     }
+    let numbers = latents.len().min(CLASSIFIED * trained.model.latent());
+    let images = trained.decode(&latents[..numbers])?;
+    #[allow(clippy::cast_sign_loss, reason = "between 0 and 255")]
+    let bytes: Vec<u8> = images.iter().map(|v| (v * 255.0).round() as u8).collect();
+    let count = numbers / trained.model.latent();
     let set = ImageSet::new(bytes, vec![class; count], shape)?;
     let (network, _) = classifier::shipped(&trained.device)?;
     let share = 100.0 * classifier::accuracy(&network, &set, &trained.device)?;

@@ -7,6 +7,7 @@ use hvae_data::{ImageSize, Split, images::Images};
 
 use crate::api::trained::Trained;
 use crate::commands::context::Context;
+use crate::figures::caption::Caption;
 use crate::latents::decode::EVALUATION_BATCH;
 use crate::latents::sampler::LatentSource;
 use crate::run::choice::CheckpointChoice;
@@ -32,6 +33,25 @@ impl RunArgs {
 impl Trained {
     pub(super) fn size(&self) -> ImageSize {
         self.config.data.size
+    }
+
+    /// The caption of a picture of `what`, drawn with `seed` if it is random.
+    pub(super) fn caption(&self, what: &str, seed: Option<u64>) -> Caption {
+        let path = self.run.path();
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let facts = [
+            ("Run", Some(path.display().to_string())),
+            ("Step", Some(self.step.to_string())),
+            ("Training seed", Some(self.config.training.seed.to_string())),
+            ("Seed", seed.map(|seed| seed.to_string())),
+        ];
+        let facts = facts.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let seed = seed.map_or(String::new(), |seed| format!(", seed {seed}"));
+        Caption {
+            title: format!("{what}{seed} · {name}, step {}", self.step),
+            rows: Vec::new(),
+            facts: facts.collect(),
+        }
     }
 
     pub(super) fn images(&self, split: Split, cx: &Context) -> Result<Images> {

@@ -1,22 +1,25 @@
-//! Greyscale images as PNG grids, GIF animations and folders of single PNGs.
+//! Greyscale images as PNG grids with their titles, GIF animations and folders of single PNGs.
 //!
 //! Images are concatenated in one slice, each row by row, with 0 for black and 1 for white.
 
-use std::{fs, io::Cursor, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 use hvae_data::ImageSize;
 use hvae_runtime::files;
 use image::codecs::gif::{GifEncoder, Repeat};
-use image::{Delay, DynamicImage, Frame, GrayImage, ImageFormat, Luma};
+use image::{Delay, DynamicImage, Frame, GrayImage, Luma};
 
-/// Default side of an image's pixel, in pixels of the picture.
-pub(crate) const SCALE: u32 = 2;
-/// The shade between the cells of a grid and in its unused cells.
-const BACKGROUND: Luma<u8> = Luma([48]);
-/// Distance between the cells of a grid, in pixels.
-const GAP: u32 = 2;
+use crate::figures::caption::{BACKGROUND, Caption, GAP, png};
 
+/// Width and height that a grid should fit into, in pixels.
+pub(crate) const ROOM: (u32, u32) = (1300, 900);
+/// The same of a frame of an animation.
+pub(crate) const FRAME_ROOM: (u32, u32) = (640, 450);
+/// Largest default side of an image's pixel, in pixels of the picture.
+const MAX_SCALE: u32 = 8;
+/// Images up to this side are drawn twice as large even where a picture then exceeds its room.
+const SMALL: usize = 40;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) size: ImageSize,
@@ -26,31 +29,49 @@ pub(crate) struct Layout {
     pub(crate) scale: u32,
 }
 
+impl Layout {
+    /// Of `count` images, drawn as large as fits into `room`.
+    pub(crate) fn fitting(size: ImageSize, columns: usize, count: usize, room: (u32, u32)) -> Self {
+        let fit = |room: u32, cells: usize, pixels: usize| {
+            room / u32::try_from(cells.saturating_mul(pixels)).unwrap_or(u32::MAX).max(1)
+        };
+        let rows = count.div_ceil(columns.max(1));
+        let scale = fit(room.0, columns, size.width).min(fit(room.1, rows, size.height));
+        let least = if size.width.max(size.height) <= SMALL { 2 } else { 1 };
+        Self { size, columns, scale: scale.clamp(least, MAX_SCALE) }
+    }
+}
+
 /// Arranges images in rows from the top left: a row of each of the `layers`, then the next row of
 /// each.
 ///
 /// Values are clipped to `[0, 1]`. Unused cells of the last rows show the background.
 pub(crate) fn grid(layers: &[&[f32]], layout: Layout) -> Result<GrayImage> {
-    let Layout { size: ImageSize { height, width }, columns, scale } = layout;
     let layers: Vec<Vec<&[f32]>> =
         layers.iter().map(|images| split(images, layout.size)).collect::<Result<_>>()?;
     let count = layers.first().map_or(0, Vec::len);
     ensure!(layers.iter().all(|images| images.len() == count), "layers of unequal length");
-    let (across, down) = extent(count, layers.len(), layout).with_context(|| {
-        format!(
-            "{} images of {height} by {width} pixels in {columns} columns at scale {scale} give \
-             no valid picture: change the number of images, the columns or the scale",
-            layers.len() * count
-        )
-    })?;
+    let (across, down) = require_extent(count, layers.len(), layout)?;
     let mut picture = GrayImage::from_pixel(across, down, BACKGROUND);
     for (layer, images) in layers.iter().enumerate() {
         for (index, image) in images.iter().enumerate() {
-            let row = index / columns * layers.len() + layer;
-            paint(&mut picture, image, [row, index % columns], layout);
+            let row = index / layout.columns * layers.len() + layer;
+            paint(&mut picture, image, [row, index % layout.columns], layout);
         }
     }
     Ok(picture)
+}
+
+/// Refuses, before a computation, a grid of `count` images that cannot be drawn.
+pub(crate) fn require_extent(count: usize, layers: usize, layout: Layout) -> Result<(u32, u32)> {
+    let Layout { size: ImageSize { height, width }, columns, scale } = layout;
+    extent(count, layers, layout).with_context(|| {
+        format!(
+            "{} images of {height} by {width} pixels in {columns} columns at scale {scale} give \
+             no valid picture: change the number of images, the columns or the scale",
+            layers * count
+        )
+    })
 }
 
 /// Splits the slice into images and validates their values.
@@ -106,28 +127,24 @@ fn shade(value: f32) -> u8 {
     (value.clamp(0.0, 1.0) * 255.0).round() as u8
 }
 
-/// A picture as the bytes of a PNG.
-pub(crate) fn png(picture: &GrayImage) -> Result<Vec<u8>> {
-    let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).context("encoding a picture")?;
-    Ok(bytes.into_inner())
-}
-
-pub(crate) fn save_png(path: &Path, picture: &GrayImage) -> Result<()> {
-    files::write(path, &png(picture)?)
-}
-
-/// Saves pictures of equal size as a looping GIF with `milliseconds` per frame, atomically.
-pub(crate) fn save_gif(path: &Path, pictures: &[GrayImage], milliseconds: u32) -> Result<()> {
-    ensure!(!pictures.is_empty(), "no frames to animate");
+/// Saves pictures of equal size as a looping GIF with `milliseconds` per frame, atomically. `draw`
+/// gives them to the function that it is called with.
+pub(crate) fn save_gif(
+    path: &Path,
+    milliseconds: u32,
+    draw: impl FnOnce(&mut dyn FnMut(GrayImage) -> Result<()>) -> Result<()>,
+) -> Result<()> {
     files::write_atomically(path, |file| {
         let mut encoder = GifEncoder::new(file);
         encoder.set_repeat(Repeat::Infinite)?;
-        for picture in pictures {
-            let picture = DynamicImage::ImageLuma8(picture.clone()).into_rgba8();
+        let mut frames = 0_usize;
+        draw(&mut |picture| {
+            frames += 1;
+            let picture = DynamicImage::ImageLuma8(picture).into_rgba8();
             let delay = Delay::from_numer_denom_ms(milliseconds, 1);
-            encoder.encode_frame(Frame::from_parts(picture, 0, 0, delay))?;
-        }
+            Ok(encoder.encode_frame(Frame::from_parts(picture, 0, 0, delay))?)
+        })?;
+        ensure!(frames > 0, "no frames to animate");
         Ok(())
     })
 }
@@ -140,29 +157,62 @@ pub(crate) fn save_gif(path: &Path, pictures: &[GrayImage], milliseconds: u32) -
 ///
 /// If `dir` is not empty, the images are not valid or a file cannot be written.
 pub fn save_folder(dir: &Path, images: &[f32], size: ImageSize) -> Result<()> {
-    let images = split(images, size)?;
-    let exists = files::is_present(dir)?;
-    if exists {
-        files::remove_stale_scratch(dir)?;
-        ensure_empty(dir)?;
+    // Nothing is created where an image is wrong.
+    split(images, size)?;
+    let mut folder = Folder::open(dir, size)?;
+    folder.add(images)?;
+    folder.publish()
+}
+
+/// A folder of images that is written in parts.
+pub(crate) struct Folder<'a> {
+    dir: &'a Path,
+    size: ImageSize,
+    exists: bool,
+    scratch: files::ScratchDir,
+    images: usize,
+}
+
+impl<'a> Folder<'a> {
+    /// The folder `dir`, which must be empty or not exist.
+    pub(crate) fn open(dir: &'a Path, size: ImageSize) -> Result<Self> {
+        let exists = files::is_present(dir)?;
+        if exists {
+            files::remove_stale_scratch(dir)?;
+            ensure_empty(dir)?;
+        }
+        let scratch = files::scratch_dir_in(if exists { dir } else { files::parent_of(dir) })?;
+        Ok(Self { dir, size, exists, scratch, images: 0 })
     }
-    let scratch = files::scratch_dir_in(if exists { dir } else { files::parent_of(dir) })?;
-    let name = |index: usize| format!("{index:05}.png");
-    for (index, image) in images.iter().enumerate() {
-        let path = scratch.path().join(name(index));
-        let picture = grid(&[image], Layout { size, columns: 1, scale: 1 })?;
-        fs::write(&path, png(&picture)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+
+    /// Adds images, one after another.
+    pub(crate) fn add(&mut self, images: &[f32]) -> Result<()> {
+        for image in split(images, self.size)? {
+            let path = self.scratch.path().join(Self::name(self.images));
+            let picture = grid(&[image], Layout { size: self.size, columns: 1, scale: 1 })?;
+            fs::write(&path, png(&picture.into(), &Caption::default())?.bytes)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            self.images += 1;
+        }
+        Ok(())
     }
-    if !exists {
-        return files::publish_dir(scratch, dir);
+
+    fn name(index: usize) -> String {
+        format!("{index:05}.png")
     }
-    for name in (0..images.len()).map(name) {
-        let path = dir.join(&name);
-        fs::rename(scratch.path().join(&name), &path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+
+    /// Makes all images appear.
+    pub(crate) fn publish(self) -> Result<()> {
+        if !self.exists {
+            return files::publish_dir(self.scratch, self.dir);
+        }
+        for name in (0..self.images).map(Self::name) {
+            let path = self.dir.join(&name);
+            fs::rename(self.scratch.path().join(&name), &path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Refuses, before a computation, a folder that [`save_folder`] cannot write into.
@@ -186,6 +236,8 @@ fn ensure_empty(dir: &Path) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
+    use std::io::Cursor;
+
     use image::AnimationDecoder;
     use image::codecs::gif::GifDecoder;
 
@@ -267,15 +319,34 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (png, gif) = (root.path().join("grid.png"), root.path().join("frames.gif"));
         let frames = [0.2, 0.6, 1.0].map(|shade| one(&flat(shade), 1, 2).unwrap());
-        save_png(&png, &frames[0]).unwrap();
+        let caption = Caption { title: "Grey, 20 %".to_owned(), ..Caption::default() };
+        fs::write(
+            &png,
+            crate::figures::caption::png(&frames[0].clone().into(), &caption).unwrap().bytes,
+        )
+        .unwrap();
+        let texts = fs::read(&png).unwrap();
+        let texts = String::from_utf8_lossy(&texts);
+        assert!(texts.contains("tEXtTitle\0Grey, 20 %") && texts.contains("Software\0hvae "));
         assert_eq!(image::open(&png).unwrap().into_luma8(), frames[0]);
-        save_gif(&gif, &frames, 100).unwrap();
+        save_gif(&gif, 100, |add| frames.into_iter().try_for_each(add)).unwrap();
         let decoder = GifDecoder::new(Cursor::new(fs::read(&gif).unwrap())).unwrap();
         let found = decoder.into_frames().collect_frames().unwrap();
         let shades: Vec<u8> = found.iter().map(|f| f.buffer().get_pixel(3, 1).0[0]).collect();
         assert_eq!(shades, [51, 153, 255]);
         assert_eq!(found[0].delay().numer_denom_ms(), (100, 1));
-        assert!(save_gif(&gif, &[], 100).is_err());
+        assert!(save_gif(&gif, 100, |_| Ok(())).is_err());
+    }
+
+    #[test]
+    fn small_grids_are_enlarged_and_large_ones_are_not_tiny() {
+        let scale = |side, columns, count| {
+            let size = ImageSize { height: side, width: side };
+            Layout::fitting(size, columns, count, ROOM).scale
+        };
+        let scales = [scale(28, 11, 11), scale(28, 10, 100), scale(28, 1, 1), scale(28, 41, 1312)];
+        assert_eq!(scales, [4, 3, 8, 2]);
+        assert_eq!([scale(128, 10, 100), scale(128, 2, 2)], [1, 5]);
     }
 
     #[test]

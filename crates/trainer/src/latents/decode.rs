@@ -24,16 +24,34 @@ pub(crate) fn decode(
     device: &Device,
 ) -> Result<Vec<f32>> {
     let count = latents.len() / model.latent();
-    let mut progress = Progress::start("decoding", count, 0);
     let mut images = Vec::new();
     images
         .try_reserve_exact(count * model.pixels())
         .with_context(|| format!("{count} images do not fit into memory"))?;
-    for batch in decode_batches(model, latents, EVALUATION_BATCH, phases, device) {
-        images.extend(batch?.into_iter().map(|value| value.clamp(0.0, 1.0)));
-        progress.update(images.len() / model.pixels(), String::new);
-    }
+    decode_parts(model, latents, phases, device, &mut |part| {
+        images.extend(part);
+        Ok(())
+    })?;
     Ok(images)
+}
+
+/// Gives the images of [`decode`] to `take`, a batch at a time.
+pub(crate) fn decode_parts(
+    model: &Vae,
+    latents: &[f32],
+    phases: &PhaseSettings,
+    device: &Device,
+    take: &mut dyn FnMut(&[f32]) -> Result<()>,
+) -> Result<()> {
+    let mut progress = Progress::start("decoding", latents.len() / model.latent(), 0);
+    let mut done = 0;
+    for batch in decode_batches(model, latents, EVALUATION_BATCH, phases, device) {
+        let images: Vec<f32> = batch?.into_iter().map(|value| value.clamp(0.0, 1.0)).collect();
+        take(&images)?;
+        done += images.len() / model.pixels();
+        progress.update(done, String::new);
+    }
+    Ok(())
 }
 
 /// The decoder's output for `latents`, not clamped, `batch` images at a time, pixel after pixel.

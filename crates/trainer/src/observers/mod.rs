@@ -1,5 +1,6 @@
 //! Training callbacks: progress bar, terminal interface, TensorBoard, transfer counts.
 
+mod events;
 pub(crate) mod progress_bar;
 pub(crate) mod tensorboard;
 pub(crate) mod trace;
@@ -7,6 +8,7 @@ pub(crate) mod tui;
 
 use anyhow::Result;
 
+use crate::figures::caption::Png;
 use crate::run::{EpochMetrics, EpochSums, MeanLosses};
 
 /// What is known before training starts.
@@ -38,6 +40,15 @@ pub struct StepEvent<'a> {
     pub(crate) sums: &'a EpochSums,
 }
 
+/// Pictures that training has drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct PictureEvent<'a> {
+    /// Steps taken in all.
+    pub(crate) step: usize,
+    /// Pictures by their names, `samples` and `reconstructions`.
+    pub(crate) pictures: &'a [(&'static str, Png)],
+}
+
 /// A training callback. An observer cannot change the run; its error ends training.
 pub trait Observer {
     /// Training starts.
@@ -55,6 +66,11 @@ pub trait Observer {
 
     /// An epoch is done and saved.
     fn epoch(&mut self, _metrics: &EpochMetrics) -> Result<()> {
+        Ok(())
+    }
+
+    /// Pictures are drawn and saved.
+    fn pictures(&mut self, _event: &PictureEvent<'_>) -> Result<()> {
         Ok(())
     }
 

@@ -47,7 +47,7 @@ impl Observer for ProgressBar {
         if let (false, Some(_)) = (std::mem::replace(&mut self.explained, true), metrics.test) {
             let averaged = if self.training.averages { ", with averaged weights" } else { "" };
             terminal::line(&format!(
-                "  (train: mean over the epoch, while it learns; {}: after it{averaged})",
+                "  (train: mean while it learns; {}: at the end{averaged})",
                 self.training.monitor
             ));
         }

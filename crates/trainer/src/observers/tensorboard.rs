@@ -1,7 +1,4 @@
-//! Event files for TensorBoard.
-//!
-//! `syntaxdot-summary` writes them: it takes any sink, returns errors, and builds without a
-//! Protocol Buffers compiler.
+//! Curves and pictures for TensorBoard.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -9,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use syntaxdot_summary::SummaryWriter;
 
-use crate::observers::{Observer, StepEvent, TrainingStart};
+use crate::observers::events::Events;
+use crate::observers::{Observer, PictureEvent, StepEvent, TrainingStart};
 use crate::run::EpochMetrics;
 
 /// The folder of a run with its event files.
@@ -20,10 +17,11 @@ pub(crate) const FOLDER: &str = "tensorboard";
 /// Steps between two points of the curves of steps.
 const EVERY: usize = 10;
 
-/// Writes scalars: those of steps under `step/`, those of epochs under the names of `metrics.csv`.
+/// Writes scalars, those of steps under `step/` and those of epochs under the names of
+/// `metrics.csv`, and the pictures that training draws.
 pub(crate) struct TensorBoard {
     folder: PathBuf,
-    writer: Option<SummaryWriter<BufWriter<File>>>,
+    writer: Option<Events<BufWriter<File>>>,
 }
 
 impl TensorBoard {
@@ -32,20 +30,28 @@ impl TensorBoard {
         Self { folder: run.join(FOLDER), writer: None }
     }
 
-    fn create(&self) -> io::Result<SummaryWriter<BufWriter<File>>> {
+    fn create(&self) -> io::Result<Events<BufWriter<File>>> {
         std::fs::create_dir_all(&self.folder)?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (seconds, process) = (now.as_secs(), std::process::id());
         let name = format!("events.out.tfevents.{seconds:010}.{process}.hvae");
-        SummaryWriter::new(BufWriter::new(File::create_new(self.folder.join(name))?))
+        Events::new(BufWriter::new(File::create_new(self.folder.join(name))?))
     }
 
     /// One event for each value.
     fn write(&mut self, step: usize, values: Vec<(String, f64)>) -> Result<()> {
+        self.with(|writer| {
+            let mut values = values.into_iter();
+            values.try_for_each(|(tag, x)| writer.scalar(&tag, step, x as f32))
+        })
+    }
+
+    fn with(
+        &mut self,
+        write: impl FnOnce(&mut Events<BufWriter<File>>) -> io::Result<()>,
+    ) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let mut values = values.into_iter();
-        let written =
-            values.try_for_each(|(tag, x)| writer.write_scalar(tag, step as i64, x as f32));
+        let written = write(writer).and_then(|()| writer.flush());
         written.with_context(|| format!("writing events in {}", self.folder.display()))
     }
 }
@@ -75,5 +81,14 @@ impl Observer for TensorBoard {
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
         let values = metrics.scalars().into_iter().map(|(name, x)| (name.replace('.', "/"), x));
         self.write(metrics.step, values.collect())
+    }
+
+    fn pictures(&mut self, event: &PictureEvent<'_>) -> Result<()> {
+        self.with(|writer| {
+            for (tag, png) in event.pictures {
+                writer.picture(tag, event.step, &png.bytes, png.extent)?;
+            }
+            Ok(())
+        })
     }
 }

@@ -1,25 +1,30 @@
 //! The HTML page of `hvae report`: self-contained, without scripts or external resources.
 
+mod chart;
 mod curves;
+mod shown;
+mod tables;
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use base64::Engine;
+use minijinja::value::Serde;
 use minijinja::{Environment as Templates, context};
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    figures::plot::{self, Figure},
-    run::{environment::Environment, metrics::EpochMetrics, summary::Summary},
-};
+use crate::run::{environment::Environment, summary::Summary};
+use chart::Chart;
 
 pub(crate) use curves::scatter;
+pub(crate) use shown::shown;
 
-/// All values are escaped, except for the SVG that is drawn here.
+/// All values are escaped.
 const TEMPLATE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Picture {
     title: String,
     caption: String,
@@ -38,8 +43,13 @@ impl Picture {
 /// Content of a page in addition to a run's summary.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
+    /// What training drew.
     pub(crate) pictures: Vec<Picture>,
-    pub(crate) figures: Vec<(String, Figure)>,
+    /// What latents decode to, and where they are.
+    pub(crate) latents: Vec<Picture>,
+    pub(crate) planes: Vec<Chart>,
+    /// Number of parameters, if the model can be loaded.
+    pub(crate) parameters: Option<usize>,
     /// What is missing from the page, and why.
     pub(crate) notes: Vec<String>,
 }
@@ -49,36 +59,43 @@ pub(crate) fn render(
     environment: Option<&Environment>,
     extras: &Extras,
 ) -> Result<String> {
-    let curves = curves::all(&summary.epochs, summary.config.data.monitor());
-    let figures = curves.iter().chain(&extras.figures).map(|(title, figure)| {
-        let (svg, single) = (inline(&plot::svg(figure)?), figure.columns == 1);
-        Ok(context! { title, svg, single })
-    });
-    let figures = figures.collect::<Result<Vec<_>>>()?;
-    let last = summary.epochs.last().into_iter().flat_map(EpochMetrics::scalars);
-    let last: Vec<_> = last.map(|(name, value)| vec![name, shown(value)]).collect();
     let environment = environment.map(|e| pairs(&serde_json::to_value(e).unwrap_or_default()));
-    let pictures = extras.pictures.iter();
-    let pictures: Vec<_> = pictures
-        .map(|p| context! { title => &p.title, caption => &p.caption, uri => &p.uri })
-        .collect();
+    let (sections, scores) = (curves::all(summary), tables::scores(summary));
+    let last = tables::last_epoch(summary);
+    let Extras { pictures, latents, planes, parameters, notes } = extras;
+    let contents = [("Pictures", !pictures.is_empty())]
+        .into_iter()
+        .chain(sections.iter().map(|section| (section.title, true)))
+        .chain([
+            ("Latent space", !latents.is_empty() || !planes.is_empty()),
+            ("Scores", !scores.is_empty()),
+            ("Last epoch", !last.is_empty()),
+            ("Configuration", true),
+            ("Environment", true),
+        ]);
+    let contents: Vec<&str> = contents.filter(|(_, is_there)| *is_there).map(|(t, _)| t).collect();
     let mut templates = Templates::new();
     templates.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
     templates.add_template("page", TEMPLATE).context("the built-in template")?;
     let page = templates.get_template("page").context("the built-in template")?;
     page.render(context! {
+        style => STYLE,
         name => Path::new(&summary.path).file_name().map(|n| n.to_string_lossy().into_owned()),
         kind => summary.config.model.kind.name(),
         dataset => summary.config.data.dataset.to_string(),
+        seed => summary.config.training.seed,
         done => summary.done(),
-        epochs => summary.config.training.epochs,
-        seconds => format!("{:.0}", summary.seconds()),
-        latest => summary.latest.clone(),
-        best => summary.best.clone(),
-        last,
-        figures,
-        pictures,
-        notes => extras.notes.clone(),
+        latest => &summary.latest,
+        best => &summary.best,
+        tiles => Serde(tables::tiles(summary, *parameters)),
+        contents,
+        sections => Serde(sections),
+        pictures => Serde(pictures),
+        latents => Serde(latents),
+        planes => Serde(planes),
+        scores => Serde(scores),
+        last => Serde(last),
+        notes,
         config => summary.config.to_toml()?,
         environment,
         version => env!("CARGO_PKG_VERSION"),
@@ -98,45 +115,12 @@ fn pairs(value: &Value) -> Vec<Vec<String>> {
     fields.map(|(key, value)| vec![key.clone(), text(value)]).collect()
 }
 
-/// An SVG element to embed in a page: without the XML header.
-fn inline(svg: &str) -> String {
-    let body = svg.find("<svg").map_or(svg, |at| &svg[at..]);
-    body.replacen("<svg ", "<svg role=\"img\" ", 1)
-}
-
-/// A number with seven digits, which distinguish a cosine from 1; four if very small or large.
-pub(crate) fn shown(value: f64) -> String {
-    let size = value.abs();
-    if value.fract() == 0.0 && size < 1e15 {
-        format!("{value}")
-    } else if (1e-3..1e6).contains(&size) {
-        let before = size.log10().floor() as i32;
-        let after = usize::try_from(6 - before).unwrap_or(0);
-        format!("{value:.after$}")
-    } else {
-        format!("{value:.3e}")
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
     use super::*;
     use crate::config::RunConfig;
     use crate::run::RunDir;
-
-    #[test]
-    fn numbers_have_seven_digits() {
-        for (value, expected) in [
-            (0.999_999_7, "0.9999997"),
-            (-1_918.129_145_9, "-1918.129"),
-            (3.0, "3"),
-            (0.001_234_567_89, "0.001234568"),
-            (1.5e-5, "1.500e-5"),
-        ] {
-            assert_eq!(shown(value), expected);
-        }
-    }
 
     #[test]
     fn file_contents_are_escaped() {

@@ -89,7 +89,10 @@ impl RunDir {
 
     /// Writes into the folder of the run, wherever that is; once more if it was renamed meanwhile,
     /// with `true` for the repetition.
-    pub(crate) fn in_place(&mut self, write: impl Fn(&Self, bool) -> Result<()>) -> Result<()> {
+    pub(crate) fn in_place(
+        &mut self,
+        mut write: impl FnMut(&Self, bool) -> Result<()>,
+    ) -> Result<()> {
         let mut again = false;
         loop {
             self.follow()?;

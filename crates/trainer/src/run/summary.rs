@@ -11,7 +11,7 @@ use crate::run::dir::RunDir;
 use crate::run::history;
 use crate::run::metrics::EpochMetrics;
 
-/// The scores of a run in its folder.
+/// The scores of a run in its folder, by the defaults of `hvae eval`.
 const SCORES: &str = "evaluation.json";
 
 /// Configuration, metrics and checkpoints of a run.
@@ -22,8 +22,8 @@ pub struct Summary {
     pub(crate) epochs: Vec<EpochMetrics>,
     pub(crate) latest: Option<String>,
     pub(crate) best: Option<String>,
-    /// What `hvae eval` with its defaults found.
-    scores: Option<Value>,
+    /// What `hvae eval` found, by the names of its files: with its defaults first.
+    pub(crate) scores: Vec<(String, Value)>,
 }
 
 impl Summary {
@@ -39,10 +39,7 @@ impl Summary {
             epochs: history::read(run)?,
             latest: pointer(CheckpointChoice::Latest),
             best: pointer(CheckpointChoice::Best),
-            scores: std::fs::read(run.path().join(SCORES)).ok().and_then(|text| {
-                // Of other programs, or of earlier versions.
-                serde_json::from_slice(&text).ok()
-            }),
+            scores: scores(run.path()),
         })
     }
 
@@ -58,7 +55,8 @@ impl Summary {
 
     /// FID of samples of the prior, if `hvae eval` was run with its defaults.
     pub(crate) fn fid(&self) -> Option<f64> {
-        self.scores.as_ref()?.pointer("/prior/fid")?.as_f64()
+        let (_, scores) = self.scores.first().filter(|(name, _)| name == SCORES)?;
+        scores.pointer("/prior/fid")?.as_f64()
     }
 
     /// Seconds over all epochs.
@@ -79,6 +77,22 @@ impl Summary {
             "config": serde_json::to_value(&self.config)?,
         }))
     }
+}
+
+/// The files of `hvae eval` in a run's folder; other programs' and broken ones are left out.
+fn scores(folder: &Path) -> Vec<(String, Value)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_scores = |name: &String| {
+        name.strip_suffix(".json").is_some_and(|stem| stem.starts_with("evaluation"))
+    };
+    let mut names: Vec<_> = names.filter(is_scores).collect();
+    names.sort_by_key(|name| (name != SCORES, name.clone()));
+    let read = |name: String| {
+        let bytes = std::fs::read(folder.join(&name)).ok()?;
+        Some((name, serde_json::from_slice(&bytes).ok()?))
+    };
+    names.into_iter().filter_map(read).collect()
 }
 
 /// The runs in a folder by name, and an error message for each that cannot be read.

@@ -13,11 +13,11 @@ use rand::seq::SliceRandom;
 use crate::{
     config::RunConfig,
     evaluation::losses::{Evaluation, evaluate_epoch},
-    observers::{Observer, StepEvent, TrainingStart},
+    observers::{Observer, PictureEvent, StepEvent, TrainingStart},
     run::{Environment, EpochMetrics, PriorUse, RunDir, TrainingState, history},
     training::{
         advice::advised,
-        grids,
+        grids::{self, Moment},
         pending::PendingSteps,
         step::{Batch, StepRunner},
     },
@@ -327,7 +327,7 @@ impl Trainer {
         if !due || self.run.path().join("samples").exists() {
             return Ok(());
         }
-        self.draw("first.png")?;
+        self.draw("first.png", &format!("step {}", self.state.step))?;
         let (step, shown) = (self.state.step, self.run.path().display());
         terminal::line(&format!("first samples, after {step} steps: {shown}/samples/first.png"));
         Ok(())
@@ -337,16 +337,24 @@ impl Trainer {
     fn evaluate(&mut self) -> Result<Evaluation> {
         let (config, phases) = (&self.state.config, &self.runner.phases);
         let evaluation = evaluate_epoch(self.model(), &self.validation, config, phases)?;
-        let name = format!("epoch-{:04}.png", self.state.epoch);
-        self.draw(&name)?;
+        let epoch = self.state.epoch;
+        self.draw(&format!("epoch-{epoch:04}.png"), &format!("epoch {epoch}"))?;
         Ok(evaluation)
     }
 
-    /// Draws samples and reconstructions of the model into the pictures `name`.
-    fn draw(&mut self, name: &str) -> Result<()> {
+    /// Draws samples and reconstructions of the model, as it is at the time `shown`, into pictures
+    /// called `file`.
+    fn draw(&mut self, file: &str, shown: &str) -> Result<()> {
         let (model, phases) = (self.runner.evaluated(), &self.runner.phases);
-        let (images, seed) = (&self.validation, self.state.config.training.seed);
-        self.run.in_place(|run, _| grids::draw(run.path(), name, model, images, seed, phases))
+        let (step, seed) = (self.state.step, self.state.config.training.seed);
+        let (images, moment) = (&self.validation, Moment { file, shown, step, seed });
+        let mut pictures = Vec::new();
+        self.run.in_place(|run, _| {
+            pictures = grids::draw(run.path(), moment, model, images, phases)?.into();
+            Ok(())
+        })?;
+        let event = PictureEvent { step, pictures: &pictures };
+        self.observers.iter_mut().try_for_each(|observer| observer.pictures(&event))
     }
 
     /// Saves a checkpoint, unless this step has one.

@@ -19,6 +19,7 @@ mod docs;
 mod evaluation;
 mod exchange;
 mod phase;
+mod pictures;
 mod prior;
 mod reading;
 mod resume;

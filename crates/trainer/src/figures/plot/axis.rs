@@ -9,7 +9,8 @@ use crate::figures::plot::figure::Scale;
 
 /// An axis in the coordinates of its scale: a value, or its logarithm.
 #[derive(Debug, Clone)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
+    name: &'static str,
     logarithmic: bool,
     /// First and last coordinate.
     low: f64,
@@ -25,7 +26,7 @@ const MAX_TICKS: [usize; 2] = [7, 10];
 
 impl Axis {
     /// An axis that covers `values` with a margin.
-    pub(super) fn new(scale: &Scale, values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn new(scale: &Scale, values: impl Iterator<Item = f64>) -> Self {
         let logarithmic = scale.logarithmic;
         let coordinates = values.map(|v| coordinate(v, logarithmic)).filter(|c| c.is_finite());
         let (mut low, mut high) = coordinates
@@ -56,20 +57,31 @@ impl Axis {
             let ticks = RangedCoordf64::from(low..high).key_points(MAX_TICKS[0]);
             ticks.into_iter().filter(whole).collect()
         };
-        Self { logarithmic, low, high, ticks, names: scale.names.clone() }
+        Self { name: scale.name, logarithmic, low, high, ticks, names: scale.names.clone() }
     }
 
     /// Position of `value` as a fraction of the axis; not finite if it has none.
-    pub(super) fn fraction(&self, value: f64) -> f64 {
+    pub(crate) fn fraction(&self, value: f64) -> f64 {
         (coordinate(value, self.logarithmic) - self.low) / (self.high - self.low)
     }
 
     /// Whether `value` is on the axis.
-    pub(super) fn contains(&self, value: f64) -> bool {
+    pub(crate) fn contains(&self, value: f64) -> bool {
         (-1e-9..=1.0 + 1e-9).contains(&self.fraction(value))
     }
 
-    fn label(&self, value: f64) -> String {
+    /// Values at the ticks.
+    pub(crate) fn ticks(&self) -> &[f64] {
+        &self.ticks
+    }
+
+    /// What the axis shows.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The label of a tick at `value`.
+    pub(crate) fn label(&self, value: f64) -> String {
         let mut named = (1..).zip(&self.names);
         if let Some((_, name)) = named.find(|&(at, _)| (value - f64::from(at)).abs() < 1e-9) {
             return name.clone();
