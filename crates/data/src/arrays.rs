@@ -171,11 +171,22 @@ pub fn grey(name: &str, images: Loaded) -> anyhow::Result<(Vec<f32>, ImageShape)
     Ok((numbers.with_context(|| format!("the array `{name}`"))?, layout.shape))
 }
 
-/// As [`grey`], as a set of images without labels, of which floats are rounded to bytes.
-pub fn set(name: &str, images: Loaded) -> anyhow::Result<ImageSet> {
+/// As [`grey`], for numbers that stay where they are: checks them and finds the shape.
+pub fn check_grey(name: &str, axes: &[usize], values: &[f32]) -> anyhow::Result<ImageShape> {
+    let layout = grey_layout(name, axes)?;
+    let check = |(at, &value)| pixel(at, f64::from(value), layout).map(drop);
+    let checked = values.iter().enumerate().try_for_each(check);
+    checked.with_context(|| format!("the array `{name}`"))?;
+    Ok(layout.shape)
+}
+
+/// As [`grey`], as a set of images, of which floats are rounded to bytes, with their labels if these
+/// are known: whole numbers from 0 to 255.
+pub fn set(name: &str, images: Loaded, labels: Option<Loaded>) -> anyhow::Result<ImageSet> {
     let layout = grey_layout(name, &images.shape)?;
     let bytes = bytes(images.values, layout).with_context(|| format!("the array `{name}`"))?;
-    ImageSet::with(bytes, None, layout.shape)
+    let labels = labels.map(|labels| classes(&numbers(labels)?)).transpose()?;
+    ImageSet::with(bytes, labels, layout.shape)
 }
 
 fn grey_layout(name: &str, axes: &[usize]) -> anyhow::Result<Layout> {

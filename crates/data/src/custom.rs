@@ -11,10 +11,10 @@ use crate::folder::{ENDINGS, Listing, decode, list};
 use crate::{ImageSet, ImageShape, MNIST, Split, arrays, idx};
 
 /// Without a split of its own, every tenth image of a set is a test image.
-const TEST_EVERY: usize = 10;
+pub(crate) const TEST_EVERY: usize = 10;
 
 /// Names of the arrays of images and labels of each [`Split`].
-const SPLIT_ARRAYS: [[[&str; 2]; 2]; 2] = [
+pub(crate) const SPLIT_ARRAYS: [[[&str; 2]; 2]; 2] = [
     [["x_train", "y_train"], ["x_test", "y_test"]],
     [["train_images", "train_labels"], ["test_images", "test_labels"]],
 ];
