@@ -84,6 +84,8 @@ fn a_step_reads_the_device_rarely() {
             .map(|split| Images::load(&config.data, split, None, &device))
             .map(Result::unwrap);
         let run = RunDir::create(&folder.path(kind), &config, None).unwrap();
+        // With this folder no picture is drawn in the midst of an epoch that takes long.
+        std::fs::create_dir(run.path().join("samples")).unwrap();
         let counter = Counter::default();
         let dataset = &config.data.dataset;
         let environment = Environment::current(
