@@ -11,7 +11,7 @@ mod fetch;
 pub mod folder;
 pub mod idx;
 pub mod images;
-mod in_memory;
+pub mod in_memory;
 mod known;
 mod npm;
 mod packed;
@@ -21,7 +21,6 @@ mod shape;
 pub mod synthetic;
 
 pub use catalog::{FASHION_MNIST, MNIST, Published};
-pub use in_memory::OwnImages;
 pub use known::KnownFile;
 pub use set::{ImageItem, ImageSet, Split};
 pub use shape::{ImageShape, ImageSize};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use hvae::api::{EpochMetrics, NewRun, Observer, Training};
-use hvae_data::{OwnImages, arrays};
+use hvae_data::{arrays, in_memory::OwnImages};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use serde_json::Value;

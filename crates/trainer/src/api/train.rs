@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use burn::tensor::Device;
-use hvae_data::{OwnImages, dataset::Dataset, images::Images};
+use hvae_data::{dataset::Dataset, images::Images, in_memory::OwnImages};
 use hvae_model::Vae;
 use hvae_runtime::{interrupt, terminal};
 
