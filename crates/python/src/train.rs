@@ -40,21 +40,21 @@ struct Request {
 type Pair<'py> = [Option<Bound<'py, PyAny>>; 2];
 
 /// Images given as arrays, with labels.
-fn own_images([train, test]: &Pair<'_>, labels: &Pair<'_>) -> PyResult<Option<OwnImages>> {
-    let set = |images, labels: &Option<_>| {
-        let labels = labels.as_ref().map(|labels| loaded("labels", labels)).transpose()?;
-        arrays::set("images", loaded("images", images)?, labels).map_err(wrong)
-    };
-    let missing = |images: &Option<_>, labels: &Option<_>| images.is_none() && labels.is_some();
-    if missing(train, &labels[0])
-        || missing(test, &labels[1])
-        || (train.is_none() && test.is_some())
-    {
-        return Err(PyValueError::new_err("labels and test images need images to train on"));
+fn own_images(images: Pair<'_>, labels: Pair<'_>) -> PyResult<Option<OwnImages>> {
+    let ([train, test], [of_train, of_test]) = (images, labels);
+    let missing = of_train.is_some() || test.is_some();
+    if train.is_none() && missing || test.is_none() && of_test.is_some() {
+        return Err(PyValueError::new_err(
+            "labels need images of the same part, and test images need images to train on",
+        ));
     }
+    let set = |images: Bound<'_, PyAny>, labels: Option<Bound<'_, PyAny>>| {
+        let labels = labels.map(|labels| loaded("labels", &labels)).transpose()?;
+        arrays::set("images", loaded("images", &images)?, labels).map_err(wrong)
+    };
     let Some(train) = train else { return Ok(None) };
-    let test = test.as_ref().map(|test| set(test, &labels[1])).transpose()?;
-    OwnImages::new(set(train, &labels[0])?, test).map(Some).map_err(wrong)
+    let test = test.map(|test| set(test, of_test)).transpose()?;
+    OwnImages::new(set(train, of_train)?, test).map(Some).map_err(wrong)
 }
 
 /// Trains a run; `settings` is the configuration as JSON. Returns the folder of the run.
@@ -75,7 +75,7 @@ pub(crate) fn train(
     data_dir: Option<PathBuf>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<PathBuf> {
-    let images = own_images(&images, &labels)?;
+    let images = own_images(images, labels)?;
     let new = if resume.is_none() {
         let config = configuration(config, settings, images.as_ref()).map_err(wrong)?;
         Some(NewRun { runs, name, config, images })

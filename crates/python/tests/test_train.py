@@ -101,7 +101,7 @@ def test_mistakes_leave_no_run_behind(run, tmp_path):
         ({"images": x, "data": {"dataset": "mnist"}}, "images take the place of data.dataset"),
         ({"images": x, "training": {"epochs": 0}}, "training.epochs"),
         ({"images": x, "resume": run.path}, "only epochs"),
-        ({"labels": [1, 2]}, "need images"),
+        ({"labels": [1, 2]}, "labels need images"),
         ({"device": "tpu"}, "unknown device"),
     ]:
         with pytest.raises(ValueError, match=part):
