@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The patterns of a learned prior, and its temperature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PriorUse {
+pub(crate) struct PriorUse {
     /// Patterns `K`.
     pub(crate) patterns: usize,
     /// Patterns in use: the exponential of the entropy of their weights.
