@@ -140,7 +140,8 @@ fn latents(trained: &Trained, images: &Images, extras: &mut Extras) -> Result<()
         Some(_) => ["first principal component, in standard deviations", "second component"],
     };
     let title = format!("Posterior means of {} test images, by label", labelled.len());
-    extras.planes.push(report::scatter(title, &labelled, images.set().class_names(), axes));
+    let classes = images.set().class_names();
+    extras.planes.push(report::scatter(title, &labelled, classes, axes));
     let latents = square(SIDE, RANGE).flat_map(|[x, y]| match &pca {
         None => vec![x as f32, y as f32],
         Some(pca) => pca.point(&[x, y]),
