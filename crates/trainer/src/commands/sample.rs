@@ -4,13 +4,14 @@ use hvae_data::{ImageSet, Split};
 use hvae_runtime::terminal;
 use hvae_scores::classifier;
 
+use crate::api::classes::NamedPatterns;
 use crate::api::trained::Trained;
 use crate::cli::values::{Grid, count};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 use crate::config::Usage;
-use crate::latents::classes::NamedPatterns;
+
 use crate::latents::sampler::LatentSource;
 
 /// Decode latents drawn from the prior

@@ -1,6 +1,5 @@
 //! Latents of trained models: their sources, images and principal axes; completion of images.
 
-pub(crate) mod classes;
 pub(crate) mod completion;
 pub(crate) mod decode;
 pub(crate) mod mixture;
