@@ -10,6 +10,10 @@ prints the networks. With reconstructions by hvae the two are compared:
     python3 scripts/load_in_pytorch.py model.safetensors --compare same.npz
 
 which fails if a latent or a pixel differs by more than 1e-5 (relatively, for latents above 1).
+
+    python3 scripts/load_in_pytorch.py model.safetensors --sample samples.npz
+
+decodes samples of the prior, N(0, I) or learned.
 Needs numpy; uses torch if it is installed, unless --numpy is given. As a module: `Vae.load(path)`
 has `encode` and `decode`, on float64 tensors.
 """
@@ -174,6 +178,22 @@ class Vae:
         return self.states(use, latents)[use["output"]]
 
 
+    def sample_latents(self, count, seed=0):
+        """Samples of the prior, [count, latent]: N(0, I), or a mixture of N(x_i, I/b)."""
+        rng, use = np.random.default_rng(seed), self.description["decode"]
+        layer = self.networks[use["network"]].layers[use["input"]]
+        noise = rng.standard_normal((count, math.prod(layer["shape"].values())))
+        if "prior.patterns" not in self.tensors:
+            return tensor(noise)
+        names = ("patterns", "biases", "log_beta")
+        patterns, biases, log_beta = (np.asarray(self.tensors[f"prior.{n}"]) for n in names)
+        beta = math.exp(log_beta.item())
+        logits = biases + 0.5 * beta * (patterns**2).sum(1)
+        weights = np.exp(logits - logits.max())
+        chosen = rng.choice(len(weights), count, p=weights / weights.sum())
+        return tensor(patterns[chosen] + noise / math.sqrt(beta))
+
+
 def compare(model, path):
     """Prints the largest differences from hvae; True if none exceeds 1e-5."""
     arrays = np.load(path)
@@ -201,6 +221,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="output of `hvae export`")
     parser.add_argument("--compare", metavar="NPZ", help="output of `hvae reconstruct --out NPZ`")
+    parser.add_argument("--sample", metavar="NPZ", help="output: 100 decoded samples, `images`")
     parser.add_argument("--numpy", action="store_true", help="use numpy even if torch is installed")
     args = parser.parse_args()
     if args.numpy:
@@ -213,6 +234,9 @@ def main():
         layers = (f"{l['name']} {math.prod(l['shape'].values())} {l['activation']} x{l['gain']:g}"
                   for l in network.layers)
         print(f"{name}: {', '.join(layers)}")
+    if args.sample:
+        images = xp.clip(model.decode(model.sample_latents(100)), 0, 1)
+        np.savez(args.sample, images=np.asarray(images, dtype=np.float32))
     if not args.compare:
         return
     try:

@@ -10,7 +10,7 @@ use crate::labels::{Labels, of_array};
 use crate::{ImageSet, ImageShape, report::Report};
 
 /// Names of the arrays of images of each part, and the names that their labels have then.
-const NAMES: [&[[&str; 2]]; 3] = [
+pub(crate) const NAMES: [&[[&str; 2]]; 3] = [
     &[["x_train", "y_train"], ["X_train", "y_train"], ["train_images", "train_labels"]],
     &[["x_test", "y_test"], ["X_test", "y_test"], ["test_images", "test_labels"]],
     &[
@@ -251,8 +251,23 @@ pub fn grey(name: &str, images: Loaded) -> Result<(Vec<f32>, ImageShape)> {
     read().with_context(|| format!("cannot use the array `{name}`"))
 }
 
-/// As [`grey`], as a set without labels; colours are converted, and floats rounded to bytes.
-pub fn set(name: &str, images: Loaded) -> Result<ImageSet> {
+/// As [`grey`], for numbers that stay where they are: checks them and finds the shape.
+pub fn check_grey(name: &str, axes: &[usize], values: &[f32]) -> Result<ImageShape> {
+    let check = || -> Result<_> {
+        let layout = layout(axes)?;
+        ensure!(layout.shape.channels == 1, "it is in colour; convert it to grey");
+        let pixels = layout.shape.pixels();
+        for (at, &value) in values.iter().enumerate() {
+            layout.shade(f64::from(value), false, at / pixels, at % pixels)?;
+        }
+        Ok(layout.shape)
+    };
+    check().with_context(|| format!("cannot use the array `{name}`"))
+}
+
+/// As [`grey`], as a set with the labels in another array, if there is one; colours are converted,
+/// and floats rounded to bytes.
+pub fn set(name: &str, images: Loaded, labels: Option<Loaded>) -> Result<ImageSet> {
     let read = || -> Result<_> {
         let layout = layout(&images.shape)?;
         let (whole, values) = numbers(images.values)?;
@@ -264,8 +279,13 @@ pub fn set(name: &str, images: Loaded) -> Result<ImageSet> {
             let bytes = bytes.by_ref().take(pixels).collect::<Result<_>>()?;
             Ok(layout.picture(bytes, false))
         });
+        let of_array = |labels| of_array(labels, "labels", layout.count, BTreeSet::new());
+        let labels = labels.map(of_array).transpose()?.unwrap_or_default();
+        if let Some(reason) = &labels.reason {
+            bail!("{reason}");
+        }
         let wanted = Wanted { name, split: None, shape: None };
-        Ok(gather(&wanted, layout.count, &mut rows)?.with(Labels::default())?.0)
+        Ok(gather(&wanted, layout.count, &mut rows)?.with(labels)?.0)
     };
     read().with_context(|| format!("cannot use the array `{name}`"))
 }

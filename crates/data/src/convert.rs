@@ -18,7 +18,7 @@ const CHUNK: usize = 1024;
 /// Bytes of their pixels, about, so that they are not all in memory at once.
 const CHUNK_BYTES: usize = 64 << 20;
 /// Without a split of its own, every tenth image of a set is a test image.
-const TEST_EVERY: usize = 10;
+pub(crate) const TEST_EVERY: usize = 10;
 /// Bytes that a pixel takes: one in the set, four on the device.
 const PIXEL_BYTES: usize = 5;
 /// Shades that differ by no more look like one.

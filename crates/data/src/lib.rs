@@ -12,6 +12,7 @@ mod fetch;
 mod folder;
 mod idx;
 pub mod images;
+pub mod in_memory;
 mod known;
 mod labels;
 mod npm;

@@ -5,7 +5,7 @@
 mod adapters;
 mod choice;
 pub mod fault;
-pub mod host;
+mod host;
 mod list;
 mod memory;
 #[cfg(feature = "remote")]

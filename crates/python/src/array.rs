@@ -2,53 +2,124 @@
 //! array; so is what has `__dlpack__`, such as a tensor of PyTorch.
 
 use anyhow::Context;
+use hvae_data::arrays;
 use hvae_runtime::npz::{Loaded, Values};
 use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-/// The numbers of `object` in row-major order, in the type that they have if the program reads it.
-pub(crate) fn loaded(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Loaded> {
-    let numpy = object.py().import("numpy")?;
-    let is_array = object.is_instance(&numpy.getattr("ndarray")?)?;
-    let from = if !is_array && object.hasattr("__dlpack__")? { "from_dlpack" } else { "asarray" };
-    let array = numpy.call_method1(from, (object,))?;
-    let dtype = array.getattr("dtype")?;
-    let kind: String = dtype.getattr("kind")?.extract()?;
-    let name: String = dtype.getattr("name")?.extract()?;
-    let target = match (kind.as_str(), name.as_str()) {
-        ("b", _) => "bool",
-        (_, "uint8" | "float64") => name.as_str(),
-        ("f", _) => "float32",
-        ("i" | "u", _) => "int64",
-        _ => return Err(PyTypeError::new_err(format!("{what} holds {name}, not numbers"))),
-    };
-    // Copies only what has another type or order.
-    let array = numpy.call_method1("ascontiguousarray", (&array, target))?;
-    let shape = array.getattr("shape")?.extract()?;
-    let values = match target {
-        "bool" => Values::Bool(numbers(&array)?),
-        "uint8" => Values::U8(numbers(&array)?),
-        "float32" => Values::F32(numbers(&array)?),
-        "float64" => Values::F64(numbers(&array)?),
-        _ => Values::I64(numbers(&array)?),
-    };
-    Ok(Loaded { shape, values })
+/// An array of the type `T`.
+pub(crate) type Array<'py, T> = Bound<'py, PyArrayDyn<T>>;
+
+/// An array of NumPy in row-major order, of a type that the program reads.
+struct Source<'py> {
+    array: Bound<'py, PyAny>,
+    dtype: String,
+    shape: Vec<usize>,
 }
 
-fn numbers<T: Element + Copy>(array: &Bound<'_, PyAny>) -> PyResult<Vec<T>> {
-    let array: PyReadonlyArrayDyn<'_, T> = array.extract().map_err(PyErr::from)?;
-    Ok(array.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?.to_vec())
+impl<'py> Source<'py> {
+    /// Copies only what has another type, order or alignment.
+    fn new(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let numpy = object.py().import("numpy")?;
+        let is_array = object.is_instance(&numpy.getattr("ndarray")?)?;
+        let has_dlpack = !is_array && object.hasattr("__dlpack__")?;
+        let from = if has_dlpack { "from_dlpack" } else { "asarray" };
+        let array = numpy.call_method1(from, (object,))?;
+        let dtype = array.getattr("dtype")?;
+        let kind: String = dtype.getattr("kind")?.extract()?;
+        let name: String = dtype.getattr("name")?.extract()?;
+        let dtype = match (kind.as_str(), name.as_str()) {
+            ("b", _) => "bool",
+            (_, "uint8" | "float64") => name.as_str(),
+            ("f", _) => "float32",
+            ("i" | "u", _) => "int64",
+            _ => return Err(PyTypeError::new_err(format!("{what} holds {name}, not numbers"))),
+        };
+        let array = numpy.call_method1("require", (&array, dtype, "CA"))?;
+        let shape = array.getattr("shape")?.extract()?;
+        Ok(Self { array, dtype: dtype.to_owned(), shape })
+    }
+
+    /// A copy of its numbers.
+    fn values(&self) -> PyResult<Values> {
+        Ok(match self.dtype.as_str() {
+            "bool" => Values::Bool(self.copy()?),
+            "uint8" => Values::U8(self.copy()?),
+            "float32" => Values::F32(self.copy()?),
+            "float64" => Values::F64(self.copy()?),
+            _ => Values::I64(self.copy()?),
+        })
+    }
+
+    fn copy<T: Element + Copy>(&self) -> PyResult<Vec<T>> {
+        let array: PyReadonlyArrayDyn<'_, T> = self.array.extract().map_err(PyErr::from)?;
+        Ok(array.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?.to_vec())
+    }
+
+    /// Its numbers in single precision, where they are if they have it.
+    fn singles(&self) -> PyResult<Singles<'py>> {
+        Ok(match self.dtype.as_str() {
+            "float32" => Singles::Lent(self.array.extract().map_err(PyErr::from)?),
+            _ => Singles::Own(match self.values()? {
+                Values::F32(values) => values,
+                Values::F64(values) => values.into_iter().map(|value| value as f32).collect(),
+                Values::U8(values) => values.into_iter().map(f32::from).collect(),
+                Values::I64(values) => values.into_iter().map(|value| value as f32).collect(),
+                Values::Bool(values) => values.into_iter().map(u8::from).map(f32::from).collect(),
+                Values::Text(_) => unreachable!("`Source` holds numbers"),
+            }),
+        })
+    }
+}
+
+/// Numbers in single precision, in the memory of an array of Python where that is possible.
+pub(crate) enum Singles<'py> {
+    Lent(PyReadonlyArrayDyn<'py, f32>),
+    Own(Vec<f32>),
+}
+
+impl Singles<'_> {
+    /// In row-major order.
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        match self {
+            Self::Lent(array) => array.as_slice().expect("`Source` is contiguous"),
+            Self::Own(values) => values,
+        }
+    }
+
+    /// For a tensor, which owns its memory.
+    pub(crate) fn into_vec(self) -> Vec<f32> {
+        match self {
+            Self::Lent(_) => self.as_slice().to_vec(),
+            Self::Own(values) => values,
+        }
+    }
+}
+
+/// A copy of the numbers of `object`, in the type that they have if the program reads it.
+pub(crate) fn loaded(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Loaded> {
+    let source = Source::new(what, object)?;
+    Ok(Loaded { values: source.values()?, shape: source.shape })
+}
+
+/// The numbers of `object`, whatever they are, and its shape.
+pub(crate) fn singles<'py>(
+    what: &str,
+    object: &Bound<'py, PyAny>,
+) -> PyResult<(Singles<'py>, Vec<usize>)> {
+    let source = Source::new(what, object)?;
+    Ok((source.singles()?, source.shape))
 }
 
 /// A matrix `[N, columns]` of finite numbers. `columns` of `None` takes any number of them, and any
 /// number of further axes.
-pub(crate) fn matrix(
+pub(crate) fn matrix<'py>(
     what: &str,
-    object: &Bound<'_, PyAny>,
+    object: &Bound<'py, PyAny>,
     columns: Option<usize>,
-) -> PyResult<(Vec<f32>, Vec<usize>)> {
-    let Loaded { shape, values } = loaded(what, object)?;
+) -> PyResult<(Singles<'py>, Vec<usize>)> {
+    let (values, shape) = singles(what, object)?;
     let fits = match columns {
         Some(columns) => shape.len() == 2 && shape[1] == columns,
         None => shape.len() >= 2,
@@ -58,9 +129,8 @@ pub(crate) fn matrix(
         let text = format!("{what} has shape {shape:?}, but {needed} is needed");
         return Err(PyValueError::new_err(text));
     }
-    let values = singles(values);
     let width = shape[1..].iter().product::<usize>().max(1);
-    match values.iter().position(|value| !value.is_finite()) {
+    match values.as_slice().iter().position(|value| !value.is_finite()) {
         Some(at) => {
             let text = format!("{what}: row {} is not a finite number", at / width);
             Err(PyValueError::new_err(text))
@@ -69,28 +139,27 @@ pub(crate) fn matrix(
     }
 }
 
-/// Numbers in single precision.
-pub(crate) fn singles(values: Values) -> Vec<f32> {
-    match values {
-        Values::F32(values) => values,
-        Values::F64(values) => values.into_iter().map(|value| value as f32).collect(),
-        Values::U8(values) => values.into_iter().map(f32::from).collect(),
-        Values::I64(values) => values.into_iter().map(|value| value as f32).collect(),
-        Values::Bool(values) => values.into_iter().map(u8::from).map(f32::from).collect(),
-        Values::Text(_) => Vec::new(),
-    }
-}
-
 /// Images of `height` by `width` as numbers in `[0, 1]`: `[N, height, width]`, with an axis of one
 /// channel, or `[N, pixels]`; `uint8` from 0 to 255, floats from 0 to 1, or `bool`.
-pub(crate) fn images(object: &Bound<'_, PyAny>, [height, width]: [usize; 2]) -> PyResult<Vec<f32>> {
-    let mut images = loaded("images", object)?;
-    if let [count, pixels] = images.shape[..]
+pub(crate) fn images<'py>(
+    object: &Bound<'py, PyAny>,
+    [height, width]: [usize; 2],
+) -> PyResult<Singles<'py>> {
+    let mut source = Source::new("images", object)?;
+    if let [count, pixels] = source.shape[..]
         && pixels == height * width
     {
-        images.shape = vec![count, height, width];
+        source.shape = vec![count, height, width];
     }
-    let (values, shape) = hvae_data::arrays::grey("images", images).map_err(wrong)?;
+    let (values, shape) = if source.dtype == "float32" {
+        let values = source.singles()?;
+        let shape = arrays::check_grey("images", &source.shape, values.as_slice());
+        (values, shape.map_err(wrong)?)
+    } else {
+        let images = Loaded { values: source.values()?, shape: source.shape };
+        let (values, shape) = arrays::grey("images", images).map_err(wrong)?;
+        (Singles::Own(values), shape)
+    };
     if [shape.height, shape.width] == [height, width] {
         return Ok(values);
     }
@@ -110,7 +179,7 @@ pub(crate) fn array<'py, T: Element>(
     py: Python<'py>,
     values: Vec<T>,
     shape: &[usize],
-) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+) -> PyResult<Array<'py, T>> {
     PyArray1::from_vec(py, values).reshape(shape.to_vec())
 }
 

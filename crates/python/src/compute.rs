@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use burn::tensor::Device;
 use hvae::api::Usage;
 use hvae_device::fault;
 use hvae_model::ModelError;
@@ -29,6 +30,11 @@ pub(crate) fn compute<T: Send>(
         (_, Some(signal)) => Err(signal),
         (found, None) => found.map_err(exception),
     }
+}
+
+/// The device `name`.
+pub(crate) fn device(py: Python<'_>, name: &str) -> PyResult<Device> {
+    compute(py, || Ok(hvae_device::open(name, false).map_err(Usage)?))
 }
 
 /// Runs `work` on a thread of its own while this one waits for it without the GIL. Ctrl-C asks it to

@@ -28,7 +28,7 @@ mod _hvae {
     #[pymodule_export]
     use crate::run::Run;
     #[pymodule_export]
-    use crate::scores::{fid, kid, prdc};
+    use crate::scores::{fid, metrics};
     #[pymodule_export]
     use crate::solve::solve;
     #[pymodule_export]

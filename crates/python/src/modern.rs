@@ -5,13 +5,12 @@ use hvae_device::{download, upload};
 use hvae_model::modern::{ModernHopfield as Network, Space, Thresholds};
 use hvae_runtime::rng::{self, Stream};
 use hvae_solver::{Picard, StoppingRule};
-use numpy::PyArrayDyn;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::array::{array, matrix, wrong};
-use crate::compute::compute;
+use crate::array::{Array, array, matrix, wrong};
+use crate::compute::{compute, device};
 use crate::outcome::Outcome;
 
 /// One inverse temperature, or one for each state.
@@ -45,9 +44,12 @@ pub(crate) struct ModernHopfield {
 }
 
 impl ModernHopfield {
-    fn states(&self, x: &Bound<'_, PyAny>) -> PyResult<(Tensor<2>, usize)> {
-        let (values, shape) = matrix("x", x, Some(self.network.dimension()))?;
-        Ok((upload(values, self.network.dimension(), &self.network.device()), shape[0]))
+    /// The states `x`, and an inverse temperature for each.
+    fn states(&self, x: &Bound<'_, PyAny>, beta: Betas) -> PyResult<(Tensor<2>, Vec<f64>)> {
+        let dimension = self.network.dimension();
+        let (values, shape) = matrix("x", x, Some(dimension))?;
+        let states = upload(values.into_vec(), dimension, &self.network.device());
+        Ok((states, beta.of(shape[0])?))
     }
 }
 
@@ -56,13 +58,13 @@ impl ModernHopfield {
     #[new]
     #[pyo3(signature = (patterns, device = "cpu"))]
     fn new(patterns: &Bound<'_, PyAny>, device: &str) -> PyResult<Self> {
-        let device = hvae_device::open(device, false).map_err(wrong)?;
+        let device = self::device(patterns.py(), device)?;
         let (values, shape) = matrix("patterns", patterns, None)?;
         if shape.len() != 2 || shape[1] == 0 {
             let text = format!("patterns has shape {shape:?}, but [N, d] is needed");
             return Err(PyValueError::new_err(text));
         }
-        let network = Network::new(upload(values, shape[1], &device));
+        let network = Network::new(upload(values.into_vec(), shape[1], &device));
         Ok(Self { network: network.map_err(|error| wrong(error.into()))? })
     }
 
@@ -71,34 +73,26 @@ impl ModernHopfield {
     #[pyo3(signature = (x, beta, tolerance = 1e-6, max_iterations = 1000))]
     fn retrieve<'py>(
         &self,
-        py: Python<'py>,
         x: &Bound<'py, PyAny>,
         beta: Betas,
         tolerance: f64,
         max_iterations: usize,
-    ) -> PyResult<(Bound<'py, PyArrayDyn<f32>>, Outcome)> {
-        let (states, rows) = self.states(x)?;
-        let betas = beta.of(rows)?;
+    ) -> PyResult<(Array<'py, f32>, Outcome)> {
+        let (py, (states, betas)) = (x.py(), self.states(x, beta)?);
         let (found, outcomes) = compute(py, || {
             let rule = StoppingRule::new(tolerance, max_iterations)?;
             let found = self.network.at(&betas, Space::States)?.solve(states, &Picard, &rule)?;
             Ok((download(found.state.component(0).clone())?, found.outcomes))
         })?;
-        let found = array(py, found, &[rows, self.network.dimension()])?;
+        let found = array(py, found, &[betas.len(), self.network.dimension()])?;
         Ok((found, Outcome::new(py, &outcomes)?))
     }
 
     /// The energies of the states `x`, `[B]`.
-    fn energy<'py>(
-        &self,
-        py: Python<'py>,
-        x: &Bound<'py, PyAny>,
-        beta: Betas,
-    ) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
-        let (states, rows) = self.states(x)?;
-        let betas = beta.of(rows)?;
-        let energies = compute(py, || download(self.network.energy(states, &betas)?))?;
-        array(py, energies, &[rows])
+    fn energy<'py>(&self, x: &Bound<'py, PyAny>, beta: Betas) -> PyResult<Array<'py, f32>> {
+        let (states, betas) = self.states(x, beta)?;
+        let energies = compute(x.py(), || download(self.network.energy(states, &betas)?))?;
+        array(x.py(), energies, &[betas.len()])
     }
 
     /// The three values of `beta` where the regimes of as many equidistant patterns meet, with the mean
@@ -116,15 +110,10 @@ impl ModernHopfield {
 
     /// `ln p` of the states `x` under `p(xi) ~ exp(-beta E(xi))`, `[B]`: a mixture of Gaussians about
     /// the patterns, of variance `1/beta`, usable as a prior.
-    fn log_density<'py>(
-        &self,
-        py: Python<'py>,
-        x: &Bound<'py, PyAny>,
-        beta: f64,
-    ) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
-        let (states, rows) = self.states(x)?;
-        let found = compute(py, || Ok(self.network.density(beta)?.log(states)?))?;
-        array(py, found, &[rows])
+    fn log_density<'py>(&self, x: &Bound<'py, PyAny>, beta: f64) -> PyResult<Array<'py, f64>> {
+        let (states, betas) = self.states(x, Betas::One(beta))?;
+        let found = compute(x.py(), || Ok(self.network.density(beta)?.log(states)?))?;
+        array(x.py(), found, &[betas.len()])
     }
 
     /// `n` samples of that distribution, `[n, d]`.
@@ -135,7 +124,7 @@ impl ModernHopfield {
         n: usize,
         beta: f64,
         seed: u64,
-    ) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
+    ) -> PyResult<Array<'py, f32>> {
         let found = compute(py, || {
             let mut rng = rng::generator(seed, Stream::Prior, 0);
             download(self.network.density(beta)?.sample(n, &mut rng))

@@ -19,7 +19,7 @@ use pyo3::types::PyDict;
 use serde::Deserialize;
 
 use crate::array::{array, matrix, wrong};
-use crate::compute::{compute, exception};
+use crate::compute::{compute, device, exception};
 use crate::outcome::Outcome;
 
 /// A layer as a dictionary of Python.
@@ -151,7 +151,7 @@ impl HopfieldNetwork {
                 layer.with_context(|| format!("there is no layer {name:?}")).map_err(wrong)?;
             let units = network.layers[layer].spec.size();
             let (values, _) = matrix(&name, &value, Some(units))?;
-            found[layer] = Some(upload(values, units, &self.device));
+            found[layer] = Some(upload(values.into_vec(), units, &self.device));
         }
         Ok(found)
     }
@@ -167,9 +167,9 @@ impl HopfieldNetwork {
         seed: u64,
         device: &str,
     ) -> PyResult<Self> {
+        let device = self::device(layers.py(), device)?;
         let layers: Vec<LayerArgs> = list("layers", layers)?;
         let couplings: Vec<CouplingArgs> = list("couplings", couplings)?;
-        let device = hvae_device::open(device, false).map_err(wrong)?;
         let build = || {
             let layers = layers.into_iter().map(LayerArgs::spec).collect::<Result<Vec<_>>>()?;
             for (at, layer) in layers.iter().enumerate() {
@@ -332,7 +332,7 @@ impl HopfieldNetwork {
                 let text = format!("{name} has shape {shape:?}, but [{rows}, {columns}] is needed");
                 return Err(PyValueError::new_err(text));
             }
-            let values = Tensor::from_data(&values[..], &self.device);
+            let values = Tensor::from_data(values.as_slice(), &self.device);
             network.couplings[at].set_weights(values);
             return Ok(());
         }
@@ -344,13 +344,14 @@ impl HopfieldNetwork {
         };
         let row = value.py().import("numpy")?.call_method1("atleast_2d", (value,))?;
         let (values, _) = matrix(name, &row, Some(units))?;
+        let values = values.as_slice();
         if values.len() != units {
             return Err(wrong(anyhow!(
                 "{name} has {} numbers, but {units} are needed",
                 values.len()
             )));
         }
-        *bias = Param::initialized(bias.id, Tensor::from_data(&values[..], &self.device));
+        *bias = Param::initialized(bias.id, Tensor::from_data(values, &self.device));
         Ok(())
     }
 }

@@ -3,18 +3,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use anyhow::anyhow;
+use anyhow::{Result, anyhow};
 use hvae::api::{CheckpointChoice, Encoded, LatentSource, LayerStates, Sweeps, Trained};
-use numpy::PyArrayDyn;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::array::{array, images, matrix, object, wrong};
-use crate::compute::compute;
-
-/// Numbers in single precision.
-type Floats<'py> = Bound<'py, PyArrayDyn<f32>>;
+use crate::array::{Array, array, images, matrix, object, wrong};
+use crate::compute::{compute, device};
 
 /// A trained model: the folder of a run, loaded.
 ///
@@ -45,16 +41,38 @@ impl Run {
         trained.clone().ok_or_else(closed)
     }
 
-    /// The model and `x` as its images.
-    fn with_images(&self, x: &Bound<'_, PyAny>) -> PyResult<(Arc<Trained>, Vec<f32>)> {
+    /// The model, and what `work` makes of it and of `x` as its images.
+    fn on_images<T: Send>(
+        &self,
+        x: &Bound<'_, PyAny>,
+        work: impl FnOnce(&Trained, &[f32]) -> Result<T> + Send,
+    ) -> PyResult<(Arc<Trained>, T)> {
         let trained = self.trained()?;
         let size = trained.config.data.size;
-        Ok((trained, images(x, [size.height, size.width])?))
+        let images = images(x, [size.height, size.width])?;
+        let values = images.as_slice();
+        let found = compute(x.py(), || work(&trained, values))?;
+        Ok((trained, found))
+    }
+
+    /// One of the two bounds of [`Trained::bounds`].
+    fn bound<'py>(
+        &self,
+        x: &Bound<'py, PyAny>,
+        k: usize,
+        seed: u64,
+        which: usize,
+    ) -> PyResult<Array<'py, f64>> {
+        if k == 0 {
+            return Err(wrong(anyhow!("at least one latent per image is needed")));
+        }
+        let (_, found) = self.on_images(x, |trained, images| trained.bounds(images, k, seed))?;
+        array(x.py(), found.iter().map(|both| both[which]).collect(), &[found.len()])
     }
 }
 
 /// `values` as images `[N, height, width]`.
-fn shaped<'py>(py: Python<'py>, trained: &Trained, values: Vec<f32>) -> PyResult<Floats<'py>> {
+fn shaped<'py>(py: Python<'py>, trained: &Trained, values: Vec<f32>) -> PyResult<Array<'py, f32>> {
     let size = trained.config.data.size;
     let count = values.len() / trained.model.pixels();
     array(py, values, &[count, size.height, size.width])
@@ -69,8 +87,8 @@ impl Run {
         let checkpoint: CheckpointChoice = checkpoint.parse().map_err(|rule| {
             PyValueError::new_err(format!("checkpoint = {checkpoint:?}: {rule}"))
         })?;
-        let trained =
-            compute(py, || Trained::load(&path, checkpoint, &hvae_device::open(device, false)?))?;
+        let device = self::device(py, device)?;
+        let trained = compute(py, || Trained::load(&path, checkpoint, &device))?;
         Ok(Self { trained: RwLock::new(Some(Arc::new(trained))), path })
     }
 
@@ -94,23 +112,20 @@ impl Run {
     }
 
     /// Mean and log-variance of the posterior of each image, `[N, latent]` each.
-    fn encode<'py>(
-        &self,
-        py: Python<'py>,
-        x: &Bound<'py, PyAny>,
-    ) -> PyResult<(Floats<'py>, Floats<'py>)> {
-        let (trained, images) = self.with_images(x)?;
-        let Encoded { means, log_variances } = compute(py, || trained.encode(&images))?;
+    fn encode<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<(Array<'py, f32>, Array<'py, f32>)> {
+        let (trained, found) = self.on_images(x, Trained::encode)?;
+        let (py, Encoded { means, log_variances }) = (x.py(), found);
         let shape = [means.len() / trained.model.latent(), trained.model.latent()];
         Ok((array(py, means, &shape)?, array(py, log_variances, &shape)?))
     }
 
     /// The images of latents, `[N, height, width]` in `[0, 1]`.
-    fn decode<'py>(&self, py: Python<'py>, z: &Bound<'py, PyAny>) -> PyResult<Floats<'py>> {
+    fn decode<'py>(&self, z: &Bound<'py, PyAny>) -> PyResult<Array<'py, f32>> {
         let trained = self.trained()?;
         let (latents, _) = matrix("z", z, Some(trained.model.latent()))?;
-        let images = compute(py, || trained.decode(&latents))?;
-        shaped(py, &trained, images)
+        let latents = latents.as_slice();
+        let images = compute(z.py(), || trained.decode(latents))?;
+        shaped(z.py(), &trained, images)
     }
 
     /// `n` images of latents drawn from the prior, or from a mixture fitted to the latents of the
@@ -123,7 +138,7 @@ impl Run {
         seed: u64,
         source: &str,
         data_dir: Option<PathBuf>,
-    ) -> PyResult<Floats<'py>> {
+    ) -> PyResult<Array<'py, f32>> {
         let (trained, source) = (self.trained()?, choice::<LatentSource>("source", source)?);
         let model = &trained;
         let images = compute(py, move || {
@@ -134,45 +149,31 @@ impl Run {
     }
 
     /// Reconstructions at the means of the posteriors, `[N, height, width]` in `[0, 1]`.
-    fn reconstruct<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>) -> PyResult<Floats<'py>> {
-        let (trained, images) = self.with_images(x)?;
-        let found = compute(py, || trained.reconstruct(&images))?;
-        shaped(py, &trained, found.images)
+    fn reconstruct<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<Array<'py, f32>> {
+        let (trained, found) = self.on_images(x, Trained::reconstruct)?;
+        shaped(x.py(), &trained, found.images)
     }
 
     /// Evidence lower bound of each image in nats, with `k` latents per image, `[N]`. `hvae eval`
     /// prints the mean.
     #[pyo3(signature = (x, k = 200, seed = 0))]
-    fn elbo<'py>(
-        &self,
-        py: Python<'py>,
-        x: &Bound<'py, PyAny>,
-        k: usize,
-        seed: u64,
-    ) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
-        self.bounds(py, x, [k, 0], seed)
+    fn elbo<'py>(&self, x: &Bound<'py, PyAny>, k: usize, seed: u64) -> PyResult<Array<'py, f64>> {
+        self.bound(x, k, seed, 0)
     }
 
     /// Negative log-likelihood of each image in nats, by the importance-weighted bound with `k`
     /// latents per image, `[N]`. `hvae eval` prints the mean.
     #[pyo3(signature = (x, k = 200, seed = 0))]
-    fn nll<'py>(
-        &self,
-        py: Python<'py>,
-        x: &Bound<'py, PyAny>,
-        k: usize,
-        seed: u64,
-    ) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
-        self.bounds(py, x, [k, 1], seed)
+    fn nll<'py>(&self, x: &Bound<'py, PyAny>, k: usize, seed: u64) -> PyResult<Array<'py, f64>> {
+        self.bound(x, k, seed, 1)
     }
 
     /// Energy of the encoder at its equilibrium with each image clamped, `[N]`: a minimum over all
     /// other layers.
-    fn free_energy<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>) -> PyResult<Floats<'py>> {
-        let (trained, images) = self.with_images(x)?;
-        let energies = compute(py, || trained.free_energies(&images))?;
+    fn free_energy<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<Array<'py, f32>> {
+        let (_, energies) = self.on_images(x, Trained::free_energies)?;
         let count = energies.len();
-        array(py, energies, &[count])
+        array(x.py(), energies, &[count])
     }
 
     /// The states of all layers of the decoder while it relaxes from random states with the latents
@@ -180,15 +181,15 @@ impl Run {
     #[pyo3(signature = (z, sweeps = 40, damping = 0.0, seed = 0))]
     fn relax<'py>(
         &self,
-        py: Python<'py>,
         z: &Bound<'py, PyAny>,
         sweeps: usize,
         damping: f64,
         seed: u64,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let trained = self.trained()?;
+        let (py, trained) = (z.py(), self.trained()?);
         let (latents, shape) = matrix("z", z, Some(trained.model.latent()))?;
         let how = Sweeps { count: sweeps, damping, seed };
+        let latents = latents.into_vec();
         let layers = compute(py, || trained.relax(latents, how))?;
         let found = PyDict::new(py);
         for LayerStates { name, units, states } in layers {
@@ -214,14 +215,13 @@ impl Run {
     #[pyo3(signature = (x, nudge = None, sweeps = 60))]
     fn gradcheck<'py>(
         &self,
-        py: Python<'py>,
         x: &Bound<'py, PyAny>,
         nudge: Option<f64>,
         sweeps: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (trained, images) = self.with_images(x)?;
-        let comparisons = compute(py, || trained.gradcheck(&images, nudge, sweeps))?;
-        let found = PyDict::new(py);
+        let (_, comparisons) =
+            self.on_images(x, |trained, images| trained.gradcheck(images, nudge, sweeps))?;
+        let found = PyDict::new(x.py());
         for (name, cosine, norm_ratio) in comparisons {
             found.set_item(name, (cosine, norm_ratio))?;
         }
@@ -244,22 +244,5 @@ impl Run {
 
     fn __repr__(&self) -> String {
         format!("Run({:?})", self.path.display().to_string())
-    }
-}
-
-impl Run {
-    fn bounds<'py>(
-        &self,
-        py: Python<'py>,
-        x: &Bound<'py, PyAny>,
-        [k, which]: [usize; 2],
-        seed: u64,
-    ) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
-        if k == 0 {
-            return Err(wrong(anyhow!("at least one latent per image is needed")));
-        }
-        let (trained, images) = self.with_images(x)?;
-        let found = compute(py, || trained.bounds(&images, k, seed))?;
-        array(py, found.iter().map(|both| both[which]).collect(), &[found.len()])
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
-use hvae::api::{CheckpointChoice, Comparison, LatentSource, Subject};
-use hvae_scores::{Extractor, FeatureChoice, FeatureMetrics, frechet_distance};
+use hvae::api::{CheckpointChoice, Comparison, LatentSource, Subject, Usage};
+use hvae_scores::{Extractor, FeatureChoice, frechet_distance};
 use pyo3::prelude::*;
 
 use crate::array::{loaded, object, wrong};
@@ -28,9 +28,9 @@ pub(crate) struct How {
 impl How {
     /// The comparison; with the features of each image if `keep`.
     fn comparison(self, keep: bool) -> Result<Comparison> {
-        let device = hvae_device::open(&self.device, false)?;
-        let features: FeatureChoice =
-            self.features.parse().map_err(|text: String| anyhow!(text))?;
+        let device = hvae_device::open(&self.device, false).map_err(Usage)?;
+        let features: Result<FeatureChoice, String> = self.features.parse();
+        let features = features.map_err(|text| Usage(anyhow!(text)))?;
         Ok(Comparison {
             extractor: Extractor::load(&features, self.inception_weights.as_deref(), &device)?,
             batch: self.batch,
@@ -50,60 +50,41 @@ fn subject(what: &str, object: &Bound<'_, PyAny>) -> PyResult<Subject> {
     match object.extract::<PathBuf>() {
         Ok(path) => Subject::find(&path).map_err(wrong),
         Err(_) => {
-            let images = hvae_data::arrays::set(what, loaded(what, object)?);
+            let images = hvae_data::arrays::set(what, loaded(what, object)?, None);
             Ok(Subject::Images(images.map_err(wrong)?))
         }
     }
 }
 
+/// Both sides of a comparison.
+fn subjects(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<[Subject; 2]> {
+    Ok([subject("a", a)?, subject("b", b)?])
+}
+
 /// Fréchet distance of the features of `a` and `b`.
 #[pyfunction]
-pub(crate) fn fid(
-    py: Python<'_>,
-    a: &Bound<'_, PyAny>,
-    b: &Bound<'_, PyAny>,
-    how: How,
-) -> PyResult<f64> {
-    let sides = [subject("a", a)?, subject("b", b)?];
-    compute(py, || {
+pub(crate) fn fid(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, how: How) -> PyResult<f64> {
+    let sides = subjects(a, b)?;
+    compute(a.py(), || {
         let comparison = how.comparison(false)?;
         let [a, b] = comparison.sides(&sides)?;
         frechet_distance(&a.found.statistics, &b.found.statistics)
     })
 }
 
-fn metrics(
-    py: Python<'_>,
-    samples: &Bound<'_, PyAny>,
-    real: &Bound<'_, PyAny>,
+/// Of the features of the samples `a` and the real images `b`: the kernel distance, and precision,
+/// recall, density and coverage.
+#[pyfunction]
+pub(crate) fn metrics<'py>(
+    a: &Bound<'py, PyAny>,
+    b: &Bound<'py, PyAny>,
     how: How,
-) -> PyResult<FeatureMetrics> {
-    let sides = [subject("a", samples)?, subject("b", real)?];
-    compute(py, || {
+) -> PyResult<[Bound<'py, PyAny>; 2]> {
+    let (py, sides) = (a.py(), subjects(a, b)?);
+    let found = compute(py, || {
         let comparison = how.comparison(true)?;
         let [samples, real] = comparison.sides(&sides)?;
         comparison.metrics(&samples, &real)
-    })
-}
-
-/// Kernel distance of the features of the samples `a` and the real images `b`.
-#[pyfunction]
-pub(crate) fn kid<'py>(
-    py: Python<'py>,
-    a: &Bound<'py, PyAny>,
-    b: &Bound<'py, PyAny>,
-    how: How,
-) -> PyResult<Bound<'py, PyAny>> {
-    object(py, &metrics(py, a, b, how)?.kid)
-}
-
-/// Precision, recall, density and coverage of the samples `a` with respect to the real images `b`.
-#[pyfunction]
-pub(crate) fn prdc<'py>(
-    py: Python<'py>,
-    a: &Bound<'py, PyAny>,
-    b: &Bound<'py, PyAny>,
-    how: How,
-) -> PyResult<Bound<'py, PyAny>> {
-    object(py, &metrics(py, a, b, how)?.prdc)
+    })?;
+    Ok([object(py, &found.kid)?, object(py, &found.prdc)?])
 }

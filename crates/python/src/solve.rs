@@ -2,17 +2,17 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use burn::tensor::{Device, Int, Tensor};
+use hvae::api::Usage;
 use hvae_device::{download, upload};
 use hvae_runtime::interrupt;
 use hvae_solver::{
     Anderson, Damped, FixedPointMap, Picard, Solution, State, StoppingRule, solve as iterate,
 };
-use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 
-use crate::array::{array, matrix};
+use crate::array::{Array, array, matrix, singles};
 use crate::compute::compute;
 use crate::outcome::Outcome;
 
@@ -32,15 +32,14 @@ impl Function {
         let (values, width) = (download(state.clone())?, state.dims()[1]);
         let values = Python::attach(|py| {
             let image = self.callable.call1(py, (array(py, values, &self.shape)?,))?;
-            let image = image.bind(py);
-            let found: Vec<usize> =
-                py.import("numpy")?.call_method1("shape", (image,))?.extract()?;
+            let (image, found) = singles("what f returned", image.bind(py))?;
             if found != self.shape {
-                let (found, expected) = (&found[..], &self.shape[..]);
-                bail!("f returned the shape {found:?} for an argument of {expected:?}");
+                let expected = &self.shape;
+                let text =
+                    anyhow!("f returned the shape {found:?} for an argument of {expected:?}");
+                return Err(anyhow::Error::from(Usage(text)));
             }
-            let array = crate::array::loaded("what f returned", image)?;
-            Ok(crate::array::singles(array.values))
+            Ok(image.into_vec())
         })?;
         Ok(upload(values, width, &state.device()))
     }
@@ -87,7 +86,10 @@ impl How {
             }
             "damped" => iterate(map, guess, &Damped::new(self.damping)?, &rule)?,
             "picard" => iterate(map, guess, &Picard, &rule)?,
-            other => bail!("method = {other:?}: must be anderson, damped or picard"),
+            other => {
+                let text = anyhow!("method = {other:?}: must be anderson, damped or picard");
+                return Err(Usage(text).into());
+            }
         })
     }
 }
@@ -99,8 +101,9 @@ pub(crate) fn solve<'py>(
     f: Py<PyAny>,
     x0: &Bound<'py, PyAny>,
     how: How,
-) -> PyResult<(Bound<'py, PyArrayDyn<f32>>, Outcome)> {
+) -> PyResult<(Array<'py, f32>, Outcome)> {
     let (values, shape) = matrix("x0", x0, None)?;
+    let values = values.into_vec();
     let width = shape[1..].iter().product();
     let error = Arc::new(Mutex::new(None));
     let map = Function { callable: Arc::new(f), shape: shape.clone(), error: Arc::clone(&error) };

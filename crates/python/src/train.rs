@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use hvae::api::{EpochMetrics, NewRun, Observer, Training};
+use hvae_data::{arrays, in_memory::ArrayImages};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use serde_json::Value;
 
-use crate::array::{object, wrong};
+use crate::array::{loaded, object, wrong};
 use crate::compute::{exception, interruptible};
 
 /// Calls a function of Python after every epoch.
@@ -35,14 +36,37 @@ struct Request {
     callback: Option<Callback>,
 }
 
+/// Arrays for training and for testing.
+type Pair<'py> = [Option<Bound<'py, PyAny>>; 2];
+
+/// Images given as arrays, with labels.
+fn own_images(images: Pair<'_>, labels: Pair<'_>) -> PyResult<Option<ArrayImages>> {
+    let ([train, test], [of_train, of_test]) = (images, labels);
+    let missing = of_train.is_some() || test.is_some();
+    if train.is_none() && missing || test.is_none() && of_test.is_some() {
+        return Err(PyValueError::new_err(
+            "labels need images of the same part, and test images need images to train on",
+        ));
+    }
+    let set = |images: Bound<'_, PyAny>, labels: Option<Bound<'_, PyAny>>| {
+        let labels = labels.map(|labels| loaded("labels", &labels)).transpose()?;
+        arrays::set("images", loaded("images", &images)?, labels).map_err(wrong)
+    };
+    let Some(train) = train else { return Ok(None) };
+    let test = test.map(|test| set(test, of_test)).transpose()?;
+    ArrayImages::new(set(train, of_train)?, test).map(Some).map_err(wrong)
+}
+
 /// Trains a run; `settings` is the configuration as JSON. Returns the folder of the run.
 #[pyfunction]
-#[pyo3(signature = (config, settings, *, runs, name, resume, epochs, device, data_dir, callback))]
+#[pyo3(signature = (config, settings, images, labels, *, runs, name, resume, epochs, device, data_dir, callback))]
 #[allow(clippy::too_many_arguments, reason = "Python calls it by keywords")]
 pub(crate) fn train(
     py: Python<'_>,
     config: Option<PathBuf>,
     settings: &str,
+    images: Pair<'_>,
+    labels: Pair<'_>,
     runs: PathBuf,
     name: Option<String>,
     resume: Option<PathBuf>,
@@ -51,10 +75,11 @@ pub(crate) fn train(
     data_dir: Option<PathBuf>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<PathBuf> {
+    let images = own_images(images, labels)?;
     let new = if resume.is_none() {
-        let config = configuration(config, settings).map_err(wrong)?;
-        Some(NewRun { runs, name, config })
-    } else if config.is_some() || settings != "{}" || name.is_some() {
+        let config = configuration(config, settings, images.as_ref()).map_err(wrong)?;
+        Some(NewRun { runs, name, config, images })
+    } else if config.is_some() || settings != "{}" || name.is_some() || images.is_some() {
         let text = "resume continues a run with its own configuration: of the settings only \
             epochs can be given";
         return Err(PyValueError::new_err(text));
@@ -92,8 +117,13 @@ impl Request {
     }
 }
 
-/// The configuration in the file `config`, overridden by the JSON `settings`, as TOML.
-fn configuration(config: Option<PathBuf>, settings: &str) -> Result<String> {
+/// The configuration in the file `config`, overridden by the JSON `settings`, as TOML. Without a
+/// size in them, it is that of `images`.
+fn configuration(
+    config: Option<PathBuf>,
+    settings: &str,
+    images: Option<&ArrayImages>,
+) -> Result<String> {
     let mut table = match config {
         None => toml::Table::new(),
         Some(path) => {
@@ -115,6 +145,11 @@ fn configuration(config: Option<PathBuf>, settings: &str) -> Result<String> {
             let value = toml::Value::try_from(value);
             keys.insert(key.clone(), value.with_context(|| format!("{section}.{key}"))?);
         }
+    }
+    if let Some(images) = images {
+        let data = table.entry("data").or_insert_with(|| toml::Table::new().into());
+        let data = data.as_table_mut().context("data must be a section")?;
+        data.entry("size").or_insert_with(|| images.shape().size().to_string().into());
     }
     toml::to_string(&table).context("writing the configuration as TOML")
 }

@@ -218,11 +218,11 @@ def test_mistakes_in_a_function_are_raised():
     x0 = numpy.zeros((2, 3))
     with pytest.raises(KeyError, match="mine"):
         hvae.solve(broken, x0)
-    with pytest.raises(RuntimeError, match=r"shape \[2, 2\] for an argument of \[2, 3\]"):
+    with pytest.raises(ValueError, match=r"shape \[2, 2\] for an argument of \[2, 3\]"):
         hvae.solve(lambda x: x[:, :2], x0)
     with pytest.raises(TypeError, match="not numbers"):
         hvae.solve(lambda x: x.astype(str), x0)
-    with pytest.raises(RuntimeError, match="anderson, damped or picard"):
+    with pytest.raises(ValueError, match="anderson, damped or picard"):
         hvae.solve(lambda x: x, x0, "newton")
     with pytest.raises(ValueError, match="memory"):
         hvae.solve(lambda x: x, x0, memory=0)

@@ -3,6 +3,7 @@
 import gc
 import json
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy
@@ -129,6 +130,26 @@ def test_tensors_of_pytorch_work(run, images):
     mean = run.encode(torch.from_numpy(x))[0]
     equal(mean, run.encode(x)[0])
     assert torch.from_dlpack(mean).data_ptr() == mean.ctypes.data
+    z = torch.from_numpy(mean)
+    equal(run.decode(z), run.decode(mean))
+    equal(run.decode(z.double().T.contiguous().T), run.decode(mean))
+    hopfield = hvae.ModernHopfield(z)
+    equal(hopfield.energy(z, 1.0), hopfield.energy(mean, 1.0))
+
+
+def test_arrays_are_read_where_they_are(run):
+    def copied(array):
+        tracemalloc.start()
+        run.encode(array)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak / array.nbytes
+
+    x = numpy.zeros((1000, 28, 28), "f4")
+    for array in [x, x.reshape(1000, -1), x.astype("u1"), x.astype("f8"), x.astype(bool)]:
+        assert copied(array) < 0.1, array.dtype
+    # What NumPy copies is seen.
+    assert copied(numpy.asfortranarray(x)) > 0.9
 
 
 def wrong(images):
@@ -168,7 +189,7 @@ def test_wrong_arguments_are_refused(run, images, tmp_path):
         (lambda: run.gradcheck(images["inputs"], nudge=0.0), ValueError, "nudge"),
         (lambda: hvae.Run(tmp_path), RuntimeError, "is not a run"),
         (lambda: hvae.Run(run.path, checkpoint="first"), ValueError, "latest, best or a step"),
-        (lambda: hvae.Run(run.path, device="tpu"), RuntimeError, "unknown device"),
+        (lambda: hvae.Run(run.path, device="tpu"), ValueError, "unknown device"),
     ]
     for use, kind, part in cases:
         with pytest.raises(kind, match=part):
@@ -204,7 +225,8 @@ def test_other_threads_run_while_it_computes(run, images):
     while not done.wait(0.001):
         turns += 1
     thread.join()
-    assert turns > 20
+    # With the GIL held it would be one or two.
+    assert turns > 5
 
 
 def test_a_thousand_calls_keep_no_memory(run):
@@ -214,12 +236,12 @@ def test_a_thousand_calls_keep_no_memory(run):
             return int(file.read().split()[1]) * 4096
 
     z, x = numpy.zeros((20, 3), "f4"), numpy.zeros((20, 28, 28), "f4")
-    for _ in range(200):
+    for _ in range(100):
         run.encode(x)
         run.decode(z)
     before = resident()
-    for _ in range(1000):
+    for _ in range(500):
         run.encode(x)
         run.decode(z)
-    # One result of each call kept would be 60 MB.
-    assert resident() - before < 15e6
+    # The results of half of the calls would be 31 MB.
+    assert resident() - before < 10e6

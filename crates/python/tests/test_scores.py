@@ -40,6 +40,34 @@ def test_statistics_and_runs_are_compared(sets, run, program):
         hvae.kid(saved, real)
 
 
+def distance(a, b):
+    """As pytorch-fid computes it: through a root of a matrix."""
+    scipy = pytest.importorskip("scipy.linalg")
+    root = scipy.sqrtm(a["sigma"] @ b["sigma"]).real
+    return ((a["mu"] - b["mu"]) ** 2).sum() + numpy.trace(a["sigma"] + b["sigma"] - 2 * root)
+
+
+def distance_by_eigenvalues(a, b):
+    roots = numpy.sqrt(numpy.linalg.eigvals(a["sigma"] @ b["sigma"]).real.clip(0))
+    return ((a["mu"] - b["mu"]) ** 2).sum() + numpy.trace(a["sigma"] + b["sigma"]) - 2 * roots.sum()
+
+
+@pytest.mark.parametrize("reference", [distance_by_eigenvalues, distance])
+def test_the_distance_of_statistics_is_its_formula(sets, program, tmp_path, reference):
+    folder, _, _ = sets
+    saved = tmp_path / "real.npz"
+    program("fid", folder / "samples.npz", folder / "real.npz", "--save-stats", saved)
+    dims = len(numpy.load(saved)["mu"])
+    rng, found = numpy.random.default_rng(1), []
+    for name, scale in [("a", 1.0), ("b", 1.5)]:
+        features = rng.normal(size=(3 * dims, dims)) * scale @ rng.normal(size=(dims, dims))
+        statistics = {"mu": features.mean(0), "sigma": numpy.cov(features.T)}
+        numpy.savez(tmp_path / f"{name}.npz", **statistics)
+        found.append(statistics)
+    expected = reference(*found)
+    assert hvae.fid(tmp_path / "a.npz", tmp_path / "b.npz") == pytest.approx(expected, rel=1e-9)
+
+
 def test_what_cannot_be_compared_is_refused(sets):
     _, samples, real = sets
     for arguments, settings, kind, part in [
@@ -47,7 +75,7 @@ def test_what_cannot_be_compared_is_refused(sets):
         ((samples * 2, real), {}, ValueError, "floats run from 0 to 1"),
         (("nowhere", real), {}, ValueError, "neither a file nor a folder"),
         ((None, real), {}, TypeError, "not numbers"),
-        ((samples, real), {"features": "vgg"}, RuntimeError, "unknown features"),
+        ((samples, real), {"features": "vgg"}, ValueError, "unknown features"),
         ((samples, real), {"size": 3}, TypeError, "unknown setting 'size'"),
         ((samples, real), {"count": 1000}, RuntimeError, "--count 1000: array has 60"),
         ((samples, real), {"source": "x"}, ValueError, "prior, mixture"),

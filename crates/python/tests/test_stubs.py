@@ -9,6 +9,10 @@ import hvae
 STUBS = ast.parse(Path(hvae.__file__).with_suffix(".pyi").read_text()).body
 
 
+def test_program_and_module_have_one_version(program):
+    assert program("--version").startswith(f"hvae {hvae.__version__} ")
+
+
 def names(function):
     arguments = function.args
     listed = [*arguments.args, *arguments.kwonlyargs]

@@ -45,6 +45,8 @@ pub enum Stream {
     LikelihoodBinarization = 14,
     /// Hidden pixels, and noise on the others.
     Occlusion = 15,
+    /// Training images at whose latents the patterns of a prior start, and their binarization.
+    PriorPatterns = 16,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device

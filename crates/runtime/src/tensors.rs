@@ -32,6 +32,13 @@ pub fn from_bytes<M: Module>(bytes: Vec<u8>, mut module: M) -> Result<M> {
     Ok(module)
 }
 
+/// The names of the tensors in a safetensors file.
+pub fn names(bytes: &[u8]) -> Result<Vec<String>> {
+    let file = SafeTensors::deserialize(bytes).ok();
+    let file = file.context("it is not a safetensors file, or it is damaged")?;
+    Ok(file.names().into_iter().map(str::to_owned).collect())
+}
+
 /// A sentence for each tensor that does not fit.
 fn faults(result: &ApplyResult) -> Vec<String> {
     let errors = result.errors.iter().map(|error| match error {

@@ -5,7 +5,7 @@ use std::{path::Path, path::PathBuf, str::FromStr};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use hvae_data::ImageShape;
-use hvae_device::host::download;
+use hvae_device::download;
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::network as classifier;

@@ -1,7 +1,7 @@
 //! The random numbers of a training step, and images binarized with random numbers.
 
 use burn::tensor::Tensor;
-use hvae_device::host::upload;
+use hvae_device::upload;
 use hvae_model::Vae;
 use hvae_runtime::rng::{self, Stream};
 

@@ -12,87 +12,66 @@ pub(crate) const CHUNK: usize = 1 << 17;
 
 /// `g(c (field + drive))`. The field's own memory becomes the result's.
 pub(crate) fn activate(field: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
-    pass(field, drive, None, CHUNK, Activate(layer.activation, layer.gain as f32))
+    pass(field, drive, None, CHUNK, Fused::new(Of::Input, layer))
 }
 
 /// `g(c (drive + change)) - g(c drive)` likewise.
 pub(crate) fn increment(change: Tensor<2>, drive: &[f32], layer: &LayerSpec) -> Tensor<2> {
-    pass(change, drive, None, CHUNK, Increment(layer.activation, layer.gain as f32))
+    pass(change, drive, None, CHUNK, Fused::new(Of::Change, layer))
 }
 
-/// A nonlinearity, and the gain.
+/// What a nonlinearity `g` is applied to.
 #[derive(Clone, Copy)]
-struct Activate(Activation, f32);
+enum Of {
+    /// `g` of field and drive.
+    Input,
+    /// The increment of `g` from the drive on.
+    Change,
+}
 
-impl Kernel for Activate {
+/// A nonlinearity with its gain.
+#[derive(Clone, Copy)]
+struct Fused {
+    of: Of,
+    activation: Activation,
+    gain: f32,
+}
+
+impl Fused {
+    fn new(of: Of, layer: &LayerSpec) -> Self {
+        Self { of, activation: layer.activation, gain: layer.gain as f32 }
+    }
+
+    /// With `g(a)`, and its `increment(a, change)`.
     #[inline(always)]
-    fn run(self, values: &mut [f32], drive: &[f32], _state: &[f32]) {
-        let Self(activation, gain) = self;
-        let pairs = values.iter_mut().zip(drive);
-        match activation {
-            Activation::Identity => {
-                for (v, d) in pairs {
-                    *v = gain * (*v + *d);
-                }
-            }
-            Activation::Relu => {
-                for (v, d) in pairs {
-                    *v = relu(gain * (*v + *d));
-                }
-            }
-            Activation::HardSigmoid => {
-                for (v, d) in pairs {
-                    *v = (gain * (*v + *d)).clamp(0.0, 1.0);
-                }
-            }
-            Activation::Sigmoid => {
-                for (v, d) in pairs {
-                    *v = sigmoid(gain * (*v + *d));
-                }
-            }
-            Activation::Tanh => {
-                for (v, d) in pairs {
-                    *v = (gain * (*v + *d)).tanh();
-                }
-            }
+    fn each(
+        self,
+        values: &mut [f32],
+        drive: &[f32],
+        g: impl Fn(f32) -> f32,
+        increment: impl Fn(f32, f32) -> f32,
+    ) {
+        let (gain, pairs) = (self.gain, values.iter_mut().zip(drive));
+        match self.of {
+            Of::Input => pairs.for_each(|(v, d)| *v = g(gain * (*v + *d))),
+            Of::Change => pairs.for_each(|(v, d)| *v = increment(gain * *d, gain * *v)),
         }
     }
 }
 
-/// The same for the change of a nonlinearity.
-#[derive(Clone, Copy)]
-struct Increment(Activation, f32);
-
-impl Kernel for Increment {
+impl Kernel for Fused {
     #[inline(always)]
     fn run(self, values: &mut [f32], drive: &[f32], _state: &[f32]) {
-        let Self(activation, gain) = self;
-        let pairs = values.iter_mut().zip(drive);
-        match activation {
-            Activation::Identity => {
-                for (v, _) in pairs {
-                    *v *= gain;
-                }
-            }
-            Activation::Relu => {
-                for (v, d) in pairs {
-                    *v = relu_increment(gain * *d, gain * *v);
-                }
-            }
+        match self.activation {
+            Activation::Identity => self.each(values, drive, |a| a, |_, change| change),
+            Activation::Relu => self.each(values, drive, relu, relu_increment),
             Activation::HardSigmoid => {
-                for (v, d) in pairs {
-                    *v = hard_sigmoid_increment(gain * *d, gain * *v);
-                }
+                self.each(values, drive, |a| a.clamp(0.0, 1.0), hard_sigmoid_increment);
             }
-            Activation::Sigmoid => {
-                for (v, d) in pairs {
-                    *v = sigmoid_increment(gain * *d, gain * *v);
-                }
-            }
+            Activation::Sigmoid => self.each(values, drive, sigmoid, sigmoid_increment),
             Activation::Tanh => {
-                for (v, d) in pairs {
-                    *v = 2.0 * sigmoid_increment(2.0 * (gain * *d), 2.0 * (gain * *v));
-                }
+                let increment = |a, change| 2.0 * sigmoid_increment(2.0 * a, 2.0 * change);
+                self.each(values, drive, f32::tanh, increment);
             }
         }
     }

@@ -173,6 +173,6 @@ impl Vae {
         }
         let ones = || Param::from_tensor(Tensor::ones([config.latent], device));
         let amplitudes = (config.learned_amplitudes && tied).then(ones);
-        Ok(Self { encoder, decoder, amplitudes, config: config.clone() }.limited())
+        Ok(Self { encoder, decoder, amplitudes, prior: None, config: config.clone() }.limited())
     }
 }

@@ -12,6 +12,8 @@
 //! | [`coding`] | a network as encoder or decoder: what is clamped, what is read |
 //! | [`posterior`] | `q(z given x)` |
 //! | [`prior`] | `p(z)` |
+//! | [`hopfield_prior`] | a prior that is a modern Hopfield network |
+//! | [`prior_config`] | settings of the prior |
 //! | [`likelihood`] | `p(x given z)` |
 //! | [`inference`] | encoding, decoding, reconstruction |
 //! | [`step`] | the gradient of one training step |
@@ -25,6 +27,7 @@ pub(crate) mod baseline;
 pub(crate) mod coding;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod hopfield_prior;
 pub(crate) mod inference;
 pub(crate) mod likelihood;
 pub(crate) mod losses;
@@ -32,10 +35,12 @@ pub(crate) mod model;
 pub(crate) mod outcomes;
 pub(crate) mod posterior;
 pub(crate) mod prior;
+pub(crate) mod prior_config;
 pub(crate) mod step;
 
 pub use completion::LatentGradient;
 pub use config::{Kind, VaeConfig};
+pub use hopfield_prior::{HopfieldPrior, Mixture};
 pub use inference::Reconstruction;
 pub use likelihood::{Decoding, Likelihood};
 pub use losses::Losses;
@@ -43,3 +48,4 @@ pub use model::Vae;
 pub use outcomes::{PerPhase, PerSide, PhaseOutcomes, TrainingStep};
 pub use posterior::{Posterior, PosteriorGradient};
 pub use prior::{Prior, StandardNormal};
+pub use prior_config::{PriorConfig, PriorKind};

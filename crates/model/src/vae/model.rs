@@ -8,6 +8,7 @@ use crate::energy::{Coupling, HopfieldNetwork, Layer, LayerId, Shape};
 use crate::error::{ModelError, require_shape};
 use crate::vae::coding::Coding;
 use crate::vae::config::{Kind, VaeConfig};
+use crate::vae::hopfield_prior::HopfieldPrior;
 use crate::vae::prior::{Prior, StandardNormal};
 
 /// Factor on the learning rate of a weight-tied network's amplitudes: they start at 1 and end
@@ -38,6 +39,8 @@ pub struct Vae {
     /// separate them: without, the spread of the latents over all images is farther from the
     /// prior's.
     pub amplitudes: Option<Param<Tensor<1>>>,
+    /// The learned prior; without it the prior is `N(0, I)`.
+    pub prior: Option<HopfieldPrior>,
     /// The settings that it was built from.
     #[module(skip)]
     pub config: VaeConfig,
@@ -71,13 +74,17 @@ impl Vae {
 
     /// The prior of the latents.
     pub fn prior(&self) -> &dyn Prior {
-        &StandardNormal
+        match &self.prior {
+            Some(prior) => prior,
+            None => &StandardNormal,
+        }
     }
 
     /// Number of independent parameters; see [`HopfieldNetwork::parameters`].
     pub fn parameters(&self) -> usize {
         let amplitudes = self.amplitudes.as_ref().map_or(0, |a| a.dims()[0]);
-        self.networks().map(|(_, network)| network.parameters()).sum::<usize>() + amplitudes
+        let prior = self.prior.as_ref().map_or(0, HopfieldPrior::parameters);
+        self.networks().map(|(_, network)| network.parameters()).sum::<usize>() + amplitudes + prior
     }
 
     /// The networks and what they are called.
@@ -196,6 +203,10 @@ impl Vae {
             if let Some(layer) = network.layers.iter().find(is_its_bias) {
                 return format!("{side} {} bias", layer.spec.name);
             }
+        }
+        let of_prior = self.prior.iter().flat_map(HopfieldPrior::ids);
+        if let Some((_, name)) = of_prior.into_iter().find(|(of_prior, _)| *of_prior == id) {
+            return format!("prior {name}");
         }
         let is_amplitude = self.amplitudes.as_ref().is_some_and(|a| a.id == id);
         if is_amplitude { "latent amplitudes".to_owned() } else { String::new() }

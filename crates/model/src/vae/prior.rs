@@ -19,10 +19,11 @@ pub trait Prior: Debug {
     /// `ln p(z)` of every sample, normalised, in nats, `[batch]`.
     fn log_density(&self, z: Tensor<2>) -> Tensor<1>;
 
-    /// `ln p(z) + d/2 ln(2 pi)` of one sample, normalised likewise, in double precision: the
-    /// density per `(2 pi)^(d/2)`, in which that of a Gaussian posterior is `-1/2 |eps|^2 -
-    /// sum(ln sigma)`. The importance weight of a sample is the difference of the two.
-    fn log_density_per_gaussian(&self, z: &[f32]) -> f64;
+    /// `ln p(z) + d/2 ln(2 pi)` of each of the samples in `z`, one after the other, normalised
+    /// likewise, in double precision: the density per `(2 pi)^(d/2)`, in which that of a Gaussian
+    /// posterior is `-1/2 |eps|^2 - sum(ln sigma)`. The importance weight of a sample is the
+    /// difference of the two.
+    fn log_densities_per_gaussian(&self, z: &[f32], latent: usize) -> Vec<f64>;
 
     /// The score `d ln p/dz`, `[batch, latent]`.
     fn score(&self, z: Tensor<2>) -> Tensor<2>;
@@ -87,8 +88,9 @@ impl Prior for StandardNormal {
         squares.mul_scalar(-0.5).add_scalar(constant)
     }
 
-    fn log_density_per_gaussian(&self, z: &[f32]) -> f64 {
-        z.iter().map(|&z| -0.5 * f64::from(z) * f64::from(z)).sum()
+    fn log_densities_per_gaussian(&self, z: &[f32], latent: usize) -> Vec<f64> {
+        let of_sample = |z: &[f32]| z.iter().map(|&z| -0.5 * f64::from(z) * f64::from(z)).sum();
+        z.chunks(latent).map(of_sample).collect()
     }
 
     fn score(&self, z: Tensor<2>) -> Tensor<2> {

@@ -36,6 +36,8 @@ def train(
     data=None,
     model=None,
     ep=None,
+    images=None,
+    labels=None,
     runs="checkpoints",
     name=None,
     resume=None,
@@ -51,11 +53,19 @@ def train(
     ``train(model={"kind": "th-vae"}, training={"epochs": 2})``. docs/settings.md lists all keys.
     ``resume`` continues the run in that folder, up to ``epochs`` epochs if they are given.
 
+    ``images`` is an array to train on, ``[N, height, width]``, ``uint8`` or floats from 0 to 1, which
+    are rounded to bytes; every tenth image is a test image. A tuple of two arrays gives the training
+    and the test images. ``labels``, whole numbers from 0 to 255, have the same form; figures show
+    them. The images are kept in a file beside the run, ``images-<SHA-256>.npz``, so that the run can
+    be resumed and repeated. Without ``data["size"]`` the model has the size of the images.
+
     After every epoch ``callback`` is called with its metrics, a dictionary as in a line of
     ``metrics.jsonl``. What it raises ends the training; the run can then be resumed. So can one that
     Ctrl-C has ended, which saves a checkpoint.
     """
     sections = {"training": training, "data": data, "model": model, "ep": ep}
+    if images is not None and "dataset" in (data or {}):
+        raise ValueError("images take the place of data.dataset: give one of the two")
     settings = {key: dict(values) for key, values in sections.items() if values is not None}
     if isinstance(config, dict):
         for key, values in config.items():
@@ -68,6 +78,8 @@ def train(
     run = _hvae.train(
         config,
         _json.dumps(settings, default=_plain),
+        _parts(images),
+        _parts(labels),
         runs=runs,
         name=name,
         resume=resume,
@@ -77,6 +89,11 @@ def train(
         callback=callback,
     )
     return Run(run, device=device)
+
+
+def _parts(arrays):
+    """Of arrays for training and for testing."""
+    return arrays if isinstance(arrays, tuple) and len(arrays) == 2 else (arrays, None)
 
 
 def _plain(value):
@@ -115,7 +132,7 @@ def kid(a, b, **settings):
 
     Arguments are those of :func:`fid`, but statistics have no images to compare.
     """
-    return _hvae.kid(a, b, _checked(settings))
+    return _hvae.metrics(a, b, _checked(settings))[0]
 
 
 def prdc(a, b, **settings):
@@ -123,7 +140,7 @@ def prdc(a, b, **settings):
 
     Arguments are those of :func:`fid`, but statistics have no images to compare.
     """
-    return _hvae.prdc(a, b, _checked(settings))
+    return _hvae.metrics(a, b, _checked(settings))[1]
 
 
 def solve(

@@ -9,6 +9,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Settings = Mapping[str, Any]
 Subject = ArrayLike | str | PathLike[str]
+Parts = ArrayLike | tuple[ArrayLike, ArrayLike | None]
 
 __all__: list[str]
 __version__: str
@@ -115,6 +116,8 @@ def train(
     data: Settings | None = None,
     model: Settings | None = None,
     ep: Settings | None = None,
+    images: Parts | None = None,
+    labels: Parts | None = None,
     runs: str | PathLike[str] = "checkpoints",
     name: str | None = None,
     resume: str | PathLike[str] | None = None,

@@ -4,5 +4,5 @@
 pub(crate) mod network;
 mod training;
 
-pub use network::{CLASSES, Classifier, load, shipped};
+pub use network::{CLASSES, Classifier, check_shape, load, shipped};
 pub use training::{Schedule, accuracy, train};

@@ -108,7 +108,7 @@ impl Classifier {
 }
 
 /// Refuses images of another shape than the network takes.
-pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
+pub fn check_shape(shape: ImageShape) -> Result<()> {
     ensure!(
         shape == SHAPE,
         "the classifier takes images of {SIDE}x{SIDE} pixels, not {}",
@@ -169,7 +169,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(Classifier, String)> {
 
 #[cfg(test)]
 mod tests {
-    use hvae_device::host::download;
+    use hvae_device::download;
     use hvae_runtime::rng::{self, Stream};
 
     use super::*;

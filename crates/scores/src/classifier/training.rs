@@ -6,7 +6,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use hvae_data::ImageSet;
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_runtime::{interrupt, rng, rng::Stream, terminal::Progress};
 use rand::{RngExt, seq::SliceRandom};
 

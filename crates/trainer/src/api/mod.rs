@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `trained` | a trained model: encode, decode, sample, reconstruct, bounds, weights |
 //! | `relax` | the states of a decoder, sweep by sweep |
+//! | `classes` | patterns of a learned prior, named by the labels of latents |
 //! | `comparison` | FID, KID, precision and recall of two sets of images |
 //! | `train` | a run, trained under a configuration |
 
+pub(crate) mod classes;
 pub(crate) mod comparison;
 pub(crate) mod relax;
 pub(crate) mod train;

@@ -1,7 +1,7 @@
 //! The states of a decoder that relaxes, sweep by sweep.
 
 use anyhow::{Result, ensure};
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::Kind;
 use hvae_runtime::interrupt;
 use hvae_runtime::rng::{self, Stream};

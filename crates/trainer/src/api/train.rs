@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use burn::tensor::Device;
-use hvae_data::{dataset::Dataset, images::Images};
+use hvae_data::{dataset::Dataset, images::Images, in_memory::ArrayImages};
 use hvae_model::Vae;
 use hvae_runtime::terminal::Bar;
 use hvae_runtime::{interrupt, terminal};
@@ -249,17 +249,22 @@ pub struct NewRun {
     pub name: Option<String>,
     /// The configuration as TOML; what it leaves out is that of the preset.
     pub config: String,
+    /// The images in place of the configuration's, to be saved in `runs`.
+    pub images: Option<ArrayImages>,
 }
 
 impl Training {
     /// Trains a new run. Its folder, and whether the caller's request to stop ended it early.
     pub fn create(self, new: NewRun) -> Result<(PathBuf, bool)> {
         let (global, device) = self.global()?;
-        let NewRun { runs, name, config } = new;
-        let (config_file, set) = (None, Vec::new());
-        let target = NewRunArgs { runs, name, config: config_file, set }.target()?;
+        let NewRun { runs, name, config, images } = new;
+        let args = NewRunArgs { runs, name, config: None, set: Vec::new() };
+        let target = args.target()?;
         let changes = Changes { check_every: check_every(&device), ..Changes::default() };
-        let config = RunConfig::parse(&config, "the configuration", &changes).map_err(Usage)?;
+        let mut config = RunConfig::parse(&config, "the configuration", &changes).map_err(Usage)?;
+        if let Some(images) = images {
+            config.data.dataset = Dataset::Path(images.save_in(&args.runs)?).absolute();
+        }
         warn_without_effect(&config);
         self.run(RunRequest::new(config, target, &device), &global)
     }
@@ -280,7 +285,7 @@ impl Training {
             quiet: true,
             verbose: false,
         };
-        let device = hvae_device::open(&global.device, global.allow_software)?;
+        let device = hvae_device::open(&global.device, global.allow_software).map_err(Usage)?;
         Ok((global, device))
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use hvae_data::{Split, images::Images};
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::{EpConfig, PhaseSettings, Vae};
 use hvae_runtime::{interrupt, tensors, terminal::Progress};
 use hvae_solver::StoppingRule;

@@ -1,7 +1,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use hvae_data::{ImageSize, Split};
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_model::Kind;
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal;

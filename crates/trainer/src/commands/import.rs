@@ -44,7 +44,7 @@ impl Run for Import {
             ),
         };
         let model = training::new_model(&config, cx.device()?)?;
-        let model = checkpoint::from_bytes(&self.file, bytes, model)?;
+        let model = checkpoint::from_bytes(&self.file, bytes, model, &config.prior)?;
         let run = self.new.target()?.open(&config, None)?;
         let training = &config.training;
         let optimizer = Optimizer::new(training.optimizer.rule(training.momentum), Vec::new());

@@ -3,7 +3,7 @@ use std::fmt;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use hvae_data::{Split, images::Images};
-use hvae_device::host::download;
+use hvae_device::download;
 
 use crate::api::trained::Trained;
 use crate::cli::values::count;

@@ -1,7 +1,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use hvae_data::Split;
-use hvae_device::host::download;
+use hvae_device::download;
 
 use crate::api::trained::Trained;
 use crate::cli::values::{POSITIVE, count, number, plane};

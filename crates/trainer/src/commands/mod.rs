@@ -22,6 +22,7 @@ mod interpolate;
 mod man;
 mod manifold;
 mod phase;
+mod prototypes;
 mod reconstruct;
 mod relax;
 mod report;
@@ -160,6 +161,7 @@ commands![
     gradcheck::Gradcheck,
     converge::Converge,
     phase::Phase,
+    prototypes::Prototypes,
     completions::Completions,
     man::Man,
     fid::Fid,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use hvae_data::{Split, images::Images};
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_runtime::{files, terminal};
 
 use crate::api::trained::Trained;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Error, Result};
 use hvae_data::config::DataConfig;
-use hvae_model::{EpConfig, Kind, PhaseSettings, ReadPolicy, VaeConfig};
+use hvae_model::{EpConfig, Kind, PhaseSettings, PriorConfig, ReadPolicy, VaeConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{overrides, overrides::Usage, presets, training::TrainingConfig};
@@ -19,6 +19,8 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// Architecture and objective.
     pub model: VaeConfig,
+    /// The prior of the latents.
+    pub prior: PriorConfig,
     /// Phases of equilibrium propagation.
     pub ep: EpConfig,
 }
@@ -133,7 +135,8 @@ impl RunConfig {
     /// The first setting of the model or the shape of its images that differs from `other`, in the
     /// same words: weights of the one are not valid in the other.
     pub fn model_change_since(&self, other: &Self) -> Result<Option<String>> {
-        let mut now = Self { model: self.model.clone(), ..other.clone() };
+        let (model, prior) = (self.model.clone(), self.prior);
+        let mut now = Self { model, prior, ..other.clone() };
         (now.data.channels, now.data.size) = (self.data.channels, self.data.size);
         now.change_since(other)
     }
@@ -142,6 +145,7 @@ impl RunConfig {
         self.training.check()?;
         self.data.check()?;
         self.model.check().context("model")?;
+        self.prior.check()?;
         PhaseSettings::new(&self.ep, ReadPolicy::EveryStep).context("ep")?;
         Ok(())
     }

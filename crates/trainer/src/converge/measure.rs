@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use burn::tensor::{Int, Tensor, TensorData};
 use hvae_data::images::Images;
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_model::chn_ham::{Dynamics, Form, LayeredNetwork};
 use hvae_runtime::{interrupt, terminal::Progress};
 use hvae_solver::{Anderson, FixedPointMap, Memory, Method, Picard, Safeguard, State};

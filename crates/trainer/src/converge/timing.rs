@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 use anyhow::Result;
 use burn::{module::Param, tensor::Tensor};
 use hvae_data::images::Images;
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_model::chn_ham::LayeredNetwork;
 use hvae_runtime::npz::{self, Array};
 use hvae_runtime::{files, terminal};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use hvae_data::images::Images;
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_model::chn_ham::{Form, Gradient, LayeredNetwork, Learning};
 use hvae_model::{Nudge, NudgeSize, Nudging, ReadPolicy, Unconverged};
 use hvae_runtime::rng::{self, Stream};

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::{Kind, PhaseOutcomes, PhaseSettings, Vae};
 use hvae_runtime::rng::{self, Stream};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use hvae_data::ImageSet;
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::{Likelihood, PhaseSettings, Vae, VaeConfig};
 use hvae_runtime::interrupt;
 use hvae_runtime::rng::{self, Stream};
@@ -190,14 +190,15 @@ impl ImagePosterior<'_> {
             let decoded = self.model.decode(upload(latents.clone(), dims, &device), self.phases)?.0;
             let images = self.image.clone().repeat_dim(0, rows);
             let likelihoods = download(self.model.config.log_likelihood(&decoded, &images)?)?;
-            let rows = latents.chunks(dims).zip(noise.chunks(dims)).zip(likelihoods);
-            for ((latent, noise), likelihood) in rows {
+            let priors = self.model.prior().log_densities_per_gaussian(&latents, dims);
+            for ((prior, noise), likelihood) in
+                priors.iter().zip(noise.chunks(dims)).zip(likelihoods)
+            {
                 // ln p(z) - ln q(z|x), both per (2 pi)^(d/2).
                 let posterior = noise.iter().zip(&self.sigma).map(|(&e, &s)| {
                     let [e, s] = [e, s].map(f64::from);
                     -0.5 * e * e - s.ln()
                 });
-                let prior = self.model.prior().log_density_per_gaussian(latent);
                 let ratio = prior - posterior.sum::<f64>();
                 ratios += ratio;
                 reconstruction += f64::from(likelihood);

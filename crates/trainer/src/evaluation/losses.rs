@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Tensor;
 use hvae_data::images::Images;
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::{Kind, PhaseSettings, Posterior, Vae};
 use hvae_runtime::rng::{self, Stream};
 

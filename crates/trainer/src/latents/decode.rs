@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::{PhaseSettings, Vae};
 use hvae_runtime::interrupt;
 use hvae_runtime::rng::{self, Stream};

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use hvae_data::{ImageShape, images::Images};
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::{PhaseSettings, Vae};
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::{self, Progress};

@@ -52,6 +52,8 @@ pub(crate) struct Optimizer {
     rule: Box<dyn Rule>,
     scales: HashMap<ParamId, f64>,
     state: HashMap<ParamId, Vec<Tensor<1>>>,
+    /// Steps taken before a parameter was added, where it was.
+    begun: HashMap<ParamId, usize>,
     steps: usize,
 }
 
@@ -59,7 +61,21 @@ impl Optimizer {
     /// An optimizer before its first step, with these learning-rate factors.
     pub(crate) fn new(rule: Box<dyn Rule>, scales: Vec<(ParamId, f64)>) -> Self {
         let scales = scales.into_iter().collect();
-        Self { rule, scales, state: HashMap::new(), steps: 0 }
+        Self { rule, scales, state: HashMap::new(), begun: HashMap::new(), steps: 0 }
+    }
+
+    /// Adds parameters to the model, with this learning-rate factor, after `begun` steps: the
+    /// moments of the rule count from there.
+    pub(crate) fn add(&mut self, ids: impl Iterator<Item = ParamId>, scale: f64, begun: usize) {
+        for id in ids {
+            self.scales.insert(id, scale);
+            self.begun.insert(id, begun);
+        }
+    }
+
+    /// Steps taken.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps
     }
 
     /// One step of `learning_rate`, times each parameter's factor, on `model`, which must be there.
@@ -91,7 +107,7 @@ impl Optimizer {
             }
         };
         self.steps += 1;
-        let Self { rule, scales, state, steps } = self;
+        let Self { rule, scales, state, begun, steps } = self;
         // Taken, not cloned: a tensor with one owner is updated in place.
         *model = model.take().map(|model| {
             with_parameters(model, |id, value| {
@@ -102,7 +118,8 @@ impl Optimizer {
                 let rate = learning_rate * scales.get(&id).copied().unwrap_or(1.0);
                 let before =
                     state.remove(&id).unwrap_or_else(|| vec![value.zeros_like(); rule.state_len()]);
-                let (value, after) = rule.step(*steps, rate, value, gradient, before);
+                let step = *steps - begun.get(&id).copied().unwrap_or(0);
+                let (value, after) = rule.step(step, rate, value, gradient, before);
                 state.insert(id, after);
                 value
             })

@@ -8,7 +8,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use hvae_model::Vae;
+use burn::module::Module;
+use hvae_model::{HopfieldPrior, PriorConfig, PriorKind, Vae};
 use hvae_runtime::{files, tensors};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,9 @@ pub struct TrainingState {
     pub(crate) step_in_epoch: usize,
     /// Optimizer steps, as the bias correction of Adam counts them.
     pub(crate) optimizer_steps: usize,
+    /// Steps taken when a learned prior began, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prior_begun: Option<usize>,
     /// Evaluations since the lowest validation loss.
     pub(crate) stale: usize,
     /// Sums over the current epoch.
@@ -112,12 +116,14 @@ impl Checkpoint {
     /// The checkpoint in `folder`, with models like `like` and `moments` states of the optimizer.
     pub(crate) fn read(folder: &Path, like: &Vae, moments: usize) -> Result<Self> {
         let state = read_state(folder)?;
-        let load = |file| load_module(folder, file, &state, like.clone());
+        // All others have the parameters of the model, under the same ids.
+        let model = load_module(folder, MODEL, &state, like.clone())?;
+        let load = |file| load_module(folder, file, &state, model.clone());
         let averaged = state.config.training.averages();
         Ok(Self {
-            model: load(MODEL)?,
             average: averaged.then(|| load(AVERAGE)).transpose()?,
             moments: MOMENTS.into_iter().take(moments).map(load).collect::<Result<_>>()?,
+            model,
             state,
         })
     }
@@ -172,13 +178,28 @@ fn load_module(checkpoint: &Path, file: &str, state: &TrainingState, module: Vae
         "{shown} is corrupt: its SHA-256 is {found}, but {} in state.json",
         expected.map_or("missing", String::as_str)
     );
-    from_bytes(&path, bytes, module)
+    from_bytes(&path, bytes, module, &state.config.prior)
 }
 
 /// `module` with the tensors in the `bytes` of the safetensors file `path`: exactly its tensors,
 /// all finite, and couplings within a layer symmetric.
-pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>, module: Vae) -> Result<Vae> {
+pub(crate) fn from_bytes(
+    path: &Path,
+    bytes: Vec<u8>,
+    mut module: Vae,
+    prior: &PriorConfig,
+) -> Result<Vae> {
     let shown = path.display();
+    let has_prior = tensors::names(&bytes)?.iter().any(|name| name.starts_with("prior."));
+    ensure!(
+        !has_prior || prior.kind == PriorKind::Hopfield,
+        "{shown} holds a Hopfield prior, but the configuration has prior.kind = standard"
+    );
+    let zeros = || {
+        let device = module.encoder.devices().into_iter().next().unwrap_or_default();
+        HopfieldPrior::zeros(prior.patterns, module.latent(), &device)
+    };
+    module.prior = has_prior.then(|| module.prior.clone().unwrap_or_else(zeros));
     let module = tensors::from_bytes(bytes, module)
         .with_context(|| format!("{shown} does not fit the configuration of the run"))?;
     ensure!(tensors::is_finite(&module), "{shown} holds numbers that are not finite");

@@ -5,12 +5,14 @@
 //! ```
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use hvae_model::Vae;
 use hvae_runtime::{files, terminal};
+use serde::de::DeserializeOwned;
 
 use crate::config::RunConfig;
 use crate::run::checkpoint::{self, Checkpoint, TrainingState};
@@ -155,6 +157,18 @@ impl RunDir {
     /// Writes `text` to the file `name` of the run, atomically.
     pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
         files::write(&self.path.join(name), text)
+    }
+
+    /// What the JSON file `name` of the run holds, which it can do without; `None` if it is absent.
+    pub(super) fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.path.join(name);
+        let shown = path.display();
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.with_context(|| format!("reading {shown}"))?,
+        };
+        let corrupt = || format!("{shown} is corrupt; delete it to continue without it");
+        serde_json::from_slice(&text).map(Some).with_context(corrupt)
     }
 
     /// Saves a checkpoint, points `latest` (and `best`) at it, and removes those that need not be

@@ -1,6 +1,5 @@
 //! Program, machine and data of a run, in `environment.json`.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -80,14 +79,7 @@ impl Environment {
 
     /// The environment of `run`, if it is recorded.
     pub fn of(run: &RunDir) -> Result<Option<Self>> {
-        let path = run.path().join(FILE);
-        let shown = path.display();
-        let text = match std::fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            read => read.with_context(|| format!("reading {shown}"))?,
-        };
-        let corrupt = || format!("{shown} is corrupt; delete it to continue without it");
-        serde_json::from_slice(&text).map(Some).with_context(corrupt)
+        run.read_json(FILE)
     }
 
     /// Whether the images of `now` are those of this one, as far as both are known.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::run::latents::LatentUse;
+use crate::run::prior::PriorUse;
 
 /// Share of converged samples below which a phase deserves a warning.
 const WARN_BELOW: f64 = 0.99;
@@ -80,6 +81,9 @@ pub struct EpochMetrics {
     /// How the latents of those images are used.
     #[serde(default)]
     pub(crate) latents: Option<LatentUse>,
+    /// How a learned prior is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prior: Option<PriorUse>,
     /// How the phases of training ended.
     pub(crate) phases: PhaseMeans,
     /// Training images that were dropped from a gradient, because a phase did not converge.
@@ -195,7 +199,9 @@ impl EpochMetrics {
         let cosine =
             self.gradient_check.map_or(String::new(), |c| format!("  cosine {:.4}", c.cosine));
         let second = second + &gains + &cosine + &active;
-        if second.is_empty() { first } else { format!("{first}\n{second}") }
+        let prior = self.prior.map_or(String::new(), |prior| format!("  {prior}"));
+        let lines = [first, second, prior].into_iter().filter(|line| !line.is_empty());
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 

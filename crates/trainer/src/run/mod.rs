@@ -10,6 +10,7 @@ pub(crate) mod latents;
 pub(crate) mod metrics;
 pub(crate) mod origin;
 pub(crate) mod place;
+pub(crate) mod prior;
 pub(crate) mod summary;
 pub(crate) mod sums;
 
@@ -22,5 +23,6 @@ pub use latents::LatentUse;
 pub use metrics::EpochMetrics;
 pub(crate) use metrics::{GradientCheck, LoopGains, MeanLosses};
 pub use origin::Origin;
+pub(crate) use prior::PriorUse;
 pub use summary::Summary;
 pub(crate) use sums::{Counts, EpochSums};

@@ -1,6 +1,5 @@
 //! Where the first weights of a run are from, in `origin.json`.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -43,14 +42,7 @@ impl Origin {
 
     /// Of `run`; `None` if its first weights were random.
     pub fn of(run: &RunDir) -> Result<Option<Self>> {
-        let path = run.path().join(ORIGIN);
-        let shown = path.display();
-        let text = match std::fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            read => read.with_context(|| format!("reading {shown}"))?,
-        };
-        let corrupt = || format!("{shown} is corrupt; delete it to continue without it");
-        serde_json::from_slice(&text).map(Some).with_context(corrupt)
+        run.read_json(ORIGIN)
     }
 
     /// The content of the file.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use hvae_data::images::Images;
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_model::{PhaseSettings, Vae};
 use hvae_runtime::files;
 

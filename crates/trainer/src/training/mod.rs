@@ -5,6 +5,7 @@ mod grids;
 pub(crate) mod memory;
 pub(crate) mod model;
 mod pending;
+mod prior;
 pub(crate) mod schedule;
 pub(crate) mod step;
 pub(crate) mod trainer;

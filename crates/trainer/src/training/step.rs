@@ -3,8 +3,10 @@
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Int, Tensor};
 use hvae_data::images::Images;
-use hvae_device::host::upload;
-use hvae_model::{Losses, PhaseOutcomes, PhaseSettings, Scalar, TrainingStep, Vae};
+use hvae_device::upload;
+use hvae_model::{
+    Losses, PhaseOutcomes, PhaseSettings, PriorConfig, PriorKind, Scalar, TrainingStep, Vae,
+};
 
 use crate::config::RunConfig;
 use crate::draws::{StepDraws, binarize};
@@ -13,6 +15,7 @@ use crate::run::Counts;
 use crate::run::RunDir;
 use crate::run::{Checkpoint, TrainingState};
 use crate::training::model::{new_model, phases};
+use crate::training::prior;
 use crate::training::schedule;
 use crate::training::workers::Workers;
 
@@ -67,6 +70,8 @@ pub(crate) struct StepRunner {
     /// Averaged weights, if the configuration asks for them.
     average: Option<Vae>,
     optimizer: Optimizer,
+    /// Steps taken when a learned prior began, if there is one.
+    prior_begun: Option<usize>,
 }
 
 impl StepRunner {
@@ -74,6 +79,7 @@ impl StepRunner {
     pub(crate) fn new(config: &RunConfig, train: &Images, devices: Vec<Device>) -> Result<Self> {
         let device = devices.first().context("training needs at least one device")?;
         let model = new_model(config, device)?;
+        prior::require_images(&config.prior, train.len())?;
         let training = &config.training;
         let scales = model.learning_rate_scales(training.visible_rate);
         Ok(Self {
@@ -83,6 +89,7 @@ impl StepRunner {
             model: Some(model),
             optimizer: Optimizer::new(training.optimizer.rule(training.momentum), scales),
             config: config.clone(),
+            prior_begun: None,
             workers: (devices.len() > 1)
                 .then(|| Workers::new(devices, train, &config.ep))
                 .transpose()?,
@@ -94,9 +101,22 @@ impl StepRunner {
     }
 
     /// Starts from these weights.
-    pub(super) fn start_from(&mut self, model: Vae) {
+    pub(super) fn start_from(&mut self, mut model: Vae) {
+        if self.config.prior.kind == PriorKind::Standard {
+            model.prior = None;
+        }
         self.average = self.average.as_ref().map(|_| model.clone());
+        self.resume_prior(&model, model.prior.as_ref().map(|_| 0));
         self.model = Some(model);
+    }
+
+    /// Goes on with the learned prior of `model`, if it has one, which began after `begun` steps.
+    fn resume_prior(&mut self, model: &Vae, begun: Option<usize>) {
+        self.prior_begun = begun;
+        if let Some(prior) = &model.prior {
+            let ids = prior.ids().map(|(id, _)| id).into_iter();
+            self.optimizer.add(ids, self.config.prior.rate, begun.unwrap_or_default());
+        }
     }
 
     /// The model that is evaluated: averaged weights where the configuration asks for them.
@@ -118,6 +138,7 @@ impl StepRunner {
         batch: &Batch<'_>,
     ) -> Result<StepReport> {
         let images = batch.rows.len();
+        self.begin_prior(step, train)?;
         let TrainingStep { gradients, losses, counted, dropped, outcomes, .. } =
             self.gradient(step, train, batch)?;
         let learning_rate = self.learning_rate(step);
@@ -156,6 +177,22 @@ impl StepRunner {
         Ok(self.model().training_step(images, noise, kl_weight, &phases)?)
     }
 
+    /// From step `prior.start` on the model has a learned prior, if it is to have one.
+    fn begin_prior(&mut self, step: usize, train: &Images) -> Result<()> {
+        let PriorConfig { kind, start, rate, .. } = self.config.prior;
+        if kind != PriorKind::Hopfield || step < start || self.model().prior.is_some() {
+            return Ok(());
+        }
+        let prior = prior::at_training_images(self.model(), train, &self.config, &self.phases)?;
+        let begun = self.optimizer.steps();
+        self.optimizer.add(prior.ids().map(|(id, _)| id).into_iter(), rate, begun);
+        self.prior_begun = Some(begun);
+        for model in self.model.iter_mut().chain(&mut self.average) {
+            model.prior = Some(prior.clone());
+        }
+        Ok(())
+    }
+
     /// Losses and gradient norm of each of `reports`, in two reads of the device at most.
     pub(crate) fn read(&self, reports: &[StepReport]) -> Result<Vec<(Losses, f64)>> {
         let losses: Vec<&Losses<Scalar>> = reports.iter().map(|report| &report.losses).collect();
@@ -171,7 +208,11 @@ impl StepRunner {
             model: self.model().clone(),
             average: self.average.clone(),
             moments,
-            state: TrainingState { optimizer_steps, ..state.clone() },
+            state: TrainingState {
+                optimizer_steps,
+                prior_begun: self.prior_begun,
+                ..state.clone()
+            },
         }
     }
 
@@ -184,6 +225,7 @@ impl StepRunner {
     pub(super) fn restore(&mut self, checkpoint: Checkpoint) -> Result<TrainingState> {
         let Checkpoint { model, average, moments, state } = checkpoint;
         self.optimizer.restore(&moments, state.optimizer_steps)?;
+        self.resume_prior(&model, state.prior_begun);
         (self.model, self.average) = (Some(model), average);
         Ok(state)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use hvae_data::images::Images;
-use hvae_model::Vae;
+use hvae_model::{PriorConfig, PriorKind, Vae};
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::{interrupt, terminal};
 use rand::seq::SliceRandom;
@@ -14,7 +14,7 @@ use crate::{
     config::RunConfig,
     evaluation::losses::{Evaluation, evaluate_epoch},
     observers::{Observer, PictureEvent, StepEvent, TrainingStart},
-    run::{Environment, EpochMetrics, RunDir, TrainingState, history},
+    run::{Environment, EpochMetrics, PriorUse, RunDir, TrainingState, history},
     training::{
         advice::advised,
         grids::{self, Moment},
@@ -185,6 +185,14 @@ impl Trainer {
                 steps / 10
             ));
         }
+        let PriorConfig { kind, start: begins, .. } = self.state.config.prior;
+        if kind == PriorKind::Hopfield && steps <= begins {
+            terminal::warning(&format!(
+                "training ends before its prior begins: {steps} steps, prior.start = {begins}; \
+                 take more epochs, or --set prior.start={}",
+                steps / 10
+            ));
+        }
         self.observers.iter_mut().try_for_each(|observer| observer.start(&start))?;
         let finished = self.train_epochs();
         self.observers.iter_mut().for_each(|observer| observer.end());
@@ -290,6 +298,7 @@ impl Trainer {
             loop_gains: evaluation.as_ref().and_then(|e| e.loop_gains),
             gradient_check: evaluation.as_ref().and_then(|e| e.gradient_check),
             latents: evaluation.map(|e| e.latents),
+            prior: due.then(|| PriorUse::of(self.model())).flatten(),
             gradient_norm: sums.gradient_norm(),
             learning_rate: self.runner.learning_rate(self.state.step - 1),
             images_per_second: (self.train.len() - trained_before) as f64 / train_seconds,

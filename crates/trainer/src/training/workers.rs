@@ -16,7 +16,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use hvae_data::images::Images;
-use hvae_device::{fault, host::upload, upload_rows};
+use hvae_device::{fault, upload, upload_rows};
 use hvae_model::{
     AllReduce, EpConfig, Losses, ModelError, PhaseOutcomes, PhaseSettings, Scalar, Squares,
     TrainingStep, Vae,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use hvae_device::host::upload;
+use hvae_device::upload;
 use hvae_model::modern::Space;
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::terminal::Progress;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_model::modern::{Equidistant, ModernHopfield, Thresholds, beta_eff, equidistant, random};
 use hvae_runtime::rng::{self, Stream};
 use serde::Serialize;

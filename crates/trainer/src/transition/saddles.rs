@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use faer::{Col, Mat, linalg::solvers::Solve};
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_runtime::terminal;
 use ndarray::{Array1, Array2};
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use hvae_device::host::{download, upload};
+use hvae_device::{download, upload};
 use hvae_model::modern::{ModernHopfield, Space, stability};
 use hvae_solver::{StoppingRule, Termination};
 use serde::Serialize;

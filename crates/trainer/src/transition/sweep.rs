@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_model::modern::{Retrieval, Space};
 use hvae_runtime::terminal::Progress;
 use hvae_solver::{Outcome, Picard, StoppingRule, Termination};

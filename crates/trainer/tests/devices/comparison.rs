@@ -62,7 +62,7 @@ fn compare_solutions(device: &Device) {
     let solve = |device: &Device, method: &str| {
         let drawn = |index, rows: usize| {
             let values = rng::normal(1, Stream::Starts, index, rows * DIMENSION);
-            hvae_device::host::upload(values, DIMENSION, device)
+            hvae_device::upload(values, DIMENSION, device)
         };
         let network = ModernHopfield::new(drawn(0, COUNT)).unwrap();
         let map = network.at(&betas, Space::States).unwrap();

@@ -57,7 +57,7 @@ fn compare_split(kind: &str, more: &[&str]) {
             .then(|| rng::uniform(1, Stream::Binarization, 0, rows.len() * model.pixels())),
     };
     let phases = PhaseSettings::new(&config.ep, ReadPolicy::EveryStep).unwrap();
-    let on_device = hvae_device::host::upload(draws.noise.clone(), model.latent(), &device);
+    let on_device = hvae_device::upload(draws.noise.clone(), model.latent(), &device);
     let mut batch = images.gather(images.index_tensor(&rows));
     if binarise {
         batch = hvae::draws::binarize_from(batch, 1, Stream::Binarization, 0);

@@ -20,6 +20,7 @@ mod evaluation;
 mod exchange;
 mod phase;
 mod pictures;
+mod prior;
 mod reading;
 mod resume;
 mod runs;

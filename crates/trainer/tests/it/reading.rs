@@ -267,11 +267,11 @@ fn arrays_in_memory_follow_the_same_rules() {
         let images = array(&[1, 1, 2], values);
         let found = arrays::grey("x", images.clone()).unwrap();
         assert_eq!(found, (numbers.to_vec(), ImageShape::grey(1, 2)));
-        assert_eq!(arrays::set("x", images).unwrap().bytes(), bytes);
+        assert_eq!(arrays::set("x", images, None).unwrap().bytes(), bytes);
     }
     // Two pixels, red and blue: all of a channel come together.
     let colour = array(&[1, 3, 1, 2], Values::U8(vec![255, 0, 0, 0, 0, 255]));
-    assert_eq!(arrays::set("x", colour.clone()).unwrap().bytes(), [76, 29]);
+    assert_eq!(arrays::set("x", colour.clone(), None).unwrap().bytes(), [76, 29]);
     let message = |images| format!("{:#}", arrays::grey("x", images).unwrap_err());
     assert!(message(colour).contains("`x`: it is in colour"));
     let large = array(&[1, 1, 2], Values::I64(vec![0, 256]));

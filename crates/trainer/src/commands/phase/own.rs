@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use burn::tensor::Tensor;
 use hvae_data::own::{OwnImages, Part};
 use hvae_data::{Split, images::Images};
-use hvae_device::host::upload;
+use hvae_device::upload;
 use hvae_runtime::{memory, npz, npz::Kind, npz::Rows};
 
 use crate::api::trained::Trained;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use hvae_data::images::Images;
-use hvae_device::host::download;
+use hvae_device::download;
 use hvae_model::Vae;
 use hvae_runtime::terminal;
 use serde_json::{Value, json};
