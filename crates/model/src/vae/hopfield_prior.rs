@@ -133,7 +133,9 @@ impl HopfieldPrior {
         let mut weights: Vec<f64> =
             biases.iter().zip(squares).map(|(c, square)| c + 0.5 * beta * square).collect();
         let total = log_sum_exp(&weights);
-        weights.iter_mut().for_each(|w| *w = (*w - total).exp());
+        for weight in &mut weights {
+            *weight = (*weight - total).exp();
+        }
         Mixture { latent, patterns, weights, beta }
     }
 }

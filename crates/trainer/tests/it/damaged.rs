@@ -297,7 +297,7 @@ fn try_all(kind: &Kind, folder: &Folder, seconds: Option<u64>) -> [usize; 2] {
         fs::write(&path, (kind.wrap)(&bytes)).unwrap();
         let before = (Instant::now(), processor_time());
         let result = catch_unwind(AssertUnwindSafe(|| (kind.read)(&path)));
-        let slow = before.0.elapsed().min(processor_time() - before.1) > LONGEST;
+        let slow = before.0.elapsed().min(processor_time().saturating_sub(before.1)) > LONGEST;
         if result.is_err() || slow {
             let kept = std::env::temp_dir().join(format!("hvae-damaged-{seed}-{tried}-{name}"));
             fs::copy(&path, &kept).unwrap();
