@@ -46,9 +46,9 @@ impl Images {
         Ok(Self { report, ..Self::new(set, device) })
     }
 
-    /// The training images, and the images that the validation loss is measured on: if
-    /// `data.validation_images` is set, so many of the set's own images for validation or else of
-    /// the last training images; otherwise the test images.
+    /// The training images, and the images that the validation loss is measured on. With
+    /// `data.validation_images = N` these are N images of the validation part of the data set or,
+    /// if it has none, the last N training images; otherwise they are the test images.
     pub fn load_for_training<'a>(
         config: &DataConfig,
         data_dir: impl Into<Option<&'a PathBuf>>,

@@ -1,6 +1,6 @@
 //! Names for the patterns of a learned prior, by the labels of the latents that they win.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use hvae_data::images::Images;
 use hvae_device::download;
 use hvae_model::Mixture;
@@ -23,10 +23,7 @@ pub(crate) struct NamedPatterns {
 impl NamedPatterns {
     /// By the posterior means of the first 10,000 of the labelled `images`.
     pub(crate) fn of(trained: &Trained, images: &Images) -> Result<Self> {
-        let prior = trained.model.prior.as_ref().with_context(|| {
-            let shown = trained.run.path().display();
-            format!("{shown} has no learned prior: train one with --set prior.kind=hopfield")
-        })?;
+        let prior = trained.learned_prior()?;
         images.set().require_classes(256, "the training set")?;
         let (mixture, latent) = (prior.on_host(), trained.model.latent());
         let mut wins = vec![[0_u32; 256]; mixture.weights.len()];

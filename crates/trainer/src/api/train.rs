@@ -27,7 +27,7 @@ use crate::training::DEFERRED_CHECK_EVERY;
 use crate::training::memory::MemoryEstimate;
 use crate::training::trainer::{Finished, Trainer, TrainingRequest};
 
-/// A synthetic set of so many images takes seconds to draw.
+/// Synthetic sets of at least this many images show a spinner: drawing them takes seconds.
 const MANY_DRAWN: usize = 200_000;
 
 /// What may change when a run is resumed.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use hvae_data::{Split, images::Images};
 use hvae_device::{download, upload};
-use hvae_model::{EpConfig, PhaseSettings, Vae};
+use hvae_model::{EpConfig, HopfieldPrior, PhaseSettings, Vae};
 use hvae_runtime::{interrupt, tensors, terminal::Progress};
 use hvae_solver::StoppingRule;
 use safetensors::SafeTensors;
@@ -81,6 +81,14 @@ impl Trained {
         let untrained = training::new_model(&config, &device)?;
         let (model, state) = run.load_model(choice, &config, untrained)?;
         Ok(Self { run, checkpoint: choice, step: state.step, model, config, phases, device })
+    }
+
+    /// The prior of the model, which must be a learned one.
+    pub(crate) fn learned_prior(&self) -> Result<&HopfieldPrior> {
+        self.model.prior.as_ref().with_context(|| {
+            let shown = self.run.path().display();
+            format!("{shown} has no learned prior: train one with --set prior.kind=hopfield")
+        })
     }
 
     /// The run's images, from `folder` or the one that it was trained from.

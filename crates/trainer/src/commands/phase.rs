@@ -119,7 +119,8 @@ impl FromStr for Kind {
             "random" => Self::Random,
             "mnist" => Self::Mnist,
             "synthetic" => Self::Synthetic,
-            // As for `hvae train --dataset`; that nothing is there is told when it is opened.
+            // Paths are recognised as for `hvae train --dataset`. A missing file is an error when it is
+            // opened.
             path if path.contains(['/', '\\', '.']) => Self::Own(path.into()),
             _ => {
                 return Err(

@@ -1,9 +1,11 @@
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
+use hvae_runtime::terminal;
+use serde_json::json;
 
 use crate::cli::values::count;
 use crate::commands::context::{Context, Ended, Run};
-use crate::commands::output::{Format, Look, Output, Sheet};
+use crate::commands::output::{Format, JsonArgs, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
 
 /// Decode the patterns of a learned prior
@@ -25,6 +27,8 @@ pub struct Prototypes {
     #[arg(long, value_name = "PATH", default_value = "prototypes.png", value_parser = Output::parser(&[Format::Png, Format::Npz]))]
     out: Output,
     #[command(flatten)]
+    json: JsonArgs,
+    #[command(flatten)]
     look: Look,
     #[command(flatten)]
     run: RunArgs,
@@ -33,14 +37,11 @@ pub struct Prototypes {
 impl Run for Prototypes {
     fn run(self, cx: &Context) -> Result<Ended> {
         self.out.require()?;
+        self.json.require()?;
         let trained = self.run.load(cx)?;
-        let prior = trained.model.prior.as_ref().with_context(|| {
-            let shown = trained.run.path().display();
-            format!("{shown} has no learned prior: train one with --set prior.kind=hopfield")
-        })?;
-        let mixture = prior.on_host();
+        let mixture = trained.learned_prior()?.on_host();
         let mut order: Vec<usize> = (0..mixture.weights.len()).collect();
-        order.sort_by(|&a, &b| mixture.weights[b].total_cmp(&mixture.weights[a]).then(a.cmp(&b)));
+        order.sort_by(|&a, &b| mixture.weights[b].total_cmp(&mixture.weights[a]));
         order.truncate(self.count);
         let latent = trained.model.latent();
         let pattern = |&i: &usize| mixture.patterns[i * latent..][..latent].iter();
@@ -50,9 +51,11 @@ impl Run for Prototypes {
         let caption = trained.caption("patterns of the prior, from the most used", None);
         let sheet = Sheet::new(trained.size(), columns, &images).with(caption, self.look);
         self.out.write(&sheet, Vec::new())?;
-        for index in order {
-            hvae_runtime::terminal::result(&format!("{index:5}  {:.5}", mixture.weights[index]));
+        for &index in &order {
+            terminal::result(&format!("{index:5}  {:.5}", mixture.weights[index]));
         }
+        let row = |&index: &usize| json!({ "pattern": index, "weight": mixture.weights[index] });
+        self.json.write(&order.iter().map(row).collect::<Vec<_>>())?;
         Ok(Ended::Done)
     }
 }

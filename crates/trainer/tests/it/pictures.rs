@@ -14,7 +14,7 @@ fn event_files_hold_the_metrics_and_a_resumed_run_adds_one() {
     let mut arguments = train("run", "640", "2");
     arguments.push("--tensorboard");
     folder.ok(&arguments);
-    // Without the flag: a run that has event files goes on with them.
+    // Resumed without --tensorboard, a run that already has event files keeps writing them.
     folder.ok(&["train", "--resume", RUN, "--epochs", "3", "--threads", "1"]);
     let entries = std::fs::read_dir(folder.path("checkpoints/run/tensorboard")).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -78,7 +78,7 @@ fn pictures_have_titles_and_say_where_they_are_from() {
         let (left, top) = (title.width() - plain.width(), title.height() - plain.height());
         let at = |x, y| title.get_pixel(x, y);
         let same = plain.enumerate_pixels().filter(|(x, y, p)| at(x + left, y + top) == *p).count();
-        // A picture that is less wide than its title stands at the left.
+        // A picture narrower than its title is aligned to the left.
         assert!(plain.width() < 280 || same == plain.len(), "{line}: other images");
         let texts = texts(&path);
         let text = |key: &str| texts.iter().find(|(k, _)| k == key).unwrap().1.clone();

@@ -46,6 +46,9 @@ fn a_run_with_a_learned_prior_resumes_exactly_and_samples_from_its_patterns() {
     let weights: Vec<f64> = second.map(|weight| weight.parse().unwrap()).collect();
     assert_eq!(weights.len(), 5);
     assert!(weights.is_sorted_by(|a, b| a >= b) && weights[4] > 0.0, "{list}");
+    let shown: serde_json::Value =
+        serde_json::from_str(&folder.ok(&["prototypes", run, "--count", "5", "--json"])).unwrap();
+    assert!((shown[0]["weight"].as_f64().unwrap() - weights[0]).abs() < 1e-5, "{shown}");
     folder.ok(&["sample", run, "--count", "4"]);
     folder.ok(&["export", run, "--out", "whole.safetensors"]);
     folder.ok(&["import", "whole.safetensors", "--name", "again"]);

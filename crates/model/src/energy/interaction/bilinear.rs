@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use hvae_device::is_plain_cpu;
 
-use crate::energy::interaction::packed::{self, Packed};
+use crate::energy::interaction::packed::Packed;
 use crate::scalar::Scalar;
 
 /// The direction of a signal through an interaction.
@@ -112,12 +112,6 @@ impl<const D: usize> Weights for Param<Tensor<D>> {
 /// All values of a tensor, in their order.
 pub(super) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     tensor.flatten(0, D - 1)
-}
-
-/// `s' t`, `[n, m]`: the sum over the batch of the outer products of `s`, `[batch, n]`, and `t`,
-/// `[batch, m]`.
-pub(super) fn outer(s: Tensor<2>, t: Tensor<2>) -> Tensor<2> {
-    packed::outer(&s, &t).unwrap_or_else(|| s.transpose().matmul(t))
 }
 
 fn replace<const D: usize>(weight: &mut Param<Tensor<D>>, by: impl FnOnce(Tensor<D>) -> Tensor<D>) {

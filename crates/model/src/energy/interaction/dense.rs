@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use hvae_device::HostValues;
 
 use crate::energy::interaction::bilinear::{
-    Bilinear, Direction, Weights, flat, outer, parameter, spectral_norm,
+    Bilinear, Direction, Weights, flat, parameter, spectral_norm,
 };
 use crate::energy::interaction::packed::Packed;
 
@@ -41,7 +41,7 @@ impl Bilinear for Dense {
     }
 
     fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
-        flat(outer(lower, upper))
+        flat(lower.transpose().matmul(upper))
     }
 
     fn fan_in(&self, direction: Direction) -> usize {

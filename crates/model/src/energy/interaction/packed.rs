@@ -8,8 +8,6 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
-use hvae_device::HostValues;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -90,29 +88,6 @@ impl Packed {
         let parts = out.par_chunks_mut(ROWS * self.outputs).zip(x.par_chunks(ROWS * self.inputs));
         parts.for_each(|(out, x)| arch.dispatch(Product { matrix: self, x, out }));
     }
-}
-
-/// `s' t`, `[n, m]`, of `s` and `t` in host memory, `[batch, n]` and `[batch, m]`: every element is
-/// such a chain over the batch. `None` on other devices.
-pub(super) fn outer(s: &Tensor<2>, t: &Tensor<2>) -> Option<Tensor<2>> {
-    let ([batch, n], [_, m]) = (s.dims(), t.dims());
-    let columns = transposed(&HostValues::of(s)?, batch, n);
-    let mut product = vec![0.0; n * m];
-    Packed::new(&HostValues::of(t)?, m, None).add_product(&columns, &mut product);
-    Some(Tensor::from_data(TensorData::new(product, [n, m]), &s.device()))
-}
-
-/// The transpose of `s`, `[batch, n]`, on all threads.
-fn transposed(s: &[f32], batch: usize, n: usize) -> Vec<f32> {
-    let mut columns = vec![0.0; s.len()];
-    columns.par_chunks_mut(PANEL * batch).enumerate().for_each(|(p, columns)| {
-        for (row, s) in s.chunks(n).enumerate() {
-            for (column, s) in columns.chunks_mut(batch).zip(&s[p * PANEL..]) {
-                column[row] = *s;
-            }
-        }
-    });
-    columns
 }
 
 /// The columns of each panel of a matrix.
@@ -283,30 +258,7 @@ fn accumulate<S: Simd, const V: usize, const R: usize>(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
-
-    /// The same chains over the batch, for sizes that fill no panel and no part.
-    #[test]
-    fn outer_products_are_chains_over_the_batch() {
-        let tensor = |values: Vec<f32>, dims| {
-            Tensor::<2>::from_data(TensorData::new(values, dims), &Device::flex())
-        };
-        for [batch, n, m] in [[1, 1, 1], [5, 3, 40], [130, 50, 17]] {
-            let (s, t) = (wave(batch * n, 0.0), wave(batch * m, 1.0));
-            let product = outer(&tensor(s.clone(), [batch, n]), &tensor(t.clone(), [batch, m]));
-            let found: Vec<f32> = product.expect("host").into_data().try_into_vec().expect("f32");
-            for (at, found) in found.iter().enumerate() {
-                let (i, j) = (at / m, at % m);
-                let chain = |sum: f32, b: usize| s[b * n + i].mul_add(t[b * m + j], sum);
-                assert!(
-                    (0..batch).fold(0.0, chain).to_bits() == found.to_bits(),
-                    "{batch} {n} {m}"
-                );
-            }
-        }
-    }
 
     fn wave(count: usize, phase: f32) -> Vec<f32> {
         (0..count).map(|i| (i as f32 * 0.37 + phase).sin()).collect()

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use hvae_device::{HostValues, read};
 
 use crate::energy::interaction::bilinear::{
-    Bilinear, Direction, Weights, flat, outer, parameter, spectral_norm,
+    Bilinear, Direction, Weights, flat, parameter, spectral_norm,
 };
 use crate::energy::interaction::packed::Packed;
 use crate::energy::layer::Shape;
@@ -93,7 +93,7 @@ impl Bilinear for Symmetric {
     }
 
     fn gradient(&self, lower: Tensor<2>, upper: Tensor<2>) -> Tensor<1> {
-        flat(self.symmetrise(outer(lower, upper)))
+        flat(self.symmetrise(lower.transpose().matmul(upper)))
     }
 
     fn fan_in(&self, _direction: Direction) -> usize {
