@@ -137,6 +137,15 @@ impl StepRunner {
         train: &Images,
         batch: &Batch<'_>,
     ) -> Result<StepReport> {
+        rayon::scope(|_| self.step_in_pool(step, train, batch))
+    }
+
+    fn step_in_pool(
+        &mut self,
+        step: usize,
+        train: &Images,
+        batch: &Batch<'_>,
+    ) -> Result<StepReport> {
         let images = batch.rows.len();
         self.begin_prior(step, train)?;
         let TrainingStep { gradients, losses, counted, dropped, outcomes, .. } =
