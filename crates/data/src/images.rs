@@ -19,7 +19,7 @@ const SYNTHETIC_COUNT: [usize; 2] = [10_000, 2_000];
 const SYNTHETIC_SEED: u64 = 1;
 
 /// A set of images, on the host as bytes and on a device as numbers in `[0, 1]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Images {
     set: ImageSet,
     tensor: Tensor<2>,

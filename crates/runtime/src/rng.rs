@@ -47,6 +47,8 @@ pub enum Stream {
     Occlusion = 15,
     /// Training images at whose latents the patterns of a prior start, and their binarization.
     PriorPatterns = 16,
+    /// Points of a search of hyperparameters.
+    Search = 17,
 }
 
 /// The generator of `(seed, stream, index)`. Equal arguments give equal numbers on every device

@@ -6,6 +6,7 @@ mod run;
 mod training;
 
 pub use overrides::Usage;
+pub(crate) use overrides::setting;
 pub(crate) use run::Changes;
 pub use run::RunConfig;
 pub(crate) use training::{Schedule, TrainingConfig};

@@ -16,6 +16,12 @@ impl Usage {
 
 /// Sets `section.key=value` in `table`.
 pub(super) fn set(table: &mut toml::Table, text: &str) -> Result<()> {
+    let (path, value) = setting(text)?;
+    insert(table, &path, value).with_context(|| format!("--set {text}"))
+}
+
+/// The name and the value in `section.key=value`.
+pub(crate) fn setting(text: &str) -> Result<(String, toml::Value)> {
     let Some((path, value)) = text.split_once('=') else {
         bail!("--set {text}: expected section.key=value, such as training.learning_rate=0.002");
     };
@@ -25,7 +31,7 @@ pub(super) fn set(table: &mut toml::Table, text: &str) -> Result<()> {
         .and_then(|mut t| t.remove("value"))
         .or_else(|| list_of_words(value))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    insert(table, path.trim(), value).with_context(|| format!("--set {text}"))
+    Ok((path.trim().to_owned(), value))
 }
 
 /// Sets `section.key`, the `path`.

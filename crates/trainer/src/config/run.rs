@@ -1,5 +1,6 @@
 //! The configuration of a run: a preset, overridden by a file, overridden by the command line.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Error, Result};
@@ -68,6 +69,15 @@ impl RunConfig {
         Self::parse(&text, &path.display().to_string(), changes)
     }
 
+    /// The preset, overridden by `settings` under their names, `section.key`; checked.
+    pub(crate) fn of_settings(settings: &BTreeMap<String, toml::Value>) -> Result<Self> {
+        let mut table = toml::Table::new();
+        for (key, value) in settings {
+            overrides::insert(&mut table, key, value.clone())?;
+        }
+        Self::of_table(table, None)
+    }
+
     /// The configuration in `text`, TOML from `source`, overridden by `changes`; checked.
     pub(crate) fn parse(text: &str, source: &str, changes: &Changes<'_>) -> Result<Self> {
         Self::read(text, changes).map_err(|error| {
@@ -88,10 +98,14 @@ impl RunConfig {
         };
         let mut table: toml::Table = text.parse().map_err(with_line)?;
         changes.apply_to(&mut table)?;
+        Self::of_table(table, changes.flags)
+    }
+
+    fn of_table(table: toml::Table, flags: Option<&dyn Fn(&mut Self)>) -> Result<Self> {
         let config: Result<Self, _> = presets::over_preset(table)?.try_into();
         let mut config =
             config.map_err(|error: toml::de::Error| Error::msg(plain(&error.to_string())))?;
-        if let Some(flags) = changes.flags {
+        if let Some(flags) = flags {
             flags(&mut config);
         }
         config.check()?;

@@ -169,6 +169,12 @@ impl Trainer {
     /// Trains until all epochs are done, the patience is exhausted or the user asks to stop. After
     /// an error the last checkpoint is still good.
     pub fn train(&mut self) -> Result<Finished> {
+        self.train_until(usize::MAX)
+    }
+
+    /// The same, but pauses once `epochs` are done: after the checkpoint, as a stop by the user
+    /// would.
+    pub fn train_until(&mut self, epochs: usize) -> Result<Finished> {
         let training = &self.state.config.training;
         let start = TrainingStart {
             epochs: training.epochs,
@@ -194,13 +200,13 @@ impl Trainer {
             ));
         }
         self.observers.iter_mut().try_for_each(|observer| observer.start(&start))?;
-        let finished = self.train_epochs();
+        let finished = self.train_epochs(epochs);
         self.observers.iter_mut().for_each(|observer| observer.end());
         finished
     }
 
-    fn train_epochs(&mut self) -> Result<Finished> {
-        while !self.is_complete() {
+    fn train_epochs(&mut self, until: usize) -> Result<Finished> {
+        while !self.is_complete() && self.state.epoch < until {
             let (started, done_before) = (Instant::now(), self.state.step_in_epoch);
             if self.train_epoch()? == Finished::Interrupted {
                 self.save()?;
