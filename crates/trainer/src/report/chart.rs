@@ -11,6 +11,9 @@ use crate::report::shown::number;
 /// Lines of at most this many points show the value of each under the pointer.
 const TOLD: usize = 100;
 
+/// Labels below a chart of cells at most.
+const LABELS: usize = 5;
+
 /// What the template draws. Positions are percent of the plot, from the left and from the top.
 #[derive(Debug, Serialize)]
 pub(crate) struct Chart {
@@ -18,8 +21,8 @@ pub(crate) struct Chart {
     /// What good looks like.
     hint: String,
     /// Names of the axes.
-    across: &'static str,
-    up: &'static str,
+    across: String,
+    up: String,
     x: Vec<Tick>,
     y: Vec<Tick>,
     /// Characters of the longest label of the axis that goes up.
@@ -41,7 +44,7 @@ struct Tick {
 }
 
 /// A series.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Line {
     name: String,
     colour: String,
@@ -58,7 +61,7 @@ struct Line {
 }
 
 impl Chart {
-    pub(super) fn new(panel: &Panel, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(panel: &Panel, hint: impl Into<String>) -> Self {
         let points = || panel.series.iter().flat_map(|s| &s.points);
         let x = Axis::new(&panel.x, points().map(|p| p.x));
         let y = Axis::new(&panel.y, points().map(|p| p.y).chain(panel.level));
@@ -67,8 +70,8 @@ impl Chart {
         Self {
             title: panel.title.clone(),
             hint: hint.into(),
-            across: panel.x.name,
-            up: panel.y.name,
+            across: panel.x.name.to_owned(),
+            up: panel.y.name.to_owned(),
             widest: y_ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(1),
             x: ticks(&x, |fraction| 100.0 * fraction),
             y: y_ticks,
@@ -78,6 +81,40 @@ impl Chart {
             single: panel.series.iter().all(|s| is_line(s) && s.points.len() == 1),
             square: panel.series.iter().any(|s| matches!(s.mark, Mark::Discs(_))),
         }
+    }
+}
+
+impl Chart {
+    /// With these texts for the points of each line under the pointer.
+    pub(crate) fn telling(mut self, texts: &[Vec<String>]) -> Self {
+        for (line, texts) in self.lines.iter_mut().zip(texts) {
+            for (told, text) in line.told.iter_mut().zip(texts) {
+                told.2.clone_from(text);
+            }
+        }
+        self
+    }
+
+    /// With these names of its axes.
+    pub(crate) fn named(self, across: &str, up: &str) -> Self {
+        Self { across: across.to_owned(), up: up.to_owned(), ..self }
+    }
+
+    /// With coloured cells below its lines, each by its left and upper corner, width and height in
+    /// percent, and with a text.
+    pub(crate) fn over(mut self, cells: Vec<(RGBColor, [f64; 4], String)>) -> Self {
+        let cell =
+            |(colour, [left, top, width, height], text): (RGBColor, [f64; 4], String)| Line {
+                colour: css(colour),
+                bars: vec![[left, top, width, height]],
+                told: vec![(left, top, text)],
+                ..Line::default()
+            };
+        self.lines.splice(0..0, cells.into_iter().map(cell));
+        // Their labels can be long.
+        let every = self.x.len().div_ceil(LABELS).max(1);
+        self.x = self.x.into_iter().step_by(every).collect();
+        self
     }
 }
 

@@ -236,7 +236,7 @@ fn logarithmic(mut panel: Panel) -> Panel {
 }
 
 /// Bars from 0 to each point.
-fn bars(
+pub(crate) fn bars(
     title: &str,
     axes: [&'static str; 2],
     colour: RGBColor,

@@ -15,13 +15,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::run::{environment::Environment, summary::Summary};
-use chart::Chart;
 
-pub(crate) use curves::scatter;
-pub(crate) use shown::shown;
+pub(crate) use chart::Chart;
+pub(crate) use curves::{bars, scatter};
+pub(crate) use shown::{duration, number, percent, shown};
+pub(crate) use tables::{Table, Tile};
 
 /// All values are escaped.
 const TEMPLATE: &str = include_str!("page.html");
+/// What pages are made of.
+const PIECES: &str = include_str!("pieces.html");
 const STYLE: &str = include_str!("page.css");
 
 #[derive(Debug, Serialize)]
@@ -74,12 +77,7 @@ pub(crate) fn render(
             ("Environment", true),
         ]);
     let contents: Vec<&str> = contents.filter(|(_, is_there)| *is_there).map(|(t, _)| t).collect();
-    let mut templates = Templates::new();
-    templates.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
-    templates.add_template("page", TEMPLATE).context("the built-in template")?;
-    let page = templates.get_template("page").context("the built-in template")?;
-    page.render(context! {
-        style => STYLE,
+    let page = context! {
         name => Path::new(&summary.path).file_name().map(|n| n.to_string_lossy().into_owned()),
         kind => summary.config.model.kind.name(),
         dataset => summary.config.data.dataset.to_string(),
@@ -98,10 +96,20 @@ pub(crate) fn render(
         notes,
         config => summary.config.to_toml()?,
         environment,
-        version => env!("CARGO_PKG_VERSION"),
-        commit => crate::COMMIT,
-    })
-    .context("writing the page")
+    };
+    fill(TEMPLATE, page)
+}
+
+/// A page: `template` with these values, and with the style and the pieces of all pages.
+pub(crate) fn fill(template: &str, values: minijinja::Value) -> Result<String> {
+    let mut templates = Templates::new();
+    templates.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
+    templates.add_template("pieces", PIECES).context("the built-in pieces")?;
+    templates.add_template("page", template).context("the built-in template")?;
+    let page = templates.get_template("page").context("the built-in template")?;
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), crate::COMMIT);
+    let all = context! { style => STYLE, version, commit, ..values };
+    page.render(all).context("writing the page")
 }
 
 /// Names and values of an object's fields.

@@ -13,7 +13,7 @@ pub(crate) fn shown(value: f64) -> String {
 }
 
 /// A number with four digits, or all of those before the point.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
         "not finite".to_owned()
@@ -50,13 +50,13 @@ pub(super) fn thousands(value: f64) -> String {
 }
 
 /// A share in percent.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     // 100 only if it is exactly 1.
     if share < 1.0 { format!("{:.2} %", (1e4 * share).floor() / 100.0) } else { "100 %".to_owned() }
 }
 
 /// A time in the two largest of its units.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round().max(0.0);
     let (hours, minutes) = ((whole / 3600.0).floor(), (whole % 3600.0 / 60.0).floor());
     match (hours > 0.0, minutes > 0.0) {

@@ -12,20 +12,20 @@ const NONE: &str = "–";
 
 /// A number at the top of the page.
 #[derive(Debug, Serialize)]
-pub(super) struct Tile {
-    name: &'static str,
-    value: String,
+pub(crate) struct Tile {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
     /// Its unit, or where it is from.
-    note: String,
+    pub(crate) note: String,
 }
 
 /// A table whose first column has the names of the rows.
 #[derive(Debug, Serialize)]
-pub(super) struct Table {
-    title: String,
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
-    note: Option<String>,
+pub(crate) struct Table {
+    pub(crate) title: String,
+    pub(crate) head: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+    pub(crate) note: Option<String>,
 }
 
 /// The numbers that people look at first.
