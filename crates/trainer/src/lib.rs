@@ -12,6 +12,7 @@
 //! | [`training`] | the training loop and its step |
 //! | [`observers`] | training callbacks |
 //! | `latents`, `evaluation` | scores of a model, and latents to decode |
+//! | `search` | hyperparameters, found by training |
 //! | `converge`, `transition` | two studies of other papers |
 //! | [`figures`], `report` | plots, and the HTML report of a run |
 //! | [`api`] | what commands do, for them and for other programs |
@@ -33,6 +34,7 @@ pub mod observers;
 pub(crate) mod optimizer;
 pub(crate) mod report;
 pub mod run;
+pub(crate) mod search;
 pub mod training;
 pub(crate) mod transition;
 

@@ -28,6 +28,7 @@ mod relax;
 mod report;
 mod runs;
 mod sample;
+mod search;
 mod serve;
 mod show;
 mod train;
@@ -145,6 +146,7 @@ macro_rules! commands {
 
 commands![
     train::Train,
+    search::Search,
     sample::Sample,
     encode::Encode,
     decode::Decode,

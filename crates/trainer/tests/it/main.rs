@@ -24,6 +24,7 @@ mod prior;
 mod reading;
 mod resume;
 mod runs;
+mod search;
 mod settings;
 mod tools;
 mod usage;
