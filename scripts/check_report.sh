@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Opens the pages of `hvae report` in headless Chromium, without a network: of runs with three epochs
-# and scores, with one, and with none. Checks that they are complete (sections, curves, images),
+# and scores, with one, and with none; and that of a `hvae search`. Checks that they are complete (sections, curves, images),
 # without script errors and requests, and legible at 360, 800 and 1600 pixels, light and dark:
 # nothing wider than the window, no text below 11 pixels, no labels over each other, contrast.
 #
@@ -41,6 +41,9 @@ rm -r checkpoints/begun/metrics.* checkpoints/begun/samples checkpoints/begun/re
 for run in run short begun; do
     "$hvae" report --quiet "checkpoints/$run" --out "$run.html" >/dev/null
 done
+"$hvae" search --quiet h-vae --trials 8 --epochs 2 --set data.dataset=synthetic \
+    --set data.train_images=64 --set data.validation_images=20 --set 'model.hidden=[24]' >/dev/null
+cp searches/h-vae/report.html search.html
 page=run.html
 
 # Opens a page; its console goes to log, its requests to net.json.
@@ -156,9 +159,18 @@ for facts in json.loads(html.unescape(found.group(1))):
     must(not facts["over"], "labels lie over each other")
     must(not facts["faint"], "a text has too little contrast")
     must(facts["dark"] == (scheme == "dark"), "the wrong colours")
-    must(len(facts["tiles"]) == 8, "the headline numbers")
     must(facts["shown"] == facts["pictures"], "a picture is not shown")
     must(facts["drawn"] == facts["figures"], "a figure is not drawn")
+    if kind == "search":
+        must(len(facts["tiles"]) == 6, "the headline numbers")
+        must({"Trials", "Parameters", "Best", "Space"} <= set(facts["sections"]), "sections are missing")
+        for heading in ["Parallel coordinates", "Importance", "The two that matter most",
+                        "Best configurations"]:
+            must(heading in facts["headings"], f"'{heading}' is missing")
+        must(facts["figures"] == 4 and facts["curves"] >= 8, "curves are missing")
+        must(facts["bars"] >= 24 * 24, "the contour is missing")
+        continue
+    must(len(facts["tiles"]) == 8, "the headline numbers")
     must({"Configuration", "Environment"} <= set(facts["sections"]), "sections are missing")
     must(facts["configuration"] > 500, "the configuration is missing")
     if kind == "begun":
@@ -184,7 +196,7 @@ print(f"report, {kind}, {scheme}: {facts['figures']} figures, {facts['pictures']
 PYTHON
 }
 
-for kind in run short begun; do
+for kind in run short begun search; do
     frames "$kind.html"
     for scheme in dark light; do
         number=$([ "$scheme" = dark ] && echo 0 || echo 1)
@@ -196,7 +208,7 @@ for kind in run short begun; do
 done
 [ -n "$shots" ] || exit 0
 mkdir -p "$shots"
-for kind in run short begun; do
+for kind in run short begun search; do
     for width in 360 800 1600; do
         python3 - "$kind.html" "$width" shot.html <<'PYTHON'
 import html, sys
