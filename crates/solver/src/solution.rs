@@ -45,6 +45,12 @@ pub struct Solution {
 }
 
 impl Solution {
+    /// A solution of rows that were [solved in place](crate::solve_rows), without a trace.
+    pub fn new(state: State, outcomes: Vec<Outcome>) -> Self {
+        let iterations = outcomes.iter().map(|o| o.iterations).max().unwrap_or(0);
+        Self { state, outcomes, iterations, trace: Vec::new() }
+    }
+
     /// Whether every sample converged.
     pub fn all_converged(&self) -> bool {
         self.count(Termination::Converged) == self.outcomes.len()

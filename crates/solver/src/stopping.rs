@@ -91,6 +91,11 @@ impl StoppingRule {
         Self { trace: true, ..self }
     }
 
+    /// Whether the residuals of every check are recorded.
+    pub fn traces(&self) -> bool {
+        self.trace
+    }
+
     /// Maximum number of iterations.
     pub fn max_iterations(&self) -> usize {
         self.max_iterations

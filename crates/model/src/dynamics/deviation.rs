@@ -1,9 +1,11 @@
 //! A nudged phase as the deviation from the free equilibrium.
 
 use burn::tensor::{Int, Tensor};
+use hvae_device::HostValues;
 use hvae_solver::{BlockMap, Damped, Solution, State, StoppingRule, Sweep, solve_in_parts};
 
 use crate::dynamics::drive::Drive;
+use crate::dynamics::in_place::{Input, RowSweeps, Start};
 use crate::dynamics::relaxation::{Relaxation, repeat};
 use crate::energy::{LayerId, LayerSpec, PerLayer};
 use crate::error::ModelError;
@@ -34,18 +36,17 @@ struct Deviation<'p, 'n> {
     blocks: Vec<Vec<usize>>,
 }
 
-/// How far `push` takes the free layers of `phase` from their equilibrium `free`:
+/// How far `push` takes the free layers of `phase` from an equilibrium where they have these inputs:
 /// `[copies batch, n_k]` for each pushed layer, of `copies` nudges as one batch, as are the
 /// deviations.
 pub(crate) fn relax(
     phase: &Relaxation<'_>,
-    free: &State,
+    input: &PerLayer<Tensor<2>>,
     push: PerLayer<Tensor<2>>,
     copies: usize,
     damping: f64,
     rule: &StoppingRule,
 ) -> Result<Solution, ModelError> {
-    let input = phase.inputs(free);
     let input = input.map(|_, a| Drive::new(repeat(a.clone(), copies)));
     let mut blocks = phase.blocks().to_vec();
     let is_pushed = |&c: &usize| push.get(phase.free[c]).is_some();
@@ -55,12 +56,29 @@ pub(crate) fn relax(
     let fronts = deviation.fronts();
     // A sweep passes a response on through two layers.
     let rule = rule.with_min_iterations(fronts.len().div_ceil(2).max(1))?;
-    let start = deviation.start(&fronts);
-    let method = Damped::new(damping)?;
+    if let Some(sweeps) = deviation.in_place(damping, &rule) {
+        let start = Start::Images(deviation.responses(&fronts));
+        return Ok(sweeps.solve(&start, copies * phase.batch(), &rule).0);
+    }
+    let (start, method) = (deviation.start(&fronts), Damped::new(damping)?);
     Ok(solve_in_parts(Sweep(deviation), start, &method, &rule, phase.part_size())?)
 }
 
 impl Deviation<'_, '_> {
+    /// The sweeps in host memory, where the phase is there and asks for nothing else.
+    fn in_place(&self, damping: f64, rule: &StoppingRule) -> Option<RowSweeps<'_>> {
+        let input = |k: LayerId| {
+            let push = self.push.get(k).map(|push| HostValues::take(push.clone().neg()));
+            let drive = match push {
+                Some(push) => Some(push?),
+                None => None,
+            };
+            Some(Input { drive, base: Some(self.input[k].host()?) })
+        };
+        let plain = damping == 0.0 && !rule.traces();
+        if plain { self.phase.row_sweeps(&Sweep(self.clone()), input) } else { None }
+    }
+
     /// The layers that are not pushed, grouped by their distance from a pushed one in couplings.
     fn fronts(&self) -> Vec<Vec<LayerId>> {
         let (mut last, mut rest): (Vec<LayerId>, Vec<LayerId>) =
@@ -73,6 +91,15 @@ impl Deviation<'_, '_> {
             fronts.push(last.clone());
         }
         fronts
+    }
+
+    /// The components that respond to their push alone and, in turn, those that respond to others
+    /// before a first sweep; see [`Self::start`].
+    fn responses(&self, fronts: &[Vec<LayerId>]) -> [Vec<usize>; 2] {
+        let component = |k: &LayerId| self.phase.component(*k).expect("the layer relaxes");
+        let pushed = self.push.iter().map(|(k, _)| component(&k));
+        let later = fronts.iter().flatten().filter(|_| fronts.len() > 1).map(component);
+        [pushed.collect(), later.collect()]
     }
 
     /// The response of every pushed layer to its push, and of every other layer to those nearer to

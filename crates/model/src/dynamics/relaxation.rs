@@ -1,11 +1,13 @@
 //! A phase: free layers relax to equilibrium while others are clamped.
 
 use burn::tensor::{Int, Tensor};
+use hvae_device::HostValues;
 use hvae_solver::{
     BlockMap, Damped, FixedPointMap, Outcome, Solution, State, StoppingRule, Sweep, solve_in_parts,
 };
 
 use crate::dynamics::drive::Drive;
+use crate::dynamics::in_place::{Input, RowLayer, RowSweeps, Start};
 use crate::dynamics::substrate::{Exact, NudgedPhase, Phase, PhaseId, Site, Substrate};
 use crate::dynamics::wiring::Wiring;
 use crate::energy::{HopfieldNetwork, LayerId, LayerSpec, PerLayer};
@@ -56,6 +58,8 @@ pub struct Equilibrium {
     pub states: PerLayer<Tensor<2>>,
     /// How each sample ended.
     pub outcomes: Vec<Outcome>,
+    /// The inputs `a_k` that the states of the free layers are the images of, if they are known.
+    pub(crate) inputs: Option<PerLayer<Tensor<2>>>,
 }
 
 impl Equilibrium {
@@ -113,7 +117,7 @@ impl<'n> Relaxation<'n> {
         for &k in &free {
             drive.set(k, Drive::new(wiring.input(k, |l| clamped.get(l), batch)));
         }
-        let blocks = colour(network, &free);
+        let blocks = colour(network, &free, &clamped);
         Ok(Self { wiring, substrate, phase, clamped, free, drive, blocks, slopes: None })
     }
 
@@ -150,11 +154,29 @@ impl<'n> Relaxation<'n> {
         rule: &StoppingRule,
     ) -> Result<Solution, ModelError> {
         self.require_state(&start)?;
-        let rule = self.substrate.stopping(*rule);
+        Ok(self.settle(Some(start), damping, &self.substrate.stopping(*rule))?.0)
+    }
+
+    /// [`Self::relax`], by default from [`Self::guess`]; and the inputs that the states are the
+    /// images of, if they are known.
+    fn settle(
+        &self,
+        start: Option<State>,
+        damping: f64,
+        rule: &StoppingRule,
+    ) -> Result<(Solution, Option<PerLayer<Tensor<2>>>), ModelError> {
+        let (sweep, method) = (Sweep(self.clone()), Damped::new(damping)?);
         self.wiring.pack(&self.free);
-        let sweep = Sweep(self.clone());
-        let method = Damped::new(damping)?;
-        let mut solution = solve_in_parts(sweep, start, &method, &rule, self.part_size())?;
+        let (mut solution, inputs) = match self.in_place(start.as_ref(), damping, rule) {
+            Some((sweeps, start)) => {
+                let (solution, inputs) = sweeps.solve(&start, self.batch(), rule);
+                (solution, inputs.map(|inputs| self.per_free_layer(inputs)))
+            }
+            None => {
+                let start = start.unwrap_or_else(|| self.guess());
+                (solve_in_parts(sweep, start, &method, rule, self.part_size())?, None)
+            }
+        };
         let mut last = solution.iterations;
         if let NudgedPhase::States { average_last } = self.substrate.nudged_phase() {
             let more = average_last.saturating_sub(1);
@@ -166,7 +188,61 @@ impl<'n> Relaxation<'n> {
             let layer = *layers.next().expect("a component for each free layer");
             self.substrate.read_out(state, Site { phase: self.phase, layer, sweep: last })
         });
-        Ok(solution)
+        Ok((solution, inputs))
+    }
+
+    fn per_free_layer<T>(&self, components: Vec<T>) -> PerLayer<T> {
+        let mut values = PerLayer::empty(self.network().layers.len());
+        for (&k, value) in self.free.iter().zip(components) {
+            values.set(k, value);
+        }
+        values
+    }
+
+    /// The sweeps of this phase in host memory, and where they start, where it is there and asks for
+    /// nothing else.
+    fn in_place(
+        &self,
+        start: Option<&State>,
+        damping: f64,
+        rule: &StoppingRule,
+    ) -> Option<(RowSweeps<'_>, Start)> {
+        let site = Site { phase: self.phase, layer: self.free[0], sweep: 1 };
+        let noise = self.substrate.noise(&self.drive[self.free[0]].tensor(), site);
+        if noise.is_some() || damping > 0.0 || rule.traces() {
+            return None;
+        }
+        let start = match start {
+            Some(state) => {
+                let values: Option<_> = state.components().iter().map(HostValues::of).collect();
+                Start::From(values?)
+            }
+            None => Start::Images([(0..self.free.len()).collect(), Vec::new()]),
+        };
+        let drive = |k: LayerId| Some(Input { drive: Some(self.drive[k].host()?), base: None });
+        Some((self.row_sweeps(&Sweep(self.clone()), drive)?, start))
+    }
+
+    /// The sweeps of `map`, of which the free layers with these inputs are the components, in place;
+    /// `None` outside of host memory.
+    pub(crate) fn row_sweeps<M: BlockMap>(
+        &self,
+        map: &Sweep<M>,
+        input: impl Fn(LayerId) -> Option<Input>,
+    ) -> Option<RowSweeps<'_>> {
+        let measured = map.measured(self.free.len());
+        let layer = |(component, &k): (usize, &LayerId)| {
+            Some(RowLayer {
+                spec: self.spec(k),
+                input: input(k)?,
+                signals: self.wiring.packed_signals(k, |l| self.component(l))?,
+                weight: map.0.weight(component) as f32,
+                is_measured: measured.contains(&component),
+            })
+        };
+        let layers: Option<_> = self.free.iter().enumerate().map(layer).collect();
+        let order = map.0.blocks().iter().flatten().copied().collect();
+        Some(RowSweeps { layers: layers?, order })
     }
 
     /// How many samples are relaxed together on one thread: in host memory few enough for their
@@ -203,8 +279,9 @@ impl<'n> Relaxation<'n> {
         damping: f64,
         rule: &StoppingRule,
     ) -> Result<Equilibrium, ModelError> {
-        let solution = self.relax(self.guess(), damping, rule)?;
-        Ok(self.equilibrium(solution.state, solution.outcomes))
+        let rule = self.substrate.stopping(*rule);
+        let (solution, inputs) = self.settle(None, damping, &rule)?;
+        Ok(Equilibrium { inputs, ..self.equilibrium(solution.state, solution.outcomes) })
     }
 
     pub(crate) fn equilibrium(&self, free: State, outcomes: Vec<Outcome>) -> Equilibrium {
@@ -212,7 +289,7 @@ impl<'n> Relaxation<'n> {
         for (&k, state) in self.free.iter().zip(free.into_components()) {
             states.set(k, state);
         }
-        Equilibrium { states, outcomes }
+        Equilibrium { states, outcomes, inputs: None }
     }
 
     /// The gain of one linearised sweep about `state`, for every sample, `[batch]`.
@@ -385,9 +462,14 @@ fn check_clamped(
 }
 
 /// Groups the free layers, given by their components, so that no two of a group are coupled: each
-/// joins the first group without a neighbour of it. The group with the most units comes first,
-/// because a sweep never reads, and a check never measures, its old states.
-fn colour(network: &HopfieldNetwork, free: &[LayerId]) -> Vec<Vec<usize>> {
+/// joins the first group without a neighbour of it. A sweep never reads, and a check never measures,
+/// the old states of the group that comes first: one with neighbours of clamped layers, because
+/// the guess of the others is the same for all samples, and of these the one with the most units.
+fn colour(
+    network: &HopfieldNetwork,
+    free: &[LayerId],
+    clamped: &PerLayer<Tensor<2>>,
+) -> Vec<Vec<usize>> {
     let mut blocks: Vec<Vec<usize>> = Vec::new();
     for (component, &k) in free.iter().enumerate() {
         let apart = |block: &&mut Vec<usize>| {
@@ -400,6 +482,8 @@ fn colour(network: &HopfieldNetwork, free: &[LayerId]) -> Vec<Vec<usize>> {
     }
     let units =
         |block: &Vec<usize>| block.iter().map(|&c| network.spec(free[c]).size()).sum::<usize>();
-    blocks.sort_by_key(|block| std::cmp::Reverse(units(block)));
+    let is_driven = |&c: &usize| clamped.iter().any(|(k, _)| network.are_coupled(free[c], k));
+    let driven = |block: &Vec<usize>| block.iter().any(is_driven);
+    blocks.sort_by_key(|block| std::cmp::Reverse((driven(block), units(block))));
     blocks
 }

@@ -91,6 +91,22 @@ impl<'n> Wiring<'n> {
         Some(Tensor::from_data(TensorData::new(field, [rows, outputs]), &Device::flex()))
     }
 
+    /// The packed weights through which layer `k` receives signals from layers that are components
+    /// of a state, with these; `None` outside of host memory.
+    pub(crate) fn packed_signals(
+        &self,
+        k: LayerId,
+        component: impl Fn(LayerId) -> Option<usize>,
+    ) -> Option<Vec<(usize, &Packed)>> {
+        let couplings = self.network.couplings.iter().enumerate();
+        let signals = couplings.filter_map(|(coupling, c)| {
+            let (source, direction) = c.source(k)?;
+            Some((component(source)?, coupling, direction))
+        });
+        let packed = signals.map(|(from, coupling, way)| Some((from, self.packed(coupling, way)?)));
+        packed.collect()
+    }
+
     /// Packs the couplings among the layers `free`, before parts of a batch use them side by side.
     pub(crate) fn pack(&self, free: &[LayerId]) {
         for (coupling, c) in self.network.couplings.iter().enumerate() {

@@ -13,21 +13,23 @@ use crate::error::ModelError;
 use crate::scalar::Scalar;
 
 /// The states of the free layers under the two strengths of a nudge, by `forces` times `beta`, and
-/// how each sample ended, once for each nudge. `free` is the free equilibrium.
+/// how each sample ended, once for each nudge. `free` is the free equilibrium, with the inputs there if
+/// they are known.
 pub(crate) fn displacement(
     forces: &[Force],
     beta: &Scalar,
     relaxation: &Relaxation<'_>,
-    free: &State,
+    free: (&State, Option<&PerLayer<Tensor<2>>>),
     nudge: &Nudge,
 ) -> Result<(Moved, Vec<Outcome>), ModelError> {
-    let Nudge { nudging, damping, rule, .. } = nudge;
+    let ((free, inputs), Nudge { nudging, damping, rule, .. }) = (free, nudge);
     match relaxation.substrate.nudged_phase() {
         NudgedPhase::Deviation => {
             let signs: Vec<f64> = nudging.signs().into_iter().filter(|s| *s != 0.0).collect();
             let push = pushes(forces, beta, &signs, relaxation);
             let copies = signs.len();
-            let found = deviation::relax(relaxation, free, push, copies, *damping, rule)?;
+            let inputs = inputs.cloned().unwrap_or_else(|| relaxation.inputs(free));
+            let found = deviation::relax(relaxation, &inputs, push, copies, *damping, rule)?;
             Ok((from_deviations(free, found.state, *nudging), found.outcomes))
         }
         // The difference of two nearby states has few digits, and the residual of the free phase

@@ -72,7 +72,8 @@ pub(crate) fn estimate(
     let pushed = forces.iter().map(|f| (network.spec(f.layer).gain, &f.force));
     let norm = Squares::of(pushed, settled.count());
     let beta = nudge.size.beta(norm, workers)?;
-    let (moved, outcomes) = displacement(&forces, &beta, relaxation, &free_state, nudge)?;
+    let (moved, outcomes) =
+        displacement(&forces, &beta, relaxation, (&free_state, free.inputs.as_ref()), nudge)?;
     let converged = mask(&[&free.outcomes, &outcomes]);
     let (layers, spread) = (relaxation.free.iter().copied(), nudge.nudging.spread());
     let difference = Difference::new(&free.states, layers, moved, &converged, beta, spread);

@@ -47,8 +47,8 @@ impl Default for EpConfig {
         Self {
             nudging: Nudging::Positive,
             nudge: 1e-4,
-            tolerance: 3e-4,
-            nudged_tolerance: 3e-3,
+            tolerance: 3e-3,
+            nudged_tolerance: 3e-2,
             free_sweeps: 30,
             nudged_sweeps: 15,
             check_every: 1,

@@ -100,7 +100,7 @@ impl Vae {
         if self.kind() == Kind::FVae {
             let states = feed_forward(coding.network, input)?;
             let wiring = Wiring::exact(coding.network);
-            return Ok((Equilibrium { states, outcomes: Vec::new() }, wiring));
+            return Ok((Equilibrium { states, outcomes: Vec::new(), inputs: None }, wiring));
         }
         let phase = coding.forward(input, phases)?;
         Ok((phases.free(&phase)?, phase.wiring))

@@ -216,7 +216,14 @@ fn square<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
     let Some(values) = HostValues::of(tensor) else {
         return tensor.clone().square().sum();
     };
-    let of_chunk = |chunk: &[f32]| chunk.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    // Sums side by side: one alone would wait for itself.
+    let of_chunk = |chunk: &[f32]| {
+        let mut sums = [0.0_f64; 8];
+        for values in chunk.chunks(sums.len()) {
+            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+        }
+        sums.iter().sum::<f64>()
+    };
     let squares: Vec<f64> = values.par_chunks(CHUNK).map(of_chunk).collect();
     Tensor::from_floats([squares.iter().sum::<f64>() as f32], &tensor.device())
 }

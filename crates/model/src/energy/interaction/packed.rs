@@ -15,10 +15,10 @@ use rayon::prelude::*;
 const PANEL: usize = 16;
 
 /// Inputs that are worked on at a time, so that their part of a panel stays in the first cache.
-const INPUTS: usize = 128;
+const INPUTS: usize = 256;
 
 /// Rows that one thread multiplies at a time.
-const ROWS: usize = 32;
+const ROWS: usize = 64;
 
 /// Inputs between two checks of bounds.
 const UNROLLED: usize = 4;
@@ -45,35 +45,40 @@ impl Packed {
     pub(crate) fn new(w: &[f32], outputs: usize, band: Option<usize>) -> Self {
         let inputs = w.len() / outputs;
         let pack = |columns: Range<usize>| {
-            let stored = near(&columns, inputs, band);
-            let rows = stored.clone().map(|i| {
-                let from = &w[i * outputs..][columns.clone()];
-                // A copy of a known size is two or four moves.
-                if let Ok(whole) = <[f32; PANEL]>::try_from(from) {
-                    return whole;
+            let neighbours = columns.step_by(PANEL).map(|from| from..(from + PANEL).min(outputs));
+            let neighbours: Vec<Range<usize>> = neighbours.collect();
+            let mut packed: Vec<Panel> = neighbours
+                .iter()
+                .map(|columns| Panel::with_room(near(columns, inputs, band)))
+                .collect();
+            for i in 0..inputs {
+                for (panel, columns) in packed.iter_mut().zip(&neighbours) {
+                    if panel.inputs.contains(&i) {
+                        panel.rows.push(padded(&w[i * outputs..][columns.clone()]));
+                    }
                 }
-                let mut row = [0.0; PANEL];
-                row[..from.len()].copy_from_slice(from);
-                row
-            });
-            Panel { rows: rows.collect(), inputs: stored }
+            }
+            packed
         };
-        Self { inputs, outputs, panels: panels(outputs).map(pack).collect() }
+        Self { inputs, outputs, panels: groups(outputs).flat_map_iter(pack).collect() }
     }
 
     /// Packs the transpose of `w`, `[outputs, inputs]`.
     pub(crate) fn transposed(w: &[f32], inputs: usize) -> Self {
         let outputs = w.len() / inputs;
         let pack = |columns: Range<usize>| {
-            let mut rows = vec![[0.0; PANEL]; inputs];
-            for (column, from) in columns.enumerate() {
-                for (row, value) in rows.iter_mut().zip(&w[from * inputs..][..inputs]) {
-                    row[column] = *value;
-                }
+            let row = |column: usize| columns.start + column.min(columns.len() - 1);
+            let from: [&[f32]; PANEL] = std::array::from_fn(|c| &w[row(c) * inputs..][..inputs]);
+            let mut panel = Panel::with_room(0..inputs);
+            panel.rows.extend((0..inputs).map(|i| from.map(|row| row[i])));
+            for row in &mut panel.rows {
+                row[columns.len()..].fill(0.0);
             }
-            Panel { rows, inputs: 0..inputs }
+            panel
         };
-        Self { inputs, outputs, panels: panels(outputs).map(pack).collect() }
+        let panels = (0..outputs.div_ceil(PANEL)).into_par_iter();
+        let pack = |p: usize| pack(p * PANEL..((p + 1) * PANEL).min(outputs));
+        Self { inputs, outputs, panels: panels.map(pack).collect() }
     }
 
     /// Number of columns.
@@ -86,14 +91,49 @@ impl Packed {
         assert_eq!(x.len() * self.outputs, out.len() * self.inputs, "rows fit the matrix");
         let arch = Arch::new();
         let parts = out.par_chunks_mut(ROWS * self.outputs).zip(x.par_chunks(ROWS * self.inputs));
-        parts.for_each(|(out, x)| arch.dispatch(Product { matrix: self, x, out }));
+        parts.for_each(|(out, x)| {
+            // Rows of a guess that is the same for all samples have one product.
+            let one = are_equal(x, self.inputs) && are_equal(out, self.outputs);
+            if one {
+                let (first, others) = out.split_at_mut(self.outputs);
+                arch.dispatch(Product { matrix: self, x: &x[..self.inputs], out: first });
+                others.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(first));
+            } else {
+                arch.dispatch(Product { matrix: self, x, out });
+            }
+        });
     }
 }
 
-/// The columns of each panel of a matrix.
-fn panels(outputs: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
-    let count = outputs.div_ceil(PANEL);
-    (0..count).into_par_iter().map(move |p| p * PANEL..((p + 1) * PANEL).min(outputs))
+/// Whether all rows of so many numbers are the same bit for bit.
+fn are_equal(rows: &[f32], width: usize) -> bool {
+    let (first, others) = rows.split_at(width);
+    let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+    others.chunks_exact(width).all(|row| row.iter().zip(first).all(same))
+}
+
+impl Panel {
+    fn with_room(inputs: Range<usize>) -> Self {
+        Self { rows: Vec::with_capacity(inputs.len()), inputs }
+    }
+}
+
+/// A row of a panel, padded with zeros.
+fn padded(row: &[f32]) -> [f32; PANEL] {
+    // A copy of a known size is two or four moves.
+    <[f32; PANEL]>::try_from(row).unwrap_or_else(|_| {
+        let mut whole = [0.0; PANEL];
+        whole[..row.len()].copy_from_slice(row);
+        whole
+    })
+}
+
+/// The columns of some panels side by side, which are packed together: a row of a matrix is read
+/// in longer pieces.
+fn groups(outputs: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
+    const GROUP: usize = 8 * PANEL;
+    let count = outputs.div_ceil(GROUP);
+    (0..count).into_par_iter().map(move |p| p * GROUP..((p + 1) * GROUP).min(outputs))
 }
 
 /// The inputs that act on `columns`.
