@@ -42,7 +42,7 @@ for run in run short begun; do
     "$hvae" report --quiet "checkpoints/$run" --out "$run.html" >/dev/null
 done
 "$hvae" search --quiet h-vae --trials 8 --epochs 2 --set data.dataset=synthetic \
-    --set data.train_images=64 --set data.validation_images=20 --set 'model.hidden=[24]' >/dev/null
+    --set data.train_images=64 --set data.validation_images=20 --set 'model.hidden=[24]' --set training.warmup_steps=1 >/dev/null
 cp searches/h-vae/report.html search.html
 page=run.html
 
