@@ -19,7 +19,7 @@ const CELLS: usize = 24;
 const COLOURS: [RGBColor; 3] =
     [RGBColor(68, 40, 110), RGBColor(38, 130, 142), RGBColor(240, 215, 60)];
 /// The line of a trial that is not among the best.
-const FAINT: RGBColor = RGBColor(176, 186, 198);
+const FAINT: RGBColor = RGBColor(140, 150, 162);
 
 /// Objective against trial, and against the other objective if there are two.
 pub(crate) fn history(study: &Study, trials: &[Trial]) -> Vec<Chart> {

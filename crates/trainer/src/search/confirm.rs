@@ -13,26 +13,35 @@ use crate::search::trial::Trial;
 use crate::search::work::Bench;
 use crate::training::Finished;
 
-/// Trains the best trial with as many other seeds, those after its own, that were not trained yet.
+/// Trains the best trial, and the first known point, with as many other seeds: those after their
+/// own.
 pub(crate) fn confirm(study: &Study, bench: &mut Bench<'_>, seeds: u64) -> Result<Finished> {
     interrupt::ask_first()?;
     let trials = study.trials()?;
-    let trial = best(&study.space, &trials).context("no trial has a result yet")?;
-    for seed in (1..=seeds).map(|more| trial.seed + more) {
-        let mut config = study.space.config(&trial.parameters)?;
-        config.training.seed = seed;
-        let name = format!("trial {}, seed {seed}", trial.number);
-        let progress = Box::new(TrialProgress::new(name.clone(), String::new()));
-        let path = folder(study, trial, seed);
-        let (finished, _) = bench.train(&path, &config, usize::MAX, progress)?;
-        if finished == Finished::Interrupted {
-            return Ok(finished);
-        }
-        if let Some(values) = values(study, trial, seed)? {
-            terminal::line(&format!("{name}  {}", shown(&study.space, &values)));
+    let best = best(&study.space, &trials).context("no trial has a result yet")?;
+    let known = known(study, &trials).filter(|known| known.number != best.number);
+    for trial in [best].into_iter().chain(known) {
+        for seed in (1..=seeds).map(|more| trial.seed + more) {
+            let mut config = study.space.config(&trial.parameters)?;
+            config.training.seed = seed;
+            let name = format!("trial {}, seed {seed}", trial.number);
+            let progress = Box::new(TrialProgress::new(name.clone(), String::new()));
+            let path = folder(study, trial, seed);
+            let (finished, _) = bench.train(&path, &config, usize::MAX, progress)?;
+            if finished == Finished::Interrupted {
+                return Ok(finished);
+            }
+            if let Some(values) = values(study, trial, seed)? {
+                terminal::line(&format!("{name}  {}", shown(&study.space, &values)));
+            }
         }
     }
     Ok(Finished::Complete)
+}
+
+/// The trial of the first known point.
+pub(crate) fn known<'a>(study: &Study, trials: &'a [Trial]) -> Option<&'a Trial> {
+    trials.first().filter(|_| !study.space.known.is_empty())
 }
 
 fn folder(study: &Study, trial: &Trial, seed: u64) -> PathBuf {

@@ -6,7 +6,7 @@ use minijinja::value::Serde;
 
 use crate::report::{self, Table, Tile, duration, number, percent};
 use crate::search::charts::{Surrogate, history, parallel};
-use crate::search::confirm::confirmed;
+use crate::search::confirm::{confirmed, known};
 use crate::search::domain::Domain;
 use crate::search::file::SamplerKind;
 use crate::search::halving::planned_epochs;
@@ -27,6 +27,8 @@ pub(crate) fn render(study: &Study) -> Result<String> {
     let file = &study.space.file;
     let surrogate = Surrogate::new(study, &trials);
     let best = winners(study, &trials, BEST);
+    let known = known(study, &trials).filter(|known| best.iter().all(|t| t.number != known.number));
+    let columns: Vec<&Trial> = best.iter().copied().chain(known).collect();
     let mut matter = Vec::new();
     if !best.is_empty() {
         matter.push(parallel(study, &trials));
@@ -52,7 +54,7 @@ pub(crate) fn render(study: &Study) -> Result<String> {
             history => Serde(history(study, &trials)),
             matter => Serde(matter),
             parameters => Serde(parameters(study, surrogate.as_ref(), best.first().copied())),
-            best => Serde(best_table(study, &best)?),
+            best => Serde(best_table(study, &columns)?),
             failed => Serde(failed(&trials)),
             command => best.first().map(|trial| command(&study.run(trial))),
             space => file.to_toml()?,
@@ -70,7 +72,7 @@ fn tiles(study: &Study, trials: &[Trial], best: &[&Trial]) -> Result<Vec<Tile>> 
     let shown = first.and_then(|trial| value(trial)).map_or(NONE.to_owned(), number);
     let of = first.map_or(String::new(), |t| format!("trial {}, {}", t.number, epochs(t.done())));
     let mut tiles = vec![tile("Best", shown, format!("{name}; {of}"))];
-    if let Some(known) = trials.first().filter(|_| !study.space.known.is_empty()) {
+    if let Some(known) = known(study, trials) {
         let shown = value(known).map_or(NONE.to_owned(), number);
         tiles.push(tile("Known", shown, format!("trial 1, {}", epochs(known.done()))));
     }

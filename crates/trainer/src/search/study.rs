@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use hvae_runtime::files;
 
+use crate::run::{RunDir, history};
 use crate::search::file::SpaceFile;
 use crate::search::halving::{Next, next};
 use crate::search::propose::propose;
@@ -21,6 +22,8 @@ use crate::search::trial::{self, State, Trial};
 
 const SPACE: &str = "space.toml";
 const TRIALS: &str = "trials.jsonl";
+/// How many processes may end in an epoch of a trial.
+const LOSSES: usize = 10;
 
 /// A study.
 #[derive(Debug)]
@@ -124,8 +127,12 @@ impl Study {
             if journal.trials[number].state == State::Running
                 && let Some(lock) = self.lock_trial(number + 1)?
             {
+                self.count_loss(&mut journal.trials[number]);
+                journal.save()?;
                 let trial = journal.trials[number].clone();
-                return Ok(Claimed::Trial(Box::new(Claim { trial, _lock: lock })));
+                if trial.state == State::Running {
+                    return Ok(Claimed::Trial(Box::new(Claim { trial, _lock: lock })));
+                }
             }
         }
         let (budget, objectives) = (&self.space.file.budget, &self.space.objectives);
@@ -145,6 +152,20 @@ impl Study {
         }
         let running = journal.trials.iter().any(|trial| trial.state == State::Running);
         Ok(if running { Claimed::Wait } else { Claimed::Done })
+    }
+
+    /// Counts that the process of a trial has ended. One that ends again and again before another
+    /// epoch may need more memory than there is.
+    fn count_loss(&self, trial: &mut Trial) {
+        let run = RunDir::open(&self.run(trial)).and_then(|run| history::read(&run));
+        let epochs = run.unwrap_or_default();
+        trial.lost = if epochs.len() > trial.epochs.len() { 1 } else { trial.lost + 1 };
+        let config = self.space.config(&trial.parameters);
+        let parameters = config.map_or(f64::NAN, |config| Space::parameters_of(&config));
+        trial.measure(&epochs, &self.space.objectives, parameters);
+        if trial.lost > LOSSES {
+            trial.fail(&format!("its process has ended {LOSSES} times before another epoch"));
+        }
     }
 
     /// Records how a trial ended; returns all trials.

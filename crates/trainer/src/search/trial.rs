@@ -39,6 +39,9 @@ pub(crate) struct Trial {
     pub(crate) epochs: Vec<Measured>,
     /// Seconds that they took.
     pub(crate) seconds: f64,
+    /// How many processes have ended while they trained it, since its last epoch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) lost: usize,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
@@ -58,7 +61,8 @@ impl Trial {
     pub(crate) fn new(number: usize, parameters: Settings, seed: u64, until: usize) -> Self {
         let (state, run) = (State::Running, format!("runs/trial-{number:04}"));
         let (epochs, seconds) = (Vec::new(), 0.0);
-        Self { number, state, parameters, seed, run, until, epochs, seconds, reason: None }
+        let (lost, reason) = (0, None);
+        Self { number, state, parameters, seed, run, until, epochs, seconds, lost, reason }
     }
 
     /// Epochs done.
@@ -86,6 +90,13 @@ impl Trial {
         levels.iter().take_while(|level| self.values_at(**level).is_some()).count()
     }
 
+    /// Ends it for good.
+    pub(crate) fn fail(&mut self, reason: &str) {
+        self.state = State::Failed;
+        self.reason =
+            Some(reason.lines().collect::<Vec<_>>().join(" ").chars().take(400).collect());
+    }
+
     /// Takes over what its run has measured, for a model with this many `parameters`.
     pub(crate) fn measure(
         &mut self,
@@ -101,6 +112,11 @@ impl Trial {
             self.epochs.push(Measured { epoch: epoch.epoch, values });
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Trials from the best: those that got further are before others, as far as at least `enough` got

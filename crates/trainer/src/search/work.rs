@@ -138,15 +138,20 @@ fn run(study: &Study, bench: &mut Bench<'_>, claim: &Claim) -> Result<Option<Tri
     let path = study.run(&trial);
     let trained = fault::guard(|| bench.train(&path, &config, trial.until, Box::new(progress)));
     match trained {
-        Ok((Finished::Interrupted, _)) => return Ok(None),
+        Ok((Finished::Interrupted, _)) => {
+            // It was stopped, not lost.
+            study.record(Trial { lost: 0, ..trial })?;
+            return Ok(None);
+        }
         Ok((Finished::Complete, epochs)) => {
+            trial.lost = 0;
             trial.measure(&epochs, &space.objectives, Space::parameters_of(&config));
             settle(&mut trial, space);
         }
         Err(error) if is_of_the_machine(&error) => {
             return Err(error.context(format!("{name}; the same command continues from here")));
         }
-        Err(error) => fail(&mut trial, &format!("{error:#}")),
+        Err(error) => trial.fail(&format!("{error:#}")),
     }
     let ended = describe(&trial, space);
     let trials = study.record(trial.clone())?;
@@ -159,18 +164,13 @@ fn settle(trial: &mut Trial, space: &Space) {
     let budget = &space.file.budget;
     if trial.epochs.last().is_none_or(|last| last.values.is_none()) {
         let names: Vec<&str> = space.objectives.names().collect();
-        fail(trial, &format!("{} is no number, or was not measured", names.join(" or ")));
+        trial.fail(&format!("{} is no number, or was not measured", names.join(" or ")));
     } else if trial.until >= budget.epochs || trial.done() < trial.until {
         // Without patience it ends before its time.
         trial.state = State::Complete;
     } else {
         trial.state = State::Paused;
     }
-}
-
-fn fail(trial: &mut Trial, reason: &str) {
-    trial.state = State::Failed;
-    trial.reason = Some(reason.lines().collect::<Vec<_>>().join(" ").chars().take(400).collect());
 }
 
 /// Whether an error has nothing to do with the parameters: a full disk, or a stop.

@@ -41,3 +41,19 @@ pub const CONVERGE: [&str; 14] = [
     "--test-images",
     "8",
 ];
+
+/// For `search`.
+pub const SEARCH: [&str; 12] = [
+    "--trials",
+    "2",
+    "--epochs",
+    "1",
+    "--set",
+    "data.dataset=synthetic",
+    "--set",
+    "data.train_images=64",
+    "--set",
+    "data.validation_images=20",
+    "--set",
+    "model.hidden=[16]",
+];

@@ -203,6 +203,7 @@ fn small(arguments: &[&str]) -> Vec<String> {
         "train" if has("--dataset") => vec!["--set", "model.hidden=[16]", "--epochs", "1"],
         "train" => quick::MODEL.to_vec(),
         "compare" if has("--train") => [&quick::MODEL[..], &quick::SCORES].concat(),
+        "search" => quick::SEARCH.to_vec(),
         "sample" if has("--count") => vec!["--count", "20"],
         "gradcheck" => vec!["--images", "8"],
         "denoise" => vec!["--steps", "5"],

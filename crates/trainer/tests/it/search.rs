@@ -193,6 +193,78 @@ fn a_study_is_searched_by_others_only_if_they_join() {
     assert!(text.contains("only --trials can change"), "{text}");
 }
 
+/// The number of parameters against the ELBO, on a grid, with a known point and a constraint.
+#[test]
+fn two_objectives_have_a_front_and_a_grid_is_tried_once() {
+    let folder = Folder::new();
+    let (head, _) = SPACE.split_once("[budget]").unwrap();
+    let space = format!(
+        "enqueue = [{{ \"model.hidden\" = 8, \"model.latent\" = 2 }}]
+        {}
+        [objectives]
+        \"validation.elbo\" = \"maximise\"
+        parameters = \"minimise\"
+        [budget]
+        epochs = 1
+        [sampler]
+        kind = \"grid\"
+        levels = 3
+        [constraints]
+        max_parameters = 40000
+        [parameters.\"model.hidden\"]
+        kind = \"int\"
+        low = 8
+        high = 32
+        [parameters.\"model.latent\"]
+        kind = \"int\"
+        low = 2
+        high = 3",
+        head.replace("\"model.hidden\" = [12]\n", "").replace("\"model.latent\" = 3\n", "")
+    );
+    std::fs::write(folder.path("grid.toml"), space).unwrap();
+    let text = folder.ok(&search(&["grid.toml", "--json", "grid.json"]));
+    let trials = trials(&folder.path("searches/grid"));
+    // Of 3 x 2 points those with 32 hidden units have too many parameters.
+    let points: Vec<String> = trials.iter().map(|t| t["parameters"].to_string()).collect();
+    assert_eq!(points.len(), 4, "{points:?}");
+    assert_eq!(points[0], r#"{"model.hidden":8,"model.latent":2}"#);
+    assert!((1..4).all(|at| !points[..at].contains(&points[at])), "{points:?}");
+    // By name: parameters, then the ELBO.
+    let values = |trial: &Value| {
+        let values = trial["epochs"][0]["values"].as_array().unwrap();
+        [values[0].as_f64().unwrap(), values[1].as_f64().unwrap()]
+    };
+    let all: Vec<[f64; 2]> = trials.iter().map(values).collect();
+    let is_beaten = |a: &[f64; 2]| all.iter().any(|b| b != a && b[0] <= a[0] && b[1] >= a[1]);
+    let front = all.iter().filter(|a| !is_beaten(a)).count();
+    let result: Value = serde_json::from_slice(&read(&folder.path("grid.json"))).unwrap();
+    assert_eq!(result["best"].as_array().unwrap().len(), front, "{text}");
+    let page = String::from_utf8(read(&folder.path("searches/grid/report.html"))).unwrap();
+    assert!(page.contains("Pareto front"));
+}
+
+#[test]
+fn a_damaged_study_is_named_and_left_as_it_is() {
+    let folder = folder();
+    folder.ok(&search(&["space.toml", "--trials", "2", "--rungs", "none", "--epochs", "1"]));
+    let study = folder.path("searches/space");
+    for (file, damage, expected) in [
+        ("trials.jsonl", "{\"number\":1,\"st", "line 1 is corrupt"),
+        ("trials.jsonl", "\n", "line 1 is corrupt"),
+        ("space.toml", "[budget]\ntrials = 0\n", "budget.trials = 0"),
+        ("space.toml", "[parameters", "line 1"),
+    ] {
+        let whole = read(&study.join(file));
+        std::fs::write(study.join(file), damage).unwrap();
+        let text = folder.fails(1, &search(&["searches/space", "--trials", "3"]));
+        assert!(text.contains(file) && text.contains(expected), "{file}: {text}");
+        assert_eq!(read(&study.join(file)), damage.as_bytes());
+        std::fs::write(study.join(file), whole).unwrap();
+    }
+    folder.ok(&search(&["searches/space", "--trials", "3"]));
+    assert_eq!(trials(&study).len(), 3);
+}
+
 #[test]
 fn failed_trials_are_recorded_and_the_search_goes_on() {
     let folder = folder();
