@@ -126,7 +126,7 @@ pub(crate) fn start(request: RunRequest, global: &Global) -> Result<(Finished, P
     let shown = trainer.run().path().display().to_string();
     announce(&shown);
     if matches!(finished, Finished::Interrupted) {
-        let command = resume_command(global, &device_names, &shown);
+        let command = command(&["train", "--resume", &shown], global, &device_names);
         let step = trainer.state().step;
         terminal::line(&format!("saved at step {step}; resume with: {command}"));
         return Ok((finished, trainer.run().path().to_owned()));
@@ -209,9 +209,11 @@ fn complete(trainer: &Trainer, run: &str) -> String {
     }
 }
 
-/// The command that resumes a run: this program as it was called, with the options that matter.
-fn resume_command(global: &Global, devices: &[String], run: &str) -> String {
-    let mut words = vec![cli::program(), "train".to_owned(), "--resume".to_owned(), run.to_owned()];
+/// The command that goes on with `words`: this program as it was called, with the options that
+/// matter.
+pub(crate) fn command(words: &[&str], global: &Global, devices: &[String]) -> String {
+    let words = words.iter().map(|word| (*word).to_owned());
+    let mut words: Vec<String> = [cli::program()].into_iter().chain(words).collect();
     if !devices.is_empty() {
         words.extend(["--devices".to_owned(), devices.join(",")]);
     } else if global.device != DEFAULT_DEVICE {

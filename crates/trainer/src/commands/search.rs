@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use hvae_runtime::{files, terminal};
 
+use crate::api::train::command;
 use crate::cli::values::{count, run_name};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::JsonArgs;
@@ -82,11 +83,13 @@ impl Run for Search {
             study.set_trials(trials)?;
         }
         let finished = self.work(&study, cx)?;
-        let (trials, shown) = (study.trials()?, study.folder.display());
+        let (trials, shown) = (study.trials()?, study.folder.display().to_string());
         terminal::result(&results::table(&study, &trials));
         self.json.write(&results::json(&study, &trials)?)?;
         if finished == Finished::Interrupted {
-            terminal::line(&format!("saved; continue with: hvae search {shown}"));
+            let joining: &[&str] = if self.join { &["--join"] } else { &[] };
+            let words = [&["search", &shown][..], joining].concat();
+            terminal::line(&format!("saved; continue with: {}", command(&words, &cx.global, &[])));
         } else if trials.iter().any(|trial| !trial.epochs.is_empty()) {
             let path = study.folder.join("report.html");
             files::write(&path, &page::render(&study)?)?;
@@ -102,7 +105,7 @@ impl Search {
         if self.report && self.confirm.is_none() {
             return Ok(Finished::Complete);
         }
-        let mut bench = Bench::new(&cx.global, cx.device()?);
+        let mut bench = Bench::new(&cx.global, cx.device()?, study)?;
         let _alone = if self.join { None } else { Some(study.alone()?) };
         match self.confirm {
             Some(seeds) => confirm(study, &mut bench, seeds),

@@ -1,6 +1,6 @@
 //! Works on a study until nothing is left: claims a trial, trains it, records how it ended.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Error, Result, ensure};
@@ -16,6 +16,7 @@ use crate::config::RunConfig;
 use crate::observers::Observer;
 use crate::report::duration;
 use crate::run::{Environment, EpochMetrics, RunDir, environment, history};
+use crate::search::file::Settings;
 use crate::search::progress::{TrialProgress, epochs, outlook, shown};
 use crate::search::space::Space;
 use crate::search::study::{Claim, Claimed, Study};
@@ -32,13 +33,22 @@ const FAILURES: usize = 10;
 pub(crate) struct Bench<'a> {
     global: &'a Global,
     device: &'a Device,
+    /// Folder of the images, if not the usual one.
+    data_dir: Option<PathBuf>,
     images: Option<(DataConfig, [Images; 2], Environment)>,
 }
 
 impl<'a> Bench<'a> {
-    /// On this device.
-    pub(crate) fn new(global: &'a Global, device: &'a Device) -> Self {
-        Self { global, device, images: None }
+    /// On this device, with the images that the trials of `study` have been trained on.
+    pub(crate) fn new(global: &'a Global, device: &'a Device, study: &Study) -> Result<Self> {
+        let given = global.data_dir.clone();
+        let trials = study.trials()?;
+        let mut recorded = trials.iter().filter_map(|trial| {
+            let run = RunDir::open(&study.run(trial)).ok()?;
+            environment::data_dir(None, &run).ok().flatten()
+        });
+        let data_dir = given.or_else(|| recorded.next());
+        Ok(Self { global, device, data_dir, images: None })
     }
 
     /// Trains the run in the folder `path` until it has done `until` epochs, or continues to; also
@@ -60,7 +70,7 @@ impl<'a> Bench<'a> {
         if let (None, Some(every)) = (&existing, check_every(self.device)) {
             config.ep.check_every = every;
         }
-        let (images, environment) = self.images(&config.data, &config, existing.as_ref())?;
+        let (images, environment) = self.images(&config)?;
         MemoryEstimate::of(&config).require(self.device)?;
         let (devices, observers) = (vec![self.device.clone()], vec![observer]);
         let request = TrainingRequest {
@@ -80,22 +90,13 @@ impl<'a> Bench<'a> {
     }
 
     /// The images of a configuration.
-    fn images(
-        &mut self,
-        data: &DataConfig,
-        config: &RunConfig,
-        run: Option<&RunDir>,
-    ) -> Result<([Images; 2], Environment)> {
+    fn images(&mut self, config: &RunConfig) -> Result<([Images; 2], Environment)> {
+        let data = &config.data;
         if !self.images.as_ref().is_some_and(|(of, ..)| of == data) {
-            let given = self.global.data_dir.as_deref();
-            let folder = match run {
-                Some(run) => environment::data_dir(given, run)?,
-                None => given.map(Path::to_owned),
-            };
-            let images = load(config, folder.as_ref(), self.device)?;
-            let names = self.global.device.clone();
-            let environment =
-                Environment::current(names, &data.dataset, folder.as_deref(), &images);
+            let folder = self.data_dir.as_ref();
+            let images = load(config, folder, self.device)?;
+            let (device, folder) = (self.global.device.clone(), folder.map(PathBuf::as_path));
+            let environment = Environment::current(device, &data.dataset, folder, &images);
             self.images = Some((data.clone(), images, environment));
         }
         let found = self.images.as_ref().map(|(_, images, of)| (images.clone(), of.clone()));
@@ -105,6 +106,8 @@ impl<'a> Bench<'a> {
 
 /// Works on `study` until no trial is left, or the user asks to stop.
 pub(crate) fn work(study: &Study, bench: &mut Bench<'_>) -> Result<Finished> {
+    // Before a trial begins: what is wrong with them is wrong with every trial.
+    bench.images(&study.space.config(&Settings::new())?)?;
     interrupt::ask_first()?;
     let mut failures = 0;
     loop {
@@ -188,5 +191,20 @@ fn describe(trial: &Trial, space: &Space) -> String {
         State::Complete | State::Running => format!("{values} after {done}, {seconds}"),
         State::Paused => format!("{values}, paused at {done}, {seconds}"),
         State::Failed => format!("failed: {}", trial.reason.as_deref().unwrap_or("unknown")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_a_trial() {
+        let full = Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        assert!(is_of_the_machine(&full.context("writing a checkpoint")));
+        assert!(is_of_the_machine(&Error::new(interrupt::Stopped).context("stopped")));
+        assert!(!is_of_the_machine(&anyhow!("a state is not finite").context("step 3")));
     }
 }

@@ -109,6 +109,14 @@ fn a_killed_study_goes_on_as_if_it_had_not_been() {
     assert!(headings.iter().all(|heading| page.contains(heading)), "{page}");
     assert!(!page.contains("<script") && !page.contains("http://"), "{page}");
 
+    // A full disk, simulated by a limit on the size of files, ends it and is no fault of the trial.
+    let program = env!("CARGO_BIN_EXE_hvae");
+    let line = search(&["space.toml", "--name", "killed"]).join(" ");
+    let script = format!("trap '' XFSZ; ulimit -f 40; exec {program} {line}");
+    let mut command = std::process::Command::new("sh");
+    let output = command.args(["-c", &script]).current_dir(folder.path(".")).output().unwrap();
+    let text = stderr(&output);
+    assert!(output.status.code() == Some(1) && text.contains("continues from here"), "{text}");
     let mut rng = rng::generator(3, Stream::Starts, 0);
     for kill in 0.. {
         let mut child = spawn(&folder, &["space.toml", "--name", "killed"]);
@@ -277,6 +285,9 @@ fn failed_trials_are_recorded_and_the_search_goes_on() {
     let failed: Vec<&Value> = trials.iter().filter(|t| t["state"] == "failed").collect();
     assert!(trials.len() == 8 && !failed.is_empty() && failed.len() < 8, "{trials:?}");
     assert!(failed.iter().all(|trial| !trial["reason"].as_str().unwrap().is_empty()));
+    let nowhere = ["space.toml", "--name", "nowhere", "--set", "data.dataset=./nowhere/"];
+    let text = folder.fails(1, &search(&nowhere));
+    assert!(text.contains("nowhere") && self::trials(&folder.path("searches/nowhere")).is_empty());
     let mistaken = SPACE.replace("training.momentum", "training.momentun");
     std::fs::write(folder.path("mistaken.toml"), mistaken).unwrap();
     let text = folder.fails(1, &search(&["mistaken.toml"]));
