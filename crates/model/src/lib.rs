@@ -98,7 +98,7 @@ pub use eqprop::{
 pub use error::ModelError;
 pub use scalar::{ReadPolicy, Scalar};
 pub use vae::{
-    Decoding, HopfieldPrior, Kind, LatentGradient, Likelihood, Losses, Mixture, PerPhase, PerSide,
+    Decoding, HopfieldPrior, Kind, LatentGradient, Likelihood, Losses, PerPhase, PerSide,
     PhaseOutcomes, Posterior, PosteriorGradient, Prior, PriorConfig, PriorKind, Reconstruction,
     StandardNormal, TrainingStep, Vae, VaeConfig,
 };

@@ -215,10 +215,10 @@ fn a_deep_network_has_exact_gradients() {
     }
 }
 
-/// What a free phase leaves to go is not divided by beta: at the default tolerances a one-sided
-/// nudge is as good as its bias lets it be.
+/// What a free phase leaves to go is not divided by beta: a one-sided nudge is as good as its bias
+/// lets it be at tolerances that are no smaller than that, and within 2 % at the default ones.
 #[test]
-fn a_one_sided_nudge_is_no_worse_at_the_default_tolerances() {
+fn a_free_phase_leaves_no_error_that_is_divided_by_beta() {
     let (images, noise) = data();
     let config = config(Activation::Tanh, Activation::Sigmoid);
     let exact = all(&reference(&config, &images, &noise, 0.7));
@@ -226,8 +226,12 @@ fn a_one_sided_nudge_is_no_worse_at_the_default_tolerances() {
         let error =
             |ep: &EpConfig| distance(&all(&estimate(&config, ep, &images, &noise, 0.7)), &exact);
         let bias = error(&converged(0.02, nudging));
-        let usual = error(&EpConfig { nudging, nudge: 0.02, ..EpConfig::default() });
-        assert!(bias < 0.02 && usual < 1.2 * bias, "{nudging:?}: {usual:e}, {bias:e} of it bias");
+        let ep = EpConfig { nudging, nudge: 0.02, ..EpConfig::default() };
+        let [usual, tight] =
+            [ep.clone(), EpConfig { tolerance: 3e-4, nudged_tolerance: 3e-3, ..ep }]
+                .map(|ep| error(&ep));
+        assert!(bias < 0.02 && tight < 1.2 * bias, "{nudging:?}: {tight:e}, {bias:e} of it bias");
+        assert!(usual < 0.02, "{nudging:?}: {usual:e}");
     }
 }
 

@@ -92,6 +92,10 @@ impl Substrate for Scaled {
         });
         Some(Programmed { up, down })
     }
+
+    fn is_noisy(&self) -> bool {
+        false
+    }
 }
 
 /// With the weights that a device holds, all is computed that a model of these weights computes, to

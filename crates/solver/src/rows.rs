@@ -186,7 +186,7 @@ mod tests {
                 assert!(same, "{found} {expected}");
             }
             let ends = |t| found.iter().filter(|o| o.termination == t).count();
-            assert_eq!(ends(Termination::MaxIterations), 1);
+            assert!(ends(Termination::MaxIterations) >= 1);
             assert_eq!(ends(Termination::NotFinite), 1);
         }
     }

@@ -207,9 +207,7 @@ impl<'n> Relaxation<'n> {
         damping: f64,
         rule: &StoppingRule,
     ) -> Option<(RowSweeps<'_>, Start)> {
-        let site = Site { phase: self.phase, layer: self.free[0], sweep: 1 };
-        let noise = self.substrate.noise(&self.drive[self.free[0]].tensor(), site);
-        if noise.is_some() || damping > 0.0 || rule.traces() {
+        if self.substrate.is_noisy() || damping > 0.0 || rule.traces() {
             return None;
         }
         let start = match start {

@@ -108,6 +108,12 @@ pub trait Substrate: Debug + Send + Sync {
         None
     }
 
+    /// Whether [`Self::noise`] may be anything but `None`. Phases without noise run faster in host
+    /// memory.
+    fn is_noisy(&self) -> bool {
+        true
+    }
+
     /// What is read of the `state` of a layer, `[batch, n]`, at the end of a phase.
     fn read_out(&self, state: Tensor<2>, site: Site) -> Tensor<2> {
         let _ = site;
@@ -133,4 +139,8 @@ pub trait Substrate: Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Exact;
 
-impl Substrate for Exact {}
+impl Substrate for Exact {
+    fn is_noisy(&self) -> bool {
+        false
+    }
+}

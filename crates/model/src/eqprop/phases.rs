@@ -48,7 +48,7 @@ impl Default for EpConfig {
             nudging: Nudging::Positive,
             nudge: 1e-4,
             tolerance: 3e-3,
-            nudged_tolerance: 3e-2,
+            nudged_tolerance: 1e-2,
             free_sweeps: 30,
             nudged_sweeps: 15,
             check_every: 1,

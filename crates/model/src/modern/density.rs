@@ -1,25 +1,22 @@
 //! The distribution whose energy is that of the network.
 
 use burn::tensor::Tensor;
-use hvae_device::upload;
-use rand::{Rng, RngExt};
-use rand_distr::{Distribution, StandardNormal};
+use hvae_device::{read, upload};
+use rand::Rng;
 
-use crate::error::{ModelError, require};
+use crate::error::{ModelError, require, require_shape};
+use crate::modern::mixture::Mixture;
 use crate::modern::network::{ModernHopfield, host};
 
-/// The density `p(xi) ~ exp(-beta E(xi))` at one inverse temperature: a mixture of Gaussians, with
+/// The density `p(xi) ~ exp(-beta E(xi))` at one inverse temperature: the [`Mixture`]
 ///
 /// ```text
 /// p(xi) = sum_i w_i N(xi; x_i, I/beta)                 w = softmax(beta |x_i|^2 / 2)
-/// ln p(xi) = -beta E(xi) + d/2 ln(beta / 2 pi) - ln(mean_i exp(beta (|x_i|^2 - M^2) / 2))
 /// ```
 #[derive(Debug)]
 pub struct Density<'a> {
     network: &'a ModernHopfield,
-    beta: f64,
-    /// `exp(beta (|x_i|^2 - M^2) / 2)`, in `(0, 1]`.
-    weights: Vec<f64>,
+    mixture: Mixture,
 }
 
 impl ModernHopfield {
@@ -27,45 +24,32 @@ impl ModernHopfield {
     pub fn density(&self, beta: f64) -> Result<Density<'_>, ModelError> {
         let ok = (beta as f32).is_finite() && beta > 0.0;
         require(ok, "beta", beta, "a density needs a positive, finite inverse temperature")?;
-        let squares = host(self.patterns().square().sum_dim(1));
+        let patterns = host(self.patterns());
+        let squares = patterns.chunks(self.dimension()).map(|x| x.iter().map(|x| x * x).sum());
+        let squares: Vec<f64> = squares.collect();
         let largest = squares.iter().copied().fold(0.0, f64::max);
         let weights = squares.iter().map(|square| (beta * (square - largest) / 2.0).exp());
-        Ok(Density { network: self, beta, weights: weights.collect() })
+        let mixture = Mixture::new(self.dimension(), patterns, weights.collect(), beta)?;
+        Ok(Density { network: self, mixture })
     }
 }
 
 impl Density<'_> {
     /// `ln p` of `states` `[B, d]`, one each.
     pub fn log(&self, states: Tensor<2>) -> Result<Vec<f64>, ModelError> {
-        let (rows, beta) = (states.dims()[0], self.beta);
-        let energies = host(self.network.energy(states, &vec![beta; rows])?);
-        let mean = self.weights.iter().sum::<f64>() / self.weights.len() as f64;
-        let half = 0.5 * self.network.dimension() as f64;
-        let constant = half * (beta / (2.0 * std::f64::consts::PI)).ln() - mean.ln();
-        Ok(energies.into_iter().map(|energy| constant - beta * energy).collect())
+        let [_, d] = states.dims();
+        let shape = [states.dims()[0], self.network.dimension()];
+        require_shape("states", &states, shape)?;
+        let constant = -0.5 * d as f64 * std::f64::consts::TAU.ln();
+        let states = read(states);
+        let each = states.chunks(d).map(|z| constant + self.mixture.log_density_per_gaussian(z));
+        Ok(each.collect())
     }
 
     /// `count` samples, `[count, d]`.
     pub fn sample(&self, count: usize, rng: &mut impl Rng) -> Tensor<2> {
-        let (total, d) = (self.weights.iter().sum::<f64>(), self.network.dimension());
-        let patterns = host(self.network.patterns());
-        let spread = self.beta.sqrt().recip();
-        let mut values = Vec::with_capacity(count * d);
-        for _ in 0..count {
-            let mut left = rng.random_range(0.0..total);
-            let fits = |weight: &f64| {
-                left -= weight;
-                left < 0.0
-            };
-            // Rounding may leave the last a little short.
-            let last = self.weights.len() - 1;
-            let index = self.weights.iter().position(fits).unwrap_or(last);
-            values.extend(patterns[index * d..][..d].iter().map(|center| {
-                let noise: f64 = StandardNormal.sample(rng);
-                (center + spread * noise) as f32
-            }));
-        }
-        upload(values, d, &self.network.device())
+        let values = self.mixture.sample(&self.mixture.weights, count, rng);
+        upload(values, self.network.dimension(), &self.network.device())
     }
 }
 

@@ -38,9 +38,11 @@
 //!
 //! [`ModernHopfield`] is the network, [`Retrieval`] its dynamics as a
 //! [`FixedPointMap`](hvae_solver::FixedPointMap); [`equidistant`] and [`random`] make pattern sets;
-//! [`Density`] is the distribution with that energy; [`Thresholds`] holds the formulas; [`stability`] the eigenvalue that decides stability.
+//! [`Density`] is the distribution with that energy, a [`Mixture`]; [`Thresholds`] holds the formulas;
+//! [`stability`] the eigenvalue that decides stability.
 
 mod density;
+pub(crate) mod mixture;
 mod network;
 mod retrieval;
 mod sets;
@@ -48,6 +50,7 @@ mod stability;
 mod thresholds;
 
 pub use density::Density;
+pub use mixture::Mixture;
 pub use network::{ModernHopfield, Readings};
 pub use retrieval::{Retrieval, Space};
 pub use sets::{Equidistant, equidistant, random};

@@ -6,12 +6,13 @@ use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, activation::softmax};
 use hvae_device::read;
-use rand::{Rng, RngExt};
-use rand_distr::{Distribution, StandardNormal};
+use rand::Rng;
 use rayon::prelude::*;
 
 use crate::eqprop::SampleMask;
 use crate::error::{ModelError, require};
+use crate::modern::Mixture;
+use crate::modern::mixture::log_sum_exp;
 use crate::vae::prior::Prior;
 
 /// A modern Hopfield network over `K` learned patterns `x_i` with biases `c_i` and an inverse
@@ -136,7 +137,7 @@ impl HopfieldPrior {
         for weight in &mut weights {
             *weight = (*weight - total).exp();
         }
-        Mixture { latent, patterns, weights, beta }
+        Mixture { dimension: latent, patterns, weights, beta }
     }
 }
 
@@ -193,90 +194,6 @@ impl Prior for HopfieldPrior {
         gradients.register::<2>(self.patterns.id, of_patterns * beta.unsqueeze());
         gradients.register::<1>(self.log_beta.id, of_log_beta);
     }
-}
-
-/// The mixture of Gaussians that a [`HopfieldPrior`] is, in host memory.
-#[derive(Debug, Clone)]
-pub struct Mixture {
-    latent: usize,
-    /// The patterns, `[K, latent]`.
-    pub patterns: Vec<f64>,
-    /// `pi`, which sums to 1.
-    pub weights: Vec<f64>,
-    /// The inverse temperature `b`.
-    pub beta: f64,
-}
-
-impl Mixture {
-    /// Number of patterns in use: the exponential of the entropy of `pi`.
-    pub fn in_use(&self) -> f64 {
-        let terms = self.weights.iter().filter(|w| **w > 0.0).map(|w| -w * w.ln());
-        terms.sum::<f64>().exp()
-    }
-
-    /// The mean of `|x_i - x_j|^2` over pairs of different patterns that are drawn by their weights;
-    /// 0 for a single pattern.
-    pub fn distance_squared(&self) -> f64 {
-        let mut mean = vec![0.0; self.latent];
-        let mut square = 0.0;
-        for (x, w) in self.patterns.chunks(self.latent).zip(&self.weights) {
-            square += w * x.iter().map(|x| x * x).sum::<f64>();
-            mean.iter_mut().zip(x).for_each(|(mean, x)| *mean += w * x);
-        }
-        let same: f64 = self.weights.iter().map(|w| w * w).sum();
-        let spread = square - mean.iter().map(|x| x * x).sum::<f64>();
-        if same < 1.0 { 2.0 * spread.max(0.0) / (1.0 - same) } else { 0.0 }
-    }
-
-    /// `ln p(z) + d/2 ln(2 pi)`.
-    pub fn log_density_per_gaussian(&self, z: &[f32]) -> f64 {
-        log_sum_exp(&self.log_terms(z)) + 0.5 * self.latent as f64 * self.beta.ln()
-    }
-
-    /// `p_i(z)`, the probability of each pattern at `z`.
-    pub fn responsibilities(&self, z: &[f32]) -> Vec<f64> {
-        let terms = self.log_terms(z);
-        let total = log_sum_exp(&terms);
-        terms.into_iter().map(|term| (term - total).exp()).collect()
-    }
-
-    /// `ln pi_i - b |z - x_i|^2/2`.
-    fn log_terms(&self, z: &[f32]) -> Vec<f64> {
-        let term = |(x, w): (&[f64], &f64)| {
-            let square: f64 = x.iter().zip(z).map(|(x, &z)| (f64::from(z) - x).powi(2)).sum();
-            w.ln() - 0.5 * self.beta * square
-        };
-        self.patterns.chunks(self.latent).zip(&self.weights).map(term).collect()
-    }
-
-    /// `samples` samples, one after the other, of patterns drawn by `weights`, which need not sum
-    /// to 1, in place of `pi`.
-    pub fn sample(&self, weights: &[f64], samples: usize, rng: &mut dyn Rng) -> Vec<f32> {
-        let mut sum = 0.0;
-        let cumulative: Vec<f64> = weights
-            .iter()
-            .map(|w| {
-                sum += w;
-                sum
-            })
-            .collect();
-        let spread = self.beta.sqrt().recip();
-        let mut values = Vec::with_capacity(samples * self.latent);
-        for _ in 0..samples {
-            let drawn = rng.random::<f64>() * sum;
-            let index = cumulative.partition_point(|sum| *sum <= drawn).min(weights.len() - 1);
-            values.extend(self.patterns[index * self.latent..][..self.latent].iter().map(|x| {
-                let noise: f64 = StandardNormal.sample(rng);
-                (x + spread * noise) as f32
-            }));
-        }
-        values
-    }
-}
-
-fn log_sum_exp(values: &[f64]) -> f64 {
-    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    largest + values.iter().map(|value| (value - largest).exp()).sum::<f64>().ln()
 }
 
 /// `ln sum_i exp` of each row, `[batch]`.

@@ -40,7 +40,7 @@ pub(crate) mod step;
 
 pub use completion::LatentGradient;
 pub use config::{Kind, VaeConfig};
-pub use hopfield_prior::{HopfieldPrior, Mixture};
+pub use hopfield_prior::HopfieldPrior;
 pub use inference::Reconstruction;
 pub use likelihood::{Decoding, Likelihood};
 pub use losses::Losses;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use hvae_data::images::Images;
 use hvae_device::download;
-use hvae_model::Mixture;
+use hvae_model::modern::Mixture;
 use hvae_runtime::rng::{self, Stream};
 
 use crate::api::trained::Trained;

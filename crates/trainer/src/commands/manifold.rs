@@ -8,6 +8,7 @@ use crate::cli::values::{POSITIVE, count, number, plane};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::{Format, Look, Output, Sheet};
 use crate::commands::trained::RunArgs;
+use crate::latents::decode::prior_latents;
 use crate::latents::pca::Pca;
 
 /// Decode a plane of latents
@@ -17,8 +18,8 @@ use crate::latents::pca::Pca;
   hvae manifold checkpoints/h-vae-001 --dimensions 3,7 --range 3 --out plane.png
 
 A latent of two dimensions is the plane itself. With more dimensions the plane is spanned by the
-first two principal components of the posterior means of test images, in units of their standard
-deviations, or with --dimensions by two coordinates, the others 0.")]
+first two principal components of the posterior means of test images, or of samples of a learned
+prior, in units of their standard deviations, or with --dimensions by two coordinates, the others 0.")]
 pub struct Manifold {
     /// Images per side
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = count(2..=100))]
@@ -41,7 +42,7 @@ pub struct Manifold {
 /// The latent at a position of the plane.
 type Plane = Box<dyn Fn([f64; 2]) -> Vec<f32>>;
 
-/// Test images from which principal components are computed.
+/// Test images, or samples of a learned prior, from which principal components are computed.
 const IMAGES: usize = 5000;
 
 impl Run for Manifold {
@@ -92,9 +93,13 @@ impl Manifold {
                 point
             })
         } else {
-            let images = trained.images(Split::Test, cx)?;
-            let means = download(trained.means(&images, IMAGES)?)?;
-            let pca = Pca::of(&means, latent)?;
+            let points = if trained.model.prior.is_some() {
+                prior_latents(&trained.model, IMAGES, 0)
+            } else {
+                let images = trained.images(Split::Test, cx)?;
+                download(trained.means(&images, IMAGES)?)?
+            };
+            let pca = Pca::of(&points, latent)?;
             Box::new(move |position| pca.point(&position))
         })
     }

@@ -11,11 +11,13 @@ use hvae_runtime::{files, terminal};
 use hvae_solver::StoppingRule;
 
 use crate::COMMIT;
+use crate::api::trained::Trained;
 use crate::cli::values::{COSINE, NOT_NEGATIVE, POSITIVE, count, number};
 use crate::commands::context::{Context, Ended, Run};
 use crate::commands::output::JsonArgs;
 use crate::config::Usage;
 use crate::figures::plot;
+use crate::run::choice::CheckpointChoice;
 use crate::transition::collapse::{Collapse, collapse};
 use crate::transition::hysteresis::{Branch, FixedPoint, FixedPoints, follow};
 use crate::transition::patterns::PatternSet;
@@ -25,6 +27,7 @@ use crate::transition::starts::Starts;
 use crate::transition::sweep::{FamilySummary, Sweep, SweepPoint, log_spaced};
 use crate::transition::{plots, thresholds};
 
+mod learned;
 mod own;
 
 /// Observe the phase transition of modern Hopfield networks
@@ -36,10 +39,14 @@ mod own;
   hvae phase --patterns mnist --count 100 --out mnist-phase
   hvae phase --patterns ./photos --out photos-phase     own images, a .npz or .npy of vectors,
   hvae phase --patterns checkpoints/h-vae-001           or the latents of a run
+  hvae phase --patterns checkpoints/h-vae-hopfield-001  or its learned prior, if it has one
   hvae phase --count 1000 --starts 1000 --betas 200
 
 The folder --out gets minima, hysteresis, collapse and stability as pictures (.png and .svg), the
-numbers behind them as .csv, and results.json. Existing files of these names are replaced.
+numbers behind them as .csv, and results.json. Existing files of these names are replaced. Of a run
+whose prior is a Hopfield network (prior.kind = hopfield) the inverse temperature of that prior is
+swept, its weights held: how many minima it has, where they become one, where training has put it,
+and samples there (temperatures, samples).
 
 Values of --from and --to, and all thresholds, are beta_eff = beta D^2 / 2, where D is the (root
 mean square) distance between two patterns.")]
@@ -47,7 +54,8 @@ pub struct Phase {
     /// What the patterns are: simplex (equidistant, summing to 0), orthogonal, equidistant (with
     /// the cosine --cosine), random (directions), mnist or synthetic (the first training images),
     /// or the path of own ones: images as for `hvae train --dataset`, a .npz or .npy file of
-    /// vectors, or a run, whose latents of the training images are stored
+    /// vectors, or a run, whose learned prior is swept or, without one or with --count, whose latents of the
+    /// training images are stored
     #[arg(long, value_name = "KIND|PATH", default_value = "orthogonal")]
     patterns: Kind,
     /// Number of patterns [default: 10; all of own ones]
@@ -140,6 +148,12 @@ const FOLLOWED: usize = 120;
 
 impl Run for Phase {
     fn run(self, cx: &Context) -> Result<Ended> {
+        if let Some(trained) = self.trained(cx)?
+            && let Some(prior) = &trained.model.prior
+        {
+            learned::run(&self, &trained, prior)?;
+            return Ok(Ended::Done);
+        }
         let device = cx.device()?;
         let set = self.patterns(cx)?;
         let [from, to] = self.range(&set)?;
@@ -202,6 +216,16 @@ impl Run for Phase {
 }
 
 impl Phase {
+    /// The run that the patterns are of, if they are of one and not of a given number.
+    fn trained(&self, cx: &Context) -> Result<Option<Trained>> {
+        match &self.patterns {
+            Kind::Own(path) if self.count.is_none() && path.join("config.toml").is_file() => {
+                Trained::load(path, CheckpointChoice::Latest, cx.device()?).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The patterns that the flags describe.
     fn patterns(&self, cx: &Context) -> Result<PatternSet> {
         let device = cx.device()?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::figures::plot::colour::{ALL, BLUE, GREEN, PURPLE, VERMILION};
 use crate::figures::plot::{Mark, Panel, Point, Scale, Series};
 use crate::report::chart::Chart;
+use crate::run::PriorUse;
 use crate::run::metrics::{EpochMetrics, MeanLosses, PhaseMeans, PhaseStats};
 use crate::run::summary::Summary;
 
@@ -42,6 +43,7 @@ pub(super) fn all(summary: &Summary) -> Vec<Section> {
     let sections = [
         ("Losses", curves.losses()),
         ("Latents", curves.latents()),
+        ("Learned prior", curves.prior()),
         ("Equilibria", curves.equilibria()),
         ("Sweeps of the last epoch", curves.histograms()),
         ("Gradients and speed", curves.optimization()),
@@ -124,6 +126,41 @@ impl Curves<'_> {
                     "Latents whose posterior mean varies from image to image (variance above \
                      0.01), of {all} (dashed). Below a quarter, lower training.kl_weight."
                 ),
+            ),
+        ]
+    }
+
+    /// Of a prior that is a Hopfield network.
+    fn prior(&self) -> Panels {
+        let Some(last) = self.summary.last(|e| e.prior) else { return Vec::new() };
+        let line = |name, colour, value: fn(&PriorUse) -> f64| {
+            self.line(name, colour, move |e| e.prior.as_ref().map(value))
+        };
+        let used = line("", BLUE, |p| p.in_use);
+        let thresholds = [
+            line("beta_eff", BLUE, |p| p.beta_eff),
+            line("b1", GREEN, |p| p.b1),
+            line("b2", PURPLE, |p| p.b2),
+            line("b3", VERMILION, |p| p.b3),
+        ];
+        let all = last.patterns as f64;
+        let used = Panel {
+            y: Scale::linear("patterns").limits(0.0, 1.05 * all),
+            level: Some(all),
+            ..panel("Patterns in use", "", used)
+        };
+        let thresholds = panel("Inverse temperature", "beta_eff", thresholds.into_iter().flatten());
+        vec![
+            hinted(
+                used,
+                "The exponential of the entropy of their weights. Below a third of all (dashed) many \
+                 are dead: raise prior.start.",
+            ),
+            hinted(
+                logarithmic(thresholds),
+                "beta_eff = b D²/2 beside the thresholds of as many equidistant patterns as are in \
+                 use: minima at patterns appear at b1, they are the lowest above b2, and the mean is \
+                 none above b3.",
             ),
         ]
     }
