@@ -3,13 +3,16 @@
 
     pip install torch numpy            # any CPU build
     cargo build --release
-    python3 scripts/bench_step.py [--threads 2] [--images 12800] [--rounds 3]
+    python3 scripts/bench_step.py [--threads 1,2] [--images 12800] [--rounds 3] [--compiled]
 
 `hvae` trains a new H-VAE on synthetic images for one epoch and reports images per second and the
 mean sweeps of its four phases. PyTorch then runs the same step, at the same sizes, with this number
-of sweeps (rounded up), the phases at +beta and -beta as one batch, Adam and averaged weights. The
-two alternate, so that changes of the machine's speed affect both. Printed last: the ratio, and a
-step of a feed-forward VAE of the same sizes by backpropagation.
+of sweeps (rounded up), the phases at +beta and -beta as one batch, Adam and averaged weights; with
+`--compiled` by `torch.compile`, too. The others of `--models` are timed at their presets, and a step
+of a feed-forward VAE of the same sizes by backpropagation in PyTorch. All alternate, so that changes
+of the machine's speed affect all. Printed last, for each number of `--threads`: medians and their
+ratios; then by how much the largest number of threads is faster than one, the serial share
+of a step that this means (Amdahl), and what it would leave of 8 and 16 threads.
 
 On a GPU, NVIDIA's or with `wgpu` alone any other:
 
@@ -41,10 +44,11 @@ SETTINGS = {
 }
 
 
-def hvae_epoch(binary, images, threads, device="cpu", batch=BATCH, epochs=1, kind="h-vae", more=()):
+def hvae_epoch(binary, images, threads, device="cpu", batch=BATCH, epochs=1, kind="h-vae", more=(),
+               settings=SETTINGS):
     """The metrics of the last of `epochs` epochs; the first includes autotuning on a GPU."""
     with tempfile.TemporaryDirectory() as folder:
-        same = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+        same = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         subprocess.run(
             [binary, "train", "--quiet", "--dataset", "synthetic", "--train-images", str(images),
              "--test-images", "100", "--epochs", str(epochs), "--runs", folder, "--name", "bench",
@@ -263,17 +267,53 @@ def compare_devices(arguments):
                       f"{losses_apart(reference, metrics):>12.1e}", flush=True)
 
 
+KINDS = ["h-vae", "th-vae", "dh-vae", "tdh-vae", "f-vae"]
+
+
+def compare_kinds(arguments, threads):
+    """Medians of images per second at this number of threads, by what was timed."""
+    torch.set_num_threads(threads)
+    print(f"torch {torch.__version__}, {threads} threads, batch {BATCH}")
+    found = {}
+
+    def note(name, value):
+        found.setdefault(name, []).append(value)
+
+    for _ in range(arguments.rounds):
+        metrics = hvae_epoch(arguments.binary, arguments.images, threads)
+        sweeps = sweeps_of(metrics)
+        note("h-vae, centred", metrics["images_per_second"])
+        time_model = lambda model: images_per_second(model, arguments.seconds)
+        note("PyTorch EP", time_model(HopfieldVae(sweeps)))
+        note("PyTorch backpropagation", time_model(FeedForwardVae()))
+        if arguments.compiled:
+            note("PyTorch EP, compiled", time_model(HopfieldVae(sweeps, compiled=True)))
+            note("PyTorch backpropagation, compiled", time_model(FeedForwardVae(compiled=True)))
+        for kind in arguments.models.split(","):
+            share = 4 if kind.endswith("dh-vae") else 1
+            preset = hvae_epoch(arguments.binary, arguments.images // share, threads, kind=kind,
+                                settings={})
+            note(kind, preset["images_per_second"])
+    medians = {name: sorted(values)[len(values) // 2] for name, values in found.items()}
+    for name, value in medians.items():
+        of_ep, of_backprop = (value / medians[n] for n in ("PyTorch EP", "PyTorch backpropagation"))
+        print(f"{name:>33} {value:>7.0f} images/s  {of_ep:5.2f} of PyTorch EP  {of_backprop:5.2f} of "
+              f"backpropagation   ({min(found[name]):.0f} to {max(found[name]):.0f})", flush=True)
+    print(f"sweeps {', '.join(f'{k} {v:.1f}' for k, v in sweeps.items())}")
+    return medians
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/hvae")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--images", type=int, default=10000)
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, the first on GPUs")
+    parser.add_argument("--images", type=int, default=12800)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--devices", help="devices of hvae to compare, such as wgpu,cuda")
     parser.add_argument("--torch-device", default="cpu")
-    parser.add_argument("--models", default="h-vae,f-vae")
+    parser.add_argument("--models", help="kinds to time [default: all; on a GPU h-vae,f-vae]")
     parser.add_argument("--batches", default="128,1024,8192")
     parser.add_argument("--steps", type=int, default=100, help="steps of an epoch of hvae")
     parser.add_argument("--epochs", type=int, default=2, help="epochs of hvae; the last is timed")
@@ -282,23 +322,21 @@ def main():
     arguments = parser.parse_args()
     if not os.path.exists(arguments.binary):
         sys.exit(f"{arguments.binary} is missing; run cargo build --release")
-    torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
+    threads = [int(number) for number in arguments.threads.split(",")]
     if arguments.devices:
+        arguments.threads, arguments.models = threads[0], arguments.models or "h-vae,f-vae"
+        torch.set_num_threads(arguments.threads)
         return compare_devices(arguments)
-    print(f"torch {torch.__version__}, {arguments.threads} threads, batch {BATCH}")
-    rows = []
-    for _ in range(arguments.rounds):
-        metrics = hvae_epoch(arguments.binary, arguments.images, arguments.threads)
-        ours, sweeps = metrics["images_per_second"], sweeps_of(metrics)
-        theirs = images_per_second(HopfieldVae(sweeps), arguments.seconds)
-        backprop = images_per_second(FeedForwardVae(), arguments.seconds)
-        rows.append((ours, theirs, backprop))
-        print(f"hvae {ours:.0f}  PyTorch EP {theirs:.0f}  PyTorch backpropagation {backprop:.0f} "
-              f"images/s   (sweeps {', '.join(f'{k} {v:.1f}' for k, v in sweeps.items())})")
-    ours, theirs, backprop = (sorted(column)[len(rows) // 2] for column in zip(*rows))
-    print(f"median: hvae / PyTorch EP {ours / theirs:.2f}   "
-          f"PyTorch backpropagation / hvae {backprop / ours:.2f}")
+    arguments.models = arguments.models or ",".join(KINDS)
+    medians = [compare_kinds(arguments, number) for number in threads]
+    many = threads[-1]
+    for name, value in medians[0].items() if threads[0] == 1 < many else ():
+        speedup = medians[-1][name] / value
+        serial = max(0.0, (1 / speedup - 1 / many) / (1 - 1 / many))
+        more = ", ".join(f"{n} threads {1 / (serial + (1 - serial) / n):.1f}" for n in (8, 16))
+        print(f"{name:>33}: {many} threads {speedup:.2f} times one; serial share "
+              f"{100 * serial:.0f} %; {more}")
 
 
 if __name__ == "__main__":

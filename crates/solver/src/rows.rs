@@ -44,9 +44,8 @@ pub fn solve_rows(map: &mut impl RowMap, rule: &StoppingRule) -> Vec<Outcome> {
         for row in (0..samples.len()).rev() {
             let sample = samples[row];
             let outcome = &mut outcomes[sample];
-            if ends(outcome, norms[row], rule, iterations, |converged| {
-                map.record(row, sample, converged)
-            }) {
+            let record = |converged| map.record(row, sample, converged);
+            if ends(outcome, norms[row], rule, iterations, record) {
                 samples.swap_remove(row);
                 if row < samples.len() {
                     map.replace(row, samples.len(), samples[row]);

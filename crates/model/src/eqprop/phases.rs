@@ -47,7 +47,7 @@ impl Default for EpConfig {
         Self {
             nudging: Nudging::Positive,
             nudge: 1e-4,
-            tolerance: 3e-3,
+            tolerance: 1e-3,
             nudged_tolerance: 1e-2,
             free_sweeps: 30,
             nudged_sweeps: 15,

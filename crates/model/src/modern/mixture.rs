@@ -45,7 +45,9 @@ impl Mixture {
         let total: f64 = weights.iter().sum();
         let ok = weights.iter().all(|w| *w >= 0.0) && total > 0.0 && total.is_finite();
         require(ok, "weights", total, "must be 0 or more, with a positive sum")?;
-        weights.iter_mut().for_each(|weight| *weight /= total);
+        for weight in &mut weights {
+            *weight /= total;
+        }
         Ok(Self { dimension, patterns, weights, beta })
     }
 

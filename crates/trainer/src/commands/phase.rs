@@ -151,7 +151,14 @@ impl Run for Phase {
         if let Some(trained) = self.trained(cx)?
             && let Some(prior) = &trained.model.prior
         {
-            learned::run(&self, &trained, prior)?;
+            let settings = learned::Settings {
+                out: &self.out,
+                json: &self.json,
+                betas: self.betas,
+                range: [self.from, self.to],
+                seed: self.seed,
+            };
+            learned::run(&settings, &trained, prior)?;
             return Ok(Ended::Done);
         }
         let device = cx.device()?;

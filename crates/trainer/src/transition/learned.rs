@@ -23,7 +23,7 @@ const BISECTIONS: usize = 24;
 
 /// The minima of the energy at one inverse temperature, the weights of the patterns held.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Minima {
+pub(crate) struct Landscape {
     pub(crate) beta: f64,
     pub(crate) beta_eff: f64,
     /// Different ends of retrievals that start at the patterns.
@@ -43,26 +43,26 @@ pub(crate) struct Temperatures {
     /// `D^2`, see [`Mixture::distance_squared`].
     pub(crate) distance_squared: f64,
     /// At the inverse temperature that training has found.
-    pub(crate) learned: Minima,
+    pub(crate) learned: Landscape,
     /// The largest inverse temperature with a single minimum, within the sweep.
     pub(crate) merged: Option<f64>,
     /// Of as many equidistant patterns as are in use, as `beta_eff`.
     pub(crate) b1: f64,
     pub(crate) b2: f64,
     pub(crate) b3: f64,
-    pub(crate) sweep: Vec<Minima>,
+    pub(crate) sweep: Vec<Landscape>,
 }
 
 impl Temperatures {
     /// Sweeps `mixture` over `betas` inverse temperatures between these values of `beta_eff`, by
-    /// default from an eighth of what makes the mean unstable, to eight times the learned one.
+    /// default from 1, below which two equal patterns merge, to four times the learned one.
     pub(crate) fn sweep(mixture: &Mixture, betas: usize, range: [Option<f64>; 2]) -> Self {
         let distance_squared = mixture.distance_squared();
         let scale = beta_eff(1.0, distance_squared);
         let scale = if scale > 0.0 { scale } else { 1.0 };
-        let [from, to] = [range[0].unwrap_or(0.25), range[1].unwrap_or(8.0 * mixture.beta * scale)];
+        let [from, to] = [range[0].unwrap_or(1.0), range[1].unwrap_or(4.0 * mixture.beta * scale)];
         let values = log_spaced(from, to.max(2.0 * from), betas);
-        let sweep: Vec<Minima> =
+        let sweep: Vec<Landscape> =
             values.iter().map(|&value| minima(mixture, value / scale, scale)).collect();
         let one = sweep.iter().rposition(|at| at.minima == 1);
         let merged = one.map(|i| match sweep.get(i + 1) {
@@ -88,8 +88,8 @@ impl Temperatures {
 
     /// The lines of the sweep as CSV.
     pub(crate) fn csv(&self) -> String {
-        let row = |at: &Minima| {
-            let Minima { beta, beta_eff, minima, in_use, largest } = at;
+        let row = |at: &Landscape| {
+            let Landscape { beta, beta_eff, minima, in_use, largest } = at;
             format!("{beta},{beta_eff},{minima},{in_use},{largest}")
         };
         csv("beta,beta_eff,minima,in_use,largest", self.sweep.iter().map(row))
@@ -98,9 +98,9 @@ impl Temperatures {
     /// Numbers of minima and the share of the largest one, over the inverse temperature.
     pub(crate) fn figure(&self, run: &str) -> Figure {
         let learned = format!("learned {:.2}", self.learned.beta);
-        let mut marks = vec![(self.learned.beta, learned)];
-        marks.extend(self.merged.map(|merged| (merged, format!("one {merged:.2}"))));
-        let line = |name, colour, y: fn(&Minima) -> f64| {
+        let merged = self.merged.map(|merged| (merged, format!("one {merged:.2}")));
+        let marks: Vec<_> = merged.into_iter().chain([(self.learned.beta, learned)]).collect();
+        let line = |name, colour, y: fn(&Landscape) -> f64| {
             let points = self.sweep.iter().map(|at| Point { x: at.beta, y: y(at), size: 1.0 });
             Series::new(name, colour, Mark::Line, points.collect::<Vec<_>>())
         };
@@ -137,7 +137,7 @@ fn bisect(mixture: &Mixture, [mut one, mut more]: [f64; 2], scale: f64) -> f64 {
     one
 }
 
-fn minima(mixture: &Mixture, beta: f64, scale: f64) -> Minima {
+fn minima(mixture: &Mixture, beta: f64, scale: f64) -> Landscape {
     let mixture = mixture.at(beta);
     let distance = (2.0 * scale).sqrt();
     let starts: Vec<usize> =
@@ -159,7 +159,7 @@ fn minima(mixture: &Mixture, beta: f64, scale: f64) -> Minima {
     }
     let total: f64 = found.iter().map(|(_, share)| share).sum();
     let shares = || found.iter().map(|(_, share)| share / total);
-    Minima {
+    Landscape {
         beta,
         beta_eff: beta * scale,
         minima: found.len(),

@@ -45,7 +45,9 @@ use common::stderr;
 /// The settings of a tiny run. All batches have one size, because a device compiles its kernels for
 /// every shape.
 fn tiny(kind: &str) -> Vec<String> {
-    let kind = format!("model.kind={kind}");
+    // One of them has a learned prior, from the first step on.
+    let prior = if kind == "h-vae" { "hopfield" } else { "standard" };
+    let (kind, prior) = (format!("model.kind={kind}"), format!("prior.kind={prior}"));
     [
         &kind,
         "data.dataset=synthetic",
@@ -59,6 +61,9 @@ fn tiny(kind: &str) -> Vec<String> {
         "ep.tolerance=1e-6",
         "ep.nudged_tolerance=1e-6",
         "ep.check_every=5",
+        &prior,
+        "prior.patterns=8",
+        "prior.start=0",
     ]
     .map(str::to_owned)
     .to_vec()

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use hvae::draws::StepDraws;
 use hvae::training::workers::Workers;
-use hvae_model::{PhaseSettings, ReadPolicy, Vae};
+use hvae_model::{HopfieldPrior, PhaseSettings, PriorKind, ReadPolicy, Vae};
 
 use super::*;
 
@@ -29,6 +29,7 @@ fn gradients_of_a_split_batch_equal_those_of_the_whole() {
     }
     compare_split("h-vae", &["model.likelihood=bernoulli", "data.binarise=true"]);
     compare_split("tdh-vae", &["model.likelihood=bernoulli", "model.sigma=0.3"]);
+    compare_split("h-vae", &["prior.kind=hopfield"]);
 }
 
 fn compare_split(kind: &str, more: &[&str]) {
@@ -46,7 +47,12 @@ fn compare_split(kind: &str, more: &[&str]) {
     let images = Images::load(&config.data, Split::Train, None, &device).unwrap();
     let model = hvae::training::new_model(&config, &device).unwrap();
     // A weight-tied network this small may have no equilibrium with its initial weights.
-    let model = model.limited();
+    let mut model = model.limited();
+    if config.prior.kind == PriorKind::Hopfield {
+        let patterns = rng::normal(1, Stream::Patterns, 0, 8 * model.latent());
+        let patterns = hvae_device::upload(patterns, model.latent(), &device);
+        model.prior = Some(HopfieldPrior::new(patterns, 1.5).unwrap());
+    }
     // Not a multiple of the number of workers, and not in the order of the set.
     let rows: Vec<usize> = (0..31).map(|i| (i * 7) % 64).collect();
     let binarise = config.data.binarise;

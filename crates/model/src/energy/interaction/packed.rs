@@ -304,6 +304,26 @@ mod tests {
         (0..count).map(|i| (i as f32 * 0.37 + phase).sin()).collect()
     }
 
+    /// Rows that are equal have the product of each, whether or not there are others in the part.
+    #[test]
+    fn equal_rows_have_one_product() {
+        let (inputs, outputs) = (23, 37);
+        let (row, w) = (wave(inputs, 0.3), wave(inputs * outputs, 1.0));
+        let packed = Packed::new(&w, outputs, None);
+        let mut alone = vec![0.0; outputs];
+        packed.add_product(&row, &mut alone);
+        for last in [0.3, 0.4] {
+            let x = [row.repeat(2 * ROWS), wave(inputs, last)].concat();
+            let mut found = vec![0.0; (2 * ROWS + 1) * outputs];
+            packed.add_product(&x, &mut found);
+            assert!(found.chunks(outputs).take(2 * ROWS).all(|row| row == alone));
+            assert_eq!(found[2 * ROWS * outputs..] == alone[..], last < 0.35);
+        }
+        let mut started = [vec![0.0; outputs], vec![1.0; outputs]].concat();
+        packed.add_product(&row.repeat(2), &mut started);
+        assert!(started[..outputs] == alone[..] && started[outputs..] != alone[..]);
+    }
+
     /// Every element is the chain of fused multiply-adds that the module promises, whatever the
     /// sizes, with and without a band, either way round, and added to what is there.
     #[test]

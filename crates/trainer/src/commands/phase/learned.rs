@@ -1,54 +1,69 @@
 //! The learned prior of a run at other temperatures.
 
+use std::path::Path;
+
 use anyhow::Result;
 use hvae_model::HopfieldPrior;
 use hvae_runtime::rng::{self, Stream};
 use hvae_runtime::{files, terminal};
 
-use super::Phase;
 use crate::api::trained::Trained;
-use crate::commands::output::{Look, Sheet};
+use crate::commands::output::{JsonArgs, Look, Sheet};
 use crate::figures::plot;
-use crate::transition::learned::{Minima, Temperatures};
+use crate::transition::learned::{Landscape, Temperatures};
 
 /// Samples at each temperature.
 const SAMPLES: usize = 16;
 
+/// How a learned prior is swept.
+pub(super) struct Settings<'a> {
+    pub(super) out: &'a Path,
+    pub(super) json: &'a JsonArgs,
+    /// Inverse temperatures.
+    pub(super) betas: usize,
+    /// Smallest and largest `beta_eff`.
+    pub(super) range: [Option<f64>; 2],
+    pub(super) seed: u64,
+}
+
 /// Sweeps `prior`, that of `trained`, over its inverse temperature; writes pictures and numbers.
-pub(super) fn run(phase: &Phase, trained: &Trained, prior: &HopfieldPrior) -> Result<()> {
-    files::require_writable_folder(&phase.out)?;
-    phase.json.require()?;
+pub(super) fn run(settings: &Settings<'_>, trained: &Trained, prior: &HopfieldPrior) -> Result<()> {
+    files::require_writable_folder(settings.out)?;
+    settings.json.require()?;
     let mixture = prior.on_host();
-    let found = Temperatures::sweep(&mixture, phase.betas, [phase.from, phase.to]);
+    let found = Temperatures::sweep(&mixture, settings.betas, settings.range);
     let betas = found.worth_a_look();
     let row = |&beta: &f64| {
-        let mut rng = rng::generator(phase.seed, Stream::Prior, 0);
+        let mut rng = rng::generator(settings.seed, Stream::Prior, 0);
         let at = mixture.at(beta);
         at.sample(&at.weights, SAMPLES, &mut rng)
     };
     let latents: Vec<f32> = betas.iter().flat_map(row).collect();
     let images = trained.decode(&latents)?;
     let mut caption =
-        trained.caption("samples of the prior, by inverse temperature", Some(phase.seed));
+        trained.caption("samples of the prior, by inverse temperature", Some(settings.seed));
     caption.rows = betas.iter().map(|beta| format!("{beta:.2}")).collect();
     let sheet = Sheet::new(trained.size(), SAMPLES, &images).with(caption, Look::default());
-    files::write(&phase.out.join("samples.png"), &sheet.png()?.bytes)?;
+    files::write(&settings.out.join("samples.png"), &sheet.png()?.bytes)?;
     plot::save(
         &found.figure(&trained.run.path().display().to_string()),
-        &phase.out,
+        settings.out,
         "temperatures",
     )?;
-    files::write(&phase.out.join("temperatures.csv"), &found.csv())?;
-    files::write(&phase.out.join("results.json"), &(serde_json::to_string_pretty(&found)? + "\n"))?;
+    files::write(&settings.out.join("temperatures.csv"), &found.csv())?;
+    let json = serde_json::to_string_pretty(&found)?
+        + "
+";
+    files::write(&settings.out.join("results.json"), &json)?;
     print(&found);
-    phase.json.write(&found)?;
-    terminal::result(&format!("written to {}", phase.out.display()));
+    settings.json.write(&found)?;
+    terminal::result(&format!("written to {}", settings.out.display()));
     Ok(())
 }
 
 fn print(found: &Temperatures) {
     let Temperatures { patterns, in_use, merged, learned, b1, b2, b3, .. } = found;
-    let Minima { beta, beta_eff, minima, in_use: minima_in_use, largest } = learned;
+    let Landscape { beta, beta_eff, minima, in_use: minima_in_use, largest } = learned;
     terminal::result(&format!(
         "{patterns} patterns, {in_use:.0} in use; learned inverse temperature {beta:.3}, beta_eff \
          {beta_eff:.1}\n  there: {minima} minima, {minima_in_use:.0} in use, the largest with \
