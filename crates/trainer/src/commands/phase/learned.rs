@@ -45,11 +45,8 @@ pub(super) fn run(settings: &Settings<'_>, trained: &Trained, prior: &HopfieldPr
     caption.rows = betas.iter().map(|beta| format!("{beta:.2}")).collect();
     let sheet = Sheet::new(trained.size(), SAMPLES, &images).with(caption, Look::default());
     files::write(&settings.out.join("samples.png"), &sheet.png()?.bytes)?;
-    plot::save(
-        &found.figure(&trained.run.path().display().to_string()),
-        settings.out,
-        "temperatures",
-    )?;
+    let name = trained.run.path().file_name().unwrap_or_default().to_string_lossy();
+    plot::save(&found.figure(&name), settings.out, "temperatures")?;
     files::write(&settings.out.join("temperatures.csv"), &found.csv())?;
     let json = serde_json::to_string_pretty(&found)?
         + "
